@@ -1,0 +1,3 @@
+"""Promptmill: files and messages of prompts in, answers and exact costs out."""
+
+__version__ = "0.1.0"

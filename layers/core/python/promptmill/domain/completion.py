@@ -1,0 +1,137 @@
+"""One request to a model and its answer, in no provider's dialect.
+
+Dialects parse job-file lines into ``CompletionRequest`` and render ``Completion`` back; provider adapters do the
+opposite. Neither knows the other. What a request holds and an adapter cannot carry is refused by name
+(``RecordError(code="unsupported_field", field=…)``), never dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+Role = Literal["user", "assistant"]
+FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]
+Protocol = Literal["openai-chat", "anthropic-messages", "bedrock-converse", ""]
+"""Wire protocols whose bodies a dialect and an adapter may have in common; "" is none."""
+
+
+class Text(Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ToolCall(Struct, frozen=True, tag="tool_call"):
+    """The model asks for a tool. ``arguments`` is a parsed JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class ToolResult(Struct, frozen=True, tag="tool_result"):
+    """What a tool answered, in a user message."""
+
+    call_id: str
+    text: str
+    is_error: bool = False
+
+
+class Attachment(Struct, frozen=True, tag="attachment"):
+    """Something that is not text: an image, a document, audio.
+
+    ``data`` (base64) or ``url`` is set for images that any protocol can carry; otherwise ``native`` holds the block
+    as it came and only an adapter of the same ``protocol`` carries it. ``where`` is its place in the user's line.
+    """
+
+    kind: str
+    where: str
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+    protocol: Protocol = ""
+    native: dict[str, Any] | None = None
+
+
+Part = Text | ToolCall | ToolResult | Attachment
+
+
+class Message(Struct, frozen=True):
+    role: Role
+    parts: tuple[Part, ...]
+
+
+class JsonSchema(Struct, frozen=True):
+    schema: dict[str, Any]
+    name: str = "answer"
+    strict: bool = True
+
+
+class Tool(Struct, frozen=True):
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    strict: bool | None = None
+
+
+class ToolChoice(Struct, frozen=True):
+    mode: Literal["auto", "none", "required", "named"]
+    name: str = ""
+
+
+class CompletionRequest(Struct, frozen=True):
+    """What is to be asked of a model. None means: the provider's default.
+
+    Attributes:
+        model: the model the line named, "" if none. The recipe's routes decide which one answers.
+        native: fields of the line that have no place here, by name, with the ``protocol`` they belong to: an adapter
+            of that protocol sends them as they are, every other one refuses the record by their name.
+        notes: what was changed on the way in, for the result line: ``stream: true was set to false``.
+    """
+
+    messages: tuple[Message, ...]
+    system: str = ""
+    model: str = ""
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    json_schema: JsonSchema | None = None
+    json_object: bool = False
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    protocol: Protocol = ""
+    native: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one call. ``input_total`` includes cache reads and writes, ``output_total`` includes reasoning."""
+
+    input_total: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output_total: int = 0
+    reasoning: int = 0
+    source: Literal["reported", "estimated", "none"] = "reported"
+
+
+class Completion(Struct, frozen=True):
+    """What one call returned.
+
+    Attributes:
+        raw: the provider's body as parsed JSON; a dialect of the same ``protocol`` returns it whole.
+        request_id: the provider's own.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    raw_finish: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    model: str = ""
+    request_id: str = ""
+    protocol: Protocol = ""
+    raw: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Dialects of job files: recognise, cut, parse, render. One module each; ``registry`` finds them by name."""

@@ -1,0 +1,114 @@
+"""Every error Promptmill raises on purpose.
+
+PromptmillError
+├─ UserError              what a person wrote is wrong: where, why, and what to do
+│  ├─ RecipeError         a recipe document; ``where`` is the path in the document
+│  ├─ RejectedFileError   a whole job file; nothing is sent
+│  ├─ RecordError         one record of a file, or one request; its neighbours go on
+│  └─ SettingsError       the environment of a function, or a stage's values
+├─ ProviderError          one call to a model failed; classified once, by the adapter
+│  ├─ RetryLaterError     throttled, overloaded, cut off: the same call may work later
+│  ├─ RecordRefusedError  this record will never work on this route
+│  └─ RouteClosedError    no record will work on this route: key, quota, money, access
+├─ SupersededError        another worker owns the unit now
+└─ MissingObjectError     an object or item that was expected is not there
+"""
+
+from __future__ import annotations
+
+
+class PromptmillError(Exception):
+    """Root of the tree."""
+
+
+class UserError(PromptmillError):
+    """What a person wrote is wrong.
+
+    Attributes:
+        code: stable, snake_case, safe for logs and tables.
+        where: file and line, or path in a document; never content.
+        reason: what is wrong, in words. May quote the user's text: never log it.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, reason: str, *, code: str, where: str = "", remedy: str = "") -> None:
+        self.code, self.where, self.reason, self.remedy = code, where, reason, remedy
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """``where: reason. remedy`` with whatever is known."""
+        text = f"{self.where}: {self.reason}" if self.where else self.reason
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+
+class RecipeError(UserError):
+    """A recipe is not valid, or there is none of that name."""
+
+
+class RejectedFileError(UserError):
+    """A job file cannot be run at all."""
+
+
+class RecordError(UserError):
+    """One record cannot be run. ``field`` names the part of it that is wrong, if one is."""
+
+    def __init__(self, reason: str, *, code: str, where: str = "", remedy: str = "", field: str = "") -> None:
+        self.field = field
+        super().__init__(reason, code=code, where=where, remedy=remedy)
+
+
+class SettingsError(UserError):
+    """A setting is missing or malformed."""
+
+
+class ProviderError(PromptmillError):
+    """One call to a model failed.
+
+    Attributes:
+        code: the provider's own code, or ours (``timeout``, ``connection``, ``malformed``); safe for logs.
+        detail: the provider's text. It may repeat the prompt: for results only, never for logs or tables.
+        status: HTTP status, 0 where there was none.
+        request_id: the provider's, "" where there was none.
+        usage_unknown: True where the provider may have answered, and so charged, all the same.
+    """
+
+    def __init__(
+        self, code: str, detail: str = "", *, status: int = 0, request_id: str = "", usage_unknown: bool = False
+    ) -> None:
+        self.code, self.detail, self.status = code, detail, status
+        self.request_id, self.usage_unknown = request_id, usage_unknown
+        super().__init__(code)
+
+
+class RetryLaterError(ProviderError):
+    """Try again; not before ``retry_after_s`` seconds if that is not None."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        status: int = 0,
+        request_id: str = "",
+        usage_unknown: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(code, detail, status=status, request_id=request_id, usage_unknown=usage_unknown)
+
+
+class RecordRefusedError(ProviderError):
+    """The record is at fault: too long, filtered, a field this model does not take."""
+
+
+class RouteClosedError(ProviderError):
+    """The route is at fault: its key, its quota, its access, its model's name."""
+
+
+class SupersededError(PromptmillError):
+    """Another worker owns the unit now: send nothing more."""
+
+
+class MissingObjectError(PromptmillError):
+    """An object or item that was expected is not there."""

@@ -1,0 +1,137 @@
+"""Jobs, runs and manifests."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from promptmill.domain.dialects.dialect import ChunkRange, FileFacts
+from promptmill.domain.recipe import Recipe
+
+
+class JobState(StrEnum):
+    """What ``status.json`` and the jobs table say. The README explains each to users."""
+
+    PLANNING = "PLANNING"
+    RUNNING = "RUNNING"
+    JOINING = "JOINING"
+    DONE = "DONE"
+    STOPPED = "STOPPED"
+    REJECTED = "REJECTED"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobState.DONE, JobState.STOPPED, JobState.REJECTED)
+
+
+class Source(Struct, frozen=True):
+    """The version of the object that was dropped.
+
+    Attributes:
+        dropped_at: its LastModified, RFC 3339 in UTC: the same at every delivery of the event.
+    """
+
+    key: str
+    version: str
+    size: int
+    dropped_at: str
+
+
+class Versions(Struct, frozen=True):
+    """What a job was planned with."""
+
+    code: str
+    prices: str
+    redaction: str
+
+
+class Manifest(Struct, frozen=True):
+    """Written once by plan_job, read back, and used as read.
+
+    Attributes:
+        cut_key: the object whose bytes the chunks are ranges of: the source, or its staged form.
+        cut_version: its version id.
+        notes: of the whole file, for status and summary: ``the gzip stream ends early, after line 812``.
+    """
+
+    job_id: str
+    run: int
+    recipe: Recipe
+    source: Source
+    cut_key: str
+    cut_version: str
+    facts: FileFacts
+    records: int
+    chunks: tuple[ChunkRange, ...]
+    versions: Versions
+    planned_at: str
+    results_prefix: str
+    notes: tuple[str, ...] = ()
+
+
+class Counts(Struct, frozen=True):
+    """Records that have an outcome, and what they cost.
+
+    ``unpriced`` counts attempts whose cost is unknown; their cost is not in ``nano_usd``.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    stopped: int = 0
+    nano_usd: int = 0
+    attempts: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.answered + self.failed + self.stopped
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(
+            self.answered + other.answered,
+            self.failed + other.failed,
+            self.stopped + other.stopped,
+            self.nano_usd + other.nano_usd,
+            self.attempts + other.attempts,
+            self.unpriced + other.unpriced,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+class JobRun(Struct, frozen=True):
+    """One run of a job, as the jobs table holds it.
+
+    Attributes:
+        reason: in words, for people; never content.
+        last_progress: RFC 3339.
+        records, chunks: 0 until planned.
+    """
+
+    job_id: str
+    run: int
+    state: JobState
+    recipe: str
+    source: Source
+    results_prefix: str
+    created_at: str
+    last_progress: str
+    reason: str = ""
+    remedy: str = ""
+    records: int = 0
+    chunks: int = 0
+    closed_routes: tuple[str, ...] = ()
+    waiting_for: str = ""
+    counts: Counts = Counts()
+
+
+def make_job_id(source: Source) -> str:
+    """The id of the job that a dropped object version starts, the same at every delivery; sorts by time of the drop."""
+    moment = datetime.fromisoformat(source.dropped_at).astimezone(UTC)
+    digest = hashlib.sha256(f"{source.key}\n{source.version}".encode()).hexdigest()[:10]
+    return f"{moment:%Y%m%dt%H%M%Sz}-{digest}"

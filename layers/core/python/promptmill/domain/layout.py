@@ -1,0 +1,82 @@
+"""Where everything lies in the bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+INBOX = "inbox/"
+RECIPES = "recipes/"
+RESULTS = "results/"
+WORK = "work/"
+ANSWERS = "answers/"
+DEFAULT_RECIPE = "default"
+
+_MAX_KEY_BYTES = 1024
+_LONGEST_SUFFIX = 80
+_IGNORED_NAMES = re.compile(
+    r"(?:_SUCCESS|_COMMITTED.*|_STARTED.*|\.DS_Store|\.keep|\.gitkeep|Thumbs\.db|desktop\.ini|~\$.*|.*_\$folder\$)"
+)
+
+
+def starts_a_job(key: str) -> bool:
+    """False for folder markers and what tools leave beside files."""
+    name = posixpath.basename(key)
+    return key.startswith(INBOX) and bool(name) and not _IGNORED_NAMES.fullmatch(name)
+
+
+def recipe_of(key: str) -> str:
+    """The recipe that a dropped key names: ``inbox/<recipe>/…``, or the default one for ``inbox/<file>``."""
+    recipe, slash, _ = key.removeprefix(INBOX).partition("/")
+    return recipe if slash else DEFAULT_RECIPE
+
+
+def results_prefix(key: str, job_id: str) -> str:
+    """``results/<recipe>/<path of the file>/<job>/``: beside each other, whatever the file is called."""
+    path = key.removeprefix(INBOX)
+    if "/" not in path:
+        path = f"{DEFAULT_RECIPE}/{path}"
+    safe = "/".join(_safe_segment(segment) for segment in path.split("/") if segment)
+    room = _MAX_KEY_BYTES - _LONGEST_SUFFIX - len(RESULTS) - len(job_id)
+    if len(safe.encode()) > room:
+        digest = hashlib.sha256(safe.encode()).hexdigest()[:10]
+        safe = safe.encode()[: room - 11].decode(errors="ignore") + "~" + digest
+    return f"{RESULTS}{safe}/{job_id}/"
+
+
+def _safe_segment(segment: str) -> str:
+    if segment in (".", ".."):
+        return "_" * len(segment)
+    return re.sub(r"[\x00-\x1f\x7f\\]", "_", segment)
+
+
+def recipe_key(name: str) -> str:
+    return f"{RECIPES}{name}.yaml"
+
+
+def run_prefix(job_id: str, run: int) -> str:
+    return f"{WORK}{job_id}/{run:04d}/"
+
+
+def manifest_key(job_id: str, run: int) -> str:
+    return f"{run_prefix(job_id, run)}manifest.json"
+
+
+def staged_key(job_id: str) -> str:
+    return f"{WORK}{job_id}/staged"
+
+
+def chunk_results_prefix(job_id: str, run: int) -> str:
+    return f"{run_prefix(job_id, run)}chunks/"
+
+
+def chunk_result_key(job_id: str, run: int, chunk: int) -> str:
+    """Sorts by chunk number."""
+    return f"{chunk_results_prefix(job_id, run)}{chunk:08d}"
+
+
+def answer_key(recipe: str, request_id: str) -> str:
+    """Of a request's answer: a digest, since an id may hold anything."""
+    digest = hashlib.sha256(request_id.encode()).hexdigest()
+    return f"{ANSWERS}{recipe}/{digest[:2]}/{digest}.json"

@@ -1,0 +1,46 @@
+"""What travels through the internal queues: ids and places, never prompts or answers.
+
+The requests queue is public and has a schema of its own: ``domain/requests.py``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+
+class PlanMessage(Struct, frozen=True, tag="plan"):
+    """Plan (or plan again) the job of one object version."""
+
+    key: str
+    version: str
+
+
+class ChunkMessage(Struct, frozen=True, tag="chunk"):
+    """Run one chunk. ``seen`` is the (epoch, beat) of the owner that a deferral saw, or None."""
+
+    job_id: str
+    run: int
+    chunk: int
+    seen: tuple[int, int] | None = None
+
+
+class FinishMessage(Struct, frozen=True, tag="finish"):
+    """See whether a run's chunks are all in, and join them."""
+
+    job_id: str
+    run: int
+
+
+Message = PlanMessage | ChunkMessage | FinishMessage
+
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+
+
+def encode(message: Message) -> str:
+    return msgspec.json.encode(message).decode()
+
+
+def decode(body: str) -> Message:
+    """Raises msgspec.ValidationError: not a message of ours."""
+    return _decoder.decode(body)

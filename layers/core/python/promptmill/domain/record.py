@@ -1,0 +1,98 @@
+"""Records, attempts and outcomes: what happens to one prompt."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, Usage
+
+PriceBasis = Literal[
+    "bundled", "bundled-batch", "own-table", "own-multiplier", "provider-reported", "user-set", "estimated", "unknown"
+]
+
+
+class RawRecord(Struct, frozen=True):
+    """One record as it stands in the file.
+
+    Attributes:
+        index: its place in the file, from 0: its identity.
+        line: the line it starts on, from 1, for people.
+        data: its bytes, without the line's end.
+        error: why it could not even be cut out of the file (``code``, words), None for a good one.
+    """
+
+    index: int
+    line: int
+    data: bytes
+    error: Failure | None = None
+
+
+class Failure(Struct, frozen=True):
+    """Why a record has no answer.
+
+    Attributes:
+        kind: ``record``: the line is wrong; ``provider``: every route failed; ``stopped``: the job ended before it ran;
+            ``worker``: its chunk could not be run at all.
+        code: snake_case and stable.
+        message: names the place and the reason. For results only: it may quote the line.
+        field: the part of the line at fault, "" if none.
+    """
+
+    kind: Literal["record", "provider", "stopped", "worker"]
+    code: str
+    message: str
+    field: str = ""
+
+
+class Price(Struct, frozen=True):
+    """Cost of one attempt in nano-dollars; None is unknown, and never counted as 0."""
+
+    nano_usd: int | None
+    basis: PriceBasis
+
+
+class Attempt(Struct, frozen=True):
+    """One call to a provider.
+
+    Attributes:
+        call_id: job.run.chunk.epoch.sequence; used once.
+        code: "ok", or the error's code.
+        latency_ms: from the first byte sent to the last byte read.
+    """
+
+    call_id: str
+    record: int
+    route: str
+    started_at: str
+    latency_ms: int
+    code: str
+    status: int
+    usage: Usage
+    price: Price
+    model: str = ""
+    request_id: str = ""
+
+
+class Outcome(Struct, frozen=True):
+    """The one outcome of a record: an answer or a failure, and the attempts it took."""
+
+    record: RawRecord
+    completion: Completion | None
+    failure: Failure | None
+    attempts: tuple[Attempt, ...] = ()
+    route: str = ""
+    requested_model: str = ""
+    notes: tuple[str, ...] = ()
+    redacted: dict[str, int] = {}
+
+    @property
+    def cost_nano(self) -> int | None:
+        """What the record's attempts cost together; None if any of them is unknown."""
+        total = 0
+        for attempt in self.attempts:
+            if attempt.price.nano_usd is None:
+                return None
+            total += attempt.price.nano_usd
+        return total

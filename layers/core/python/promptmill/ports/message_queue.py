@@ -1,0 +1,28 @@
+"""Queues and events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from promptmill.domain.messages import Message
+
+
+class WorkQueue(Protocol):
+    async def send(self, messages: Sequence[Message], *, delay_s: int = 0) -> None:
+        """All of them, each to the queue of its kind. Raises if any was not taken."""
+        ...
+
+
+class ReplySender(Protocol):
+    async def reply(self, queue: str, body: str) -> None:
+        """To a queue by name or URL.
+
+        Raises:
+            RecordError: no such queue, or not ours to send to (code ``reply_refused``).
+        """
+        ...
+
+
+class EventBus(Protocol):
+    async def publish(self, kind: str, detail: dict[str, str | int | None]) -> None: ...

@@ -1,0 +1,27 @@
+"""Models."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.recipe import Route
+
+
+class ModelProvider(Protocol):
+    async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
+        """One call, never repeated underneath.
+
+        ``request.model`` is the line's wish and is ignored: ``route.model`` is what is asked.
+
+        Raises:
+            RecordError: a field of the request cannot be carried (code ``unsupported_field``); nothing was sent.
+            RetryLaterError, RecordRefusedError, RouteClosedError: see domain/errors.py.
+        """
+        ...
+
+
+class ModelProviders(Protocol):
+    def provider_for(self, route: Route) -> ModelProvider:
+        """Imports the adapter when it is first needed. Raises RouteClosedError for a provider nobody knows."""
+        ...

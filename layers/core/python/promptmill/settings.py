@@ -1,0 +1,74 @@
+"""What a function is told by its environment: the only home of environment names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.errors import SettingsError
+
+Stage = Literal["local", "dev", "prod"]
+PREFIX = "PROMPTMILL_"
+
+
+class Settings(Struct, frozen=True):
+    """Set by infra, read by wiring.
+
+    Attributes:
+        region: of the deployment; the only name that Lambda itself sets (``AWS_REGION``).
+        replies_prefix: names of queues that replies may go to start with it.
+        local_model_url: base URL of the embedded model; local stage only.
+        in_flight: most calls at once in one worker, whatever the routes say.
+        lease_s: how long a message stays hidden after its worker's last sign of life.
+    """
+
+    stage: Stage
+    region: str
+    bucket: str
+    jobs_table: str
+    charges_table: str
+    uploads_queue: str
+    chunks_queue: str
+    finish_queue: str
+    requests_queue: str
+    replies_prefix: str
+    event_bus: str
+    local_model_url: str = ""
+    in_flight: int = 500
+    lease_s: int = 120
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsError, naming the variable."""
+    named = {field: environment[name] for field, name in _names().items() if name in environment}
+    missing = [_names()[f.name] for f in msgspec.structs.fields(Settings) if f.required and f.name not in named]
+    if missing:
+        raise SettingsError(
+            f"not set: {', '.join(missing)}", code="setting_missing", remedy="the stack sets them: deploy it again"
+        )
+    try:
+        return msgspec.convert(named, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error), code="setting_malformed", where="environment") from error
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The variables to set on a function; the region is Lambda's own to set."""
+    return {
+        name: str(getattr(settings, field))
+        for field, name in _names().items()
+        if field != "region" and str(getattr(settings, field))
+    }
+
+
+def _names() -> dict[str, str]:
+    return {
+        f.name: "AWS_REGION" if f.name == "region" else PREFIX + f.name.upper()
+        for f in msgspec.structs.fields(Settings)
+    }
+
+
+STAGES: tuple[str, ...] = get_args(Stage)
