@@ -1,0 +1,56 @@
+"""Prompt templates: ``{{ name }}`` stands for a column, every other brace for itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from promptmill.domain.errors import RecordError
+from promptmill.domain.recipe_names import did_you_mean
+
+_SLOT = re.compile(r"\{\{([^{}\n]{1,300})\}\}")
+_OPENING = "{{"
+_NAMES_SHOWN = 20
+
+
+def template_names(template: str) -> tuple[str, ...]:
+    """The names that a template uses, each once, in order."""
+    return tuple(dict.fromkeys(match[1].strip() for match in _SLOT.finditer(template) if match[1].strip()))
+
+
+def template_fault(template: str) -> str:
+    """What is wrong with a template, in words; "" if nothing is."""
+    rest = _SLOT.sub(lambda match: "" if match[1].strip() else _OPENING, template)
+    if _OPENING in rest:
+        return "a {{ is not followed by a name and }}"
+    return ""
+
+
+def render_template(template: str, values: Mapping[str, str]) -> str:
+    """The template with each name's value in its place, in one pass: what a value holds is never read as a template.
+
+    Raises:
+        RecordError: there is no such name (code ``unknown_column``).
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        name = match[1].strip()
+        return _value(name, values) if name else match[0]
+
+    return _SLOT.sub(value_of, template)
+
+
+def _value(name: str, values: Mapping[str, str]) -> str:
+    if name in values:
+        return values[name]
+    for column, value in values.items():  # a header such as "id, text" names its second column " text"
+        if column.strip() == name:
+            return value
+    known = ", ".join(list(values)[:_NAMES_SHOWN])
+    hint = did_you_mean(name, values)
+    raise RecordError(
+        f"the prompt uses {{{{ {name} }}}}, and the columns are {known or 'none'}" + (f"; {hint}" if hint else ""),
+        code="unknown_column",
+        field=name,
+        remedy="name the column in the file's header or change the recipe's prompt",
+    )
