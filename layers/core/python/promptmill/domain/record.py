@@ -9,7 +9,15 @@ from msgspec import Struct
 from promptmill.domain.completion import Completion, Usage
 
 PriceBasis = Literal[
-    "bundled", "bundled-batch", "own-table", "own-multiplier", "provider-reported", "user-set", "estimated", "unknown"
+    "bundled",
+    "bundled-batch",
+    "own-table",
+    "own-multiplier",
+    "provider-reported",
+    "user-set",
+    "estimated",
+    "not-charged",  # the provider answered with an error, or was not reached
+    "unknown",
 ]
 
 

@@ -1,0 +1,63 @@
+"""AWS Signature Version 4 by botocore, for calls that go out over our own HTTP session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import BotoCoreError
+
+from promptmill.domain.errors import RetryLaterError, RouteClosedError
+
+logging.getLogger("botocore.auth").setLevel(logging.INFO)  # at DEBUG it writes session tokens
+
+
+class AwsSigner:
+    """Signs with the credentials of one session; finding and refreshing them happens in a thread.
+
+    Args:
+        make_session: called once, when the first request is signed.
+    """
+
+    def __init__(self, make_session: Callable[[], botocore.session.Session]) -> None:
+        self._make_session = make_session
+        self._credentials: Credentials | None = None
+
+    async def headers(self, method: str, url: str, body: bytes, *, service: str, region: str) -> dict[str, str]:
+        """The headers to send with exactly this URL and body.
+
+        Raises:
+            RouteClosedError: there are no credentials (``credentials_missing``).
+            RetryLaterError: they could not be refreshed (``credentials_unavailable``).
+        """
+        request = AWSRequest(method=method, url=url, data=body, headers={"Content-Type": "application/json"})
+        SigV4Auth(await self._frozen_credentials(), service, region).add_auth(request)
+        return dict(request.headers.items())
+
+    async def _frozen_credentials(self) -> ReadOnlyCredentials:
+        credentials = self._credentials
+        if credentials is None or _needs_refresh(credentials):
+            return await self._refreshed()
+        return credentials.get_frozen_credentials()
+
+    async def _refreshed(self) -> ReadOnlyCredentials:
+        try:
+            return await asyncio.to_thread(self._load)
+        except BotoCoreError as error:
+            raise RetryLaterError("credentials_unavailable", str(error)[:500]) from error
+
+    def _load(self) -> ReadOnlyCredentials:
+        credentials = self._credentials or self._make_session().get_credentials()
+        if credentials is None:
+            raise RouteClosedError("credentials_missing", "there are no AWS credentials")
+        self._credentials = credentials
+        return credentials.get_frozen_credentials()
+
+
+def _needs_refresh(credentials: Credentials) -> bool:
+    return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()

@@ -1,0 +1,112 @@
+"""An answer in Bedrock's Converse protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.adapters.bedrock_converse_body import PROTOCOL
+from promptmill.adapters.http_calls import HttpAnswer
+from promptmill.adapters.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool",
+    "guardrail_intervened": "filter",
+    "content_filtered": "filter",
+    "malformed_model_output": "error",
+    "malformed_tool_use": "error",
+}
+
+
+class _ToolUse(Struct, rename="camel"):
+    tool_use_id: str
+    name: str
+    input: Any = None
+
+
+class _Block(Struct, rename="camel"):
+    """Blocks of reasoning and citations are passed over."""
+
+    text: str | None = None
+    tool_use: _ToolUse | None = None
+
+
+class _Message(Struct):
+    content: list[_Block]
+
+
+class _Output(Struct):
+    message: _Message
+
+
+class _PromptRouter(Struct, rename="camel"):
+    invoked_model_id: str | None = None
+
+
+class _Trace(Struct, rename="camel"):
+    prompt_router: _PromptRouter | None = None
+
+
+class _Converse(Struct, rename="camel"):
+    output: _Output
+    stop_reason: str | None = None
+    trace: _Trace | None = None
+
+
+class _Usage(Struct, rename="camel"):
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    reply = converted(raw, _Converse)
+    if reply is None:
+        raise malformed(answer, "the answer has no output message", request_id=request_id)
+    blocks, raw_finish = reply.output.message.content, reply.stop_reason or ""
+    text = "".join(block.text or "" for block in blocks)
+    calls = tuple(_tool_call(block.tool_use) for block in blocks if block.tool_use)
+    return Completion(
+        text=text,
+        finish_reason=_FINISH.get(raw_finish, "unknown"),
+        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        raw_finish=raw_finish,
+        tool_calls=calls,
+        model=_routed_model(reply),
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _routed_model(reply: _Converse) -> str:
+    """Known only where a prompt router chose it."""
+    router = reply.trace.prompt_router if reply.trace else None
+    return (router.invoked_model_id or "") if router else ""
+
+
+def _tool_call(use: _ToolUse) -> ToolCall:
+    return ToolCall(id=use.tool_use_id, name=use.name, arguments=use.input if isinstance(use.input, dict) else {})
+
+
+def _usage(reported: Any) -> Usage | None:
+    """The provider's input excludes what was read from and written to its cache."""
+    usage = converted(reported, _Usage)
+    if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
+        return None
+    read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_write_input_tokens or 0)
+    return reported_usage(
+        input_total=usage.input_tokens + read + written,
+        cache_read=read,
+        cache_write=written,
+        output_total=usage.output_tokens,
+        reasoning=0,
+    )

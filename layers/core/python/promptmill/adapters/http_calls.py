@@ -1,0 +1,141 @@
+"""HTTP POSTs to providers: one session a process, never repeated, never redirected, bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from promptmill import __version__
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+
+MAX_ANSWER_BYTES = 64 << 20
+CONNECT_TIMEOUT_S = 10.0
+_COPIED_BODY_BYTES = 1 << 20
+"""aiohttp warns about sending more than this from one bytes object."""
+
+
+class HttpAnswer(Struct, frozen=True):
+    """Header names are case-insensitive."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpCalls:
+    """Proxies, cookies and credentials of the environment are ignored.
+
+    Args:
+        in_flight: most connections at once.
+        local: plain HTTP to loopback addresses is allowed.
+    """
+
+    def __init__(self, *, in_flight: int, local: bool, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._in_flight, self._local, self._max_answer_bytes = in_flight, local, max_answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
+        """``url`` goes out as it is, percent signs included.
+
+        Raises:
+            RouteClosedError: the URL may not be called (``insecure_url``, ``bad_url``), or its certificate is not good.
+            RetryLaterError: no answer, or half of one (``connection``, ``connection_lost``, ``timeout``).
+            RecordRefusedError: the answer is too large (``answer_too_large``).
+        """
+        check_url(url, local=self._local)
+        try:
+            async with self._open_session().post(
+                _encoded(url), data=_payload(body), headers=headers, timeout=_timeout(timeout_s), allow_redirects=False
+            ) as response:
+                return HttpAnswer(response.status, response.headers, await self._read(response))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        self._session = None
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._session, self._loop = self._new_session(), loop
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._in_flight),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"promptmill/{__version__}", "Content-Type": "application/json"},
+            trust_env=False,
+        )
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        blocks, size = [], 0
+        while block := await response.content.readany():
+            size += len(block)
+            if size > self._max_answer_bytes:
+                response.close()
+                raise RecordRefusedError("answer_too_large", status=response.status, usage_unknown=True)
+            blocks.append(block)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+@lru_cache(maxsize=256)
+def check_url(url: str, *, local: bool) -> None:
+    """Raises RouteClosedError: not https (``insecure_url``), or not a URL that can be called (``bad_url``)."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment and parts.port != 0
+    except ValueError as error:
+        raise RouteClosedError("bad_url", "not a URL") from error
+    if parts.scheme != "https" and not (parts.scheme == "http" and local and _is_loopback(parts.hostname or "")):
+        raise RouteClosedError("insecure_url", "only https is called")
+    if not usable:
+        raise RouteClosedError("bad_url", "a URL with a host and without user, password and fragment is needed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@lru_cache(maxsize=256)
+def _encoded(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    return body if len(body) < _COPIED_BODY_BYTES else io.BytesIO(body)
+
+
+def _translated(error: aiohttp.ClientError | OSError) -> ProviderError:
+    """Usage is unknown once the request may have arrived."""
+    detail = str(error)[:500]
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return RouteClosedError("tls_certificate", detail)
+        case aiohttp.InvalidURL():
+            return RouteClosedError("bad_url", detail)
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError():
+            return RetryLaterError("connection", detail)
+        case TimeoutError():
+            return RetryLaterError("timeout", detail, usage_unknown=True)
+        case _:
+            return RetryLaterError("connection_lost", detail, usage_unknown=True)

@@ -1,0 +1,97 @@
+"""Which adapter speaks to which provider; each is imported when its first route needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from promptmill.adapters.openai_presets import PRESETS
+from promptmill.domain.errors import RouteClosedError
+from promptmill.domain.recipe import Route
+from promptmill.ports.clock import Clock
+from promptmill.ports.model_provider import ModelProvider
+from promptmill.ports.secret_store import SecretStore
+from promptmill.settings import Settings
+
+if TYPE_CHECKING:
+    import botocore.session
+
+    from promptmill.adapters.http_calls import HttpCalls
+
+PROVIDERS = frozenset({*PRESETS, "anthropic", "bedrock"})
+
+
+class HttpModelProviders:
+    """The providers of one process, over one HTTP session.
+
+    Args:
+        make_aws_session: gives the credentials that calls to Bedrock are signed with.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        secrets: SecretStore,
+        clock: Clock,
+        make_aws_session: Callable[[], botocore.session.Session],
+    ) -> None:
+        self._settings, self._secrets, self._clock = settings, secrets, clock
+        self._make_aws_session = make_aws_session
+        self._providers: dict[str, ModelProvider] = {}
+        self._opened: HttpCalls | None = None
+
+    def provider_for(self, route: Route) -> ModelProvider:
+        """See ports/model_provider.py."""
+        if (provider := self._providers.get(route.provider)) is None:
+            provider = self._providers[route.provider] = self._make(route.provider)
+        return provider
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    def _make(self, name: str) -> ModelProvider:
+        if name in PRESETS:
+            return self._make_openai_chat(name)
+        if name == "anthropic":
+            return self._make_anthropic()
+        if name == "bedrock":
+            return self._make_bedrock()
+        raise RouteClosedError(
+            "unknown_provider", f"there is no provider {name}; known: {', '.join(sorted(PROVIDERS))}"
+        )
+
+    def _make_openai_chat(self, name: str) -> ModelProvider:
+        from promptmill.adapters.openai_chat import OpenAiChat  # noqa: PLC0415 (imported when first needed)
+
+        base_url = self._settings.local_model_url if name == "local" else ""
+        return OpenAiChat(PRESETS[name], http=self._http(), secrets=self._secrets, clock=self._clock, base_url=base_url)
+
+    def _make_anthropic(self) -> ModelProvider:
+        from promptmill.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415 (imported when first needed)
+
+        return AnthropicMessages(http=self._http(), secrets=self._secrets, clock=self._clock)
+
+    def _make_bedrock(self) -> ModelProvider:
+        from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
+        from promptmill.adapters.bedrock_converse import BedrockConverse  # noqa: PLC0415
+
+        return BedrockConverse(
+            http=self._http(),
+            signer=AwsSigner(self._make_aws_session),
+            clock=self._clock,
+            region=self._settings.region,
+            local=self._is_local,
+        )
+
+    def _http(self) -> HttpCalls:
+        from promptmill.adapters.http_calls import HttpCalls  # noqa: PLC0415 (imported when first needed)
+
+        if self._opened is None:
+            self._opened = HttpCalls(in_flight=self._settings.in_flight, local=self._is_local)
+        return self._opened
+
+    @property
+    def _is_local(self) -> bool:
+        return self._settings.stage == "local"

@@ -1,0 +1,127 @@
+"""An answer in OpenAI's chat protocol, read leniently: many servers speak it, each a little differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.adapters.http_calls import HttpAnswer
+from promptmill.adapters.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.adapters.openai_chat_body import PROTOCOL
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool",
+    "function_call": "tool",
+    "content_filter": "filter",
+}
+UNPARSED = "_unparsed"
+"""The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
+
+
+class _Function(Struct):
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(Struct):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(Struct):
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Chat(Struct):
+    choices: list[_Choice]
+    model: str | None = None
+
+
+class _InputDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    chat = converted(raw, _Chat)
+    if chat is None or not chat.choices:
+        raise malformed(answer, "the answer has no choices", request_id=request_id)
+    message, raw_finish = chat.choices[0].message, chat.choices[0].finish_reason or ""
+    text = _text(message)
+    calls = tuple(_tool_call(call) for call in message.tool_calls or ())
+    return Completion(
+        text=text,
+        finish_reason=_finish_reason(message, calls, raw_finish),
+        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        raw_finish=raw_finish,
+        tool_calls=calls,
+        model=chat.model or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _text(message: _Message) -> str:
+    content = message.content
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content)
+    return content or message.refusal or ""
+
+
+def _finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: str) -> FinishReason:
+    if any(UNPARSED in call.arguments for call in calls):
+        return "error"
+    if message.refusal:
+        return "filter"
+    return _FINISH.get(raw_finish, "unknown")
+
+
+def _tool_call(call: _Call) -> ToolCall:
+    written = call.function.arguments
+    arguments = written if isinstance(written, dict) else _arguments(written or "")
+    return ToolCall(id=call.id or "", name=call.function.name, arguments=arguments)
+
+
+def _arguments(written: str) -> dict[str, Any]:
+    if not written.strip():
+        return {}
+    value = parsed(written.encode())
+    return value if isinstance(value, dict) else {UNPARSED: written}
+
+
+def _usage(reported: Any) -> Usage | None:
+    usage = converted(reported, _Usage)
+    if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
+        return None
+    read_in, written_out = usage.prompt_tokens_details, usage.completion_tokens_details
+    return reported_usage(
+        input_total=usage.prompt_tokens,
+        cache_read=(read_in and read_in.cached_tokens) or 0,
+        cache_write=(read_in and read_in.cache_write_tokens) or 0,
+        output_total=usage.completion_tokens,
+        reasoning=(written_out and written_out.reasoning_tokens) or 0,
+    )

@@ -1,0 +1,118 @@
+"""What a provider's error reply means for the record and for the route: by its code first, by its status second."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.adapters.retry_after import retry_after_s, should_retry
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+
+TOO_LONG = "context_length_exceeded"
+"""Our one code for a prompt that does not fit, whatever the provider calls it."""
+
+_MAX_DETAIL = 500
+_SAFE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_CLOSING = frozenset({401, 402, 403, 404, 405, 407, 410, 451})
+_RETRIED = frozenset({408, 409, 424, 425, 429})
+_GATEWAY = frozenset({502, 504, 520, 521, 522, 523, 524})
+
+
+class ErrorReply(Struct, frozen=True):
+    """An error as it came.
+
+    Attributes:
+        codes: what the body calls it, the most telling first.
+    """
+
+    status: int
+    codes: tuple[str, ...]
+    message: str
+    headers: Mapping[str, str]
+    request_id: str = ""
+
+
+class Verdicts(Struct, frozen=True):
+    """What a provider's own codes mean.
+
+    Attributes:
+        closing_messages: matched at the start of a message only, so that a quoted prompt cannot close a route.
+        too_long: searched in the messages of refused records, to name them ``context_length_exceeded``.
+    """
+
+    closes: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    retries: frozenset[str] = frozenset()
+    closing_messages: re.Pattern[str] | None = None
+    too_long: re.Pattern[str] | None = None
+
+
+def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> ProviderError:
+    """The error to raise for a reply."""
+    kind, code = _by_code(reply, verdicts) or _by_status(reply)
+    if kind is RecordRefusedError and verdicts.too_long and verdicts.too_long.search(reply.message):
+        code = TOO_LONG
+    detail = reply.message[:_MAX_DETAIL]
+    if kind is not RetryLaterError:
+        return kind(code, detail, status=reply.status, request_id=reply.request_id)
+    return RetryLaterError(
+        code,
+        detail,
+        status=reply.status,
+        request_id=reply.request_id,
+        usage_unknown=reply.status in _GATEWAY and not reply.codes,
+        retry_after_s=retry_after_s(reply.headers, now=now),
+    )
+
+
+def _by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
+    for code in reply.codes:
+        if code in verdicts.closes:
+            return RouteClosedError, code
+        if code in verdicts.refuses:
+            return RecordRefusedError, code
+        if code in verdicts.retries:
+            return RetryLaterError, code
+    if verdicts.closing_messages and verdicts.closing_messages.match(reply.message):
+        return RouteClosedError, _own_code(reply)
+    return None
+
+
+def _by_status(reply: ErrorReply) -> tuple[type[ProviderError], str]:
+    status, told, code = reply.status, should_retry(reply.headers), _own_code(reply)
+    if told is True:
+        return RetryLaterError, code
+    if status in _CLOSING or status < 400 or (status == 429 and told is False):  # noqa: PLR2004 (HTTP's own numbers)
+        return RouteClosedError, code
+    if (status in _RETRIED or status >= 500) and told is not False:  # noqa: PLR2004
+        return RetryLaterError, code
+    return RecordRefusedError, code
+
+
+def _own_code(reply: ErrorReply) -> str:
+    safe = (code for code in reply.codes if _SAFE_CODE.fullmatch(code))
+    return next(safe, f"http_{reply.status}")
+
+
+def error_fields(body: Any) -> tuple[tuple[str, ...], str]:
+    """Codes and message of an error body in any of the shapes that OpenAI-like servers and Anthropic use.
+
+    ``{"error": {"code", "type", "message", "details": {"error_code"}}}``, ``{"error": "…"}``, ``{"message", "type"}``
+    and ``{"detail": "…"}``.
+    """
+    if not isinstance(body, dict):
+        return (), ""
+    error = body.get("error", body)
+    if isinstance(error, str):
+        return (), error
+    if not isinstance(error, dict):
+        return (), ""
+    details = error.get("details")
+    detailed = details.get("error_code") if isinstance(details, dict) else None
+    codes = (detailed, error.get("code"), error.get("type"))
+    message = error.get("message", error.get("detail", ""))
+    return tuple(c for c in codes if isinstance(c, str) and c), message if isinstance(message, str) else ""

@@ -1,0 +1,93 @@
+"""Keys from Secrets Manager."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
+from promptmill.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import GetSecretValueResponseTypeDef
+
+CACHED_S = 300.0
+_MISSING = frozenset(
+    {"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "ParamValidationError"}
+)
+_DENIED = frozenset({"AccessDeniedException", "DecryptionFailure", "UnrecognizedClientException"})
+
+
+class _JsonSecret(msgspec.Struct):
+    api_key: str
+
+
+class SecretsManagerStore:
+    """A secret is a key as plain text, or ``{"api_key": "…"}``.
+
+    Args:
+        make_client: called once, in a thread, when the first secret is read.
+    """
+
+    def __init__(self, make_client: Callable[[], SecretsManagerClient], *, clock: Clock) -> None:
+        self._make_client, self._clock = make_client, clock
+        self._client: SecretsManagerClient | None = None
+        self._read: dict[str, tuple[float, str]] = {}
+        self._reading: dict[str, asyncio.Lock] = {}
+
+    async def read(self, name: str) -> str:
+        """See ports/secret_store.py. Raises RetryLaterError too, where Secrets Manager does not answer."""
+        known = self._cached(name)
+        return known if known is not None else await self._read_once(name)
+
+    def _cached(self, name: str) -> str | None:
+        read_at, key = self._read.get(name, (0.0, ""))
+        return key if key and self._clock.monotonic() - read_at < CACHED_S else None
+
+    async def _read_once(self, name: str) -> str:
+        """However many calls wait for it."""
+        async with self._reading.setdefault(name, asyncio.Lock()):
+            try:
+                key = self._cached(name)
+                if key is None:
+                    key = await asyncio.to_thread(self._fetch, name)
+                    self._read[name] = (self._clock.monotonic(), key)
+                return key
+            finally:
+                self._reading.pop(name, None)
+
+    def _fetch(self, name: str) -> str:
+        try:
+            self._client = self._client or self._make_client()
+            return _key(name, self._client.get_secret_value(SecretId=name))
+        except (ClientError, BotoCoreError) as error:
+            raise _translated(name, error) from error
+
+
+def _translated(name: str, error: ClientError | BotoCoreError) -> ProviderError:
+    code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else type(error).__name__
+    if code in _MISSING:
+        return RouteClosedError("secret_missing", f"there is no secret {name}")
+    if code in _DENIED or isinstance(error, NoCredentialsError):
+        return RouteClosedError("secret_denied", f"the secret {name} may not be read ({code})")
+    return RetryLaterError("secret_unavailable", f"the secret {name} could not be read ({code})")
+
+
+def _key(name: str, response: GetSecretValueResponseTypeDef) -> str:
+    text = response.get("SecretString") or response.get("SecretBinary", b"").decode(errors="replace")
+    key = _from_json(text) if text.lstrip().startswith("{") else text.strip()
+    if not key or not (key.isascii() and key.isprintable()):
+        raise RouteClosedError("secret_malformed", f'the secret {name} is neither a key nor {{"api_key": "…"}}')
+    return key
+
+
+def _from_json(text: str) -> str:
+    try:
+        return msgspec.json.decode(text.encode(), type=_JsonSecret).api_key.strip()
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return ""

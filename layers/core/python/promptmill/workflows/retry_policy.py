@@ -1,0 +1,78 @@
+"""When a call is repeated: never in the adapters, always here.
+
+Rule 9 of the flow control: a provider's Retry-After times 1 to 1.5, else full jitter that grows to 30 s.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+
+from promptmill.domain.errors import PromptmillError, RetryLaterError
+from promptmill.ports.clock import Clock
+
+T = TypeVar("T")
+
+LONGEST_BACKOFF_S = 30.0
+LONGEST_WAIT_S = 300.0
+"""A Retry-After above this is not waited for: a worker that waits costs as much as one that works."""
+LONGEST_STRETCH = 1.5
+
+_growing = wait_exponential(multiplier=1, max=LONGEST_BACKOFF_S)
+
+
+class OutOfTimeError(PromptmillError):
+    """No call may start any more before the worker ends."""
+
+
+async def retried(
+    call: Callable[[], Awaitable[T]],
+    *,
+    failed: RetryLaterError,
+    tries: int,
+    clock: Clock,
+    rng: random.Random,
+    deadline: float,
+) -> T:
+    """What ``call`` returns in the end, after its first try ``failed``, which counts among the ``tries``.
+
+    Raises:
+        OutOfTimeError: the next try would start after the deadline.
+        RetryLaterError: the last try's, once there may be no further one.
+    """
+    first_tries = iter((failed,))
+
+    async def again() -> T:
+        for error in first_tries:  # tenacity is set up only once a try has failed: it starts from that failure
+            raise error
+        return await call()
+
+    def too_long(state: RetryCallState) -> bool:
+        if (_retry_after(state) or 0.0) > LONGEST_WAIT_S:
+            return True
+        if clock.monotonic() + state.upcoming_sleep >= deadline:
+            raise OutOfTimeError
+        return False
+
+    retrying = AsyncRetrying(
+        sleep=clock.sleep,
+        wait=lambda state: _wait(state, rng),
+        stop=lambda state: state.attempt_number >= tries or too_long(state),
+        retry=retry_if_exception_type(RetryLaterError),
+        reraise=True,
+    )
+    return await retrying(again)
+
+
+def _wait(state: RetryCallState, rng: random.Random) -> float:
+    if asked := _retry_after(state):
+        return asked * rng.uniform(1.0, LONGEST_STRETCH)
+    return rng.uniform(0.0, _growing(state))
+
+
+def _retry_after(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after_s if isinstance(error, RetryLaterError) else None
