@@ -1,0 +1,71 @@
+"""An answer with the values put back in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.completion import Completion, ToolCall
+from promptmill.domain.redaction.json_text import is_json, rewrite_literals
+from promptmill.domain.redaction.placeholders import Slot, restored, restored_exactly, slots
+
+_FENCED = re.compile(r"(?<=```json\n)[^`]*(?=\n\s{0,8}```)|(?<=```\n)[^`]*(?=\n\s{0,8}```)")
+
+
+def restore_completion(completion: Completion, values_by_placeholder: Mapping[str, str]) -> Completion:
+    """Text, tool arguments and the provider's body; JSON in any of them stays JSON. Unknown placeholders stay.
+
+    A body that is nested too deeply to walk is returned as it came.
+    """
+    if not values_by_placeholder:
+        return completion
+    values = slots(values_by_placeholder)
+    calls = tuple(ToolCall(c.id, c.name, _document(c.arguments, values)) for c in completion.tool_calls)
+    raw = _document(completion.raw, values)
+    return msgspec.structs.replace(completion, text=restore_text(completion.text, values), tool_calls=calls, raw=raw)
+
+
+def restore_text(text: str, values: Mapping[Slot, str]) -> str:
+    """One pass: what a value holds is never read as a placeholder."""
+    if is_json(text):
+        return _json(text, values)
+    pieces, done = [], 0
+    for match in _FENCED.finditer(text):
+        if is_json(match[0]):
+            pieces += [restored(text[done : match.start()], values), _json(match[0], values)]
+            done = match.end()
+    return "".join([*pieces, restored(text[done:], values)])
+
+
+def _json(text: str, values: Mapping[Slot, str]) -> str:
+    return rewrite_literals(
+        text,
+        lambda content, _key: restore_text(content, values),
+        lambda key, _: restored_exactly(key, values),
+        lambda token, _key: token,
+    )
+
+
+def _document(document: dict[str, Any], values: Mapping[Slot, str]) -> dict[str, Any]:
+    try:
+        return {_key(key, document, values): _data(value, values) for key, value in document.items()}
+    except RecursionError:
+        return document
+
+
+def _data(value: Any, values: Mapping[Slot, str]) -> Any:
+    if isinstance(value, str):
+        return restore_text(value, values)
+    if isinstance(value, dict):
+        return {_key(key, value, values): _data(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_data(item, values) for item in value]
+    return value
+
+
+def _key(key: str, among: Mapping[str, Any], values: Mapping[Slot, str]) -> str:
+    new = restored_exactly(key, values)
+    return key if new in among else new
