@@ -111,6 +111,9 @@ class JobRun(Struct, frozen=True):
         reason: in words, for people; never content.
         last_progress: RFC 3339.
         records, chunks: 0 until planned.
+        closed_routes: why, by route.
+        counts: the final ones, once terminal.
+        files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
     """
 
     job_id: str
@@ -125,9 +128,10 @@ class JobRun(Struct, frozen=True):
     remedy: str = ""
     records: int = 0
     chunks: int = 0
-    closed_routes: tuple[str, ...] = ()
+    closed_routes: dict[str, str] = {}
     waiting_for: str = ""
     counts: Counts = Counts()
+    files: dict[str, str] = {}
 
 
 def make_job_id(source: Source) -> str:

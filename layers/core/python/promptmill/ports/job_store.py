@@ -11,12 +11,23 @@ from promptmill.domain.job import Counts, JobRun, JobState, Source
 
 
 class Claim(Struct, frozen=True):
-    """Who works on a unit. ``beat`` moves while its owner lives; ``released`` once it gave the unit back."""
+    """Who works on a unit.
+
+    Attributes:
+        beat: moves while the owner lives.
+        released: the owner gave the unit back.
+        crashes: owners so far that ended without giving it back.
+    """
 
     epoch: int
     beat: int
     owner: str
     released: bool = False
+    crashes: int = 0
+
+    def taken_over(self, owner: str) -> Claim:
+        """The next owner's claim."""
+        return Claim(self.epoch + 1, 0, owner, crashes=self.crashes + (not self.released))
 
 
 class JobStore(Protocol):
@@ -25,7 +36,7 @@ class JobStore(Protocol):
         ...
 
     async def read(self, job_id: str, run: int) -> JobRun | None:
-        """Strongly consistent; ``counts`` are those of ended chunks."""
+        """Strongly consistent."""
         ...
 
     async def move(
@@ -41,10 +52,11 @@ class JobStore(Protocol):
         chunks: int | None = None,
         recipe: str = "",
         counts: Counts | None = None,
+        files: dict[str, str] | None = None,
     ) -> bool:
         """Forward only: PLANNING → RUNNING → JOINING → terminal. False if it stood there or further already.
 
-        ``counts`` replaces the running sums by the final ones, from the chunk results.
+        ``counts`` and ``files`` are the final ones, from the chunk results.
         """
         ...
 
@@ -60,7 +72,7 @@ class JobIndex(Protocol):
 
 
 class RunNotes(Protocol):
-    async def close_route(self, job_id: str, run: int, route: str) -> None: ...
+    async def close_route(self, job_id: str, run: int, route: str, code: str) -> None: ...
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         """Whether the caller may write status.json now: one worker every so often."""
@@ -74,14 +86,20 @@ class ChunkClaims(Protocol):
         """Raise the epoch if (epoch, beat) are still as seen; None if they are not."""
         ...
 
+    async def release(self, job_id: str, run: int, chunk: int, claim: Claim) -> bool:
+        """Give it back, so that the next claim counts no crash; False if another epoch owns it."""
+        ...
+
     async def beat(self, job_id: str, run: int, chunk: int, claim: Claim, counts: Counts, *, at: str) -> Claim | None:
         """Show life and progress; None if another epoch owns the chunk."""
         ...
 
 
 class ChunkProgress(Protocol):
+    async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool: ...
+
     async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
-        """Set the chunk's bit and move the sums in one write, once. True if now every chunk's bit is set."""
+        """Set the chunk's bit and move the sums in one write, once. True if every chunk's bit is set now."""
         ...
 
     async def read_progress(self, job_id: str, run: int) -> Counts:

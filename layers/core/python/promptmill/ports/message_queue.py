@@ -14,6 +14,14 @@ class WorkQueue(Protocol):
         ...
 
 
+class MessageLease(Protocol):
+    """The message that is being worked on."""
+
+    async def renew(self, seconds: int) -> None:
+        """Keep it hidden for that long from now."""
+        ...
+
+
 class ReplySender(Protocol):
     async def reply(self, queue: str, body: str) -> None:
         """To a queue by name or URL.
@@ -26,3 +34,9 @@ class ReplySender(Protocol):
 
 class EventBus(Protocol):
     async def publish(self, kind: str, detail: dict[str, str | int | None]) -> None: ...
+
+
+class RequestCopies(Protocol):
+    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int], delay_s: int) -> None:
+        """Put a request back on the requests queue, with the identity and the owner that a deferral saw."""
+        ...

@@ -48,8 +48,8 @@ class ObjectWriter(Protocol):
 
 
 class ObjectLister(Protocol):
-    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """In key order. ``version`` is "" in these."""
+    def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Those whose keys start with ``prefix``, in key order. ``version`` is "" in these."""
         ...
 
 

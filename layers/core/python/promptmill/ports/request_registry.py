@@ -21,3 +21,7 @@ class RequestRegistry(Protocol):
     async def beat_request(self, recipe: str, request_id: str, claim: Claim) -> Claim | None:
         """Show life; None if another epoch owns it."""
         ...
+
+    async def release_request(self, recipe: str, request_id: str, claim: Claim) -> bool:
+        """Give it back, so that the next claim counts no crash."""
+        ...

@@ -116,16 +116,21 @@ class _Calls:
         except RouteClosedError as error:
             await self._closed.close(route.id, error.code)
             return Reason(route.id, "closed", error.code, error.detail)
-        except RetryLaterError as error:
-            return self._exhausted(route, error)
-        except RecordRefusedError as error:
-            return Reason(route.id, "refused", error.code, error.detail)
-        except RecordError as error:
-            return Reason(route.id, "unsupported", error.code, error.message, error.field)
-        except RestingError as error:
-            return Reason(route.id, "exhausted", error.code, f"not to be called for another {error.seconds:.0f} s")
-        except OutOfTimeError:
-            return Reason(route.id, "late", "out_of_time")
+        except (RetryLaterError, RecordRefusedError, RecordError, RestingError, OutOfTimeError) as error:
+            return self._reason(route, error)
+
+    def _reason(self, route: Route, error: PromptmillError) -> Reason:
+        match error:
+            case RetryLaterError():
+                return self._exhausted(route, error)
+            case RecordRefusedError():
+                return Reason(route.id, "refused", error.code, error.detail)
+            case RecordError():
+                return Reason(route.id, "unsupported", error.code, error.message, error.field)
+            case RestingError():
+                return Reason(route.id, "exhausted", error.code, f"not to be called for another {error.seconds:.0f} s")
+            case _:
+                return Reason(route.id, "late", "out_of_time")
 
     async def _ask(self, route: Route) -> Completion:
         try:

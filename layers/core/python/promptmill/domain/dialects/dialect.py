@@ -23,6 +23,7 @@ class FileFacts(Struct, frozen=True):
         first_line: number of the line at ``body_start``, from 1.
         columns: CSV only.
         document: True for ``{"requests": [...]}``: staged as lines before it is cut.
+        marked: the file says by a byte order mark that it is Unicode: its encoding is no guess.
     """
 
     dialect: DialectName
@@ -32,9 +33,10 @@ class FileFacts(Struct, frozen=True):
     delimiter: str = ""
     columns: tuple[str, ...] = ()
     document: bool = False
+    marked: bool = False
 
 
-class ChunkRange(Struct, frozen=True):
+class ChunkRange(Struct, frozen=True, array_like=True):
     """Neighbouring records: bytes [start, end) of the cut object.
 
     Attributes:

@@ -1,0 +1,69 @@
+"""Finish queue → ``finish_job``: a run's chunk results become the files that people read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from promptmill.domain import messages
+from promptmill.domain.faults import fault_of
+from promptmill.domain.messages import FinishMessage
+from promptmill.wiring import services_of_process
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """An SQS event in, a partial batch response out."""
+    return process_partial_response(event=event, record_handler=finish, processor=processor, context=context)
+
+
+def finish(record: SQSRecord) -> None:
+    message = messages.decode(record.body)
+    if not isinstance(message, FinishMessage):
+        raise TypeError(type(message).__name__)
+    logger.append_keys(job_id=message.job_id, run=message.run)
+    try:
+        finish_run(message, record.receipt_handle)
+    except Exception as error:
+        logger.error("job not finished", extra=fault_of(error))
+        metrics.add_metric("FinishesFailed", MetricUnit.Count, 1)
+        raise
+
+
+def finish_run(message: FinishMessage, receipt_handle: str) -> None:
+    from promptmill.workflows.finish_job import finish_job
+    from promptmill.workflows.while_alive import while_leased
+
+    services = services_of_process()
+    finished = services.run(
+        while_leased(
+            finish_job(
+                message.job_id,
+                message.run,
+                objects=services.objects,
+                jobs=services.jobs,
+                ledger=services.ledger,
+                events=services.events,
+                manifests=services.manifests,
+                clock=services.clock,
+            ),
+            services.lease(services.settings.finish_queue, receipt_handle),
+            lease_s=services.settings.lease_s,
+            clock=services.clock,
+        )
+    )
+    logger.info("finish", extra=msgspec.to_builtins(finished))
+    metrics.add_metric(f"Finishes{finished.verdict.title()}", MetricUnit.Count, 1)
+    if finished.verdict == "finished":
+        metrics.add_metric(f"Jobs{finished.state.title()}", MetricUnit.Count, 1)

@@ -1,0 +1,76 @@
+"""Uploads queue → ``plan_job``: a dropped file becomes chunks, or is rejected in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from promptmill.domain import messages
+from promptmill.domain.faults import fault_of
+from promptmill.domain.messages import PlanMessage
+from promptmill.domain.uploads import plans_of
+from promptmill.wiring import services_of_process
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """An SQS event in, a partial batch response out."""
+    return process_partial_response(event=event, record_handler=plan, processor=processor, context=context)
+
+
+def plan(record: SQSRecord) -> None:
+    """Every drop that a message tells of."""
+    try:
+        for message in drops_of(record.body):
+            plan_drop(message, record)
+    except Exception as error:
+        logger.error("not planned", extra=fault_of(error))
+        metrics.add_metric("PlansFailed", MetricUnit.Count, 1)
+        raise
+
+
+def drops_of(body: str) -> list[PlanMessage]:
+    """From S3's notification, or from the sweep's own message."""
+    try:
+        message = messages.decode(body)
+    except msgspec.ValidationError:
+        return plans_of(body)
+    return [message] if isinstance(message, PlanMessage) else []
+
+
+def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
+    from promptmill.workflows.plan_job import plan_job
+    from promptmill.workflows.while_alive import while_leased
+
+    services = services_of_process()
+    lease = services.lease(services.settings.uploads_queue, record.receipt_handle)
+    planned = services.run(
+        while_leased(
+            plan_job(
+                message,
+                objects=services.objects,
+                jobs=services.jobs,
+                recipes=services.recipes,
+                prices=services.prices,
+                queue=services.queue,
+                events=services.events,
+                clock=services.clock,
+            ),
+            lease,
+            lease_s=services.settings.lease_s,
+            clock=services.clock,
+        )
+    )
+    logger.info("planned", extra=msgspec.structs.asdict(planned))
+    metrics.add_metric(f"Drops{planned.verdict.title()}", MetricUnit.Count, 1)

@@ -1,0 +1,72 @@
+"""Chunks queue → ``run_chunk``: the records of one chunk get their outcomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from promptmill.domain import messages
+from promptmill.domain.faults import fault_of
+from promptmill.domain.messages import ChunkMessage
+from promptmill.wiring import services_of_process
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+JOINING_S = 30  # kept back for the chunk's result, once the last call is over
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """An SQS event in, a partial batch response out."""
+    return process_partial_response(event=event, record_handler=run, processor=processor, context=context)
+
+
+def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
+    """Powertools passes the context to a record handler that has a ``lambda_context``."""
+    message = messages.decode(record.body)
+    if not isinstance(message, ChunkMessage):
+        raise TypeError(type(message).__name__)
+    logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
+    try:
+        run_message(message, record.receipt_handle, lambda_context)
+    except Exception as error:
+        logger.error("chunk not run", extra=fault_of(error))
+        metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
+        raise
+
+
+def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaContext) -> None:
+    from promptmill.workflows.places import Places
+    from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
+
+    services = services_of_process()
+    settings = services.settings
+    worker = ChunkWorker(
+        objects=services.objects,
+        jobs=services.jobs,
+        ledger=services.ledger,
+        queue=services.queue,
+        lease=services.lease(settings.chunks_queue, receipt_handle),
+        manifests=services.manifests,
+        providers=services.providers,
+        prices=services.prices,
+        places=lambda: Places(settings.in_flight),
+        clock=services.clock,
+        rng=services.rng,
+        owner=context.aws_request_id,
+        lease_s=settings.lease_s,
+        ends_at=services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S,
+    )
+    report = services.run(run_chunk(message, worker=worker))
+    logger.info("chunk", extra=msgspec.to_builtins(report))
+    metrics.add_metric(f"Chunks{report.verdict.title()}", MetricUnit.Count, 1)
+    metrics.add_metric("RecordsAnswered", MetricUnit.Count, report.counts.answered)
+    metrics.add_metric("RecordsFailed", MetricUnit.Count, report.counts.failed + report.counts.stopped)

@@ -1,0 +1,96 @@
+"""Requests queue → ``answer_request``, side by side for all messages of a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from promptmill.domain.faults import fault_of
+from promptmill.wiring import services_of_process
+
+if TYPE_CHECKING:
+    from promptmill.workflows.answer_request import IncomingRequest, RequestReport
+
+logger = Logger()
+metrics = Metrics()
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+JOINING_S = 30  # kept back for the answers, once the last call is over
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    """An SQS event in, a partial batch response out. The answers are in before Powertools asks for each."""
+    records = [SQSRecord(record) for record in event["Records"]]
+    reports = services_of_process().run(answer_all(records, context))
+    by_id = dict(zip((record.message_id for record in records), reports, strict=True))
+
+    def settle(record: SQSRecord) -> None:
+        note(record.message_id, by_id[record.message_id])
+
+    return process_partial_response(event=event, record_handler=settle, processor=processor, context=context)
+
+
+async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[RequestReport | BaseException]:
+    from promptmill.workflows.answer_request import answer_request
+    from promptmill.workflows.places import Places
+    from promptmill.workflows.request_answer import RequestWorker
+
+    services = services_of_process()
+    settings, places = services.settings, Places(services.settings.in_flight)
+
+    def worker(record: SQSRecord) -> RequestWorker:
+        return RequestWorker(
+            objects=services.objects,
+            registry=services.registry,
+            recipes=services.recipes,
+            ledger=services.ledger,
+            copies=services.request_copies,
+            replies=services.replies,
+            lease=services.lease(settings.requests_queue, record.receipt_handle),
+            providers=services.providers,
+            prices=services.prices,
+            places=lambda: places,
+            clock=services.clock,
+            rng=services.rng,
+            owner=context.aws_request_id,
+            lease_s=settings.lease_s,
+            ends_at=services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S,
+            bucket=settings.bucket,
+            own_replies=settings.replies_prefix,
+        )
+
+    answers = (answer_request(incoming(record), worker=worker(record)) for record in records)
+    return await asyncio.gather(*answers, return_exceptions=True)
+
+
+def incoming(record: SQSRecord) -> IncomingRequest:
+    """Copies that we sent ourselves carry the identity, and the owner they saw, in attributes."""
+    from promptmill.workflows.answer_request import IncomingRequest
+
+    attributes = record.raw_event.get("messageAttributes", {})
+    seen = attributes.get("promptmill_seen", {}).get("stringValue", "")
+    epoch, _, beat = seen.partition(".")
+    return IncomingRequest(
+        body=record.body,
+        message_id=record.message_id,
+        copied_id=attributes.get("promptmill_id", {}).get("stringValue", ""),
+        seen=(int(epoch), int(beat)) if epoch.isdecimal() and beat.isdecimal() else None,
+    )
+
+
+def note(message_id: str, report: RequestReport | BaseException) -> None:
+    """Log what became of one; raise what was raised, so that the message comes again."""
+    if isinstance(report, BaseException):
+        logger.error("request not answered", extra={"sqs_message_id": message_id} | fault_of(report))
+        metrics.add_metric("RequestsErrored", MetricUnit.Count, 1)
+        raise report
+    logger.info("request", extra={"sqs_message_id": message_id} | msgspec.structs.asdict(report))
+    metrics.add_metric(f"Requests{report.verdict.title()}", MetricUnit.Count, 1)

@@ -1,0 +1,37 @@
+"""Schedule → ``sweep``: what has gone quiet is started again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from promptmill.wiring import services_of_process
+
+logger = Logger()
+metrics = Metrics()
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
+    """What was found and sent."""
+    from promptmill.workflows.sweep import sweep
+
+    services = services_of_process()
+    swept = services.run(
+        sweep(
+            objects=services.objects,
+            jobs=services.jobs,
+            queue=services.queue,
+            manifests=services.manifests,
+            clock=services.clock,
+        )
+    )
+    facts: dict[str, int] = msgspec.structs.asdict(swept)
+    logger.info("swept", extra=facts)
+    metrics.add_metric("OpenRuns", MetricUnit.Count, swept.open)
+    return facts

@@ -1,0 +1,169 @@
+"""ObjectStore on Amazon S3."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import AsyncIterator
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from promptmill.domain.errors import MissingObjectError
+from promptmill.ports.object_store import ObjectInfo
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+BLOCK = 1 << 20
+PART = 8 << 20
+_MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_TAKEN = {"412", "PreconditionFailed"}
+_RACING = {"409", "ConditionalRequestConflict"}
+
+
+class S3ObjectStore:
+    """One bucket. Its default encryption (KMS) applies to every object."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._s3, self._bucket = client, bucket
+
+    async def head(self, key: str, *, version: str = "") -> ObjectInfo | None:
+        try:
+            found = await to_thread(self._s3.head_object, **self._at(key, version))
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return None
+            raise
+        modified = found["LastModified"].astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return ObjectInfo(key, found.get("VersionId", ""), found["ContentLength"], modified)
+
+    async def read(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> bytes:
+        if end is not None and end <= start:
+            return b""
+        body = await self._open(key, start, end, version)
+        try:
+            return bytes(await to_thread(body.read))
+        finally:
+            body.close()
+
+    async def stream(
+        self, key: str, *, start: int = 0, end: int | None = None, version: str = ""
+    ) -> AsyncIterator[bytes]:
+        if end is not None and end <= start:
+            return
+        body = await self._open(key, start, end, version)
+        try:
+            while block := await to_thread(body.read, BLOCK):
+                yield block
+        finally:
+            body.close()
+
+    async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
+        while True:
+            try:
+                await to_thread(
+                    self._s3.put_object,
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if _code(error) in _TAKEN:  # perhaps our own write, whose response was lost
+                    return await self.read(key) == body
+                if _code(error) not in _RACING:
+                    raise
+            else:
+                return True
+
+    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        await to_thread(self._s3.put_object, Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
+
+    async def create_from(
+        self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        parts = _parts(blocks)
+        first = await anext(parts, b"")
+        second = await anext(parts, None)
+        if second is None:
+            return await self.create(key, first, content_type=content_type)
+        return await self._create_in_parts(key, first, second, parts, content_type)
+
+    async def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        token: str | None = None
+        while True:
+            more: Any = {"ContinuationToken": token} if token else {}
+            page = await to_thread(self._s3.list_objects_v2, Bucket=self._bucket, Prefix=prefix, **more)
+            for item in page.get("Contents", []):
+                modified = item["LastModified"].astimezone(UTC).isoformat().replace("+00:00", "Z")
+                yield ObjectInfo(item["Key"], "", item["Size"], modified)
+            token = page.get("NextContinuationToken")
+            if not token:
+                return
+
+    def _at(self, key: str, version: str) -> Any:
+        where = {"Bucket": self._bucket, "Key": key}
+        return where | {"VersionId": version} if version else where
+
+    async def _open(self, key: str, start: int, end: int | None, version: str) -> Any:
+        last = "" if end is None else str(end - 1)
+        ranged: Any = {"Range": f"bytes={start}-{last}"} if start or last else {}
+        try:
+            found = await to_thread(self._s3.get_object, **self._at(key, version), **ranged)
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                raise MissingObjectError(key) from error
+            raise
+        return found["Body"]
+
+    async def _create_in_parts(
+        self, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes], content_type: str
+    ) -> bool:
+        where: Any = {"Bucket": self._bucket, "Key": key}
+        upload = await to_thread(self._s3.create_multipart_upload, **where, ContentType=content_type)
+        where["UploadId"] = upload["UploadId"]
+        try:
+            done = [await self._upload_part(where, 1, first), await self._upload_part(where, 2, second)]
+            async for part in rest:
+                done.append(await self._upload_part(where, len(done) + 1, part))
+            return await self._complete(where, done)
+        except BaseException:
+            await to_thread(self._s3.abort_multipart_upload, **where)
+            raise
+
+    async def _upload_part(self, where: Any, number: int, body: bytes) -> dict[str, Any]:
+        sent = await to_thread(self._s3.upload_part, **where, PartNumber=number, Body=body)
+        return {"PartNumber": number, "ETag": sent["ETag"]}
+
+    async def _complete(self, where: Any, done: Any) -> bool:
+        try:
+            await to_thread(
+                self._s3.complete_multipart_upload, **where, MultipartUpload={"Parts": done}, IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if _code(error) not in _TAKEN:
+                raise
+            await to_thread(self._s3.abort_multipart_upload, **where)
+            return False
+        return True
+
+
+async def _parts(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in parts of ``PART``, which grow so that 10,000 of them hold any object S3 takes."""
+    held, size, sent = bytearray(), PART, 0
+    async for block in blocks:
+        held += block
+        while len(held) >= size:
+            yield bytes(held[:size])
+            del held[:size]
+            sent += 1
+            if sent % 1000 == 0:
+                size *= 2
+    if held:
+        yield bytes(held)
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

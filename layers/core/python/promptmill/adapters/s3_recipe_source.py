@@ -1,0 +1,55 @@
+"""RecipeSource on the bucket's ``recipes/``."""
+
+from __future__ import annotations
+
+from promptmill.domain import layout
+from promptmill.domain.errors import MissingObjectError, RecipeError
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.recipe_names import nearest
+from promptmill.ports.clock import Clock
+from promptmill.ports.object_store import ObjectStore
+
+_CACHED_S = 30.0
+
+
+class S3RecipeSource:
+    """Recipes as operators pushed them; read again after 30 seconds, parsed again when they changed."""
+
+    def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str) -> None:
+        self._objects, self._clock, self._stage = objects, clock, stage
+        self._cache: dict[str, tuple[float, Recipe]] = {}
+
+    async def load(self, name: str) -> Recipe:
+        found = self._cache.get(name)
+        if found and self._clock.monotonic() - found[0] < _CACHED_S:
+            return found[1]
+        recipe = await self._parse(name)
+        self._cache[name] = (self._clock.monotonic(), recipe)
+        return recipe
+
+    async def names(self) -> list[str]:
+        """Of all recipes in the bucket."""
+        return [
+            info.key.removeprefix(layout.RECIPES).removesuffix(".yaml")
+            async for info in self._objects.under(layout.RECIPES)
+            if info.key.endswith(".yaml")
+        ]
+
+    async def _parse(self, name: str) -> Recipe:
+        from promptmill.domain.recipe_document import parse_recipe  # noqa: PLC0415  pydantic and yaml: only when needed
+
+        try:
+            text = await self._objects.read(layout.recipe_key(name))
+        except MissingObjectError as error:
+            raise await self._unknown(name) from error
+        return parse_recipe(name, text, stage=self._stage)
+
+    async def _unknown(self, name: str) -> RecipeError:
+        names = await self.names()
+        near = nearest(name, names)
+        meant = f"the nearest are: {', '.join(near)}" if near else f"there are: {', '.join(names) or 'none'}"
+        return RecipeError(
+            f"there is no recipe {name!r}; {meant}",
+            code="unknown_recipe",
+            remedy=f"drop the file under {layout.INBOX}<recipe>/, or push the recipe with `promptmill recipe push`",
+        )

@@ -1,0 +1,78 @@
+"""Charges: what the ledger holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.tally import RouteCost
+
+
+class Charge(Struct, frozen=True):
+    """What the attempts of one chunk (or request) on one route in one epoch cost; immutable.
+
+    Attributes:
+        unit: ``job.run.chunk``, or ``request.<recipe>.<digest>``.
+        day: UTC, ``2026-11-22``: frozen at the epoch's claim.
+        nano_usd: sum over the priced attempts; ``unpriced`` counts the others.
+        requested_models: what the lines asked for, where they named a model.
+    """
+
+    unit: str
+    epoch: int
+    route: str
+    model: str
+    recipe: str
+    job_id: str
+    day: str
+    nano_usd: int
+    attempts: int
+    failed_attempts: int
+    unpriced: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    bases: tuple[str, ...] = ()
+
+
+class Spending(Struct, frozen=True):
+    """A sum of charges. ``day``, ``model``, ``recipe`` and ``route`` are "" where they were summed over."""
+
+    nano_usd: int
+    attempts: int
+    failed_attempts: int
+    unpriced: int
+    input_tokens: int
+    output_tokens: int
+    day: str = ""
+    model: str = ""
+    recipe: str = ""
+    route: str = ""
+
+
+def charges_for(
+    costs: Iterable[RouteCost], *, unit: str, epoch: int, recipe: Recipe, job_id: str, day: str
+) -> Iterator[Charge]:
+    """A pure function of a result: whoever writes its charges writes the same. ``job_id`` is "" for requests."""
+    for cost in costs:
+        fields = {name: getattr(cost, name) for name in cost.__struct_fields__}
+        yield Charge(
+            unit=unit,
+            epoch=epoch,
+            model=model_of(recipe, cost.route),
+            recipe=recipe.name,
+            job_id=job_id,
+            day=day,
+            **fields,
+        )
+
+
+def model_of(recipe: Recipe, route_id: str) -> str:
+    """``provider/model`` of a route: what spending is added up by."""
+    for route in recipe.routes:
+        if route.id == route_id:
+            return f"{route.provider}/{route.model}"
+    return route_id

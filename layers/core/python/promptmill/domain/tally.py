@@ -1,0 +1,98 @@
+"""Sums over outcomes: what status, summary and charges are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from promptmill.domain.job import Counts
+from promptmill.domain.record import Attempt, Outcome
+
+
+class Tally(Struct, frozen=True):
+    """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types."""
+
+    counts: Counts = Counts()
+    asked: dict[str, int] = {}
+    answered_by: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    redacted: dict[str, int] = {}
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(
+            self.counts.plus(other.counts),
+            _add(self.asked, other.asked),
+            _add(self.answered_by, other.answered_by),
+            _add(self.failures, other.failures),
+            _add(self.redacted, other.redacted),
+        )
+
+
+def tally_of(outcome: Outcome) -> Tally:
+    """Of one record."""
+    failure, completion = outcome.failure, outcome.completion
+    return Tally(
+        counts_of(outcome),
+        asked={outcome.requested_model: 1} if outcome.requested_model else {},
+        answered_by={completion.model or outcome.route: 1} if completion else {},
+        failures={failure.code: 1} if failure else {},
+        redacted=outcome.redacted,
+    )
+
+
+def counts_of(outcome: Outcome) -> Counts:
+    failure = outcome.failure
+    return Counts(
+        answered=int(failure is None),
+        failed=int(failure is not None and failure.kind != "stopped"),
+        stopped=int(failure is not None and failure.kind == "stopped"),
+        nano_usd=sum(a.price.nano_usd or 0 for a in outcome.attempts),
+        attempts=len(outcome.attempts),
+        unpriced=sum(a.price.nano_usd is None for a in outcome.attempts),
+        input_tokens=sum(a.usage.input_total for a in outcome.attempts),
+        output_tokens=sum(a.usage.output_total for a in outcome.attempts),
+    )
+
+
+class RouteCost(Struct, frozen=True):
+    """The attempts on one route, added up: what a charge is made of."""
+
+    route: str
+    nano_usd: int
+    attempts: int
+    failed_attempts: int
+    unpriced: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    bases: tuple[str, ...]
+
+
+def route_costs(attempts: Iterable[Attempt]) -> list[RouteCost]:
+    """One entry a route, in the order of their names."""
+    by_route: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        by_route.setdefault(attempt.route, []).append(attempt)
+    return [_route_cost(route, by_route[route]) for route in sorted(by_route)]
+
+
+def _route_cost(route: str, attempts: Sequence[Attempt]) -> RouteCost:
+    return RouteCost(
+        route=route,
+        nano_usd=sum(a.price.nano_usd or 0 for a in attempts),
+        attempts=len(attempts),
+        failed_attempts=sum(a.code != "ok" for a in attempts),
+        unpriced=sum(a.price.nano_usd is None for a in attempts),
+        input_tokens=sum(a.usage.input_total for a in attempts),
+        cache_read_tokens=sum(a.usage.cache_read for a in attempts),
+        cache_write_tokens=sum(a.usage.cache_write for a in attempts),
+        output_tokens=sum(a.usage.output_total for a in attempts),
+        bases=tuple(sorted({a.price.basis for a in attempts})),
+    )
+
+
+def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return dict(sorted((Counter(one) + Counter(other)).items()))

@@ -1,0 +1,200 @@
+"""The only place that picks adapters. Each is imported when it is first needed: cold starts pay for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from promptmill.settings import Settings, from_environment
+
+if TYPE_CHECKING:
+    import boto3
+    import botocore.session
+
+    from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+    from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+    from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
+    from promptmill.adapters.eventbridge_bus import EventBridgeBus
+    from promptmill.adapters.genai_price_book import GenaiPriceBook
+    from promptmill.adapters.model_providers import HttpModelProviders
+    from promptmill.adapters.s3_object_store import S3ObjectStore
+    from promptmill.adapters.s3_recipe_source import S3RecipeSource
+    from promptmill.adapters.secrets_manager import SecretsManagerStore
+    from promptmill.adapters.sqs_queues import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
+    from promptmill.adapters.system_clock import SystemClock
+    from promptmill.workflows.read_manifest import ReadManifest
+
+T = TypeVar("T")
+
+
+def _lambda_session() -> boto3.Session:
+    import boto3
+
+    return boto3.Session()
+
+
+class Services:
+    """One process's adapters, made when first asked for.
+
+    Args:
+        make_session: gives the credentials, region and endpoint of every AWS call.
+        endpoint_url: of an emulator, None for AWS.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        make_session: Callable[[], boto3.Session] = _lambda_session,
+        endpoint_url: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self._make_session, self._endpoint_url = make_session, endpoint_url
+        self.rng = random.SystemRandom()
+        self._runner: asyncio.Runner | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """On the one event loop of this process, which keeps its HTTP connections from call to call."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(work)
+
+    def close(self) -> None:
+        """Close what is open; for processes that end."""
+        if "providers" in self.__dict__:
+            self.run(self.providers.close())
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def client(self, service: Any) -> Any:
+        """A boto3 client. Throttling is retried underneath; calls to models never are."""
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 6},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=32,
+        )
+        return self.session.client(service, config=config, endpoint_url=self._endpoint_url)
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return self._make_session()
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        from promptmill.adapters.system_clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def objects(self) -> S3ObjectStore:
+        from promptmill.adapters.s3_object_store import S3ObjectStore
+
+        return S3ObjectStore(self.client("s3"), self.settings.bucket)
+
+    @cached_property
+    def jobs(self) -> DynamoDbJobs:
+        from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+
+        return DynamoDbJobs(self._dynamodb, self.settings.jobs_table)
+
+    @cached_property
+    def registry(self) -> DynamoDbRequestRegistry:
+        from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
+
+        return DynamoDbRequestRegistry(self._dynamodb, self.settings.jobs_table)
+
+    @cached_property
+    def ledger(self) -> DynamoDbLedger:
+        from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+
+        return DynamoDbLedger(self._dynamodb, self.settings.charges_table, self.rng)
+
+    @cached_property
+    def _dynamodb(self) -> Any:
+        return self.client("dynamodb")
+
+    @cached_property
+    def _sqs(self) -> Any:
+        return self.client("sqs")
+
+    @cached_property
+    def queue(self) -> SqsWorkQueue:
+        from promptmill.adapters.sqs_queues import SqsWorkQueue
+
+        settings = self.settings
+        return SqsWorkQueue(
+            self._sqs, uploads=settings.uploads_queue, chunks=settings.chunks_queue, finish=settings.finish_queue
+        )
+
+    @cached_property
+    def request_copies(self) -> SqsRequestQueue:
+        from promptmill.adapters.sqs_queues import SqsRequestQueue
+
+        return SqsRequestQueue(self._sqs, self.settings.requests_queue)
+
+    @cached_property
+    def replies(self) -> SqsReplySender:
+        from promptmill.adapters.sqs_queues import SqsReplySender
+
+        return SqsReplySender(self._sqs)
+
+    def lease(self, queue_url: str, receipt_handle: str) -> SqsMessageLease:
+        """On one received message."""
+        from promptmill.adapters.sqs_queues import SqsMessageLease
+
+        return SqsMessageLease(self._sqs, queue_url, receipt_handle)
+
+    @cached_property
+    def events(self) -> EventBridgeBus:
+        from promptmill.adapters.eventbridge_bus import EventBridgeBus
+
+        return EventBridgeBus(self.client("events"), self.settings.event_bus)
+
+    @cached_property
+    def recipes(self) -> S3RecipeSource:
+        from promptmill.adapters.s3_recipe_source import S3RecipeSource
+
+        return S3RecipeSource(self.objects, self.clock, stage=self.settings.stage)
+
+    @cached_property
+    def manifests(self) -> ReadManifest:
+        from promptmill.workflows.read_manifest import ReadManifest
+
+        return ReadManifest(self.objects)
+
+    @cached_property
+    def prices(self) -> GenaiPriceBook:
+        from promptmill.adapters.genai_price_book import GenaiPriceBook
+
+        return GenaiPriceBook()
+
+    @cached_property
+    def secrets(self) -> SecretsManagerStore:
+        from promptmill.adapters.secrets_manager import SecretsManagerStore
+
+        return SecretsManagerStore(lambda: self.client("secretsmanager"), clock=self.clock)
+
+    @cached_property
+    def providers(self) -> HttpModelProviders:
+        from promptmill.adapters.model_providers import HttpModelProviders
+
+        return HttpModelProviders(
+            settings=self.settings, secrets=self.secrets, clock=self.clock, make_aws_session=self._botocore_session
+        )
+
+    def _botocore_session(self) -> botocore.session.Session:
+        return self.session._session  # noqa: SLF001  boto3 has no public way to its botocore session
+
+
+@cache
+def services_of_process() -> Services:
+    """Those of the function that runs here, from its environment."""
+    return Services(from_environment(os.environ))

@@ -1,0 +1,161 @@
+"""Answer one message of the requests queue, once: the same id and body get the same answer, however often they come."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain import layout
+from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.requests import (
+    RequestEnvelope,
+    StoredAnswer,
+    body_hash,
+    encode_reply,
+    error_reply,
+    parse_envelope,
+    reply_queue_of,
+)
+from promptmill.domain.times import rfc3339
+from promptmill.ports.job_store import Claim
+from promptmill.workflows.request_answer import RequestWorker, UnitOfRequest, make_answer
+
+
+class IncomingRequest(Struct, frozen=True):
+    """A message as received. ``copied_id`` and ``seen`` are set on copies that we sent ourselves."""
+
+    body: str
+    message_id: str
+    copied_id: str = ""
+    seen: tuple[int, int] | None = None
+
+
+class RequestReport(Struct, frozen=True):
+    """What became of it. ``code`` is "ok" or an error's code; ``replied`` whether somebody was told."""
+
+    verdict: Literal["answered", "known", "deferred", "refused"]
+    code: str = "ok"
+    replied: bool = False
+
+
+async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
+    """One reply for each delivery that is not deferred, failures too; one charge in all."""
+    await worker.lease.renew(worker.lease_s)
+    recipe: Recipe | None = None
+    envelope = RequestEnvelope(recipe="", id=incoming.copied_id or incoming.message_id)
+    envelope = msgspec.structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
+    try:
+        parsed, body = parse_envelope(incoming.body.encode())
+        envelope = msgspec.structs.replace(parsed, id=parsed.id or envelope.id)
+        recipe = await worker.recipes.load(envelope.recipe)
+        _check_reply_queue(envelope, recipe)
+        body = await _whole_body(envelope, body, worker)
+        return await _answer(incoming, envelope, body, recipe, worker)
+    except RecordError as error:
+        return await _refuse(envelope, recipe, error, worker)
+    except RecipeError as error:
+        wrong = RecordError(error.reason, code=error.code, field="recipe", remedy=error.remedy)
+        return await _refuse(envelope, recipe, wrong, worker)
+
+
+async def _answer(
+    incoming: IncomingRequest, envelope: RequestEnvelope, body: dict[str, Any], recipe: Recipe, worker: RequestWorker
+) -> RequestReport:
+    digest = body_hash(body)
+    claim, ours = await worker.registry.claim_request(
+        envelope.recipe,
+        envelope.id,
+        body_hash=digest,
+        owner=worker.owner,
+        seen=incoming.seen,
+        at=rfc3339(worker.clock.now()),
+    )
+    key = layout.answer_key(envelope.recipe, envelope.id)
+    stored = await _stored(key, worker)
+    verdict: Literal["answered", "known"] = "known" if stored else "answered"
+    if stored is None and not ours:
+        return await _defer(incoming, envelope, claim, worker)
+    if stored is None:
+        unit = UnitOfRequest(envelope, body, recipe, digest, claim)
+        stored = await _make(unit, key, worker)
+    for charge in stored.charges:
+        await worker.ledger.record(charge)
+    replied = await _reply(envelope, stored.reply, key, worker)
+    failure = stored.reply.get("error")
+    return RequestReport(verdict, failure["code"] if failure else "ok", replied)
+
+
+async def _make(unit: UnitOfRequest, key: str, worker: RequestWorker) -> StoredAnswer:
+    try:
+        made = await make_answer(unit, worker=worker)
+    except Exception:
+        await worker.registry.release_request(unit.recipe.name, unit.envelope.id, unit.claim)
+        raise
+    if await worker.objects.create(key, msgspec.json.encode(made), content_type="application/json"):
+        return made
+    return await _stored(key, worker) or made
+
+
+async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:
+    try:
+        return msgspec.json.decode(await worker.objects.read(key), type=StoredAnswer)
+    except MissingObjectError:
+        return None
+
+
+async def _defer(
+    incoming: IncomingRequest, envelope: RequestEnvelope, claim: Claim, worker: RequestWorker
+) -> RequestReport:
+    seen = (claim.epoch, claim.beat)
+    await worker.copies.send_again(incoming.body, request_id=envelope.id, seen=seen, delay_s=worker.lease_s)
+    return RequestReport("deferred")
+
+
+async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: RequestWorker) -> dict[str, Any]:
+    if not envelope.body_key:
+        return body
+    try:
+        found = msgspec.json.decode(await worker.objects.read(envelope.body_key))
+    except MissingObjectError as error:
+        raise RecordError(
+            "there is no such object", code="body_missing", field="body_key", remedy="put it there before publishing"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise RecordError(
+            f"not JSON ({error})", code="invalid_json", field="body_key", remedy="put JSON there"
+        ) from error
+    if not isinstance(found, dict):
+        raise RecordError("not a JSON object", code="not_an_object", field="body_key", remedy="put an object there")
+    return found
+
+
+def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:
+    if envelope.reply_to and envelope.reply_to not in recipe.replies:
+        raise RecordError(
+            f"the recipe {recipe.name!r} sends no replies to that queue",
+            code="reply_refused",
+            field="reply_to",
+            remedy="ask its operator to list the queue under replies",
+        )
+
+
+async def _refuse(
+    envelope: RequestEnvelope, recipe: Recipe | None, error: RecordError, worker: RequestWorker
+) -> RequestReport:
+    """Where no recipe can say, replies go to the stack's own reply queues only; a refused queue is told nothing."""
+    allowed = recipe.replies if recipe else ()
+    own = recipe is None and envelope.reply_to.rpartition("/")[2].startswith(worker.own_replies)
+    if error.code == "reply_refused" or (envelope.reply_to not in allowed and not own):
+        return RequestReport("refused", error.code)
+    reply = error_reply(envelope.recipe, envelope.id, error)
+    return RequestReport("refused", error.code, await _reply(envelope, reply, "", worker))
+
+
+async def _reply(envelope: RequestEnvelope, reply: dict[str, Any], key: str, worker: RequestWorker) -> bool:
+    if not envelope.reply_to:
+        return False
+    await worker.replies.reply(envelope.reply_to, encode_reply(reply, bucket=worker.bucket, key=key))
+    return True

@@ -1,0 +1,150 @@
+"""Join a run's chunk results, in order, into the files that people read; end the run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from msgspec import Struct
+
+from promptmill.domain import chunk_result, layout
+from promptmill.domain.chunk_result import ChunkHeader
+from promptmill.domain.dialects.registry import dialect_named
+from promptmill.domain.job import Counts, JobRun, JobState, Manifest
+from promptmill.domain.status import encode as encode_json
+from promptmill.domain.summary import Summary, summary_document
+from promptmill.domain.tally import Tally
+from promptmill.domain.times import rfc3339
+from promptmill.ports.clock import Clock
+from promptmill.ports.job_store import Jobs
+from promptmill.ports.ledger import Charges
+from promptmill.ports.message_queue import EventBus
+from promptmill.ports.object_store import ObjectStore
+from promptmill.workflows.follow_up import charges_of
+from promptmill.workflows.join_sections import join_sections
+from promptmill.workflows.publish_status import publish_status
+from promptmill.workflows.read_manifest import ReadManifest
+
+
+class Finished(Struct, frozen=True):
+    """``waiting``: chunk results are missing still; ``over``: it was finished before."""
+
+    verdict: Literal["finished", "waiting", "over", "gone"]
+    state: str = ""
+    counts: Counts = Counts()
+
+
+async def finish_job(
+    job_id: str,
+    run: int,
+    *,
+    objects: ObjectStore,
+    jobs: Jobs,
+    ledger: Charges,
+    events: EventBus,
+    manifests: ReadManifest,
+    clock: Clock,
+) -> Finished:
+    """Safe to repeat: each file is written once, and the state's name follows from the chunk results alone."""
+    job = await jobs.read(job_id, run)
+    if job is None or job.state is JobState.PLANNING:
+        return Finished("gone")
+    if job.state.terminal:
+        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+        return Finished("over", job.state.value, job.counts)
+    manifest = await manifests(job_id, run)
+    if not await results_complete(manifest, objects):
+        return Finished("waiting")
+    await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
+    await _show(job_id, run, jobs, objects, clock)
+    headers = await _join(job, manifest, objects)
+    await _settle_charges(manifest, headers, ledger)
+    return await _end(job, manifest, headers, objects, jobs, events, clock)
+
+
+async def results_complete(manifest: Manifest, objects: ObjectStore) -> bool:
+    """Whether the set of chunk results equals the manifest's set of chunks."""
+    prefix = layout.chunk_results_prefix(manifest.job_id, manifest.run)
+    found = 0
+    async for info in objects.under(prefix):
+        found += info.key == layout.chunk_result_key(manifest.job_id, manifest.run, found)
+    return found == len(manifest.chunks)
+
+
+def file_keys(manifest: Manifest) -> dict[str, str]:
+    """Where the run's files are, by name."""
+    extension = dialect_named(manifest.facts.dialect).extension
+    prefix = manifest.results_prefix
+    return {
+        "results": f"{prefix}results.{extension}",
+        "errors": f"{prefix}errors.{extension}",
+        "attempts": f"{prefix}attempts.jsonl",
+        "summary": f"{prefix}summary.json",
+    }
+
+
+async def _join(job: JobRun, manifest: Manifest, objects: ObjectStore) -> list[ChunkHeader]:
+    dialect, facts, keys = dialect_named(manifest.facts.dialect), manifest.facts, file_keys(manifest)
+    headers: list[ChunkHeader] = []
+
+    async def sections() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
+        yield dialect.header(facts, manifest.recipe), dialect.error_header(facts), b""
+        for chunk in manifest.chunks:
+            key = layout.chunk_result_key(job.job_id, job.run, chunk.number)
+            result = chunk_result.decode(await objects.read(key))
+            headers.append(result.header)
+            yield result.results, result.errors, result.attempts
+
+    await join_sections(sections(), (keys["results"], keys["errors"], keys["attempts"]), objects=objects)
+    return headers
+
+
+async def _settle_charges(manifest: Manifest, headers: list[ChunkHeader], ledger: Charges) -> None:
+    """Every charge is in the ledger before the run ends, also those of a worker that died after its result."""
+    known = {(charge.unit, charge.epoch, charge.route) async for charge in ledger.charges_of(manifest.job_id)}
+    for header in headers:
+        for charge in charges_of(manifest, header):
+            if (charge.unit, charge.epoch, charge.route) not in known:
+                await ledger.record(charge)
+
+
+async def _end(
+    job: JobRun,
+    manifest: Manifest,
+    headers: list[ChunkHeader],
+    objects: ObjectStore,
+    jobs: Jobs,
+    events: EventBus,
+    clock: Clock,
+) -> Finished:
+    tally, at = Tally(), rfc3339(clock.now())
+    for header in headers:
+        tally = tally.plus(header.tally)
+    state = JobState.STOPPED if tally.counts.stopped else JobState.DONE
+    files = file_keys(manifest)
+    summary = summary_document(Summary(manifest, tally, headers, state, files))
+    await objects.create(files["summary"], encode_json(summary), content_type="application/json")
+    reason = "" if state is JobState.DONE else "every route was closed; see closed_routes and the errors file"
+    moved = await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
+    await _show(job.job_id, job.run, jobs, objects, clock)
+    if moved:
+        await events.publish(f"Job {state.value.lower()}", _event(job, tally.counts))
+    return Finished("finished", state.value, tally.counts)
+
+
+async def _show(job_id: str, run: int, jobs: Jobs, objects: ObjectStore, clock: Clock) -> None:
+    job = await jobs.read(job_id, run)
+    if job is not None:
+        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+
+
+def _event(job: JobRun, counts: Counts) -> dict[str, str | int | None]:
+    return {
+        "job_id": job.job_id,
+        "run": job.run,
+        "recipe": job.recipe,
+        "answered": counts.answered,
+        "failed": counts.failed,
+        "stopped": counts.stopped,
+        "nano_usd": counts.nano_usd,
+    }

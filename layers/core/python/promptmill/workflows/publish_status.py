@@ -1,0 +1,37 @@
+"""Write ``status.json`` beside a run's results."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from promptmill.domain import status
+from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.times import rfc3339
+from promptmill.ports.clock import Clock
+from promptmill.ports.job_store import Jobs
+from promptmill.ports.object_store import ObjectWriter
+
+_EVERY = timedelta(seconds=10)
+_JSON = "application/json"
+
+
+async def publish_status(job: JobRun, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> None:
+    """Now, whatever was written before."""
+    counts = await jobs.read_progress(job.job_id, job.run) if job.state is JobState.RUNNING else job.counts
+    document = status.status_document(job, counts, at=rfc3339(clock.now()))
+    await objects.replace(f"{job.results_prefix}status.json", status.encode(document), content_type=_JSON)
+
+
+async def publish_status_in_turn(job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> bool:
+    """If nobody has for some seconds; False if somebody has, or the run is over."""
+    now = clock.now()
+    if not await jobs.take_status_turn(job_id, run, at=rfc3339(now), not_since=rfc3339(now - _EVERY)):
+        return False
+    job = await jobs.read(job_id, run)
+    while job is not None:
+        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+        written, job = job.state, await jobs.read(job_id, run)
+        if job is None or job.state is written:
+            break
+        # The run moved on while we wrote: what we wrote may have covered its last status.
+    return True

@@ -1,0 +1,51 @@
+"""Do something long, and show life while doing it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from promptmill.domain.errors import SupersededError
+from promptmill.ports.clock import Clock
+from promptmill.ports.message_queue import MessageLease
+
+T = TypeVar("T")
+
+
+async def while_alive(
+    work: Coroutine[Any, Any, T], beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock
+) -> T:
+    """The work's result; ``beat`` is called every so often until then.
+
+    Raises:
+        SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
+    """
+    working, beating = asyncio.create_task(work), asyncio.create_task(_beat(beat, every_s, clock))
+    try:
+        await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await beating  # it ends only by an error
+        return await working
+    finally:
+        working.cancel()
+        beating.cancel()
+        await asyncio.gather(working, beating, return_exceptions=True)
+
+
+async def while_leased(work: Coroutine[Any, Any, T], lease: MessageLease, *, lease_s: int, clock: Clock) -> T:
+    """The work's result; its message stays hidden until then, and comes back a lease after a worker that died."""
+
+    async def renew() -> bool:
+        await lease.renew(lease_s)
+        return True
+
+    await renew()
+    return await while_alive(work, renew, every_s=lease_s / 6, clock=clock)
+
+
+async def _beat(beat: Callable[[], Awaitable[bool]], every_s: float, clock: Clock) -> None:
+    while True:
+        await clock.sleep(every_s)
+        if not await beat():
+            raise SupersededError("another worker owns this unit")
