@@ -1,0 +1,178 @@
+"""The six functions and what starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.assets import Assets
+from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions
+from infra.constructs.queues import SETTLING_TIMEOUT, WORKER_TIMEOUT, Queues
+from infra.stages import RETENTIONS, StageValues
+
+RUNTIME = lambda_.Runtime.PYTHON_3_13
+SWEEP_TIMEOUT = Duration.minutes(2)
+_SETTLERS = 2
+_JOINERS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizing:
+    """One function.
+
+    Attributes:
+        batch: messages an invocation. One file or one chunk is plenty; requests are small, and run side by side.
+        workers: most invocations at once, by the source's MaximumConcurrency: reserved concurrency would
+            take it away from everything else in the account.
+        loops: sends messages that come back to it, by design; Lambda's loop detection would end them after 16 turns.
+    """
+
+    memory_mb: int
+    timeout: Duration
+    batch: int = 1
+    workers: int = 0
+    loops: bool = True
+
+
+def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
+    """Why these sizes.
+
+    plan_job and finish_job are streams bound by the CPU: one whole CPU costs the same per byte and takes least time.
+    run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records.
+    settle_dead_letter writes a chunk's outcomes without calls. sweep queries an index and sends messages.
+    """
+    return {
+        "plan_job": Sizing(memory_mb=values.plan_job_mb, timeout=WORKER_TIMEOUT, workers=_JOINERS),
+        "run_chunk": Sizing(memory_mb=values.run_chunk_mb, timeout=WORKER_TIMEOUT, workers=values.chunk_workers),
+        "run_requests": Sizing(
+            memory_mb=values.run_requests_mb, timeout=WORKER_TIMEOUT, batch=10, workers=values.request_workers
+        ),
+        "finish_job": Sizing(memory_mb=values.finish_job_mb, timeout=WORKER_TIMEOUT, workers=_JOINERS),
+        "settle_dead_letter": Sizing(
+            memory_mb=values.settle_dead_letter_mb, timeout=SETTLING_TIMEOUT, workers=_SETTLERS
+        ),
+        "sweep": Sizing(memory_mb=values.sweep_mb, timeout=SWEEP_TIMEOUT, loops=False),
+    }
+
+
+class Functions(Construct):
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        values: StageValues,
+        assets: Assets,
+        key: kms.IKey,
+        queues: Queues,
+        permissions: Permissions,
+        environment: Mapping[str, str],
+    ) -> None:
+        super().__init__(scope, name)
+        self._values, self._assets, self._key = values, assets, key
+        self._permissions, self._environment = permissions, environment
+        self._architecture = lambda_.Architecture.ARM_64 if assets.arm else lambda_.Architecture.X86_64
+        self._layers = [self._layer("Core", assets.core), self._layer("Dependencies", assets.dependencies)]
+        self._sizings = sizings(values)
+        self.all = {function: self._function(function) for function in FUNCTIONS}
+        self._connect(queues)
+        self._schedule()
+
+    def _layer(self, name: str, path: str) -> lambda_.LayerVersion:
+        return lambda_.LayerVersion(
+            self,
+            f"{name}Layer",
+            code=lambda_.Code.from_asset(path),
+            compatible_runtimes=[RUNTIME],
+            compatible_architectures=[self._architecture],
+        )
+
+    def _function(self, name: FunctionName) -> lambda_.Function:
+        sizing, title, full_name = self._sizings[name], _title(name), self._full_name(name)
+        log = self._log(title, full_name)
+        return lambda_.Function(
+            self,
+            title,
+            function_name=full_name,
+            code=lambda_.Code.from_asset(self._assets.function(name), exclude=["__pycache__", "*.pyc"]),
+            handler="handler.handler",
+            runtime=RUNTIME,
+            architecture=self._architecture,
+            layers=self._layers,
+            memory_size=sizing.memory_mb,
+            timeout=sizing.timeout,
+            role=self._role(title, name, log),
+            log_group=log,
+            tracing=lambda_.Tracing.ACTIVE,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if sizing.loops else None,
+            environment={
+                **self._environment,
+                "POWERTOOLS_SERVICE_NAME": name,
+                "POWERTOOLS_METRICS_NAMESPACE": "Promptmill",
+            },
+        )
+
+    def _full_name(self, name: FunctionName) -> str:
+        return f"{self._values.stack_name}-{name.replace('_', '-')}"
+
+    def _log(self, title: str, full_name: str) -> logs.LogGroup:
+        return logs.LogGroup(
+            self,
+            f"{title}Log",
+            log_group_name=f"/aws/lambda/{full_name}",
+            retention=logs.RetentionDays[RETENTIONS[self._values.log_retention_days]],
+            encryption_key=self._key,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+
+    def _role(self, title: str, name: FunctionName, log: logs.LogGroup) -> iam.Role:
+        role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        for statement in self._permissions.of(name):
+            role.add_to_policy(statement)
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn])
+        )
+        return role
+
+    def _connect(self, queues: Queues) -> None:
+        for function, access in ACCESS.items():
+            for queue in access.consumes:
+                self._source(function, _title(queue), queues.work[queue])
+            for queue in access.settles:
+                self._source(function, _title(queue), queues.dead_letters[queue])
+
+    def _source(self, function: FunctionName, title: str, queue: sqs.Queue) -> None:
+        sizing = self._sizings[function]
+        lambda_.EventSourceMapping(
+            self,
+            f"{title}To{_title(function)}",
+            target=self.all[function],
+            event_source_arn=queue.queue_arn,
+            batch_size=sizing.batch,
+            max_concurrency=sizing.workers,
+            report_batch_item_failures=True,
+        )
+
+    def _schedule(self) -> None:
+        """Without retries: the next sweep is the retry."""
+        events.Rule(
+            self,
+            "Schedule",
+            description=f"Sweeps {Stack.of(self).stack_name}",
+            schedule=events.Schedule.rate(Duration.minutes(self._values.sweep_minutes)),
+            targets=[targets.LambdaFunction(self.all["sweep"], retry_attempts=0, max_event_age=Duration.minutes(1))],
+        )
+
+
+def _title(name: str) -> str:
+    return "".join(word.title() for word in name.split("_"))

@@ -1,0 +1,47 @@
+"""What a stack says about itself."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+
+from infra.constructs.queues import QUEUES, Queues
+from infra.constructs.storage import Storage
+from infra.stages import StageValues
+from promptmill import __version__
+from promptmill.settings import Settings
+
+
+def write_outputs(
+    stack: Stack,
+    *,
+    settings: Settings,
+    queues: Queues,
+    storage: Storage,
+    key: kms.IKey,
+    topic: sns.Topic,
+    values: StageValues,
+) -> None:
+    """One output a setting, by the setting's name in CamelCase; then what people need."""
+    known = {
+        field: str(getattr(settings, field))
+        for field in settings.__struct_fields__
+        if field not in ("local_model_url", "in_flight", "lease_s")
+    }
+    outputs = {_camel(field): value for field, value in known.items()} | {
+        "Version": __version__,
+        "RepliesQueue": queues.replies.queue_url,
+        "UploadsQueueArn": queues.work["uploads"].queue_arn,
+        "AlertsTopic": topic.topic_arn,
+        "Key": key.key_arn,
+    }
+    outputs |= {f"{queue.title()}DeadLetters": queues.dead_letters[queue].queue_url for queue in QUEUES}
+    if values.bucket:
+        outputs["NotificationToAdd"] = stack.to_json_string(storage.notification_to_add)
+    for name, value in outputs.items():
+        CfnOutput(stack, name, value=value)
+
+
+def _camel(field: str) -> str:
+    return "".join(word.title() for word in field.split("_"))

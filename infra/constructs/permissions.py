@@ -1,0 +1,190 @@
+"""What each function may do: exact actions on exact resources.
+
+``ACCESS`` is the whole of it; beside that every function may write to its own log and its traces, and
+use the key through the services that it reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from infra.constructs.queues import QUEUES, QueueName, Queues
+from infra.constructs.tables import Tables
+from infra.stages import StageValues
+from promptmill.domain.layout import ANSWERS, INBOX, RECIPES, RESULTS, WORK
+from promptmill.domain.requests import BODIES
+
+FunctionName = Literal["plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep"]
+FUNCTIONS: tuple[FunctionName, ...] = get_args(FunctionName)
+STATUS = f"{RESULTS}*/status.json"
+_VERSIONED = (INBOX, WORK)
+_JOBS = ("GetItem", "PutItem", "UpdateItem")
+_RECORD = ("PutItem", "UpdateItem")  # a charge and the day's totals, in one transaction
+_USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Prefixes in the bucket, DynamoDB actions, queues.
+
+    Attributes:
+        models: may call models: Bedrock, and read the keys of the others.
+        indexes: may query the indexes of the jobs table.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    indexes: bool = False
+    charges: tuple[str, ...] = ()
+    consumes: tuple[QueueName, ...] = ()
+    settles: tuple[QueueName, ...] = ()
+    sends: tuple[QueueName, ...] = ()
+    replies: bool = False
+    models: bool = False
+    events: bool = False
+
+
+ACCESS: dict[FunctionName, Access] = {
+    "plan_job": Access(
+        reads=(INBOX, RECIPES, WORK),
+        writes=(WORK, STATUS),
+        jobs=(*_JOBS, "Query"),
+        consumes=("uploads",),
+        sends=("chunks", "finish"),
+        events=True,
+    ),
+    "run_chunk": Access(
+        reads=(INBOX, WORK),
+        writes=(WORK, STATUS),
+        jobs=(*_JOBS, "DeleteItem", "Query"),
+        charges=_RECORD,
+        consumes=("chunks",),
+        sends=("chunks", "finish"),
+        models=True,
+    ),
+    "run_requests": Access(
+        reads=(RECIPES, BODIES, ANSWERS),
+        writes=(ANSWERS,),
+        jobs=("GetItem", "UpdateItem"),
+        charges=_RECORD,
+        consumes=("requests",),
+        sends=("requests",),
+        replies=True,
+        models=True,
+    ),
+    "finish_job": Access(
+        reads=(WORK, RESULTS),
+        writes=(RESULTS,),
+        jobs=("GetItem", "UpdateItem", "Query"),
+        charges=(*_RECORD, "Query"),
+        consumes=("finish",),
+        events=True,
+    ),
+    "settle_dead_letter": Access(
+        reads=(INBOX, RECIPES, BODIES, WORK, ANSWERS, RESULTS),
+        writes=(WORK, ANSWERS, RESULTS),
+        jobs=(*_JOBS, "DeleteItem", "Query"),
+        charges=(*_RECORD, "Query"),
+        settles=QUEUES,
+        sends=QUEUES,
+        replies=True,
+        events=True,
+    ),
+    "sweep": Access(
+        reads=(WORK,),
+        writes=(STATUS,),
+        jobs=("GetItem", "UpdateItem", "Query"),
+        indexes=True,
+        sends=("uploads", "chunks", "finish"),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permissions:
+    stack: Stack
+    values: StageValues
+    key: kms.IKey
+    bucket: s3.IBucket
+    tables: Tables
+    queues: Queues
+    bus_arn: str
+
+    def of(self, function: FunctionName) -> list[iam.PolicyStatement]:
+        access = ACCESS[function]
+        return [
+            *self._objects(access),
+            *self._items(access),
+            *self._messages(access),
+            *(self._models() if access.models else ()),
+            *([_allow("events:PutEvents", on=[self.bus_arn])] if access.events else ()),
+            self._key_through_services(access),
+        ]
+
+    def _objects(self, access: Access) -> Iterator[iam.PolicyStatement]:
+        """Listing is on the whole bucket: without it a missing object reads as "access denied"."""
+        yield _allow("s3:ListBucket", on=[self.bucket.bucket_arn])
+        yield _allow("s3:GetObject", on=self._under(access.reads))
+        if versioned := [prefix for prefix in access.reads if prefix in _VERSIONED]:
+            yield _allow("s3:GetObjectVersion", on=self._under(versioned))
+        yield _allow("s3:PutObject", "s3:AbortMultipartUpload", on=self._under(access.writes))
+
+    def _under(self, prefixes: Iterable[str]) -> list[str]:
+        return [self.bucket.arn_for_objects(p if p == STATUS else f"{p}*") for p in prefixes]
+
+    def _items(self, access: Access) -> Iterator[iam.PolicyStatement]:
+        yield _allow(*(f"dynamodb:{a}" for a in access.jobs), on=[self.tables.jobs.table_arn])
+        if access.indexes:
+            yield _allow("dynamodb:Query", on=[f"{self.tables.jobs.table_arn}/index/*"])
+        if access.charges:
+            yield _allow(*(f"dynamodb:{a}" for a in access.charges), on=[self.tables.charges.table_arn])
+
+    def _messages(self, access: Access) -> Iterator[iam.PolicyStatement]:
+        sources = [self.queues.work[q] for q in access.consumes] + [self.queues.dead_letters[q] for q in access.settles]
+        if sources:
+            actions = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")
+            yield _allow(*(f"sqs:{action}" for action in actions), on=[queue.queue_arn for queue in sources])
+        if access.sends:
+            yield _allow("sqs:SendMessage", on=[self.queues.work[q].queue_arn for q in access.sends])
+        if access.replies:
+            own = f"{self.queues.replies.queue_arn}*"
+            yield _allow("sqs:SendMessage", "sqs:GetQueueUrl", on=[own, *self.values.reply_queues])
+
+    def _models(self) -> Iterator[iam.PolicyStatement]:
+        """Converse is authorised by InvokeModel. Routes name their region, so any may be asked."""
+        yield _allow("bedrock:InvokeModel", on=self.values.models or self._every_model())
+        secrets = f"secret:{self.values.secret_prefix}*"
+        yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
+
+    def _every_model(self) -> list[str]:
+        partition, account = self.stack.partition, self.stack.account
+        return [
+            f"arn:{partition}:bedrock:*::foundation-model/*",
+            f"arn:{partition}:bedrock:*:{account}:inference-profile/*",
+            f"arn:{partition}:bedrock:*:{account}:application-inference-profile/*",
+        ]
+
+    def _arn(self, service: str, resource: str, region: str) -> str:
+        return f"arn:{self.stack.partition}:{service}:{region}:{self.stack.account}:{resource}"
+
+    def _key_through_services(self, access: Access) -> iam.PolicyStatement:
+        services = ["dynamodb", "s3", "sqs", *(["secretsmanager"] if access.models else [])]
+        return iam.PolicyStatement(
+            actions=list(_USE_KEY),
+            resources=[self.key.key_arn],
+            conditions={
+                "StringEquals": {"kms:ViaService": [f"{s}.{self.stack.region}.amazonaws.com" for s in services]}
+            },
+        )
+
+
+def _allow(*actions: str, on: Iterable[str]) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=list(actions), resources=list(on))

@@ -1,0 +1,77 @@
+"""The queues between the functions, each with its dead letters."""
+
+from typing import Literal, get_args
+
+from aws_cdk import ArnFormat, Duration, Size, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.stages import StageValues
+
+QueueName = Literal["uploads", "chunks", "finish", "requests"]
+QUEUES: tuple[QueueName, ...] = get_args(QueueName)
+WORKER_TIMEOUT = Duration.minutes(15)
+SETTLING_TIMEOUT = Duration.minutes(5)
+_SLACK_S = 60
+_LONGEST_RETENTION = Duration.days(14)
+
+
+class Queues(Construct):
+    """Visibility is a worker's whole time and a minute; a worker shortens it to its lease as soon as it runs."""
+
+    def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey) -> None:
+        super().__init__(scope, name)
+        self._values, self._key = values, key
+        self.dead_letters = {queue: self._dead_letters(queue) for queue in QUEUES}
+        self.work = {queue: self._work(queue) for queue in QUEUES}
+        self.replies = self._queue("Replies", "replies", visibility=Duration.seconds(30))
+        self._let_the_bucket_send()
+
+    def _dead_letters(self, queue: QueueName) -> sqs.Queue:
+        visibility = Duration.seconds(int(SETTLING_TIMEOUT.to_seconds()) + _SLACK_S)
+        return self._queue(f"{queue.title()}DeadLetters", f"{queue}-dead-letters", visibility=visibility)
+
+    def _work(self, queue: QueueName) -> sqs.Queue:
+        dead = sqs.DeadLetterQueue(queue=self.dead_letters[queue], max_receive_count=self._values.max_receives)
+        visibility = Duration.seconds(int(WORKER_TIMEOUT.to_seconds()) + _SLACK_S)
+        return self._queue(queue.title(), queue, visibility=visibility, dead=dead)
+
+    def _queue(
+        self, construct: str, name: str, *, visibility: Duration, dead: sqs.DeadLetterQueue | None = None
+    ) -> sqs.Queue:
+        """1 MiB is the most that SQS takes: a dead letter must fit wherever its message did."""
+        return sqs.Queue(
+            self,
+            construct,
+            queue_name=f"{self._values.stack_name}-{name}",
+            encryption=sqs.QueueEncryption.KMS,
+            encryption_master_key=self._key,
+            data_key_reuse=Duration.hours(1),
+            enforce_ssl=True,
+            max_message_size_bytes=int(Size.mebibytes(1).to_bytes()),
+            retention_period=_LONGEST_RETENTION,
+            visibility_timeout=visibility,
+            dead_letter_queue=dead,
+        )
+
+    def _let_the_bucket_send(self) -> None:
+        """By the bucket's name, not by reference: S3 tries the queue while the bucket is being made."""
+        stack = Stack.of(self)
+        name = self._values.bucket or f"{self._values.stack_name}-*"
+        arn = stack.format_arn(
+            service="s3", region="", account="", resource=name, arn_format=ArnFormat.NO_RESOURCE_NAME
+        )
+        self.work["uploads"].add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="UploadsFromTheBucket",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.work["uploads"].queue_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": arn},
+                },
+            )
+        )

@@ -1,0 +1,92 @@
+"""The bucket: inbox, recipes, work, answers and results."""
+
+from aws_cdk import Duration, RemovalPolicy, Token
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.stages import StageValues
+from promptmill.domain import layout
+
+_NONCURRENT = Duration.days(90)
+_NONCURRENT_WORK = Duration.days(7)
+
+
+class Storage(Construct):
+    """Makes the bucket, or takes the existing one, whose owner adds the notification: see ``notification_to_add``.
+
+    A bucket's notifications are one document. Writing it for a bucket that others use too would take theirs away.
+    """
+
+    def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey, uploads: sqs.Queue) -> None:
+        super().__init__(scope, name)
+        self._values, self._key, self._uploads = values, key, uploads
+        self.bucket: s3.IBucket = (
+            s3.Bucket.from_bucket_name(self, "Bucket", values.bucket) if values.bucket else self._make()
+        )
+
+    def _make(self) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Bucket",
+            versioned=True,
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self._key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            lifecycle_rules=self._lifecycle(),
+            removal_policy=RemovalPolicy.RETAIN if self._values.keep_data else RemovalPolicy.DESTROY,
+        )
+        self._notify(bucket)
+        return bucket
+
+    def _lifecycle(self) -> list[s3.LifecycleRule]:
+        """A run reads the version that was dropped for as long as it may be resumed, so old versions stay a while."""
+        return [
+            s3.LifecycleRule(
+                id="everything",
+                abort_incomplete_multipart_upload_after=Duration.days(7),
+                noncurrent_version_expiration=_NONCURRENT,
+                expired_object_delete_marker=True,
+            ),
+            s3.LifecycleRule(
+                id="work",
+                prefix=layout.WORK,
+                expiration=Duration.days(self._values.work_retention_days),
+                noncurrent_version_expiration=_NONCURRENT_WORK,
+            ),
+        ]
+
+    def _notify(self, bucket: s3.Bucket) -> None:
+        """On the L1 bucket: the L2 would bring a Lambda function of its own."""
+        lowest = bucket.node.default_child
+        if not isinstance(lowest, s3.CfnBucket):
+            raise TypeError(f"no L1 bucket under {bucket.node.path}")
+        rule = s3.CfnBucket.FilterRuleProperty(name="prefix", value=layout.INBOX)
+        lowest.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[
+                s3.CfnBucket.QueueConfigurationProperty(
+                    event="s3:ObjectCreated:*",
+                    queue=self._uploads.queue_arn,
+                    filter=s3.CfnBucket.NotificationFilterProperty(
+                        s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[rule])
+                    ),
+                )
+            ]
+        )
+        bucket.node.add_dependency(self._uploads)
+
+    @property
+    def notification_to_add(self) -> dict[str, object]:
+        """For the owner of an existing bucket, to merge into its notification configuration."""
+        rule = {"Name": "prefix", "Value": layout.INBOX}
+        return {
+            "Id": self._values.stack_name,
+            "QueueArn": Token.as_string(self._uploads.queue_arn),
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": [rule]}},
+        }

@@ -1,0 +1,92 @@
+"""The stack: it only composes. What the CLI reads of it are the outputs."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.assets import Assets
+from infra.constructs.encryption import Encryption
+from infra.constructs.functions import Functions
+from infra.constructs.monitoring import Monitoring
+from infra.constructs.outputs import write_outputs
+from infra.constructs.permissions import Permissions
+from infra.constructs.queues import Queues
+from infra.constructs.storage import Storage
+from infra.constructs.tables import Tables
+from infra.stages import StageValues
+from promptmill.settings import Settings, to_environment
+
+
+class PromptmillStack(cdk.Stack):
+    """``LocalModelUrl`` is a parameter of the local stage only: the embedded model's port is not known before it runs."""
+
+    def __init__(self, scope: Construct, *, values: StageValues, assets: Assets) -> None:
+        qualifier = values.bootstrap_qualifier or None
+        super().__init__(
+            scope,
+            values.stack_name,
+            description="Promptmill: batch inference in your own account",
+            synthesizer=cdk.DefaultStackSynthesizer(qualifier=qualifier),
+            tags={"promptmill:stage": values.stage, **values.tags},
+        )
+        if values.permissions_boundary:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", values.permissions_boundary)
+            iam.PermissionsBoundary.of(self).apply(boundary)
+        key = Encryption(self, "Encryption", values=values).key
+        queues = Queues(self, "Queues", values=values, key=key)
+        storage = Storage(self, "Storage", values=values, key=key, uploads=queues.work["uploads"])
+        tables = Tables(self, "Tables", values=values, key=key)
+        bus = events.EventBus(self, "Bus", event_bus_name=values.stack_name)
+        settings = self._settings(values, storage, tables, queues, bus)
+        functions = Functions(
+            self,
+            "Functions",
+            values=values,
+            assets=assets,
+            key=key,
+            queues=queues,
+            environment=to_environment(settings),
+            permissions=Permissions(
+                stack=self,
+                values=values,
+                key=key,
+                bucket=storage.bucket,
+                tables=tables,
+                queues=queues,
+                bus_arn=bus.event_bus_arn,
+            ),
+        )
+        monitoring = Monitoring(
+            self, "Monitoring", values=values, key=key, queues=queues, functions=functions.all, bus=bus
+        )
+        write_outputs(
+            self, settings=settings, queues=queues, storage=storage, key=key, topic=monitoring.topic, values=values
+        )
+
+    def _settings(
+        self, values: StageValues, storage: Storage, tables: Tables, queues: Queues, bus: events.IEventBus
+    ) -> Settings:
+        return Settings(
+            stage=values.stage,
+            region=self.region,
+            bucket=storage.bucket.bucket_name,
+            jobs_table=tables.jobs.table_name,
+            charges_table=tables.charges.table_name,
+            uploads_queue=queues.work["uploads"].queue_url,
+            chunks_queue=queues.work["chunks"].queue_url,
+            finish_queue=queues.work["finish"].queue_url,
+            requests_queue=queues.work["requests"].queue_url,
+            replies_prefix=f"{values.stack_name}-replies",
+            event_bus=bus.event_bus_name,
+            local_model_url=self._local_model_url() if values.stage == "local" else "",
+            lease_s=values.lease_s,
+        )
+
+    def _local_model_url(self) -> str:
+        parameter = cdk.CfnParameter(
+            self, "LocalModelUrl", type="String", default="", description="Base URL of the embedded model"
+        )
+        return parameter.value_as_string

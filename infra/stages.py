@@ -1,0 +1,154 @@
+"""What differs between stages, as typed values: edit them here, or give ``-c name=value`` to override one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from promptmill.domain.errors import SettingsError
+from promptmill.settings import STAGES, Settings, Stage
+
+LAMBDA_PYTHON = "3.13"
+
+MegaBytes = Annotated[int, Meta(ge=128, le=10_240)]
+Workers = Annotated[int, Meta(ge=2, le=1_000)]
+Arn = Annotated[str, Meta(pattern=r"^(arn:[^\s*]+)?$")]
+ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
+RETENTIONS = {
+    1: "ONE_DAY",
+    7: "ONE_WEEK",
+    14: "TWO_WEEKS",
+    30: "ONE_MONTH",
+    90: "THREE_MONTHS",
+    180: "SIX_MONTHS",
+    365: "ONE_YEAR",
+    1827: "FIVE_YEARS",
+}
+
+
+class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One deployment.
+
+    Attributes:
+        bucket: name of an existing bucket, versioned and in this account and region; "" makes one.
+        key: ARN of an existing KMS key; "" makes one.
+        bootstrap_qualifier: of the CDK bootstrap, "" for CDK's own.
+        alarm_email: gets every alarm and every ended job; "" for nobody.
+        keep_data: bucket, tables and key outlive the stack.
+        protect_data: the tables refuse to be deleted, and can be restored to any second of the last 35 days.
+        chunk_workers, request_workers: most invocations at once; each holds up to ``Settings.in_flight`` calls.
+        *_mb: memory, which also decides the share of a CPU: 1,769 MB is one. See ``constructs/functions.py``.
+        max_receives: crashes before a message becomes a dead letter. Throttled invocations count as well,
+            so a new account (10 at once in all) needs patience here.
+        secret_prefix: names of the secrets that functions may read start with it.
+        models: ARNs of what Bedrock may be asked for; empty for every foundation model and inference profile.
+        reply_queues: ARNs of queues that replies may go to besides the stack's own.
+    """
+
+    stage: Stage
+    bucket: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    key: Arn = ""
+    permissions_boundary: Arn = ""
+    bootstrap_qualifier: Annotated[str, Meta(pattern=r"^[a-z0-9]{0,10}$")] = ""
+    tags: dict[str, str] = {}
+    alarm_email: Annotated[str, Meta(pattern=r"^(\S+@\S+)?$")] = ""
+    log_retention_days: int = 30
+    work_retention_days: Annotated[int, Meta(ge=14, le=365)] = 30
+    keep_data: bool = True
+    protect_data: bool = False
+    chunk_workers: Workers = 5
+    request_workers: Workers = 5
+    plan_job_mb: MegaBytes = 1769
+    run_chunk_mb: MegaBytes = 512
+    run_requests_mb: MegaBytes = 512
+    finish_job_mb: MegaBytes = 1769
+    settle_dead_letter_mb: MegaBytes = 512
+    sweep_mb: MegaBytes = 256
+    max_receives: Annotated[int, Meta(ge=3, le=5)] = 5
+    lease_s: Annotated[int, Meta(ge=10, le=900)] = 120
+    sweep_minutes: Annotated[int, Meta(ge=1, le=5)] = 2
+    secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
+    models: tuple[ArnPattern, ...] = ()
+    reply_queues: tuple[ArnPattern, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.log_retention_days not in RETENTIONS:
+            raise ValueError(f"logs are kept for one of {', '.join(map(str, RETENTIONS))} days")
+
+    @property
+    def stack_name(self) -> str:
+        """What the CLI finds a deployment by."""
+        return f"promptmill-{self.stage}"
+
+
+LOCAL = StageValues(
+    stage="local",
+    log_retention_days=1,
+    keep_data=False,
+    chunk_workers=2,
+    request_workers=2,
+    max_receives=3,
+    lease_s=20,
+    sweep_minutes=1,
+)
+DEV = StageValues(stage="dev")
+PROD = StageValues(
+    stage="prod", log_retention_days=90, protect_data=True, chunk_workers=20, request_workers=20, sweep_minutes=1
+)
+
+
+def stage_values(stage: str | None, overrides: Mapping[str, object] | None = None) -> StageValues:
+    """The values of a stage. ``tags=team=search,cost=42``; lists are separated by commas.
+
+    Raises:
+        SettingsError: no such stage, an unknown name or a value that does not fit; names the nearest.
+    """
+    for values in (LOCAL, DEV, PROD):
+        if values.stage == stage:
+            return _overridden(values, overrides or {})
+    raise SettingsError(
+        f"no stage {stage!r}" if stage else "no stage was named",
+        code="unknown_stage",
+        remedy=f"add -c stage=…, one of {', '.join(STAGES)}",
+    )
+
+
+def _overridden(values: StageValues, overrides: Mapping[str, object]) -> StageValues:
+    known = [f.name for f in msgspec.structs.fields(StageValues) if f.name != "stage"]
+    for name in overrides:
+        if name not in known:
+            near = get_close_matches(name, known, n=3) or known
+            raise SettingsError(
+                f"no value {name!r}",
+                code="unknown_value",
+                where=values.stage,
+                remedy=f"did you mean {', '.join(near)}?",
+            )
+    plain: dict[str, Any] = msgspec.structs.asdict(values) | {k: _parsed(k, v) for k, v in overrides.items()}
+    try:
+        return msgspec.convert(plain, StageValues, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error), code="value_malformed", where=values.stage) from error
+
+
+def _parsed(name: str, value: object) -> object:
+    """``-c`` knows strings only; cdk.json may hold lists and maps."""
+    if not isinstance(value, str):
+        return value
+    if name == "tags":
+        return dict(_pair(part) for part in value.split(",") if part)
+    if name in ("models", "reply_queues"):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip()
+
+
+__all__ = ["DEV", "LAMBDA_PYTHON", "LOCAL", "PROD", "Settings", "StageValues", "stage_values"]

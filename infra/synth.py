@@ -1,0 +1,87 @@
+"""Synthesise a stage in this process, without npm: ``python -m infra.synth local``.
+
+The result lies in ``build/cdk.out-<stage>`` and is made again only when something that it is made of has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from infra.assets import FUNCTIONS, LAYERS, ROOT, built_assets, layer_path, one_at_a_time, target_name
+from infra.stages import StageValues, stage_values
+from promptmill.domain.errors import SettingsError
+from promptmill.settings import STAGES
+
+
+def synthesise(values: StageValues) -> Path:
+    """The folder with ``<stack>.template.json``, ``<stack>.assets.json`` and the assets.
+
+    Raises:
+        SettingsError: the layers are not built.
+    """
+    with one_at_a_time(f"synth-{values.stage}"):
+        return _synthesised(values)
+
+
+def _synthesised(values: StageValues) -> Path:
+    out = ROOT / "build" / f"cdk.out-{values.stage}"
+    stamp, digest = out.with_name(f"{out.name}.sha256"), _digest(values)
+    if out.is_dir() and stamp.exists() and stamp.read_text() == digest:
+        return out
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(out, ignore_errors=True)
+    _synthesise(values, out)
+    stamp.write_text(digest)
+    return out
+
+
+def _synthesise(values: StageValues, out: Path) -> None:
+    import aws_cdk as cdk  # noqa: PLC0415  seconds, which a cached result does not need
+
+    from infra.app import add_stack, cdk_context  # noqa: PLC0415  likewise
+
+    app = cdk.App(outdir=str(out), context=cdk_context(), analytics_reporting=False)
+    add_stack(app, values)
+    app.synth()
+
+
+def _digest(values: StageValues) -> str:
+    digest = hashlib.sha256(repr((values, built_assets(values.stage), version("aws-cdk-lib"))).encode())
+    for path in _sources(values):
+        digest.update(f"\n{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(values: StageValues) -> Iterator[Path]:
+    """What is in the layers stands for the package: settings and layout are in the core layer."""
+    yield ROOT / "cdk.json"
+    yield from (layer_path(layer, target_name(values.stage)).with_suffix(".sha256") for layer in LAYERS)
+    for folder in (ROOT / "infra", FUNCTIONS):
+        yield from sorted(folder.rglob("*.py"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument(
+        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
+    )
+    given = parser.parse_args()
+    try:
+        overrides = dict(pair.split("=", 1) for pair in given.context)
+        out = synthesise(stage_values(given.stage, overrides))
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{out.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
