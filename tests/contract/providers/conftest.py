@@ -1,0 +1,94 @@
+"""Each provider's fake with our adapter in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import botocore.session
+import msgspec
+import pytest
+
+from promptmill.adapters.model_providers import HttpModelProviders
+from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
+from promptmill.domain.recipe import Route
+from promptmill.settings import Settings
+from tests.fakes.clock import FakeClock
+from tests.fakes.providers import anthropic, bedrock, openai
+from tests.fakes.providers.behaviours import Behaviour
+from tests.fakes.providers.server import FakeProvider, Speaks
+from tests.fakes.secret_store import FakeSecretStore
+
+KEYS = {"openai-key": openai.KEY, "anthropic-key": anthropic.KEY}
+ROUTES = {
+    "openai": Route(id="openai/gpt-6-luna", provider="openai", model="gpt-6-luna", key="openai-key"),
+    "compatible": Route(id="compatible/qwen3-8b", provider="compatible", model="qwen3-8b", key="openai-key"),
+    "anthropic": Route(id="anthropic/claude", provider="anthropic", model="claude-haiku-5-5", key="anthropic-key"),
+    "bedrock": Route(id="bedrock/claude", provider="bedrock", model="eu.anthropic.claude-haiku-4-5-20251001-v1:0"),
+}
+SPEAKERS: dict[str, Callable[[], Speaks]] = {
+    "openai": openai.OpenAi,
+    "compatible": lambda: openai.OpenAi("vllm"),
+    "anthropic": anthropic.Anthropic,
+    "bedrock": bedrock.Bedrock,
+}
+BASE_PATHS = {"bedrock": ""}
+
+
+class Stand:
+    """A fake provider, the adapter that speaks to it, and a route between them."""
+
+    def __init__(self, name: str, fake: FakeProvider, providers: HttpModelProviders) -> None:
+        self.name, self.fake, self.providers = name, fake, providers
+        base_url = fake.url + BASE_PATHS.get(name, "/v1")
+        self.route = msgspec.structs.replace(ROUTES[name], base_url=base_url)
+
+    async def ask(self, request: CompletionRequest, route: Route | None = None) -> Completion:
+        wanted = route or self.route
+        return await self.providers.provider_for(wanted).complete(wanted, request, call_id="j.1.0.1.0")
+
+    def will(self, *behaviours: Behaviour) -> None:
+        self.fake.script.extend(behaviours)
+
+    def fork(self, **changes: object) -> Route:
+        return msgspec.structs.replace(self.route, **changes)
+
+
+def local_settings(**changes: object) -> Settings:
+    names = {f.name: f.name for f in msgspec.structs.fields(Settings) if f.required}
+    return msgspec.convert({**names, "stage": "local", "region": bedrock.REGION, **changes}, Settings)
+
+
+def fake_aws_session() -> botocore.session.Session:
+    session = botocore.session.Session()
+    session.set_credentials(bedrock.ACCESS_KEY, bedrock.SECRET_KEY, bedrock.TOKEN)
+    return session
+
+
+def make_providers(settings: Settings, clock: FakeClock | None = None) -> HttpModelProviders:
+    return HttpModelProviders(
+        settings=settings,
+        secrets=FakeSecretStore(KEYS),
+        clock=clock or FakeClock(),
+        make_aws_session=fake_aws_session,
+    )
+
+
+@pytest.fixture(params=list(ROUTES))
+async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
+    async with FakeProvider(SPEAKERS[request.param]()) as fake:
+        providers = make_providers(local_settings())
+        yield Stand(request.param, fake, providers)
+        await providers.close()
+
+
+@pytest.fixture
+def plain() -> CompletionRequest:
+    return CompletionRequest(messages=(Message("user", (Text("Sky colour?"),)),), max_output_tokens=20)
+
+
+@contextmanager
+def nothing_sent(stand: Stand) -> Iterator[None]:
+    before = len(stand.fake.sent)
+    yield
+    assert len(stand.fake.sent) == before

@@ -1,0 +1,69 @@
+"""What a fake provider does with the next call, in no provider's protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Finish = Literal["stop", "length", "tool", "filter"]
+Trouble = Literal["throttled", "overloaded", "unauthorized", "out_of_money", "too_long", "no_such_model", "bad_field"]
+
+
+class Answer(Struct, frozen=True):
+    """A good answer. ``input_tokens`` includes what the cache was read and written for."""
+
+    text: str = "Blue."
+    finish: Finish = "stop"
+    input_tokens: int = 21
+    cache_read: int = 0
+    cache_write: int = 0
+    output_tokens: int = 9
+    reasoning: int = 0
+    with_usage: bool = True
+    tool_call: tuple[str, dict[str, Any]] | None = None
+
+
+class Refuse(Struct, frozen=True):
+    """An error in the provider's own shape, with its own status and code."""
+
+    trouble: Trouble
+    headers: dict[str, str] = {}
+
+
+class Reply(Struct, frozen=True):
+    """Exactly this."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = {}
+
+
+class Hang(Struct, frozen=True):
+    """No answer until the client is gone."""
+
+
+class CutOff(Struct, frozen=True):
+    """The connection breaks: before the first byte of the answer, or in the middle of its body."""
+
+    in_body: bool
+
+
+Behaviour = Answer | Refuse | Reply | Hang | CutOff
+
+
+class Sent(Struct, frozen=True):
+    """One request as it came over the wire. ``path`` is as it was sent, percent signs included."""
+
+    path: str
+    headers: dict[str, str]
+    data: bytes
+    body: dict[str, Any]
+
+
+class Wire(Struct, frozen=True):
+    """A reply before it is sent."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = {}
