@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-_DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043\ufe58\ufe63\uff0d"
-_BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2212\u2043\ufe58\ufe63\uff0d"
+_BLANKS = "\u2014\u2015\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _FOLDS = _FULL_WIDTH | {ord(char): "-" for char in _DASHES} | {ord(char): " " for char in _BLANKS}
+_FOLDABLE = re.compile(f"[\uff01-\uff5e{_DASHES}{_BLANKS}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_BREAK = re.compile(r"\\[nrt]")
 
@@ -42,7 +43,9 @@ def _folded(text: str) -> str:
         text = _ESCAPED_BREAK.sub("  ", text)
     if text.isascii():
         return text
-    return _SURROGATE.sub("\ufffd", text.translate(_FOLDS))
+    if _FOLDABLE.search(text):
+        text = text.translate(_FOLDS)
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _in_word(char: str) -> bool:

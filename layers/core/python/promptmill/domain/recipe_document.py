@@ -1,0 +1,273 @@
+"""A recipe as its operator writes it. Imported only where a recipe is read: it brings pydantic and yaml."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from promptmill.domain.errors import RecipeError
+from promptmill.domain.providers import PROVIDERS, Provider
+from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
+from promptmill.domain.recipe_model import (
+    AnswerDocument,
+    PriceDocument,
+    RecipeDocument,
+    RedactDocument,
+    RouteDocument,
+    spelled_out,
+)
+from promptmill.domain.recipe_names import did_you_mean, valid_name
+from promptmill.domain.recipe_yaml import Document, Path, Problem, path_text, read_yaml
+
+_LATER_KEYS = frozenset(
+    (
+        "allow",
+        "api_version",
+        "batch",
+        "budget",
+        "cache",
+        "circuit",
+        "compare",
+        "deployment",
+        "duplicates",
+        "embeddings",
+        "engines",
+        "give_up_after",
+        "guardrail",
+        "limit",
+        "limit_group",
+        "limit_groups",
+        "limits",
+        "min_score",
+        "mode",
+        "ner",
+        "patterns",
+        "requests_per_minute",
+        "role",
+        "schedule",
+        "secrets",
+        "share",
+        "skip",
+        "store",
+        "stream",
+        "tokens_per_minute",
+        "when_day_spent",
+    )
+)
+_LATER_PROVIDERS = frozenset(
+    ("ai21", "azure", "cloudflare", "gooseai", "huggingface", "nlpcloud", "perplexity", "replicate", "vertex")
+)
+
+
+def parse_recipe(
+    name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
+) -> Recipe:
+    """The recipe that a document describes.
+
+    Raises:
+        RecipeError: with everything that is wrong, each with its path in the document (code ``invalid_recipe``).
+    """
+    recipe, problems = check_recipe(name, text, stage=stage, provider_names=provider_names)
+    if recipe is None:
+        raise _error(name, problems)
+    return recipe
+
+
+def check_recipe(
+    name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
+) -> tuple[Recipe | None, list[Problem]]:
+    """The recipe, or None and all that is wrong with it."""
+    if not valid_name(name):
+        return None, [Problem("", f"{name!r} is no name for a recipe: lowercase letters, digits, - and _")]
+    source = read_yaml(text)
+    if not isinstance(source.data, dict):
+        return None, list(source.problems) or [Problem("", "a recipe is a map of keys such as `routes:`")]
+    problems = [*source.problems, *_shape_problems(source, stage), *_route_problems(source, stage, provider_names)]
+    if problems:
+        first_of_each = {problem.path: problem for problem in reversed(problems)}
+        return None, sorted(first_of_each.values(), key=lambda problem: problem.line)
+    document = RecipeDocument.model_validate(source.data, context={"stage": stage})
+    problems = [_problem(path, reason, source) for path, reason in _contradictions(document)]
+    return (None, problems) if problems else (_resolved(name, document), [])
+
+
+def _error(name: str, problems: list[Problem]) -> RecipeError:
+    remedy = "correct the document and push it again"
+    if len(problems) == 1:
+        return RecipeError(
+            problems[0].reason, code="invalid_recipe", where=problems[0].place or f"recipe {name}", remedy=remedy
+        )
+    reason = "".join(f"\n  {problem}" for problem in problems)
+    return RecipeError(
+        f"{len(problems)} errors:{reason}\n", code="invalid_recipe", where=f"recipe {name}", remedy=remedy
+    )
+
+
+def _shape_problems(source: Document, stage: str) -> Iterator[Problem]:
+    try:
+        RecipeDocument.model_validate(source.data, context={"stage": stage})
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            yield _problem(fault["loc"], _reason(fault), source)
+
+
+def _problem(path: Path, reason: str, source: Document) -> Problem:
+    known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in source.lines), ())
+    return Problem(path_text(path), reason, source.lines.get(known, 0))
+
+
+def _reason(fault: Any) -> str:
+    kind, path = fault["type"], fault["loc"]
+    if kind == "extra_forbidden":
+        return _unknown_key(str(path[-1]), _keys_beside(path))
+    if kind == "value_error":
+        return str(fault["ctx"]["error"])
+    if kind == "string_pattern_mismatch":
+        return "`provider/model` is wanted, as in anthropic/claude-haiku-5-5"
+    return _WORDS.get(kind) or str(fault["msg"])
+
+
+_WORDS = {
+    "missing": "the key is missing",
+    "string_type": "text is wanted (numbers and dates go in quotes)",
+    "int_type": "a whole number is wanted",
+    "bool_type": "true or false is wanted",
+    "dict_type": "a map is wanted",
+    "list_type": "a list is wanted",
+    "model_type": "a map is wanted",
+    "too_short": "at least one is wanted",
+}
+_PARTS: dict[str, type[BaseModel]] = {
+    "routes": RouteDocument,
+    "price": PriceDocument,
+    "answer": AnswerDocument,
+    "redact": RedactDocument,
+}
+
+
+def _keys_beside(path: Path) -> Iterable[str]:
+    named = [step for step in path[:-1] if isinstance(step, str)]
+    return _PARTS.get(named[-1], RecipeDocument).model_fields if named else RecipeDocument.model_fields
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    if key in _LATER_KEYS:
+        return "not built yet"
+    return f"unknown key; {did_you_mean(key, known) or 'known here: ' + ', '.join(known)}"
+
+
+def _route_problems(source: Document, stage: str, provider_names: AbstractSet[str]) -> Iterator[Problem]:
+    routes = source.data.get("routes")
+    for index, raw in enumerate(routes if isinstance(routes, list) else []):
+        try:
+            route = RouteDocument.model_validate(spelled_out(raw), context={"stage": stage})
+        except ValidationError:
+            continue  # its shape is wrong, and reported as such
+        for key, reason in _route_faults(route, stage, provider_names):
+            yield _problem(("routes", index, key), reason, source)
+
+
+def _route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+    provider = PROVIDERS.get(route.provider) if route.provider in provider_names else None
+    if provider is None:
+        yield "model", _unknown_provider(route.provider, provider_names)
+        return
+    if provider.local_only and stage != "local":
+        yield "model", f"{provider.name}/ models exist in the local stage only"
+    yield from _misused(route, provider)
+
+
+def _unknown_provider(name: str, provider_names: AbstractSet[str]) -> str:
+    if name in _LATER_PROVIDERS:
+        return f"the provider {name} is not built yet"
+    hint = did_you_mean(name, provider_names) or f"known: {', '.join(sorted(provider_names))}"
+    return f"no provider is called {name}; {hint}"
+
+
+def _misused(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, str]]:
+    for key, use in (("key", provider.key), ("base_url", provider.base_url), ("region", provider.region)):
+        given = bool(getattr(route, key))
+        if use == "required" and not given:
+            yield key, f"{provider.name} needs it: {_WHAT[key]}"
+        if use == "none" and given:
+            yield key, f"{provider.name} takes none"
+
+
+_WHAT = {
+    "key": "the name of a secret in Secrets Manager",
+    "base_url": "the endpoint's address",
+    "region": "an AWS region",
+}
+
+
+def _contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
+    seen: set[str] = set()
+    for index, route in enumerate(document.routes):
+        if route.model in seen:
+            yield ("routes", index, "model"), "the same provider and model are in an earlier route"
+        seen.add(route.model)
+    if document.models and document.model == "route":
+        yield ("models",), "read only with `model: line`"
+    routes = _routes_by_name(document)
+    for wanted, target in document.models.items():
+        if target not in routes:
+            hint = did_you_mean(target, routes) or f"known: {', '.join(sorted(routes))}"
+            yield ("models", wanted), f"no route answers for {target}; {hint}"
+
+
+def _routes_by_name(document: RecipeDocument) -> dict[str, str]:
+    """Ids of routes by id and by bare model; where two routes have the same model, the first."""
+    by_name = {route.model: route.model for route in document.routes}
+    for route in document.routes:
+        by_name.setdefault(route.model.partition("/")[2], route.model)
+    return by_name
+
+
+def _resolved(name: str, document: RecipeDocument) -> Recipe:
+    recipe = Recipe(
+        name=name,
+        version="",
+        routes=tuple(map(_route, document.routes)),
+        model=document.model,
+        models=_models(document),
+        system=document.system,
+        prompt=document.prompt,
+        answer_schema=document.answer.json_schema if document.answer else None,
+        max_output_tokens=document.max_output_tokens,
+        temperature=document.temperature,
+        seed=document.seed,
+        redact=RedactionPolicy(document.redact.types, document.redact.restore),
+        attachments=document.attachments,
+        invocation_type=document.invocation_type,
+        replies=tuple(document.replies),
+    )
+    digest = hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
+    return msgspec.structs.replace(recipe, version=digest[:12])
+
+
+def _models(document: RecipeDocument) -> dict[str, str]:
+    routes = _routes_by_name(document)
+    if document.model == "line" and not document.models:
+        return routes
+    return {wanted: routes[target] for wanted, target in document.models.items()}
+
+
+def _route(document: RouteDocument) -> Route:
+    return Route(
+        id=document.model,
+        provider=document.provider,
+        model=document.model.partition("/")[2],
+        key=document.key,
+        base_url=document.base_url,
+        region=document.region,
+        in_flight=document.in_flight,
+        timeout_s=document.timeout,
+        attempts=document.attempts,
+        price=UserPrice(**document.price.model_dump()) if document.price else None,
+        body=document.body,
+    )

@@ -1,0 +1,207 @@
+"""The values of a recipe document, each checked by itself. A reason never repeats what could be a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from promptmill.domain.recipe_names import did_you_mean
+from promptmill.domain.redaction import ALL_TYPES, StructuredEngine
+from promptmill.domain.templates import template_fault
+
+_LATER_REDACTION_TYPES = frozenset(
+    (
+        "address",
+        "bank_account",
+        "connection_string",
+        "coordinates",
+        "date_of_birth",
+        "driving_licence",
+        "location",
+        "mac",
+        "medical_id",
+        "national_id",
+        "organization",
+        "passport",
+        "password",
+        "person",
+        "routing_number",
+        "secret",
+        "tax_id",
+        "url",
+    )
+)
+_MOST_USD = 1_000_000
+_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}")
+_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
+_RANDOM_LOOKING = re.compile(
+    r"(?=[A-Za-z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{20,}|[0-9a-fA-F]{32,}|[^/]{80,}"
+)
+_MAX_SCHEMA_DEPTH = 32
+
+
+class FieldError(ValueError):
+    """What is wrong with a value, in words for whoever wrote it."""
+
+
+def price_text(value: Any) -> str:
+    """A price in USD, exactly as it was written."""
+    amount = Decimal(value) if isinstance(value, str) and re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", value) else value
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
+        raise FieldError('a price is a number such as "0.25"')
+    if not 0 <= amount <= _MOST_USD:
+        raise FieldError(f"a price lies between 0 and {_MOST_USD:,}")
+    return format(Decimal(amount), "f")
+
+
+def number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise FieldError("a number is wanted")
+    return float(value)
+
+
+def plain(value: Any) -> Any:
+    """The same with JSON's numbers for exact ones: for what is sent as it is."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def template(value: str) -> str:
+    if fault := template_fault(value):
+        raise FieldError(fault)
+    return value
+
+
+def secret_name(value: str) -> str:
+    if not _SECRET_NAME.fullmatch(value) or _looks_secret(value):
+        raise FieldError(
+            "this is the name of a secret in Secrets Manager, such as promptmill/anthropic, and must not be the key itself"
+        )
+    return value
+
+
+def _looks_secret(value: str) -> bool:
+    return bool(_RANDOM_LOOKING.search(value)) or any(s.type == "api_key" for s in StructuredEngine().find(value))
+
+
+def region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise FieldError("a region is called something like eu-central-1")
+    return value
+
+
+def address(value: str, *, stage: str) -> str:
+    """An endpoint's base URL, without a slash at its end."""
+    parts = _parts(value)
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        raise FieldError("an address holds no user name or password: name the secret in `key`")
+    if parts.query or parts.fragment:
+        raise FieldError("a base address has no ? or #")
+    if parts.scheme != "https" and not (parts.scheme == "http" and stage == "local"):
+        raise FieldError("an address starts with https://" + (" or http://" if stage == "local" else ""))
+    return value.rstrip("/")
+
+
+def _parts(value: str) -> Any:
+    try:
+        parts = urlsplit(value)
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0) and value.isprintable()
+    except ValueError:
+        valid = False
+    if not valid or " " in value or "\\" in value:
+        raise FieldError("not an address: https://host/path is wanted")
+    return parts
+
+
+def reply_queue(value: str, *, stage: str) -> str:
+    return value if _QUEUE.fullmatch(value) else address(value, stage=stage)
+
+
+def redaction_types(value: Any) -> tuple[str, ...]:
+    """All of them, none, or those listed; in the order of precedence."""
+    if value in ("all", "none"):
+        return ALL_TYPES if value == "all" else ()
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise FieldError("all, none, or a list of types")
+    for name in value:
+        _check_type(name)
+    return tuple(name for name in ALL_TYPES if name in value)
+
+
+def _check_type(name: str) -> None:
+    if name in _LATER_REDACTION_TYPES:
+        raise FieldError(f"{name} is not built yet")
+    if name not in ALL_TYPES:
+        raise FieldError(
+            f"no type is called {name}; {did_you_mean(name, ALL_TYPES) or 'known: ' + ', '.join(ALL_TYPES)}"
+        )
+
+
+def answer_schema(value: Any) -> dict[str, Any]:
+    """An object schema that a model can be held to."""
+    schema = plain(value)
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise FieldError("a schema with `type: object` is wanted")
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or not properties:
+        raise FieldError("`properties` names at least one property")
+    required = schema.get("required", [])
+    if not isinstance(required, list) or not set(map(str, required)) <= set(properties):
+        raise FieldError("`required` lists names of `properties`")
+    _check_schema(schema, "", 0)
+    return schema
+
+
+def _check_schema(schema: Any, where: str, depth: int) -> None:
+    if depth > _MAX_SCHEMA_DEPTH:
+        raise FieldError("the schema is nested too deeply")
+    if isinstance(schema, bool):
+        return
+    if not isinstance(schema, dict):
+        raise FieldError(f"`{where or 'schema'}` is not a schema")
+    reference = schema.get("$ref", "#")
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        raise FieldError("`$ref` points inside of the schema")
+    _check_enum(schema, where)
+    for key, check in _SUBSCHEMAS.items():
+        if key in schema:
+            check(schema[key], f"{where}.{key}".removeprefix("."), depth + 1)
+
+
+def _check_enum(schema: dict[str, Any], where: str) -> None:
+    values = schema.get("enum", [None])
+    if not isinstance(values, list) or not values:
+        raise FieldError(f"`{where}.enum` is a list with at least one value".replace("`.", "`"))
+
+
+def _check_each(schemas: Any, where: str, depth: int) -> None:
+    if not isinstance(schemas, dict):
+        raise FieldError(f"`{where}` is a map from names to schemas")
+    for name, schema in schemas.items():
+        _check_schema(schema, f"{where}.{name}", depth)
+
+
+def _check_all(schemas: Any, where: str, depth: int) -> None:
+    if not isinstance(schemas, list):
+        raise FieldError(f"`{where}` is a list of schemas")
+    for index, schema in enumerate(schemas):
+        _check_schema(schema, f"{where}[{index}]", depth)
+
+
+_SUBSCHEMAS: dict[str, Callable[[Any, str, int], None]] = {
+    "properties": _check_each,
+    "$defs": _check_each,
+    "definitions": _check_each,
+    "items": _check_schema,
+    "additionalProperties": _check_schema,
+    "anyOf": _check_all,
+    "oneOf": _check_all,
+    "allOf": _check_all,
+}

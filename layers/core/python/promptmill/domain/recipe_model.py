@@ -1,0 +1,99 @@
+"""The shape of a recipe document, as pydantic models: every key that there is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from promptmill.domain import recipe_fields as fields
+from promptmill.domain.redaction import ALL_TYPES
+
+_SET_BY_US = frozenset({"model", "messages", "modelId", "stream"})
+_LONGEST_TEXT = 100_000
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _staged(check: Any) -> AfterValidator:
+    """A check that depends on the stage, which the caller passes as context."""
+
+    def validate(value: str, info: ValidationInfo) -> str:
+        checked: str = check(value, stage=(info.context or {}).get("stage", ""))
+        return checked
+
+    return AfterValidator(validate)
+
+
+def spelled_out(value: Any) -> Any:
+    """A route in its short form, ``- provider/model``, as a map."""
+    return {"model": value} if isinstance(value, str) else value
+
+
+def _body(value: dict[str, Any]) -> dict[str, Any]:
+    if ours := sorted(_SET_BY_US & value.keys()):
+        raise ValueError(f"{', '.join(ours)} can't be set here")
+    body: dict[str, Any] = fields.plain(value)
+    return body
+
+
+def _names_to_routes(value: Any) -> Any:
+    return (
+        {name: name for name in value} if isinstance(value, list) and all(isinstance(n, str) for n in value) else value
+    )
+
+
+_Price = Annotated[str, BeforeValidator(fields.price_text)]
+_Prompt = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(fields.template)]
+
+
+class PriceDocument(_Strict):
+    input_usd_per_mtok: _Price
+    output_usd_per_mtok: _Price
+    cache_read_usd_per_mtok: _Price | None = None
+    cache_write_usd_per_mtok: _Price | None = None
+
+
+class RouteDocument(_Strict):
+    model: Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[!-~]{1,256}$")]
+    key: Annotated[str, AfterValidator(fields.secret_name)] = ""
+    base_url: Annotated[str, _staged(fields.address)] = ""
+    region: Annotated[str, AfterValidator(fields.region)] = ""
+    in_flight: Annotated[int, Field(ge=1, le=1000)] = 100
+    timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=900)] = 120.0
+    attempts: Annotated[int, Field(ge=1, le=20)] = 6
+    price: PriceDocument | None = None
+    body: Annotated[dict[str, Any], AfterValidator(_body)] = Field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        return self.model.partition("/")[0]
+
+
+class AnswerDocument(_Strict):
+    json_schema: Annotated[dict[str, Any], BeforeValidator(fields.answer_schema)]
+
+
+class RedactDocument(_Strict):
+    types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
+    restore: bool = True
+
+
+class RecipeDocument(_Strict):
+    routes: Annotated[list[Annotated[RouteDocument, BeforeValidator(spelled_out)]], Field(min_length=1, max_length=20)]
+    model: Literal["route", "line"] = "route"
+    models: Annotated[dict[str, str], BeforeValidator(_names_to_routes)] = Field(default_factory=dict)
+    max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    temperature: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    system: Annotated[str, Field(max_length=_LONGEST_TEXT)] = ""
+    prompt: _Prompt = ""
+    answer: AnswerDocument | None = None
+    redact: RedactDocument = RedactDocument()
+    attachments: Literal["refuse", "pass"] = "refuse"
+    invocation_type: Literal["detect", "converse", "native"] = "detect"
+    replies: Annotated[list[Annotated[str, _staged(fields.reply_queue)]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
