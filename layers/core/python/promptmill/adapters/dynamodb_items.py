@@ -18,7 +18,12 @@ _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 
 def to_item(plain: Mapping[str, Any]) -> dict[str, Any]:
     """In DynamoDB's typed JSON; None values are left out."""
-    return {name: _serializer.serialize(value) for name, value in plain.items() if value is not None}
+    return {name: _typed(value) for name, value in plain.items() if value is not None}
+
+
+def _typed(value: Any) -> Any:
+    """Decimals without an exponent: readable, and every emulator adds them up."""
+    return {"N": f"{value:f}"} if isinstance(value, Decimal) else _serializer.serialize(value)
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:

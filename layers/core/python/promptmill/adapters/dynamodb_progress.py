@@ -13,7 +13,7 @@ from promptmill.domain.job import Counts
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-_CHUNKS_AN_ITEM = 1000
+CHUNKS_AN_ITEM = 1000
 _SUMS = Counts.__struct_fields__
 
 
@@ -33,7 +33,7 @@ class DynamoDbProgress:
         own = await self._set_bit(job_id, run, chunk, counts, at)
         live = to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"})
         await to_thread(self._db.delete_item, TableName=self._table, Key=live)
-        if own < min(_CHUNKS_AN_ITEM, of - chunk // _CHUNKS_AN_ITEM * _CHUNKS_AN_ITEM):
+        if own < min(CHUNKS_AN_ITEM, of - chunk // CHUNKS_AN_ITEM * CHUNKS_AN_ITEM):
             return False
         ended = [item async for item in self._items(job_id, run, "ENDED", consistent=True)]
         return sum(len(item["ended"]) for item in ended) == of
@@ -89,4 +89,4 @@ def counts_from(item: dict[str, Any]) -> Counts:
 
 
 def _ended_key(job_id: str, run: int, chunk: int) -> Any:
-    return to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#ENDED#{chunk // _CHUNKS_AN_ITEM:06d}"})
+    return to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#ENDED#{chunk // CHUNKS_AN_ITEM:06d}"})

@@ -1,0 +1,87 @@
+"""The same suites run on the fakes and on the AWS adapters, those against moto."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
+from promptmill.adapters.s3_object_store import S3ObjectStore
+from tests.fakes.clock import FakeClock
+from tests.fakes.jobs import FakeJobs, FakeRequestRegistry
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.object_store import FakeObjectStore
+
+REGION = "eu-central-1"
+BUCKET = "promptmill-contract"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        yield boto3.Session("test", "test", region_name=REGION)
+
+
+def _table(client: Any, name: str, indexes: dict[str, tuple[str, str]]) -> None:
+    names = {"pk", "sk"} | {attribute for pair in indexes.values() for attribute in pair}
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in sorted(names)],
+        KeySchema=_keys("pk", "sk"),
+        GlobalSecondaryIndexes=[
+            {"IndexName": index, "KeySchema": _keys(*pair), "Projection": {"ProjectionType": "ALL"}}
+            for index, pair in indexes.items()
+        ],
+    )
+
+
+def _keys(partition: str, sort: str) -> list[dict[str, str]]:
+    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
+
+
+@pytest.fixture(params=["fake", "s3"])
+def objects(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeObjectStore(FakeClock())
+    session: boto3.Session = request.getfixturevalue("aws")
+    client = session.client("s3")
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return S3ObjectStore(client, BUCKET)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def jobs(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeJobs()
+    client = request.getfixturevalue("aws").client("dynamodb")
+    _table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+    return DynamoDbJobs(client, "jobs")
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def registry(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeRequestRegistry()
+    client = request.getfixturevalue("aws").client("dynamodb")
+    _table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+    return DynamoDbRequestRegistry(client, "jobs")
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def ledger(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeLedger()
+    client = request.getfixturevalue("aws").client("dynamodb")
+    _table(client, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
+    return DynamoDbLedger(client, "charges", random.Random(1))

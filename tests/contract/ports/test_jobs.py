@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from promptmill.adapters import dynamodb_progress
+from promptmill.domain.job import Counts, JobRun, JobState, Source
+
+AT = "2026-11-22T12:00:00.000Z"
+LATER = "2026-11-22T12:05:00.000Z"
+JOB = JobRun(
+    job_id="20261122t120000z-0123456789",
+    run=1,
+    state=JobState.PLANNING,
+    recipe="reviews",
+    source=Source("inbox/reviews/a b.csv", "v1", 10, AT),
+    results_prefix="results/reviews/a b.csv/20261122t120000z-0123456789/",
+    created_at=AT,
+    last_progress=AT,
+)
+ID = JOB.job_id
+ONE = Counts(answered=2, failed=1, nano_usd=123, attempts=4, unpriced=1, input_tokens=50, output_tokens=7)
+
+
+async def test_a_run_is_created_once(jobs: Any) -> None:
+    assert await jobs.create(JOB)
+    assert not await jobs.create(structs.replace(JOB, recipe="other"))
+    assert await jobs.read(ID, 1) == JOB
+    assert await jobs.read(ID, 2) is None
+
+
+async def test_states_move_forward_only(jobs: Any) -> None:
+    await jobs.create(JOB)
+    assert await jobs.move(ID, 1, JobState.RUNNING, at=LATER, records=7, chunks=2)
+    assert not await jobs.move(ID, 1, JobState.RUNNING, at=LATER)
+    assert not await jobs.move(ID, 1, JobState.PLANNING, at=LATER)
+    assert await jobs.move(ID, 1, JobState.DONE, at=LATER, counts=ONE, files={"results": "r"})
+    assert not await jobs.move(ID, 1, JobState.STOPPED, at=LATER), "a terminal state stays"
+    job = await jobs.read(ID, 1)
+    assert (job.state, job.records, job.chunks, job.counts, job.files) == (JobState.DONE, 7, 2, ONE, {"results": "r"})
+
+
+async def test_open_runs_are_those_not_terminal(jobs: Any) -> None:
+    await jobs.create(JOB)
+    await jobs.create(structs.replace(JOB, job_id="20261122t130000z-aaaaaaaaaa"))
+    await jobs.move(ID, 1, JobState.REJECTED, at=LATER, reason="why", remedy="what")
+    assert [job.job_id async for job in jobs.open_runs()] == ["20261122t130000z-aaaaaaaaaa"]
+    rejected = await jobs.read(ID, 1)
+    assert (rejected.reason, rejected.remedy) == ("why", "what")
+
+
+async def test_routes_close(jobs: Any) -> None:
+    await jobs.create(JOB)
+    await jobs.close_route(ID, 1, "openai/gpt-6-luna", "invalid_api_key")
+    await jobs.close_route(ID, 1, "openai/gpt-6-luna", "invalid_api_key")
+    await jobs.close_route(ID, 1, "anthropic/x", "billing_error")
+    job = await jobs.read(ID, 1)
+    assert job.closed_routes == {"anthropic/x": "billing_error", "openai/gpt-6-luna": "invalid_api_key"}
+
+
+async def test_one_worker_at_a_time_writes_the_status(jobs: Any) -> None:
+    await jobs.create(JOB)
+    assert await jobs.take_status_turn(ID, 1, at=LATER, not_since=AT)
+    assert not await jobs.take_status_turn(ID, 1, at=LATER, not_since=AT)
+    assert (await jobs.read(ID, 1)).last_progress == LATER
+    await jobs.move(ID, 1, JobState.DONE, at=LATER)
+    assert not await jobs.take_status_turn(ID, 1, at="2026-11-23", not_since="2026-11-22T13"), "it is over"
+    assert not await jobs.take_status_turn("nobody", 1, at=LATER, not_since=AT)
+
+
+async def test_a_claim_is_taken_only_as_seen(jobs: Any) -> None:
+    assert await jobs.read_claim(ID, 1, 0) is None
+    first = await jobs.claim(ID, 1, 0, seen=None, owner="a")
+    assert (first.epoch, first.beat, first.crashes) == (1, 0, 0)
+    assert await jobs.claim(ID, 1, 0, seen=None, owner="b") is None
+    alive = await jobs.beat(ID, 1, 0, first, ONE, at=AT)
+    assert alive.beat == 1
+    assert await jobs.claim(ID, 1, 0, seen=first, owner="b") is None, "its beat has moved"
+    second = await jobs.claim(ID, 1, 0, seen=alive, owner="b")
+    assert (second.epoch, second.crashes) == (2, 1)
+    assert await jobs.beat(ID, 1, 0, alive, ONE, at=AT) is None, "superseded"
+    assert not await jobs.release(ID, 1, 0, alive)
+    assert await jobs.release(ID, 1, 0, second)
+    third = await jobs.claim(ID, 1, 0, seen=await jobs.read_claim(ID, 1, 0), owner="c")
+    assert (third.epoch, third.crashes, third.released) == (3, 1, False), "giving back is no crash"
+
+
+async def test_a_chunk_ends_once(jobs: Any) -> None:
+    await jobs.create(JOB)
+    claim = await jobs.claim(ID, 1, 1, seen=None, owner="a")
+    await jobs.beat(ID, 1, 1, claim, Counts(answered=1), at=AT)
+    assert not await jobs.is_chunk_ended(ID, 1, 0)
+    assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
+    assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
+    assert await jobs.is_chunk_ended(ID, 1, 0)
+    assert await jobs.read_progress(ID, 1) == ONE.plus(Counts(answered=1)), "live chunks count by their heartbeat"
+    assert await jobs.chunk_ended(ID, 1, 1, ONE, of=2, at=AT)
+    assert await jobs.chunk_ended(ID, 1, 1, ONE, of=2, at=AT), "asked again, it says so again"
+    assert await jobs.read_progress(ID, 1) == ONE.plus(ONE)
+
+
+async def test_more_chunks_than_one_item_holds(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb_progress, "CHUNKS_AN_ITEM", 4)
+    await jobs.create(JOB)
+    full = [await jobs.chunk_ended(ID, 1, n, Counts(answered=1), of=10, at=AT) for n in reversed(range(10))]
+    assert full == [False] * 9 + [True]
+    assert (await jobs.read_progress(ID, 1)).answered == 10
+
+
+async def test_recent_runs_come_newest_first(jobs: Any) -> None:
+    now = datetime.now(UTC).isoformat()
+    for n in range(3):
+        await jobs.create(structs.replace(JOB, job_id=f"2026112{n}t120000z-0123456789", created_at=now))
+    found = [job.job_id async for job in jobs.recent(limit=2)]
+    assert found == ["20261122t120000z-0123456789", "20261121t120000z-0123456789"]

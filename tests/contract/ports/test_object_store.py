@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from promptmill.domain.errors import MissingObjectError
+
+
+async def blocks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_what_is_created_is_read(objects: Any) -> None:
+    assert await objects.create("a b+c/é", b"0123456789")
+    assert await objects.read("a b+c/é") == b"0123456789"
+    assert await objects.read("a b+c/é", start=2, end=5) == b"234"
+    assert await objects.read("a b+c/é", start=7) == b"789"
+    assert await objects.read("a b+c/é", start=5, end=5) == b""
+    info = await objects.head("a b+c/é")
+    assert info.size == 10
+    assert info.modified_at.endswith("Z")
+
+
+async def test_create_never_replaces(objects: Any) -> None:
+    assert await objects.create("k", b"first")
+    assert not await objects.create("k", b"second")
+    assert await objects.create("k", b"first"), "the very same bytes: perhaps our own write, whose response was lost"
+    assert await objects.read("k") == b"first"
+
+
+async def test_replace_does(objects: Any) -> None:
+    await objects.replace("k", b"first")
+    await objects.replace("k", b"second")
+    assert await objects.read("k") == b"second"
+
+
+async def test_an_old_version_stays_readable(objects: Any) -> None:
+    await objects.replace("k", b"first")
+    old = (await objects.head("k")).version
+    await objects.replace("k", b"second")
+    assert await objects.read("k", version=old) == b"first"
+    assert (await objects.head("k", version=old)).size == 5
+
+
+async def test_missing(objects: Any) -> None:
+    assert await objects.head("nothing") is None
+    with pytest.raises(MissingObjectError):
+        await objects.read("nothing")
+    with pytest.raises(MissingObjectError):
+        async for _ in objects.stream("nothing"):
+            pass
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1, 2, 3), (5 << 20, 9 << 20, 4 << 20)])
+async def test_streams_in_and_out(objects: Any, sizes: tuple[int, ...]) -> None:
+    parts = [bytes([i]) * size for i, size in enumerate(sizes)]
+    assert await objects.create_from("s", blocks(*parts))
+    assert b"".join([block async for block in objects.stream("s")]) == b"".join(parts)
+    assert not await objects.create_from("s", blocks(*parts, b"more"))
+    assert b"".join([block async for block in objects.stream("s")]) == b"".join(parts)
+
+
+async def test_a_stream_that_breaks_leaves_nothing(objects: Any) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * (8 << 20)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await objects.create_from("b", broken())
+    assert await objects.head("b") is None
+
+
+async def test_listing_is_in_key_order(objects: Any) -> None:
+    for key in ("p/2", "p/10", "q/1", "p/1"):
+        await objects.create(key, b"x")
+    assert [info.key async for info in objects.under("p/")] == ["p/1", "p/10", "p/2"]

@@ -1,0 +1,168 @@
+"""The jobs table in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from msgspec import structs
+
+from promptmill.domain.errors import RecordError
+from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.ports.job_store import Claim
+
+_RANKS = {JobState.PLANNING: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
+_TERMINAL = 4
+
+
+class FakeJobs:
+    """The ``Jobs`` port."""
+
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, int], JobRun] = {}
+        self.claims: dict[tuple[str, int, int], Claim] = {}
+        self.ended: dict[tuple[str, int], dict[int, Counts]] = {}
+        self.live: dict[tuple[str, int, int], Counts] = {}
+        self._status_at: dict[tuple[str, int], str] = {}
+
+    async def create(self, job: JobRun) -> bool:
+        if (job.job_id, job.run) in self.runs:
+            return False
+        self.runs[job.job_id, job.run] = job
+        return True
+
+    async def read(self, job_id: str, run: int) -> JobRun | None:
+        return self.runs.get((job_id, run))
+
+    async def move(
+        self,
+        job_id: str,
+        run: int,
+        to: JobState,
+        *,
+        at: str,
+        reason: str = "",
+        remedy: str = "",
+        records: int | None = None,
+        chunks: int | None = None,
+        recipe: str = "",
+        counts: Counts | None = None,
+        files: dict[str, str] | None = None,
+    ) -> bool:
+        job = self.runs[job_id, run]
+        if _RANKS.get(job.state, _TERMINAL) >= _RANKS.get(to, _TERMINAL):
+            return False
+        given = {
+            "reason": reason or None,
+            "remedy": remedy or None,
+            "records": records,
+            "chunks": chunks,
+            "recipe": recipe or None,
+            "counts": counts,
+            "files": files,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        self.runs[job_id, run] = structs.replace(job, state=to, last_progress=at, **changes)
+        return True
+
+    async def open_runs(self) -> AsyncIterator[JobRun]:
+        for job in list(self.runs.values()):
+            if not job.state.terminal:
+                yield job
+
+    async def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
+        for job in sorted(self.runs.values(), key=lambda job: job.job_id, reverse=True)[:limit]:
+            yield job
+
+    async def close_route(self, job_id: str, run: int, route: str, code: str) -> None:
+        job = self.runs[job_id, run]
+        self.runs[job_id, run] = structs.replace(job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items())))
+
+    async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
+        place = (job_id, run)
+        if place not in self.runs or self.runs[place].state.terminal or self._status_at.get(place, "") >= not_since:
+            return False
+        self._status_at[place] = at
+        self.runs[place] = structs.replace(self.runs[place], last_progress=at)
+        return True
+
+    async def read_claim(self, job_id: str, run: int, chunk: int) -> Claim | None:
+        return self.claims.get((job_id, run, chunk))
+
+    async def claim(self, job_id: str, run: int, chunk: int, *, seen: Claim | None, owner: str) -> Claim | None:
+        found = self.claims.get((job_id, run, chunk))
+        if (found.epoch, found.beat) != (seen.epoch, seen.beat) if found and seen else found is not seen:
+            return None
+        mine = found.taken_over(owner) if found else Claim(1, 0, owner)
+        self.claims[job_id, run, chunk] = mine
+        return mine
+
+    async def release(self, job_id: str, run: int, chunk: int, claim: Claim) -> bool:
+        found = self.claims[job_id, run, chunk]
+        if found.epoch != claim.epoch:
+            return False
+        self.claims[job_id, run, chunk] = structs.replace(found, released=True)
+        return True
+
+    async def beat(self, job_id: str, run: int, chunk: int, claim: Claim, counts: Counts, *, at: str) -> Claim | None:
+        del at
+        found = self.claims[job_id, run, chunk]
+        if found.epoch != claim.epoch:
+            return None
+        self.claims[job_id, run, chunk] = structs.replace(found, beat=found.beat + 1)
+        self.live[job_id, run, chunk] = counts
+        return structs.replace(claim, beat=claim.beat + 1)
+
+    async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool:
+        return chunk in self.ended.get((job_id, run), {})
+
+    async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
+        del at
+        self.live.pop((job_id, run, chunk), None)
+        ended = self.ended.setdefault((job_id, run), {})
+        ended.setdefault(chunk, counts)
+        return len(ended) == of
+
+    async def read_progress(self, job_id: str, run: int) -> Counts:
+        ended = self.ended.get((job_id, run), {})
+        live = [c for (j, r, n), c in self.live.items() if (j, r) == (job_id, run) and n not in ended]
+        total = Counts()
+        for counts in [*ended.values(), *live]:
+            total = total.plus(counts)
+        return total
+
+
+class FakeRequestRegistry:
+    """Claims of requests."""
+
+    def __init__(self) -> None:
+        self.claims: dict[tuple[str, str], tuple[str, Claim]] = {}
+
+    async def claim_request(
+        self, recipe: str, request_id: str, *, body_hash: str, owner: str, seen: tuple[int, int] | None, at: str
+    ) -> tuple[Claim, bool]:
+        del at
+        place = (recipe, request_id)
+        if place not in self.claims:
+            self.claims[place] = (body_hash, Claim(1, 0, owner))
+            return self.claims[place][1], True
+        known, found = self.claims[place]
+        if known != body_hash:
+            raise RecordError("this id was used before with another body", code="id_reused", field="id")
+        if not found.released and seen != (found.epoch, found.beat):
+            return found, False
+        self.claims[place] = (known, found.taken_over(owner))
+        return self.claims[place][1], True
+
+    async def beat_request(self, recipe: str, request_id: str, claim: Claim) -> Claim | None:
+        known, found = self.claims[recipe, request_id]
+        if found.epoch != claim.epoch:
+            return None
+        self.claims[recipe, request_id] = (known, structs.replace(found, beat=found.beat + 1))
+        return structs.replace(claim, beat=claim.beat + 1)
+
+    async def release_request(self, recipe: str, request_id: str, claim: Claim) -> bool:
+        known, found = self.claims[recipe, request_id]
+        if found.epoch != claim.epoch:
+            return False
+        self.claims[recipe, request_id] = (known, structs.replace(found, released=True))
+        return True

@@ -1,0 +1,76 @@
+"""A versioned bucket in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from promptmill.domain.errors import MissingObjectError
+from promptmill.domain.times import rfc3339
+from promptmill.ports.clock import Clock
+from promptmill.ports.object_store import ObjectInfo
+
+BLOCK = 1 << 16
+
+
+class FakeObjectStore:
+    """Versions are numbered through; ``writes`` holds the keys in the order in which they were written."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._objects: dict[str, list[tuple[ObjectInfo, bytes]]] = {}
+        self.writes: list[str] = []
+
+    def put(self, key: str, body: bytes) -> ObjectInfo:
+        """As a person does who drops a file."""
+        info = ObjectInfo(key, f"v{len(self.writes) + 1}", len(body), rfc3339(self._clock.now()))
+        self._objects.setdefault(key, []).append((info, body))
+        self.writes.append(key)
+        return info
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return sorted(key for key in self._objects if key.startswith(prefix))
+
+    def body(self, key: str) -> bytes:
+        return self._objects[key][-1][1]
+
+    async def head(self, key: str, *, version: str = "") -> ObjectInfo | None:
+        found = self._find(key, version)
+        return found[0] if found else None
+
+    async def read(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> bytes:
+        found = self._find(key, version)
+        if found is None:
+            raise MissingObjectError(key)
+        return found[1][start:end]
+
+    async def stream(
+        self, key: str, *, start: int = 0, end: int | None = None, version: str = ""
+    ) -> AsyncIterator[bytes]:
+        body = await self.read(key, start=start, end=end, version=version)
+        for at in range(0, len(body), BLOCK):
+            yield body[at : at + BLOCK]
+
+    async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
+        del content_type
+        if key in self._objects:
+            return self.body(key) == body
+        self.put(key, body)
+        return True
+
+    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        del content_type
+        self.put(key, body)
+
+    async def create_from(
+        self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        return await self.create(key, b"".join([block async for block in blocks]), content_type=content_type)
+
+    async def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        for key in self.keys(prefix):
+            info = self._objects[key][-1][0]
+            yield ObjectInfo(key, "", info.size, info.modified_at)
+
+    def _find(self, key: str, version: str) -> tuple[ObjectInfo, bytes] | None:
+        versions = self._objects.get(key, [])
+        return next((v for v in reversed(versions) if not version or v[0].version == version), None)

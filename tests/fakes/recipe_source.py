@@ -1,0 +1,18 @@
+"""Recipes in memory."""
+
+from __future__ import annotations
+
+from promptmill.domain.errors import RecipeError
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.recipe_names import nearest
+
+
+class FakeRecipes:
+    def __init__(self, *recipes: Recipe) -> None:
+        self.recipes = {recipe.name: recipe for recipe in recipes}
+
+    async def load(self, name: str) -> Recipe:
+        if name not in self.recipes:
+            near = ", ".join(nearest(name, self.recipes))
+            raise RecipeError(f"there is no recipe {name!r}; the nearest are: {near}", code="unknown_recipe")
+        return self.recipes[name]
