@@ -1,0 +1,191 @@
+"""Rows of CSV as bytes: RFC 4180 as Excel writes and reads it.
+
+A quote opens a quoted field only at the field's start; inside, two quotes stand for one, and line ends are text. After
+the closing quote only a delimiter or the row's end may follow. Where that does not hold, or a field never closes, the
+quote is a stray one: the row is given up from its start to the end of the line that the quote is in, and the next line
+starts a new row. Rows end with CRLF, LF or CR. Rows of nothing but delimiters, spaces and tabs are blank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+ROW_LIMIT = 8 << 20
+"""Bytes that a row may have; chunks are no larger, so that planner and worker see the same rows."""
+
+_QUOTE = 0x22
+_END = re.compile(rb"\r\n|\n|\r")
+_QUOTED = re.compile(rb'"[^"]*+(?:""[^"]*+)*+"')
+
+
+class Row(NamedTuple):
+    """Bytes [start, end), the line's end included, from ``line`` on. Blank rows are none.
+
+    ``bad_field``: the field (from 1) that a stray quote opens, in ``bad_line``; or 0.
+    """
+
+    start: int
+    end: int
+    line: int
+    bad_field: int = 0
+    bad_line: int = 0
+
+
+class Rest(NamedTuple):
+    """Where the next row starts, and, if it is longer than the limit, from where to look for its end (else -1)."""
+
+    start: int
+    line: int
+    look_from: int = -1
+
+
+class RowScanner:
+    """Yields the rows of a buffer that are surely whole; ``rest`` tells what is left."""
+
+    def __init__(self, delimiter: str, *, limit: int = ROW_LIMIT) -> None:
+        self._delimiter = delimiter.encode()
+        self._row, self._plain = _patterns(self._delimiter)
+        self._blanks = b" \t\r\n" + self._delimiter
+        self._limit = limit
+        self.rest = Rest(0, 1)
+
+    def scan(self, data: bytes, *, line: int = 1, final: bool) -> Iterator[Row]:
+        """``line``: number of the first; ``final``: nothing comes after ``data``."""
+        if final and data and not data.endswith((b"\n", b"\r")):
+            for row in self._scan(data + b"\n", line, final=True):
+                yield row._replace(end=min(row.end, len(data)))
+            return
+        yield from self._scan(data, line, final=final)
+
+    def _scan(self, data: bytes, line: int, *, final: bool) -> Iterator[Row]:
+        start, size = 0, len(data)
+        while start < size:
+            end, lines = self._plain_row(data, start)
+            row = Row(start, end, line)
+            if not end:
+                found = self._any_row(data, start, line, final=final)
+                if found is None:
+                    return
+                row, end = found, found.end
+                lines = count_line_ends(data, start, end)
+            if row.bad_field or not self.is_blank(data, start, end):
+                yield row
+            start, line = end, line + lines
+        self.rest = Rest(start, line)
+
+    def is_blank(self, data: bytes, start: int, end: int) -> bool:
+        """Whether [start, end) is nothing but delimiters, spaces, tabs and line ends."""
+        return start == end or (data[start] in self._blanks and not data[start:end].strip(self._blanks))
+
+    def _plain_row(self, data: bytes, start: int) -> tuple[int, int]:
+        """End and lines of the row at ``start``, found faster than by the pattern, if it surely says the same; or 0."""
+        end = data.find(b"\n", start) + 1
+        row = data[start:end]
+        quote = row.find(b'"')
+        if quote < 0:
+            return (end, 1) if end and end - start <= self._limit and not _has_lone_cr(row) else (0, 0)
+        if quote and row[quote - 1 : quote] != self._delimiter:
+            return 0, 0
+        quotes, lines = row.count(b'"'), 1
+        while quotes % 2:
+            quote = data.find(b'"', end)
+            seen, end = end, data.find(b"\n", quote) + 1
+            if quote < 0 or not end or end - start > self._limit:
+                return 0, 0
+            quotes += data.count(b'"', seen, end)
+            lines += data.count(b"\n", seen, end)
+            row = data[start:end]
+        return (end, lines) if end - start <= self._limit and self._is_plain(row) else (0, 0)
+
+    def _is_plain(self, row: bytes) -> bool:
+        """Whether each of its quotes is at a field's start or end, or one of two. The number of quotes is even."""
+        if _has_lone_cr(row):
+            return False
+        outside = row.split(b'"')[::2]
+        first, last = outside[0], outside[-1]
+        if first and not first.endswith(self._delimiter):
+            return False
+        if not last.startswith((self._delimiter, b"\n", b"\r\n")):
+            return False
+        return all(not part or (part[:1] == part[-1:] == self._delimiter) for part in outside[1:-1])
+
+    def _any_row(self, data: bytes, start: int, line: int, *, final: bool) -> Row | None:
+        match = self._row.match(data, start, start + self._limit)
+        if match is None or _unsure(data, match.end(), start + self._limit, final=final):
+            return self._give_up(data, start, line, final=final)
+        return Row(start, match.end(), line)
+
+    def _give_up(self, data: bytes, start: int, line: int, *, final: bool) -> Row | None:
+        """A row that the pattern does not take: spoiled by a stray quote, or too long. None, and ``rest``: not yet known."""
+        window_end = start + self._limit
+        over = len(data) >= window_end
+        field, quote, closed = self._find_stray_quote(data, start, min(window_end, len(data)))
+        if (quote < 0 or not closed) and not over and not final:
+            self.rest = Rest(start, line)
+            return None
+        look_from = window_end - 1 if quote < 0 else quote
+        end = find_row_end(data, look_from, final=final)
+        if end < 0:
+            self.rest = Rest(start, line, look_from if over else -1)
+            return None
+        bad_line = line + count_line_ends(data, start, look_from) if field else 0
+        return Row(start, end, line, field, bad_line)
+
+    def _find_stray_quote(self, data: bytes, start: int, stop: int) -> tuple[int, int, bool]:
+        """The field (from 1) and place of the quote at fault, or (0, -1); whether something wrong follows its closing."""
+        field, at = 1, start
+        while at < stop:
+            if data[at] == _QUOTE:
+                quoted = _QUOTED.match(data, at, stop)
+                if quoted is None or quoted.end() == stop:
+                    return field, at, False
+                at, opened = quoted.end(), at
+                if data[at : at + 1] not in (self._delimiter, b"\r", b"\n"):
+                    return field, opened, True
+            elif plain := self._plain.match(data, at, stop):
+                at = plain.end()
+            if at >= stop or data[at : at + 1] != self._delimiter:
+                break
+            field, at = field + 1, at + 1
+        return 0, -1, False
+
+
+@cache
+def _patterns(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """A whole row, and the rest of an unquoted field."""
+    d, end = re.escape(delimiter), rb"(?:\r\n|\n|\r)"
+    plain = rb"[^\r\n" + d + rb"]*+"
+    field = rb'(?:"[^"]*+(?:""[^"]*+)*+"(?=[\r\n' + d + rb'])|(?!")' + plain + rb")"
+    return re.compile(field + rb"(?:" + d + field + rb")*+" + end), re.compile(plain)
+
+
+def find_row_end(data: bytes, start: int, *, final: bool) -> int:
+    """Behind the first line end at or after ``start``; -1 if it is still to come."""
+    found = _END.search(data, start)
+    if found is None:
+        return len(data) if final else -1
+    return -1 if _unsure(data, found.end(), -1, final=final) else found.end()
+
+
+def _unsure(data: bytes, end: int, limit: int, *, final: bool) -> bool:
+    """Whether the CR that a row ends with may be half of a CRLF."""
+    if data[end - 1 : end] != b"\r":
+        return False
+    return end == limit or (end == len(data) and not final)
+
+
+def _has_lone_cr(row: bytes) -> bool:
+    """Whether there is a CR in it that is not of a CRLF at its end, or a CRLF inside: rows with those are rare."""
+    found = row.find(b"\r")
+    return found >= 0 and found != len(row) - 2
+
+
+def count_line_ends(data: bytes, start: int, end: int) -> int:
+    """Line ends in [start, end), CRLF being one."""
+    found = data.count(b"\n", start, end)
+    if data.find(b"\r", start, end) >= 0:
+        found += data.count(b"\r", start, end) - data.count(b"\r\n", start, end)
+    return found

@@ -1,0 +1,188 @@
+"""What a dropped file is, told from its head."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from promptmill.domain.dialects.csv_head import csv_facts
+from promptmill.domain.dialects.dialect import FileFacts
+from promptmill.domain.dialects.encoding import BOM
+from promptmill.domain.dialects.file_kinds import refuse_binary, refuse_foreign, rejected
+from promptmill.domain.dialects.line_kinds import LineKind, first_object, kind_of
+from promptmill.domain.dialects.staging import DOCUMENT_LIMIT, Transcoder, document_too_large
+from promptmill.domain.errors import RejectedFileError
+
+HEAD_SIZE = 1 << 20
+"""Bytes of the head to read; the file may be shorter."""
+
+Utf16 = Literal["utf-16-le", "utf-16-be"]
+
+_GZIP = b"\x1f\x8b"
+_MARKS: tuple[tuple[bytes, Utf16], ...] = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
+_LINES_SEEN = 200
+_ARRAY_OF_OBJECTS = re.compile(rb'\s*\[\s*\{[^{}]*"(?:custom_id|recordId|modelInput|prompt|messages|params|body)"\s*:')
+_LIKELY = 0.5
+
+
+class Recognised(Struct, frozen=True):
+    """What a file is, and what has to be done before it can be cut.
+
+    Attributes:
+        facts: of the bytes to cut: for ``document`` and ``transcode``, of what staging makes of the file. For
+            ``gunzip`` only a first look: recognise what was unpacked, under the name without ``.gz``.
+        encoding: which UTF-16, for ``transcode``.
+    """
+
+    facts: FileFacts
+    staging: Literal["none", "gunzip", "document", "transcode"] = "none"
+    encoding: Utf16 = "utf-16-le"
+
+
+def recognise(head: bytes, *, name: str, size: int) -> Recognised:
+    """What the file is. Content decides, and the name where content does not tell: ``.csv``, ``.tsv``, ``.txt``.
+
+    Args:
+        head: its first ``HEAD_SIZE`` bytes, or all of it.
+        name: as dropped; ``.gz`` at its end is overlooked.
+        size: of the file, in bytes.
+
+    Raises:
+        RejectedFileError: not a job file; the reason quotes nothing of it.
+    """
+    if not head or not size:
+        raise RejectedFileError("the file is empty", code="empty_file", remedy="drop a file with a record on each line")
+    if head.startswith(_GZIP):
+        return structs.replace(_recognise_packed(head, name), staging="gunzip")
+    return _recognise(head, _plain_name(name), whole=len(head) >= size, size=size)
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().removesuffix(".gz")
+
+
+def _recognise_packed(head: bytes, name: str) -> Recognised:
+    """By a first look into it, so that what is no job file is not unpacked at all."""
+    inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        inner = inflate.decompress(head, HEAD_SIZE)
+    except zlib.error:
+        inner = b""
+    if not inner:
+        return Recognised(FileFacts("txt"))
+    if inner.startswith(_GZIP):
+        raise rejected("gzip in gzip", "nested_gzip", "pack it once")
+    return _recognise(inner, _plain_name(name), whole=inflate.eof and not inflate.unused_data, size=0)
+
+
+def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
+    refuse_foreign(head, name)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return _recognise_utf16(head, encoding, name, whole=whole)
+    start = len(BOM) if head.startswith(BOM) else 0
+    if whole and not head[start:].strip():
+        remedy = "drop a file with a record on each line"
+        raise RejectedFileError("there is no record in this file", code="no_records", remedy=remedy)
+    if isinstance(first_object(head[start:]).get("requests"), list):
+        if size > DOCUMENT_LIMIT:
+            raise document_too_large()
+        return Recognised(FileFacts("anthropic", document=True), "document")
+    return Recognised(_facts(head, start, name, whole=whole))
+
+
+def _recognise_utf16(head: bytes, encoding: Utf16, name: str, *, whole: bool) -> Recognised:
+    transcoder = Transcoder(encoding)
+    text = transcoder.feed(head) + (transcoder.finish() if whole else b"")
+    inner = _recognise(text, name, whole=whole, size=0)
+    if inner.staging == "document":
+        raise RejectedFileError(
+            'a {"requests": […]} document in UTF-16', code="utf_16_document", remedy="save it as UTF-8"
+        )
+    return Recognised(inner.facts, "transcode", encoding)
+
+
+def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    named_as_text = suffix == ".txt" or suffix in _TABLES
+    kind = _kind(head[start:], whole=whole, surely=named_as_text)
+    if kind == "vertex":
+        raise RejectedFileError(
+            "Vertex batch lines cannot be run yet",
+            code="vertex_lines",
+            remedy="write them as OpenAI or Anthropic batch lines, or as lines with id and prompt",
+        )
+    if kind is not None:
+        return FileFacts(kind, body_start=start, marked=start > 0)
+    _refuse_json(head[start:], named_as_text=named_as_text)
+    refuse_binary(head)
+    if suffix in _TABLES:
+        return csv_facts(head, start=start, whole=whole, delimiter=_TABLES[suffix])
+    if suffix == ".txt":
+        _refuse_old_line_ends(head)
+        return FileFacts("txt", body_start=start, marked=start > 0)
+    raise _unknown(suffix)
+
+
+def _kind(text: bytes, *, whole: bool, surely: bool) -> LineKind | None:
+    """Of the first line that tells; if that has to be sure, only where most lines are of some kind."""
+    kinds = list(islice(_kinds(text, whole=whole), _LINES_SEEN))
+    known = [kind for kind in kinds if kind]
+    if not known or (surely and len(known) <= _LIKELY * len(kinds)):
+        return None
+    return Counter(known).most_common(1)[0][0] if surely else known[0]
+
+
+def _kinds(text: bytes, *, whole: bool) -> Iterator[LineKind | None]:
+    lines = text.split(b"\n")
+    last = lines.pop()
+    for line in lines:
+        if line.strip():
+            yield _kind_of_line(line)
+    if last.strip():
+        yield _kind_of_line(last) if whole else kind_of(first_object(last))
+
+
+def _kind_of_line(line: bytes) -> LineKind | None:
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        values = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return kind_of(values)
+
+
+def _refuse_json(text: bytes, *, named_as_text: bool) -> None:
+    """JSON that is not one object a line."""
+    if _ARRAY_OF_OBJECTS.match(text) if named_as_text else text.lstrip().startswith(b"["):
+        remedy = "write its elements one a line, as in jq -c '.[]'"
+        raise RejectedFileError("this is a JSON array, not one object a line", code="json_array", remedy=remedy)
+
+
+def _refuse_old_line_ends(head: bytes) -> None:
+    if b"\n" not in head and head.count(b"\r") > 1:
+        remedy = "save it with LF or CRLF line ends"
+        raise RejectedFileError("its lines end with CR alone", code="old_line_ends", remedy=remedy)
+
+
+def _unknown(suffix: str) -> RejectedFileError:
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return RejectedFileError(
+            "no line at its start is a JSON object that we know",
+            code="unknown_lines",
+            remedy='write one object a line: {"id", "prompt"}, or OpenAI, Anthropic or Bedrock batch lines',
+        )
+    return RejectedFileError(
+        "neither its content nor its name tells what kind of file it is",
+        code="unknown_file",
+        remedy="name it .txt for a prompt a line, .csv for a table, or write JSON lines",
+    )
