@@ -1,0 +1,80 @@
+"""What tokens cost at given rates: exact, in Decimal, rounded once to nano-dollars."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Usage
+from promptmill.domain.money import to_nano
+from promptmill.domain.recipe import UserPrice
+from promptmill.domain.record import Price, PriceBasis
+
+_TOKENS_PER_RATE = Decimal(1_000_000)
+_DIGITS = 100
+UNKNOWN = Price(None, "unknown")
+
+
+class Rates(Struct, frozen=True):
+    """USD per million tokens, for a prompt of a known length. Cached tokens without a rate cost what others do."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+def cost_usd(rates: Rates, usage: Usage) -> Decimal:
+    """Exact. Reads and writes of a cache are part of ``usage.input_total``, and charged at rates of their own."""
+    read = rates.input if rates.cache_read is None else rates.cache_read
+    write = rates.input if rates.cache_write is None else rates.cache_write
+    fresh = usage.input_total - usage.cache_read - usage.cache_write
+    with localcontext(prec=_DIGITS):
+        tokens = (
+            fresh * rates.input
+            + usage.cache_read * read
+            + usage.cache_write * write
+            + usage.output_total * rates.output
+        )
+        return tokens / _TOKENS_PER_RATE
+
+
+def rates_of(price: UserPrice, *, fallback: Rates | None = None) -> Rates:
+    """An operator's rates; what they leave open about caches is taken from ``fallback``."""
+    return Rates(
+        input=Decimal(price.input_usd_per_mtok),
+        output=Decimal(price.output_usd_per_mtok),
+        cache_read=_rate(price.cache_read_usd_per_mtok, fallback.cache_read if fallback else None),
+        cache_write=_rate(price.cache_write_usd_per_mtok, fallback.cache_write if fallback else None),
+    )
+
+
+def _rate(own: str | None, other: Decimal | None) -> Decimal | None:
+    return other if own is None else Decimal(own)
+
+
+def priced(usd: Decimal, usage: Usage, basis: PriceBasis) -> Price:
+    """Rounded half-even, here and only here; ``estimated`` usage makes an estimated price, whatever the rates."""
+    with localcontext(prec=_DIGITS):
+        return Price(to_nano(usd), "estimated" if usage.source == "estimated" else basis)
+
+
+def countable(usage: Usage) -> Usage | None:
+    """Usage that a price can be put on; None if the provider gave none, or nonsense.
+
+    Where parts exceed their whole, the whole is raised to them: too much is counted rather than too little.
+    """
+    counts = (usage.input_total, usage.cache_read, usage.cache_write, usage.output_total)
+    if usage.source == "none" or min(counts) < 0:
+        return None
+    if usage.cache_read + usage.cache_write <= usage.input_total:
+        return usage
+    return Usage(
+        input_total=usage.cache_read + usage.cache_write,
+        cache_read=usage.cache_read,
+        cache_write=usage.cache_write,
+        output_total=usage.output_total,
+        reasoning=usage.reasoning,
+        source=usage.source,
+    )
