@@ -1,0 +1,105 @@
+"""Which addresses are called, and how much is read."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from promptmill.adapters.http_calls import HttpCalls, check_url
+from promptmill.domain.errors import RecordRefusedError, RouteClosedError
+from tests.fakes.providers.behaviours import Reply
+from tests.fakes.providers.openai import KEY, OpenAi
+from tests.fakes.providers.server import FakeProvider
+
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("url", ["https://api.openai.com/v1", "https://10.0.0.7:8443/v1", "https://[2001:db8::1]/v1"])
+def test_https_may_be_called(url: str, local: bool) -> None:
+    check_url(url, local=local)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/v1", "http://localhost/v1", "http://[::1]:80/v1"])
+def test_plain_http_may_be_called_on_loopback_of_the_local_stage_only(url: str) -> None:
+    check_url(url, local=True)
+    with pytest.raises(RouteClosedError) as caught:
+        check_url(url, local=False)
+    assert caught.value.code == "insecure_url"
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://api.openai.com/v1", "insecure_url"),
+        ("http://127.0.0.1.evil.example/v1", "insecure_url"),
+        ("http://localhost.evil.example/v1", "insecure_url"),
+        ("http://169.254.169.254/latest", "insecure_url"),
+        ("http://0.0.0.0/", "insecure_url"),
+        ("http://127.0.0.1@evil.example/", "insecure_url"),
+        ("ftp://host/v1", "insecure_url"),
+        ("file:///etc/passwd", "insecure_url"),
+        ("//host/v1", "insecure_url"),
+        ("", "insecure_url"),
+        ("https://", "bad_url"),
+        ("https:///v1", "bad_url"),
+        ("https://user:password@host/v1", "bad_url"),
+        ("https://host/v1#x", "bad_url"),
+        ("https://host:99999/v1", "bad_url"),
+        ("https://[::1/v1", "bad_url"),
+    ],
+)
+def test_other_addresses_may_not(url: str, code: str) -> None:
+    with pytest.raises(RouteClosedError) as caught:
+        check_url(url, local=True)
+    assert caught.value.code == code
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with FakeProvider(OpenAi()) as fake:
+        http = HttpCalls(in_flight=5, local=True)
+        answer = await http.post(f"{fake.url}/v1/chat/completions", body=BODY, headers=HEADERS, timeout_s=5)
+        await http.close()
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(("size", "fits"), [(1000, True), (1001, False)])
+async def test_an_answer_beyond_the_bound_is_not_read(size: int, fits: bool) -> None:
+    async with FakeProvider(OpenAi(), script=[Reply(200, b"x" * size)]) as fake:
+        http = HttpCalls(in_flight=5, local=True, max_answer_bytes=1000)
+        url = f"{fake.url}/v1/chat/completions"
+        if fits:
+            assert (await http.post(url, body=BODY, headers=HEADERS, timeout_s=5)).body == b"x" * size
+        else:
+            with pytest.raises(RecordRefusedError) as caught:
+                await http.post(url, body=BODY, headers=HEADERS, timeout_s=5)
+            assert (caught.value.code, caught.value.usage_unknown) == ("answer_too_large", True)
+        await http.close()
+
+
+async def test_cookies_are_not_kept() -> None:
+    reply = Reply(200, b"{}", {"Set-Cookie": "tracked=1"})
+    async with FakeProvider(OpenAi(), script=[reply, reply]) as fake:
+        http = HttpCalls(in_flight=5, local=True)
+        for _ in range(2):
+            await http.post(f"{fake.url}/v1/chat/completions", body=BODY, headers=HEADERS, timeout_s=5)
+        await http.close()
+
+    assert "cookie" not in fake.sent[1].headers
+
+
+def test_a_second_event_loop_gets_a_session_of_its_own() -> None:
+    http = HttpCalls(in_flight=5, local=True)
+
+    async def call() -> int:
+        async with FakeProvider(OpenAi()) as fake:
+            answer = await http.post(f"{fake.url}/v1/chat/completions", body=BODY, headers=HEADERS, timeout_s=5)
+            await http.close()
+            return answer.status
+
+    assert [asyncio.run(call()), asyncio.run(call())] == [200, 200]

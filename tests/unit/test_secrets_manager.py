@@ -1,0 +1,118 @@
+"""Keys from Secrets Manager: read once, cached, and refused with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from moto import mock_aws
+
+from promptmill.adapters.secrets_manager import CACHED_S, SecretsManagerStore
+from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
+from promptmill.ports.secret_store import SecretStore
+from tests.fakes.clock import FakeClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+
+class CountingClient:
+    """Answers with a value or raises, and counts."""
+
+    def __init__(self, answer: dict[str, Any] | Exception) -> None:
+        self.answer, self.calls = answer, 0
+
+    def get_secret_value(self, **asked: str) -> dict[str, Any]:
+        assert asked == {"SecretId": "promptmill/openai"}
+        self.calls += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def store_of(client: CountingClient, clock: FakeClock | None = None) -> SecretStore:
+    return SecretsManagerStore(lambda: cast("SecretsManagerClient", client), clock=clock or FakeClock())
+
+
+@pytest.fixture
+def moto_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecretsManagerClient]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield boto3.client("secretsmanager", region_name="eu-west-1")
+
+
+async def test_what_secrets_manager_itself_answers(moto_client: SecretsManagerClient) -> None:
+    moto_client.create_secret(Name="text", SecretString="sk-1\n")
+    moto_client.create_secret(Name="json", SecretString='{"api_key": " sk-2 "}')
+    moto_client.create_secret(Name="binary", SecretBinary=b"sk-3")
+    moto_client.create_secret(Name="going", SecretString="sk-4")
+    moto_client.delete_secret(SecretId="going")
+    store = SecretsManagerStore(lambda: moto_client, clock=FakeClock())
+
+    assert [await store.read(name) for name in ("text", "json", "binary")] == ["sk-1", "sk-2", "sk-3"]
+    for name in ("nowhere", "going"):
+        with pytest.raises(RouteClosedError) as caught:
+            await store.read(name)
+        assert caught.value.code == "secret_missing"
+
+
+async def test_read_once_however_many_wait_and_again_after_five_minutes() -> None:
+    clock, client = FakeClock(auto=False), CountingClient({"SecretString": "old"})
+    store = store_of(client, clock)
+
+    assert await asyncio.gather(*(store.read("promptmill/openai") for _ in range(50))) == ["old"] * 50
+    client.answer = {"SecretString": "new"}
+    clock.advance(CACHED_S - 1)
+    assert await store.read("promptmill/openai") == "old"
+    clock.advance(1)
+    assert await store.read("promptmill/openai") == "new"
+
+    assert client.calls == 2
+    assert CACHED_S <= 300
+
+
+def aws_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "m"}}, "GetSecretValue")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [
+        (aws_error("AccessDeniedException"), RouteClosedError, "secret_denied"),
+        (aws_error("DecryptionFailure"), RouteClosedError, "secret_denied"),
+        (NoCredentialsError(), RouteClosedError, "secret_denied"),
+        (aws_error("ResourceNotFoundException"), RouteClosedError, "secret_missing"),
+        (aws_error("ThrottlingException"), RetryLaterError, "secret_unavailable"),
+        (EndpointConnectionError(endpoint_url="https://x"), RetryLaterError, "secret_unavailable"),
+        ({"SecretString": ""}, RouteClosedError, "secret_malformed"),
+        ({"SecretString": "sk-1\r\nX-Evil: 1"}, RouteClosedError, "secret_malformed"),
+        ({"SecretString": "schlüssel"}, RouteClosedError, "secret_malformed"),
+        ({"SecretString": '{"key": "sk"}'}, RouteClosedError, "secret_malformed"),
+        ({"SecretString": '{"api_key": '}, RouteClosedError, "secret_malformed"),
+        ({"SecretBinary": b"\xff\xfe"}, RouteClosedError, "secret_malformed"),
+        ({}, RouteClosedError, "secret_malformed"),
+    ],
+    ids=repr,
+)
+async def test_why_there_is_no_key(answer: dict[str, Any] | Exception, kind: type[ProviderError], code: str) -> None:
+    with pytest.raises(kind) as caught:
+        await store_of(CountingClient(answer)).read("promptmill/openai")
+
+    assert caught.value.code == code
+    assert "sk" not in caught.value.detail.replace("secret", "")
+
+
+async def test_a_failure_is_not_remembered() -> None:
+    client = CountingClient(aws_error("ThrottlingException"))
+    store = store_of(client)
+    with pytest.raises(RetryLaterError):
+        await store.read("promptmill/openai")
+
+    client.answer = {"SecretString": "sk-1"}
+
+    assert await store.read("promptmill/openai") == "sk-1"
