@@ -31,7 +31,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
         yield boto3.Session("test", "test", region_name=REGION)
 
 
-def _table(client: Any, name: str, indexes: dict[str, tuple[str, str]]) -> None:
+def create_table(client: Any, name: str, indexes: dict[str, tuple[str, str]]) -> None:
     names = {"pk", "sk"} | {attribute for pair in indexes.values() for attribute in pair}
     client.create_table(
         TableName=name,
@@ -65,7 +65,7 @@ def jobs(request: pytest.FixtureRequest) -> Any:
     if request.param == "fake":
         return FakeJobs()
     client = request.getfixturevalue("aws").client("dynamodb")
-    _table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+    create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
     return DynamoDbJobs(client, "jobs")
 
 
@@ -74,7 +74,7 @@ def registry(request: pytest.FixtureRequest) -> Any:
     if request.param == "fake":
         return FakeRequestRegistry()
     client = request.getfixturevalue("aws").client("dynamodb")
-    _table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+    create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
     return DynamoDbRequestRegistry(client, "jobs")
 
 
@@ -83,5 +83,5 @@ def ledger(request: pytest.FixtureRequest) -> Any:
     if request.param == "fake":
         return FakeLedger()
     client = request.getfixturevalue("aws").client("dynamodb")
-    _table(client, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
+    create_table(client, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
     return DynamoDbLedger(client, "charges", random.Random(1))

@@ -35,6 +35,7 @@ from promptmill.workflows.retry_policy import LONGEST_WAIT_S, OutOfTimeError, re
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
 _NO_USAGE = Usage(source="none")
+FAULT = "internal_error"
 
 
 class Called(Struct, frozen=True):
@@ -80,6 +81,10 @@ async def call_routes(
     return Called(None, failure_of(reasons), attempts=tuple(calls.attempts))
 
 
+class CallFaultError(PromptmillError):
+    """A fault of ours in a call that may have been made: it costs the record, and the call stays accounted for."""
+
+
 class RestingError(PromptmillError):
     """The route asked for a rest longer than a worker waits."""
 
@@ -116,7 +121,14 @@ class _Calls:
         except RouteClosedError as error:
             await self._closed.close(route.id, error.code)
             return Reason(route.id, "closed", error.code, error.detail)
-        except (RetryLaterError, RecordRefusedError, RecordError, RestingError, OutOfTimeError) as error:
+        except (
+            RetryLaterError,
+            RecordRefusedError,
+            RecordError,
+            RestingError,
+            OutOfTimeError,
+            CallFaultError,
+        ) as error:
             return self._reason(route, error)
 
     def _reason(self, route: Route, error: PromptmillError) -> Reason:
@@ -129,8 +141,10 @@ class _Calls:
                 return Reason(route.id, "unsupported", error.code, error.message, error.field)
             case RestingError():
                 return Reason(route.id, "exhausted", error.code, f"not to be called for another {error.seconds:.0f} s")
-            case _:
+            case OutOfTimeError():
                 return Reason(route.id, "late", "out_of_time")
+            case _:
+                return Reason(route.id, "fault", FAULT, f"{error} in Promptmill itself: please report it")
 
     async def _ask(self, route: Route) -> Completion:
         try:
@@ -158,11 +172,16 @@ class _Calls:
             call_id, at, started = next(self._call_ids), self._clock.now(), self._clock.monotonic()
             try:
                 completion = await provider.complete(route, self._request, call_id=call_id)
+                self._note_answered(route, completion, call_id, at, started)
             except ProviderError as error:
                 if was_called(error):
                     self._note_failed(route, error, call_id, at, started)
                 raise
-            self._note_answered(route, completion, call_id, at, started)
+            except RecordError:  # nothing was sent
+                raise
+            except Exception as error:
+                self._note_failed(route, ProviderError(FAULT, usage_unknown=True), call_id, at, started)
+                raise CallFaultError(type(error).__name__) from error
             return completion
 
     def _check_open(self, route: Route) -> None:

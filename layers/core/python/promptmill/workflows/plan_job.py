@@ -11,6 +11,7 @@ from promptmill.domain.errors import RecipeError, RejectedFileError, UserError
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, Versions, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
+from promptmill.domain.redaction import ENGINE_VERSION
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
@@ -114,8 +115,6 @@ async def _manifest(
 
 
 async def _cut(job: JobRun, recipe: Recipe, objects: ObjectStore, prices: PriceBook, clock: Clock) -> Manifest:
-    from promptmill.domain.redaction import engine_version  # noqa: PLC0415  not needed for a rejected drop
-
     cut = await cut_file(job, recipe, objects=objects)
     return Manifest(
         job_id=job.job_id,
@@ -127,7 +126,7 @@ async def _cut(job: JobRun, recipe: Recipe, objects: ObjectStore, prices: PriceB
         facts=cut.facts,
         records=sum(chunk.records for chunk in cut.chunks),
         chunks=cut.chunks,
-        versions=Versions(code=__version__, prices=prices.version, redaction=engine_version()),
+        versions=Versions(code=__version__, prices=prices.version, redaction=ENGINE_VERSION),
         planned_at=rfc3339(clock.now()),
         results_prefix=job.results_prefix,
         notes=cut.notes,

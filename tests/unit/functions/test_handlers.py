@@ -1,0 +1,214 @@
+"""Every handler on every sample of events/, its AWS in memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from promptmill import wiring
+from promptmill.domain import layout
+from promptmill.settings import Settings, to_environment
+from tests.contract.ports.conftest import create_table
+from tests.fakes.model_provider import FakeModels
+from tests.fakes.price_book import FlatPrices
+
+ROOT = Path(__file__).parents[3]
+REGION = "eu-central-1"
+BUCKET = "promptmill-dev-example"
+RECIPE = b"""
+routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]
+redact: {types: all, restore: true}
+replies: [promptmill-local-replies]
+prompt: "{{ text }}"
+"""
+CONTEXT = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:f",
+    aws_request_id="r-1",
+    get_remaining_time_in_millis=lambda: 900_000,
+)
+
+
+def sample(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    return found
+
+
+def handler_of(function: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"handler_{function}", ROOT / "functions" / function / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def invoke(function: str, event: dict[str, Any]) -> Any:
+    return handler_of(function).handler(event, CONTEXT)
+
+
+class Deployed:
+    """A stack's resources, and the services of the process that its functions run in."""
+
+    def __init__(self) -> None:
+        session = boto3.Session("test", "test", region_name=REGION)
+        self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
+        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_table(self.db, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+        create_table(self.db, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
+        self.urls = {name: self._queue(name) for name in ("uploads", "chunks", "finish", "requests", "replies")}
+        self._queue("requests-dead-letters")
+        self.settings = Settings(
+            stage="dev",
+            region=REGION,
+            bucket=BUCKET,
+            jobs_table="jobs",
+            charges_table="charges",
+            uploads_queue=self.urls["uploads"],
+            chunks_queue=self.urls["chunks"],
+            finish_queue=self.urls["finish"],
+            requests_queue=self.urls["requests"],
+            replies_prefix="promptmill-local-replies",
+            event_bus="default",
+        )
+        for name in ("reviews", "demo"):
+            self.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key(name), Body=RECIPE)
+
+    def _queue(self, name: str) -> str:
+        return str(self.sqs.create_queue(QueueName=f"promptmill-local-{name}")["QueueUrl"])
+
+    def take(self, queue: str) -> list[dict[str, Any]]:
+        """The queue's messages, as Lambda is given them; they stay on the queue."""
+        found = self.sqs.receive_message(
+            QueueUrl=self.urls[queue], MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+        )
+        return [self._record(message, queue) for message in found.get("Messages", [])]
+
+    def _record(self, message: Any, queue: str) -> dict[str, Any]:
+        return sample("chunk")["Records"][0] | {
+            "body": message["Body"],
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:promptmill-dev-{queue}",
+        }
+
+    def send(self, queue: str, body: str) -> dict[str, Any]:
+        self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=body)
+        return {"Records": self.take(queue)}
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    with mock_aws():
+        found = Deployed()
+        environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        wiring.services_of_process.cache_clear()
+        services = wiring.services_of_process()
+        services.__dict__ |= {"providers": FakeModels(), "prices": FlatPrices()}
+        yield found
+        del services.__dict__["providers"]  # a fake has nothing to close
+        services.close()
+        wiring.services_of_process.cache_clear()
+
+
+def upload(deployed: Deployed, body: bytes) -> dict[str, Any]:
+    """The sample event, of an object that is there."""
+    event = sample("upload")
+    notification = json.loads(event["Records"][0]["body"])
+    put = deployed.s3.put_object(Bucket=BUCKET, Key="inbox/reviews/a b+c é.csv", Body=body)
+    notification["Records"][0]["s3"]["object"]["versionId"] = put["VersionId"]
+    deployed.send("uploads", json.dumps(notification))
+    return {"Records": deployed.take("uploads")}
+
+
+def test_a_file_goes_through_all_of_them(deployed: Deployed) -> None:
+    answered = invoke("plan_job", upload(deployed, "text\r\ngut é\r\nschlecht\r\n".encode()))
+    assert answered == {"batchItemFailures": []}
+    assert invoke("run_chunk", {"Records": deployed.take("chunks")}) == {"batchItemFailures": []}
+    assert invoke("finish_job", {"Records": deployed.take("finish")}) == {"batchItemFailures": []}
+    listed = deployed.s3.list_objects_v2(Bucket=BUCKET, Prefix="results/reviews/a b+c é.csv/")
+    keys = {found["Key"].rpartition("/")[2]: found["Key"] for found in listed["Contents"]}
+    assert set(keys) == {"results.csv", "errors.csv", "attempts.jsonl", "summary.json", "status.json"}
+    status = json.loads(deployed.s3.get_object(Bucket=BUCKET, Key=keys["status.json"])["Body"].read())
+    assert (status["state"], status["records"]["answered"]) == ("DONE", 2)
+    assert invoke("sweep", sample("schedule"))["open"] == 0
+
+
+@pytest.mark.parametrize("name", ["upload_test", "upload", "plan"])
+def test_a_drop_that_is_no_job_is_nothing(deployed: Deployed, name: str) -> None:
+    record = sample(name)["Records"][0]
+    assert invoke("plan_job", deployed.send("uploads", record["body"])) == {"batchItemFailures": []}
+    assert deployed.take("chunks") == []
+
+
+@pytest.mark.parametrize(("function", "name", "queue"), [("run_chunk", "chunk", "chunks"), ("finish_job", "finish", "finish")])
+def test_messages_of_jobs_that_are_gone_are_dropped(deployed: Deployed, function: str, name: str, queue: str) -> None:
+    assert invoke(function, deployed.send(queue, sample(name)["Records"][0]["body"])) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize(("function", "queue"), [("plan_job", "uploads"), ("run_chunk", "chunks"), ("finish_job", "finish")])
+def test_what_cannot_be_read_comes_back(deployed: Deployed, function: str, queue: str) -> None:
+    event = deployed.send(queue, "{")
+    assert invoke(function, event) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+
+
+def test_requests_are_answered_side_by_side(deployed: Deployed) -> None:
+    deployed.send("requests", sample("requests")["Records"][0]["body"])
+    event = {"Records": deployed.take("requests")}
+    assert invoke("run_requests", event) == {"batchItemFailures": []}
+    (reply,) = deployed.take("replies")
+    assert json.loads(reply["body"])["answer"] == "Blue."
+    assert invoke("run_requests", event) == {"batchItemFailures": []}, "delivered again"
+    assert len(deployed.take("replies")) == 2
+
+
+def test_only_the_request_that_failed_comes_back(deployed: Deployed) -> None:
+    for n in range(2):
+        deployed.send("requests", json.dumps({"recipe": "demo", "id": f"i{n}", "prompt": "x"}))
+    records = deployed.take("requests")
+    records[0]["receiptHandle"] = "nobody's"
+    response = invoke("run_requests", {"Records": records})
+    assert response == {"batchItemFailures": [{"itemIdentifier": records[0]["messageId"]}]}
+
+
+@pytest.mark.parametrize("name", ["dead_chunk", "dead_request"])
+def test_dead_letters_are_settled(deployed: Deployed, name: str) -> None:
+    event = sample(name)
+    deployed.sqs.send_message(
+        QueueUrl=deployed.settings.requests_queue + "-dead-letters", MessageBody=event["Records"][0]["body"]
+    )
+    received = deployed.sqs.receive_message(QueueUrl=deployed.settings.requests_queue + "-dead-letters")
+    event["Records"][0]["receiptHandle"] = received["Messages"][0]["ReceiptHandle"]
+    assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
+    replies = deployed.take("replies")
+    if name == "dead_request":
+        assert json.loads(replies[0]["body"])["error"]["code"] == "worker_crashed"
+
+
+def test_a_fault_is_logged_without_what_was_in_it(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    event = upload(deployed, b"text\r\nkanarienvogel\r\n")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ValueError("kanarienvogel")
+
+    wiring.services_of_process().objects.head = broken  # type: ignore[method-assign]
+    assert invoke("plan_job", event)["batchItemFailures"]
+    logged = capsys.readouterr().out
+    assert "ValueError" in logged
+    assert "kanarienvogel" not in logged

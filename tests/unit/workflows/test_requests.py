@@ -1,0 +1,181 @@
+"""Messages of the requests queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from promptmill.domain.completion import Completion, Usage
+from promptmill.domain.errors import RouteClosedError
+from tests.fakes.mill import Mill
+from tests.fakes.model_provider import FakeModels
+from tests.fakes.queues import FakeReplies
+from tests.fakes.recipes import ROUTE, recipe
+
+OURS = "promptmill-test-replies"
+ASK: dict[str, Any] = {"recipe": "r", "id": "order-17", "prompt": "Hello", "reply_to": OURS}
+
+
+def mill(models: FakeModels | None = None, replies: FakeReplies | None = None, **changes: Any) -> Mill:
+    return Mill(recipe(replies=(OURS, "theirs"), **changes), models=models, replies=replies)
+
+
+def replies(of: Mill) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(body) for _, body in of.replies.sent]
+
+
+def calls(of: Mill) -> int:
+    assert isinstance(of.models, FakeModels)
+    return len(of.models.calls)
+
+
+async def test_a_request_is_answered_charged_and_replied_to() -> None:
+    house = mill()
+    report = await house.ask(ASK)
+    assert (report.verdict, report.code, report.replied) == ("answered", "ok", True)
+    (reply,) = replies(house)
+    assert (reply["id"], reply["recipe"], reply["status"], reply["answer"]) == ("order-17", "r", "ok", "Blue.")
+    assert reply["cost_usd"] == "0.000000390"
+    assert house.replies.sent[0][0] == OURS
+    (charge,) = house.ledger.charges.values()
+    assert (charge.recipe, charge.job_id, charge.nano_usd) == ("r", "", 390)
+
+
+async def test_the_same_id_and_body_gets_the_stored_answer() -> None:
+    house = mill()
+    await house.ask(ASK)
+    report = await house.ask(dict(reversed(ASK.items())), message_id="m-2")
+    assert report.verdict == "known"
+    assert calls(house) == 1
+    assert len(house.ledger.charges) == 1
+    first, second = replies(house)
+    assert first == second
+
+
+async def test_the_same_id_with_another_body_is_an_error() -> None:
+    house = mill()
+    await house.ask(ASK)
+    report = await house.ask(ASK | {"prompt": "Bye"})
+    assert (report.verdict, report.code, report.replied) == ("refused", "id_reused", True)
+    assert replies(house)[1]["error"]["code"] == "id_reused"
+    assert "answer" not in replies(house)[1]
+    assert calls(house) == 1
+
+
+async def test_without_an_id_the_message_is_the_identity() -> None:
+    house = mill()
+    anonymous = {name: value for name, value in ASK.items() if name != "id"}
+    await house.ask(anonymous, message_id="m-1")
+    await house.ask(anonymous, message_id="m-1")
+    assert calls(house) == 1
+    await house.ask(anonymous, message_id="m-2")
+    assert calls(house) == 2
+    await house.ask(anonymous, message_id="m-3", copied_id="m-2")
+    assert calls(house) == 2, "identity travels with a copy"
+
+
+async def test_a_request_whose_owner_lives_is_sent_again() -> None:
+    house = mill()
+    body = msgspec.json.encode(ASK).decode()
+    from promptmill.domain.requests import body_hash, parse_envelope
+
+    _, fields = parse_envelope(body.encode())
+    await house.registry.claim_request("r", "order-17", body_hash=body_hash(fields), owner="o", seen=None, at="")
+    assert (await house.ask(ASK)).verdict == "deferred"
+    ((sent, request_id, seen),) = house.copies.sent
+    assert (sent, request_id, seen) == (body, "order-17", (1, 0))
+    assert (await house.ask(ASK, copied_id=request_id, seen=seen)).verdict == "answered", "the owner stood still"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("{", "invalid_json"),
+        ("[1]", "not_an_object"),
+        ({"prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "../x", "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "id": 7, "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "expires_at": "tomorrow", "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "expires_at": "2026-11-22T12:00:00", "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "body_key": "inbox/x"}, "invalid_envelope"),
+        ({"recipe": "r", "body_key": "requests/x", "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "body_key": "requests/none"}, "body_missing"),
+        ({"recipe": "nobody", "prompt": "x"}, "unknown_recipe"),
+    ],
+)
+async def test_failures_are_replied_to(body: Any, code: str) -> None:
+    house = mill()
+    asked = body | {"reply_to": OURS} if isinstance(body, dict) else body
+    report = await house.ask(asked)
+    assert (report.verdict, report.code) == ("refused", code)
+    assert report.replied == isinstance(body, dict)
+    assert [reply["error"]["code"] for reply in replies(house)] == ([code] if isinstance(body, dict) else [])
+    assert calls(house) == 0
+
+
+@pytest.mark.parametrize("body", [{"recipe": "r"}, {"recipe": "r", "prompt": 7}, {"recipe": "r", "propmt": "x"}])
+async def test_a_body_that_cannot_be_run_is_answered_with_that(body: Any) -> None:
+    house = mill()
+    report = await house.ask(body | {"reply_to": OURS, "id": "i"})
+    assert report.verdict == "answered"
+    assert report.code != "ok"
+    assert replies(house)[0]["status"] == "error"
+    assert calls(house) == 0
+
+
+async def test_replies_go_only_where_the_recipe_lets_them() -> None:
+    house = mill()
+    assert (await house.ask(ASK | {"reply_to": "elsewhere"})).code == "reply_refused"
+    assert (await house.ask(ASK | {"reply_to": "theirs"})).replied
+    assert [queue for queue, _ in house.replies.sent] == ["theirs"]
+    assert calls(house) == 1
+
+
+async def test_a_reply_queue_that_is_gone_costs_no_second_answer() -> None:
+    house = mill(replies=FakeReplies(missing=["theirs"]))
+    report = await house.ask(ASK | {"reply_to": "theirs"})
+    assert (report.code, report.replied) == ("reply_refused", False)
+    assert calls(house) == 1
+
+
+async def test_an_expired_request_is_not_run() -> None:
+    house = mill()
+    report = await house.ask(ASK | {"expires_at": "2026-11-22T11:59:59Z"})
+    assert (report.verdict, report.code) == ("answered", "expired")
+    assert replies(house)[0]["error"]["code"] == "expired"
+    assert calls(house) == 0
+    assert (await house.ask(ASK | {"id": "2", "expires_at": "2026-11-22T13:00:00+00:00"})).code == "ok"
+
+
+async def test_large_bodies_come_by_pointer() -> None:
+    house = mill()
+    house.objects.put("requests/1.json", msgspec.json.encode({"prompt": "x" * 2_000_000}))
+    assert (await house.ask({"recipe": "r", "id": "i", "body_key": "requests/1.json"})).code == "ok"
+    assert isinstance(house.models, FakeModels)
+    assert "x" * 2_000_000 in str(house.models.requests[0])
+
+
+async def test_large_answers_go_by_pointer_with_the_id() -> None:
+    long = Completion("y" * 300_000, "stop", Usage(input_total=1, output_total=1), model="m")
+    house = mill(FakeModels({ROUTE.id: [long]}))
+    await house.ask(ASK)
+    (reply,) = replies(house)
+    assert reply["id"] == "order-17"
+    stored = msgspec.json.decode(house.objects.body(reply["answer_at"]["key"]))
+    assert stored["reply"]["answer"] == "y" * 300_000
+    assert reply["answer_at"]["bucket"] == "bucket"
+
+
+async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
+    house = mill()
+    report = await house.ask(ASK, give_up=True)
+    assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
+    assert calls(house) == 0
+
+
+async def test_closed_routes_are_an_answer_too() -> None:
+    house = mill(FakeModels({ROUTE.id: [RouteClosedError("invalid_api_key", status=401)]}))
+    assert (await house.ask(ASK)).code == "routes_closed"
+    assert replies(house)[0]["status"] == "error"
