@@ -15,7 +15,7 @@ FLAGS = $(addprefix -c ,$(CONTEXT))
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Environments. Each has a stamp, so that nothing is done twice, and again once its requirements have changed.
 

@@ -93,6 +93,10 @@ def _fill_dependencies(python: Path, target: Target) -> None:
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--link-mode", "copy"]
     checks = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
     _run(*install, *checks, *target.options, "--target", str(python), "-r", str(REQUIREMENTS))
+    _prune(python)
+
+
+def _prune(python: Path) -> None:
     for pattern in _USELESS:
         for path in sorted(python.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -126,7 +130,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _digest(sources: list[Path], target: Target) -> str:
-    digest = hashlib.sha256(repr((target, platform.machine(), _version(target.compiler or ""))).encode())
+    digest = hashlib.sha256(repr((target, platform.machine(), target.compiler and _version(target.compiler))).encode())
     for path in sources:
         digest.update(f"\n{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -30,8 +30,9 @@ class PromptmillStack(cdk.Stack):
             values.stack_name,
             description="Promptmill: batch inference in your own account",
             synthesizer=cdk.DefaultStackSynthesizer(qualifier=qualifier),
-            tags={"promptmill:stage": values.stage, **values.tags},
         )
+        for name, value in {"promptmill:stage": values.stage, **values.tags}.items():
+            cdk.Tags.of(self).add(name, value)
         if values.permissions_boundary:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", values.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)

@@ -17,6 +17,7 @@ LAMBDA_PYTHON = "3.13"
 MegaBytes = Annotated[int, Meta(ge=128, le=10_240)]
 Workers = Annotated[int, Meta(ge=2, le=1_000)]
 Arn = Annotated[str, Meta(pattern=r"^(arn:[^\s*]+)?$")]
+NonEmpty = Annotated[str, Meta(min_length=1)]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
 RETENTIONS = {
     1: "ONE_DAY",
@@ -54,7 +55,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     key: Arn = ""
     permissions_boundary: Arn = ""
     bootstrap_qualifier: Annotated[str, Meta(pattern=r"^[a-z0-9]{0,10}$")] = ""
-    tags: dict[str, str] = {}
+    tags: dict[NonEmpty, NonEmpty] = {}
     alarm_email: Annotated[str, Meta(pattern=r"^(\S+@\S+)?$")] = ""
     log_retention_days: int = 30
     work_retention_days: Annotated[int, Meta(ge=14, le=365)] = 30
@@ -77,7 +78,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __post_init__(self) -> None:
         if self.log_retention_days not in RETENTIONS:
-            raise ValueError(f"logs are kept for one of {', '.join(map(str, RETENTIONS))} days")
+            raise ValueError(f"log_retention_days: logs are kept for one of {', '.join(map(str, RETENTIONS))} days")
 
     @property
     def stack_name(self) -> str:

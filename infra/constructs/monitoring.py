@@ -98,19 +98,13 @@ class Monitoring(Construct):
         )
 
     def _watch(self, queue: QueueName) -> None:
-        """Dead letters are settled within seconds, so those received count as well as those that wait."""
-        dead, title = self._queues.dead_letters[queue], queue.title()
-        letters = cloudwatch.MathExpression(
-            expression="FILL(waiting, 0) + FILL(settled, 0)",
-            label=f"dead letters of {queue}",
-            using_metrics={
-                "waiting": dead.metric_approximate_number_of_messages_visible(statistic="Maximum", period=_MINUTE),
-                "settled": dead.metric_number_of_messages_received(statistic="Sum", period=_MINUTE),
-            },
-            period=_MINUTE,
-        )
-        self._alarm(f"{title}DeadLetters", letters, above=0)
-        age = self._queues.work[queue].metric_approximate_age_of_oldest_message(statistic="Maximum", period=_FIVE)
+        """Dead letters are settled within seconds, so that few are seen waiting: those received count as well."""
+        dead, work, title = self._queues.dead_letters[queue], self._queues.work[queue], queue.title()
+        waiting = dead.metric_approximate_number_of_messages_visible(statistic="Maximum", period=_MINUTE)
+        received = dead.metric_number_of_messages_received(statistic="Sum", period=_MINUTE)
+        age = work.metric_approximate_age_of_oldest_message(statistic="Maximum", period=_FIVE)
+        self._alarm(f"{title}DeadLettersWaiting", waiting, above=0)
+        self._alarm(f"{title}DeadLettersReceived", received, above=0)
         self._alarm(f"{title}Oldest", age, above=_OLDEST_S[queue])
 
     def _watch_function(self, function: FunctionName) -> None:

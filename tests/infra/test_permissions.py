@@ -1,0 +1,224 @@
+"""Who may do what. A function that needs more fails here first, and in review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.infra.templates import (
+    BOUNDARY,
+    EXISTING_KEY,
+    FOREIGN_QUEUE,
+    ONE_MODEL,
+    StageTemplate,
+    listed,
+    plain,
+    text,
+)
+
+BUCKET, JOBS, CHARGES = "<StorageBucket>", "<TablesJobs>", "<TablesCharges>"
+UPLOADS, CHUNKS, FINISH, REQUESTS = "<QueuesUploads>", "<QueuesChunks>", "<QueuesFinish>", "<QueuesRequests>"
+SECRETS = "arn:<Partition>:secretsmanager:<Region>:<AccountId>:secret:promptmill/*"
+READ, READ_VERSION = "s3:GetObject", "s3:GetObjectVersion"
+WRITE = {"s3:PutObject", "s3:AbortMultipartUpload"}
+GET, PUT, UPDATE, DELETE, QUERY = (f"dynamodb:{a}" for a in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"))
+CONSUME = {f"sqs:{a}" for a in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")}
+SEND = "sqs:SendMessage"
+MODELS = {
+    "arn:<Partition>:bedrock:*::foundation-model/*",
+    "arn:<Partition>:bedrock:*:<AccountId>:inference-profile/*",
+    "arn:<Partition>:bedrock:*:<AccountId>:application-inference-profile/*",
+}
+
+EXPECTED: dict[str, dict[str, set[str]]] = {
+    "plan_job": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/inbox/*": {READ, READ_VERSION},
+        f"{BUCKET}/recipes/*": {READ},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
+        f"{BUCKET}/results/*/status.json": WRITE,
+        JOBS: {GET, PUT, UPDATE, QUERY},
+        UPLOADS: CONSUME,
+        CHUNKS: {SEND},
+        FINISH: {SEND},
+        "<Bus>": {"events:PutEvents"},
+    },
+    "run_chunk": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/inbox/*": {READ, READ_VERSION},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
+        f"{BUCKET}/results/*/status.json": WRITE,
+        JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
+        CHARGES: {PUT, UPDATE},
+        CHUNKS: {SEND, *CONSUME},
+        FINISH: {SEND},
+        SECRETS: {"secretsmanager:GetSecretValue"},
+        **{model: {"bedrock:InvokeModel"} for model in MODELS},
+    },
+    "run_requests": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/recipes/*": {READ},
+        f"{BUCKET}/requests/*": {READ},
+        f"{BUCKET}/answers/*": {READ, *WRITE},
+        JOBS: {GET, UPDATE},
+        CHARGES: {PUT, UPDATE},
+        REQUESTS: {SEND, *CONSUME},
+        "<QueuesReplies>*": {SEND, "sqs:GetQueueUrl"},
+        SECRETS: {"secretsmanager:GetSecretValue"},
+        **{model: {"bedrock:InvokeModel"} for model in MODELS},
+    },
+    "finish_job": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/work/*": {READ, READ_VERSION},
+        f"{BUCKET}/results/*": {READ, *WRITE},
+        JOBS: {GET, UPDATE, QUERY},
+        CHARGES: {PUT, UPDATE, QUERY},
+        FINISH: CONSUME,
+        "<Bus>": {"events:PutEvents"},
+    },
+    "settle_dead_letter": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/inbox/*": {READ, READ_VERSION},
+        f"{BUCKET}/recipes/*": {READ},
+        f"{BUCKET}/requests/*": {READ},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
+        f"{BUCKET}/answers/*": {READ, *WRITE},
+        f"{BUCKET}/results/*": {READ, *WRITE},
+        JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
+        CHARGES: {PUT, UPDATE, QUERY},
+        **{f"<Queues{queue}DeadLetters>": CONSUME for queue in ("Uploads", "Chunks", "Finish", "Requests")},
+        UPLOADS: {SEND},
+        CHUNKS: {SEND},
+        FINISH: {SEND},
+        REQUESTS: {SEND},
+        "<QueuesReplies>*": {SEND, "sqs:GetQueueUrl"},
+        "<Bus>": {"events:PutEvents"},
+    },
+    "sweep": {
+        BUCKET: {"s3:ListBucket"},
+        f"{BUCKET}/work/*": {READ, READ_VERSION},
+        f"{BUCKET}/results/*/status.json": WRITE,
+        JOBS: {GET, UPDATE, QUERY},
+        f"{JOBS}/index/*": {QUERY},
+        UPLOADS: {SEND},
+        CHUNKS: {SEND},
+        FINISH: {SEND},
+    },
+}
+KEY_ACTIONS = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"}
+
+
+def test_table_covers_every_function(template: StageTemplate) -> None:
+    assert set(template.functions()) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("function", EXPECTED)
+@pytest.mark.parametrize("stage", ["local", "dev", "prod"])
+def test_function_may_do_exactly_this(stage: str, function: str, templates: dict[str, StageTemplate]) -> None:
+    allowed = _allowed(templates[stage], function)
+    title = "".join(word.title() for word in function.split("_"))
+    own = {
+        f"<Functions{title}Log>": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "*": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
+        "<EncryptionKey>": KEY_ACTIONS,
+    }
+    assert allowed == EXPECTED[function] | own
+
+
+def test_own_bucket_key_models_secrets_and_reply_queues_replace_the_defaults(custom: StageTemplate) -> None:
+    allowed = _allowed(custom, "run_requests")
+    assert allowed["arn:<Partition>:s3:::team-data/answers/*"] == {READ, *WRITE}
+    assert allowed[EXISTING_KEY] == KEY_ACTIONS
+    assert allowed[ONE_MODEL] == {"bedrock:InvokeModel"}
+    assert allowed[SECRETS.replace("promptmill/", "team/llm/")] == {"secretsmanager:GetSecretValue"}
+    assert allowed[FOREIGN_QUEUE] == {SEND, "sqs:GetQueueUrl"}
+    assert not MODELS & set(allowed)
+
+
+def test_nobody_but_tracing_may_touch_everything(template: StageTemplate) -> None:
+    for statement in _statements(template):
+        if "*" in listed(statement["Resource"]):
+            assert all(action.startswith("xray:") for action in listed(statement["Action"]))
+
+
+def test_only_key_actions_end_in_a_wildcard(template: StageTemplate) -> None:
+    wild = {a for s in _statements(template) for a in listed(s["Action"]) if "*" in a}
+    assert wild == {"kms:GenerateDataKey*", "kms:ReEncrypt*"}
+
+
+def test_the_key_is_used_through_services_only(template: StageTemplate) -> None:
+    for statement in _statements(template):
+        if any(action.startswith("kms:") for action in listed(statement["Action"])):
+            through = listed(statement["Condition"]["StringEquals"]["kms:ViaService"])
+            assert set(through) <= {f"{s}.<Region>.amazonaws.com" for s in ("dynamodb", "s3", "sqs", "secretsmanager")}
+
+
+def test_every_role_is_a_functions_own(template: StageTemplate) -> None:
+    roles = template.of_type("AWS::IAM::Role")
+    assert len(roles) == len({text(f["Role"]) for f in template.functions().values()}) == len(EXPECTED)
+    for role in roles.values():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+        assert "ManagedPolicyArns" not in role
+
+
+def test_boundary_is_on_every_role(custom: StageTemplate, dev: StageTemplate) -> None:
+    assert {role["PermissionsBoundary"] for role in custom.of_type("AWS::IAM::Role").values()} == {BOUNDARY}
+    assert not any("PermissionsBoundary" in role for role in dev.of_type("AWS::IAM::Role").values())
+
+
+def test_s3_alone_may_send_to_the_uploads_queue(template: StageTemplate) -> None:
+    allowed = [
+        (plain(name), s)
+        for name, policy in template.resources("AWS::SQS::QueuePolicy")
+        for s in policy["Properties"]["PolicyDocument"]["Statement"]
+        if s["Effect"] == "Allow"
+    ]
+    ((name, statement),) = allowed
+    assert name == "QueuesUploadsPolicy"
+    assert (statement["Action"], statement["Principal"]) == ("sqs:SendMessage", {"Service": "s3.amazonaws.com"})
+    bucket = template.values.bucket or f"{template.values.stack_name}-*"
+    assert text(statement["Condition"]["ArnLike"]["aws:SourceArn"]) == f"arn:<Partition>:s3:::{bucket}"
+    assert text(statement["Condition"]["StringEquals"]["aws:SourceAccount"]) == "<AccountId>"
+
+
+def test_alarms_and_ends_of_jobs_alone_may_publish(template: StageTemplate) -> None:
+    policy = template.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    allowed = {s["Principal"]["Service"]: s["Condition"] for s in policy if s["Effect"] == "Allow"}
+    assert set(allowed) == {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
+    assert text(allowed["events.amazonaws.com"]["ArnEquals"]["aws:SourceArn"]) == "<MonitoringEndsOfJobs>"
+    assert text(allowed["cloudwatch.amazonaws.com"]["StringEquals"]["aws:SourceAccount"]) == "<AccountId>"
+
+
+def test_services_may_use_the_key_to_deliver(dev: StageTemplate) -> None:
+    statements = dev.only("AWS::KMS::Key")["KeyPolicy"]["Statement"]
+    by_sid = {s["Sid"]: s for s in statements if "Sid" in s}
+    assert set(by_sid) == {"UploadsAndAlarms", "EndsOfJobs", "LogsOfTheFunctions"}
+    delivering = by_sid["UploadsAndAlarms"]
+    assert set(delivering["Principal"]["Service"]) == {"s3.amazonaws.com", "cloudwatch.amazonaws.com"}
+    assert text(delivering["Condition"]["StringEquals"]["aws:SourceAccount"]) == "<AccountId>"
+    assert by_sid["EndsOfJobs"]["Principal"] == {"Service": "events.amazonaws.com"}
+    logs = by_sid["LogsOfTheFunctions"]
+    assert text(logs["Principal"]["Service"]) == "logs.<Region>.amazonaws.com"
+    groups = text(logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"])
+    assert groups == "arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/promptmill-dev-*"
+
+
+def _allowed(template: StageTemplate, function: str) -> dict[str, set[str]]:
+    role = text(template.functions()[function]["Role"])
+    allowed: dict[str, set[str]] = {}
+    for policy in template.of_type("AWS::IAM::Policy").values():
+        if role in listed(policy["Roles"]):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                for resource in listed(statement["Resource"]):
+                    allowed.setdefault(resource, set()).update(listed(statement["Action"]))
+    return allowed
+
+
+def _statements(template: StageTemplate) -> Iterator[dict[str, Any]]:
+    for policy in template.of_type("AWS::IAM::Policy").values():
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            yield statement

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from infra.stages import DEV, LOCAL, PROD, stage_values
+from promptmill.domain.errors import SettingsError
+
+
+def test_stages_are_found_by_name() -> None:
+    assert [stage_values(name) for name in ("local", "dev", "prod")] == [LOCAL, DEV, PROD]
+    assert [v.stack_name for v in (LOCAL, DEV, PROD)] == ["promptmill-local", "promptmill-dev", "promptmill-prod"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "no stage was named"), (None, "no stage"), ("staging", "'staging'")])
+def test_unknown_stage_names_the_known_ones(name: str | None, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as raised:
+        stage_values(name)
+    assert "local, dev, prod" in raised.value.remedy
+
+
+def test_values_given_as_text_are_typed() -> None:
+    values = stage_values(
+        "dev",
+        {
+            "chunk_workers": "50",
+            "protect_data": "true",
+            "alarm_email": "ops@example.com",
+            "tags": "team=search, cost-center=42",
+            "models": "arn:aws:bedrock:*::foundation-model/a, arn:aws:bedrock:*::foundation-model/b",
+        },
+    )
+    assert (values.chunk_workers, values.protect_data, values.alarm_email) == (50, True, "ops@example.com")
+    assert values.tags == {"team": "search", "cost-center": "42"}
+    assert values.models == ("arn:aws:bedrock:*::foundation-model/a", "arn:aws:bedrock:*::foundation-model/b")
+    assert values.bucket == DEV.bucket
+
+
+def test_lists_and_maps_of_a_context_file_are_taken_as_they_are() -> None:
+    values = stage_values("prod", {"tags": {"team": "search"}, "reply_queues": ["arn:aws:sqs:eu-west-1:1:answers"]})
+    assert values.tags == {"team": "search"}
+    assert values.reply_queues == ("arn:aws:sqs:eu-west-1:1:answers",)
+
+
+def test_unknown_value_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="alarm_email") as raised:
+        stage_values("dev", {"alarm_mail": "ops@example.com"})
+    assert raised.value.code == "unknown_value"
+
+
+def test_stage_cannot_be_overridden() -> None:
+    with pytest.raises(SettingsError):
+        stage_values("dev", {"stage": "prod"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chunk_workers", "1"),
+        ("chunk_workers", "many"),
+        ("chunk_workers", "1001"),
+        ("run_chunk_mb", "64"),
+        ("max_receives", "9"),
+        ("log_retention_days", "31"),
+        ("sweep_minutes", "0"),
+        ("work_retention_days", "3"),
+        ("key", "alias/mine"),
+        ("permissions_boundary", "boundary"),
+        ("bucket", "Not_A_Bucket"),
+        ("bootstrap_qualifier", "far-too-long-a-qualifier"),
+        ("alarm_email", "nobody"),
+        ("models", "anthropic.claude"),
+        ("protect_data", "perhaps"),
+        ("tags", "team"),
+        ("tags", "=search"),
+    ],
+)
+def test_value_that_does_not_fit_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        stage_values("dev", {name: value})
+    assert name in str(raised.value)
+    assert raised.value.code == "value_malformed"
