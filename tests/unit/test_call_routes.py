@@ -328,16 +328,24 @@ async def test_a_cancelled_record_leaves_its_place() -> None:
     assert (await bench.run(A)).completion == ANSWER
 
 
-async def test_what_is_not_a_providers_error_is_not_swallowed() -> None:
+async def test_a_fault_of_ours_fails_the_record_and_its_call_stays_accounted_for() -> None:
     class Broken(FakeModels):
         async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-            raise ZeroDivisionError(route.id, request.model, call_id)
+            await super().complete(route, request, call_id=call_id)
+            raise ZeroDivisionError("the prompt")
 
     bench = Bench()
     bench.models = Broken()
 
-    with pytest.raises(ZeroDivisionError):
-        await bench.run(A, B)
+    called = await bench.run(A)
+
+    assert called.failure is not None
+    assert (called.failure.kind, called.failure.code) == ("worker", "internal_error")
+    assert "ZeroDivisionError" in called.failure.message
+    assert "the prompt" not in called.failure.message
+    assert [(a.call_id, a.code, a.price) for a in called.attempts] == [
+        ("j.1.0.1.0", "internal_error", Price(None, "unknown"))
+    ]
 
 
 async def test_an_estimated_usage_is_priced_as_estimated() -> None:

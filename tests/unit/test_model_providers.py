@@ -8,9 +8,9 @@ import sys
 import msgspec
 import pytest
 
-from promptmill.adapters.model_providers import PROVIDERS
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.errors import RouteClosedError
+from promptmill.domain.providers import PROVIDERS
 from promptmill.domain.recipe import Route
 from tests.contract.providers.conftest import local_settings, make_providers
 from tests.fakes.providers.openai import OpenAi
@@ -64,7 +64,7 @@ async def test_the_embedded_model_is_where_the_deployment_says_and_needs_no_key(
     assert "authorization" not in fake.sent[0].headers
 
 
-def test_one_provider_a_name() -> None:
+def test_every_provider_that_a_recipe_can_name_has_its_adapter() -> None:
     providers = make_providers(local_settings())
     routes = [Route(str(n), name, "m") for n, name in enumerate(sorted(PROVIDERS) * 2)]
 

@@ -247,12 +247,12 @@ async def test_the_lines_model_is_ignored(stand: Stand) -> None:
 
 
 async def test_the_operators_fields_are_merged_and_win(stand: Stand) -> None:
-    extra = {"inferenceConfig": {"maxTokens": 7}} if stand.name == "bedrock" else {"temperature": 0.25}
+    extra = {"inferenceConfig": {"temperature": 0.25}} if stand.name == "bedrock" else {"temperature": 0.25}
     await stand.ask(asking(temperature=0.5), stand.fork(body=extra))
 
     body = stand.fake.sent[0].body
     assert stand.fake.refused == []
-    assert body == {**body, **extra} or body["inferenceConfig"] == {"temperature": 0.5, "maxTokens": 7}
+    assert body.get("inferenceConfig", body)["temperature"] == 0.25
 
 
 @pytest.mark.parametrize("name", ["model", "stream", "messages"])
@@ -286,13 +286,10 @@ async def test_errors_are_classified(stand: Stand, plain: CompletionRequest, tro
     assert error.status >= 400
     assert error.code
     assert stand.fake.billed == []
-    if trouble == "too_long":
-        assert error.code in ("context_length_exceeded", "ValidationException")
+    assert (error.code == "context_length_exceeded") == (trouble == "too_long")
 
 
 async def test_the_request_id_of_an_error_is_kept(stand: Stand, plain: CompletionRequest) -> None:
-    if stand.name == "compatible":
-        pytest.skip("vLLM gives none")
     stand.will(Refuse("overloaded"))
 
     with pytest.raises(RetryLaterError) as caught:

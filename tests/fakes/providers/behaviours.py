@@ -53,12 +53,13 @@ Behaviour = Answer | Refuse | Reply | Hang | CutOff
 
 
 class Sent(Struct, frozen=True):
-    """One request as it came over the wire. ``path`` is as it was sent, percent signs included."""
+    """One request as it came over the wire. ``path`` is as it was sent; ``peer`` tells its connection."""
 
     path: str
     headers: dict[str, str]
     data: bytes
     body: dict[str, Any]
+    peer: str = ""
 
 
 class Wire(Struct, frozen=True):

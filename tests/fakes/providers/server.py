@@ -104,7 +104,8 @@ async def _sent(request: web.Request) -> Sent:
         body = msgspec.json.decode(data)
     except msgspec.DecodeError:
         body = None
-    return Sent(request.raw_path, headers, data, body if isinstance(body, dict) else {})
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return Sent(request.raw_path, headers, data, body if isinstance(body, dict) else {}, str(peer))
 
 
 def _response(wire: Wire) -> web.Response:

@@ -15,9 +15,13 @@ from yarl import URL
 
 from promptmill import __version__
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.ports.clock import Clock
 
 MAX_ANSWER_BYTES = 64 << 20
 CONNECT_TIMEOUT_S = 10.0
+IDLE_S = 4.0
+"""No connection is used after such a pause: uvicorn closes it after 5 s, and a frozen function would not notice. A
+POST into a closed connection is lost with its cost unknown."""
 _COPIED_BODY_BYTES = 1 << 20
 """aiohttp warns about sending more than this from one bytes object."""
 
@@ -38,10 +42,13 @@ class HttpCalls:
         local: plain HTTP to loopback addresses is allowed.
     """
 
-    def __init__(self, *, in_flight: int, local: bool, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._in_flight, self._local, self._max_answer_bytes = in_flight, local, max_answer_bytes
+    def __init__(self, *, in_flight: int, local: bool, clock: Clock, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._in_flight, self._local, self._clock = in_flight, local, clock
+        self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = 0
+        self._used_at = clock.now()
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
         """``url`` goes out as it is, percent signs included.
@@ -52,28 +59,37 @@ class HttpCalls:
             RecordRefusedError: the answer is too large (``answer_too_large``).
         """
         check_url(url, local=self._local)
+        session = await self._open_session()
+        self._running += 1
         try:
-            async with self._open_session().post(
+            async with session.post(
                 _encoded(url), data=_payload(body), headers=headers, timeout=_timeout(timeout_s), allow_redirects=False
             ) as response:
                 return HttpAnswer(response.status, response.headers, await self._read(response))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translated(error) from error
+        finally:
+            self._running -= 1
+            self._used_at = self._clock.now()
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
         self._session = None
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    async def _open_session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
         if self._session is None or self._loop is not loop:
             self._session, self._loop = self._new_session(), loop
+        elif not self._running and (self._clock.now() - self._used_at).total_seconds() > IDLE_S:
+            old, self._session = self._session, self._new_session()
+            self._used_at = self._clock.now()
+            await old.close()
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._in_flight),
+            connector=aiohttp.TCPConnector(limit=self._in_flight, keepalive_timeout=IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"promptmill/{__version__}", "Content-Type": "application/json"},
             trust_env=False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptmill.adapters.openai_presets import PRESETS
 from promptmill.domain.errors import RouteClosedError
+from promptmill.domain.providers import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import ModelProvider
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import botocore.session
 
     from promptmill.adapters.http_calls import HttpCalls
-
-PROVIDERS = frozenset({*PRESETS, "anthropic", "bedrock"})
 
 
 class HttpModelProviders:
@@ -89,7 +88,7 @@ class HttpModelProviders:
         from promptmill.adapters.http_calls import HttpCalls  # noqa: PLC0415 (imported when first needed)
 
         if self._opened is None:
-            self._opened = HttpCalls(in_flight=self._settings.in_flight, local=self._is_local)
+            self._opened = HttpCalls(in_flight=self._settings.in_flight, local=self._is_local, clock=self._clock)
         return self._opened
 
     @property
