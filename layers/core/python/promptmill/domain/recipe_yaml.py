@@ -13,7 +13,7 @@ MAX_BYTES = 256 * 1024
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _YAML_TAG = "tag:yaml.org,2002:"
-_INTEGER = re.compile(r"[+-]?\d{1,40}")
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d{0,39})")
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,40}\.\d{0,40}|\.\d{1,40}|\d{1,40})(?:[eE][+-]?\d{1,3})?")
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
