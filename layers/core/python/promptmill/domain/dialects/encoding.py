@@ -82,6 +82,11 @@ def decode_record(record: RawRecord, encoding: Encoding) -> str:
         raise invalid_utf8(record, error) from error
 
 
+def as_utf8(data: bytes, encoding: Encoding) -> bytes:
+    """UTF-8 stays as it is, wrong bytes and all."""
+    return data if encoding == "utf-8" else data.decode(encoding, "replace").encode()
+
+
 def invalid_utf8(record: RawRecord, error: UnicodeDecodeError) -> RecordError:
     return RecordError(
         f"not valid UTF-8: byte {error.start} of the record ({error.reason})",

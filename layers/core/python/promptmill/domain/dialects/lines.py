@@ -60,6 +60,19 @@ def decode_object(record: RawRecord) -> dict[str, Any]:
     raise RecordError(f"the line is {kind}, not an object", code="not_an_object", where=where, remedy=remedy)
 
 
+def readable_line(record: RawRecord) -> dict[str, Any]:
+    """A line's JSON object if it is one, for what its result repeats; else {}."""
+    try:
+        return decode_object(record)
+    except RecordError:
+        return {}
+
+
+def line_again(record: RawRecord) -> bytes:
+    """The line as it came, to be dropped again; nothing for one that was too large to read."""
+    return record.data + b"\n" if record.data else b""
+
+
 def json_kind(value: Any) -> str:
     """What a JSON value is, in words."""
     for types, words in ((dict, "an object"), (list, "an array"), (str, "a text"), (bool, "true or false")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal
 
 import msgspec
@@ -37,48 +37,51 @@ class Gunzip:
         self._inflate = zlib.decompressobj(_GZIP)
         self._packed = self._unpacked = 0
         self._last = b""
-        self._inside = False
-        self._ended = False
-        self._note = ""
+        self._in_member = self._ended = False
+        self._fault, self._cut_off = "", False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """What it unpacks to, in pieces of at most 1 MiB."""
         self._packed += len(block)
+        if not self._in_member and self._packed > len(block):
+            block = block.lstrip(b"\0")  # padding between members
         while block and not self._ended:
+            block = yield from self._unpack(block)
+
+    def finish(self) -> tuple[bytes, str]:
+        """What to write behind all else (a mark that the last record is cut off, or nothing), and a note or ""."""
+        if self._in_member and not self._fault:
+            self._fault, self._cut_off = "the gzip stream ends early", True
+        mark = CUT_OFF if self._cut_off and self._last not in (b"", b"\n", b"\r") else b""
+        return mark, f"{self._fault}: {self._unpacked:,} bytes could be unpacked" if self._fault else ""
+
+    def _unpack(self, block: bytes) -> Generator[bytes, None, bytes]:
+        """To the end of the block or of its member; returns what follows that."""
+        self._in_member = True
+        while True:
             before = self._inflate.copy()
             try:
                 piece = self._inflate.decompress(block, _PIECE)
             except zlib.error:
                 yield from self._salvage(before, block)
-                return
-            self._inside = True
+                return b""
             yield from self._counted(piece)
-            block = self._next_input(full=len(piece) == _PIECE)
-
-    def finish(self) -> tuple[bytes, str]:
-        """What to write behind all else (a mark that the last record is cut off, or nothing), and a note or ""."""
-        if self._inside and not self._note:
-            self._note = "the gzip stream ends early"
-        cut_off = bool(self._note) and self._last not in (b"", b"\n", b"\r")
-        return CUT_OFF if cut_off else b"", self._described()
-
-    def _next_input(self, *, full: bool) -> bytes:
-        if not self._inflate.eof:
-            if self._inflate.unconsumed_tail or not full:
-                return self._inflate.unconsumed_tail
-            return b""
-        rest = self._inflate.unused_data
-        self._inflate, self._inside = zlib.decompressobj(_GZIP), False
-        return rest.lstrip(b"\0")
+            if self._inflate.eof:
+                rest = self._inflate.unused_data.lstrip(b"\0")
+                self._inflate, self._in_member = zlib.decompressobj(_GZIP), False
+                return rest
+            block = self._inflate.unconsumed_tail
+            if not block and len(piece) < _PIECE:
+                return b""
 
     def _salvage(self, before: zlib._Decompress, block: bytes) -> Iterator[bytes]:
         """Byte by byte up to the one that is wrong; what lies behind it is lost."""
         self._ended = True
-        for at in range(len(block)):
+        for at in range(len(block) + 1):
             try:
                 piece = before.decompress(block[at : at + 1])
             except zlib.error as error:
-                self._note = _gzip_fault(str(error), started=self._unpacked > 0)
+                self._fault, self._cut_off = _gzip_fault(str(error), started=self._unpacked > 0)
                 return
             yield from self._counted(piece)
 
@@ -95,16 +98,14 @@ class Gunzip:
             )
         yield piece
 
-    def _described(self) -> str:
-        return f"{self._note}: {self._unpacked:,} bytes could be unpacked" if self._note else ""
 
-
-def _gzip_fault(error: str, *, started: bool) -> str:
+def _gzip_fault(error: str, *, started: bool) -> tuple[str, bool]:
+    """In words, and whether the last record may be cut off by it."""
     if "incorrect data check" in error or "incorrect length check" in error:
-        return "the gzip stream does not match its checksum, so records may be damaged"
+        return "the gzip stream does not match its checksum, so records may be damaged", False
     if "incorrect header check" in error and started:
-        return "something that is not gzip follows the gzip stream"
-    return "the gzip stream is damaged"
+        return "something that is not gzip follows the gzip stream and was left out", False
+    return "the gzip stream is damaged, and what follows the damage is lost", True
 
 
 class Transcoder:
@@ -112,18 +113,26 @@ class Transcoder:
 
     def __init__(self, encoding: Literal["utf-16-le", "utf-16-be"]) -> None:
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-        self._odd = b""
+        self._held = b""
 
     def feed(self, block: bytes) -> bytes:
-        data = self._odd + block
-        even = len(data) & ~1
-        self._odd = data[even:]
-        return self._decoder.decode(data[:even]).encode("utf-8", "surrogatepass")
+        data = self._held + block
+        ready = max(0, len(data) - len(CUT_OFF)) & ~1  # the end may be a mark of ours
+        self._held = data[ready:]
+        return self._decoded(data[:ready])
 
     def finish(self) -> bytes:
-        """What is left of a file that ends in the middle of a character."""
+        """The end, and a wrong byte for a file that ends in the middle of a character."""
+        text, mark = self._held, b""
+        if text.endswith(CUT_OFF):
+            text, mark = text.removesuffix(CUT_OFF), CUT_OFF
+        even = len(text) & ~1
+        decoded = self._decoded(text[:even])
         pending, _ = self._decoder.getstate()
-        return b"\xff" if pending or self._odd else b""
+        return decoded + (b"\xff" if pending or even < len(text) else b"") + mark
+
+    def _decoded(self, data: bytes) -> bytes:
+        return self._decoder.decode(data).encode("utf-8", "surrogatepass")
 
 
 class _Document(Struct, forbid_unknown_fields=True):

@@ -1,0 +1,124 @@
+"""Messages of Anthropic's protocol, as job files hold them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from promptmill.domain.completion import Attachment, Message, Part, Role, Text, ToolCall, ToolResult
+from promptmill.domain.dialects.attachments import inline_image, linked_image, native_block
+from promptmill.domain.dialects.fields import NOTHING, Fields
+from promptmill.domain.recipe import Recipe
+
+PROTOCOL: Final = "anthropic-messages"
+CACHE_NOTE = "cache_control was left out of blocks: it moves the cost of a call, not its answer"
+
+_ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant"}
+_NATIVE_BLOCKS = {"document": "document", "search_result": "search_result", "container_upload": "file"}
+
+
+def read_system(params: Fields, notes: list[str]) -> str:
+    """A text, or text blocks joined by blank lines."""
+    if isinstance(params.peek("system"), str):
+        return params.require_text("system")
+    return "\n\n".join(_text_of(block, notes) for block in params.take_objects("system") or ())
+
+
+def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
+    """Notes, for the result line, what is left out."""
+    items = params.take_objects("messages")
+    if not items:
+        raise params.error("messages", "there is no message", code="missing_field")
+    return tuple(_message(item, recipe, notes) for item in items)
+
+
+def read_role(item: Fields) -> Role:
+    """Of a message, where there is a system field beside the messages."""
+    if role := _ROLES.get(item.require_text("role")):
+        return role
+    remedy = "use user or assistant, and the system field"
+    raise item.unsupported("role", "no such role among messages", remedy=remedy)
+
+
+def _message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
+    role = read_role(item)
+    if isinstance(item.peek("content"), str):
+        parts: tuple[Part, ...] = (Text(item.require_text("content")),)
+    else:
+        blocks = item.take_objects("content")
+        if not blocks:
+            raise item.missing("content")
+        parts = tuple(_block(block, recipe, notes) for block in blocks)
+    item.refuse_left()
+    return Message(role, parts)
+
+
+def _block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
+    whole, kind = block.values(), block.peek("type")
+    match kind:
+        case "text":
+            return Text(_text_of(block, notes))
+        case "image":
+            return _image(block, recipe, notes, whole)
+        case "tool_use":
+            return _tool_use(block, notes)
+        case "tool_result":
+            return _tool_result(block, notes)
+        case str() if kind in _NATIVE_BLOCKS:
+            return native_block(block, "", recipe, kind=_NATIVE_BLOCKS[kind], protocol=PROTOCOL, native=whole)
+    raise block.unsupported("type", "blocks of this type cannot be carried", remedy="leave the block out")
+
+
+def drop_cache_control(block: Fields, notes: list[str]) -> None:
+    """It cannot be carried block by block, and no answer depends on it."""
+    if block.take("cache_control") is not None and CACHE_NOTE not in notes:
+        notes.append(CACHE_NOTE)
+
+
+def _text_of(block: Fields, notes: list[str]) -> str:
+    if block.take_text("type") != "text":
+        raise block.unsupported("type", "only text can stand here")
+    text = block.require_text("text")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return text
+
+
+def _image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str, Any]) -> Attachment:
+    block.take("type")
+    source = block.require_object("source")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    match source.take_text("type"):
+        case "base64":
+            media_type, data = source.require_text("media_type"), source.require_text("data")
+            image = inline_image(block, "source", recipe, media_type=media_type, data=data)
+        case "url":
+            image = linked_image(block, "source", recipe, source.require_text("url"))
+        case _:
+            return native_block(block, "source", recipe, kind="image", protocol=PROTOCOL, native=whole)
+    source.refuse_left()
+    return image
+
+
+def _tool_use(block: Fields, notes: list[str]) -> ToolCall:
+    block.take("type")
+    given = block.take_dict("input")
+    call = ToolCall(block.require_text("id"), block.require_text("name"), given or {})
+    drop_cache_control(block, notes)
+    if block.peek("caller") not in (*NOTHING, {"type": "direct"}):
+        raise block.unsupported("caller", "only calls by the model itself can be carried")
+    block.take("caller")
+    block.refuse_left()
+    return call
+
+
+def _tool_result(block: Fields, notes: list[str]) -> ToolResult:
+    block.take("type")
+    if isinstance(block.peek("content"), str):
+        text = block.require_text("content")
+    else:
+        text = "\n".join(_text_of(part, notes) for part in block.take_objects("content") or ())
+    result = ToolResult(block.require_text("tool_use_id"), text, block.take_flag("is_error"))
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return result

@@ -1,0 +1,134 @@
+"""Messages of OpenAI's chat protocol, as job files hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.completion import Attachment, Message, Part, Text, ToolCall, ToolResult
+from promptmill.domain.dialects.attachments import linked_image, native_block
+from promptmill.domain.dialects.fields import Fields
+from promptmill.domain.recipe import Recipe
+
+_SYSTEM = ("system", "developer")
+_NATIVE_PARTS = {"input_audio": "audio", "file": "file"}
+
+
+def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...]]:
+    """The system text and the messages after it.
+
+    Leading system and developer messages are joined by blank lines. Later ones are refused by name: other protocols
+    have no place for them. What several tools answered is one message.
+    """
+    system: list[str] = []
+    messages: list[Message] = []
+    for item in body.take_objects("messages") or ():
+        role = item.require_text("role")
+        if role in _SYSTEM and messages:
+            remedy = "move it before the first user message"
+            raise item.unsupported("role", f"a {role} message in mid-conversation cannot be carried", remedy=remedy)
+        if role in _SYSTEM:
+            system.append(_plain_text(item))
+        else:
+            _append(messages, _message(item, role, recipe), is_result=role == "tool")
+        item.refuse_left()
+    if not messages:
+        raise body.error("messages", "there is no user message", code="missing_field")
+    return "\n\n".join(system), tuple(messages)
+
+
+def _append(messages: list[Message], message: Message, *, is_result: bool) -> None:
+    last = messages[-1] if messages else None
+    if is_result and last and last.role == "user" and all(isinstance(part, ToolResult) for part in last.parts):
+        messages[-1] = Message("user", last.parts + message.parts)
+    else:
+        messages.append(message)
+
+
+def _message(item: Fields, role: str, recipe: Recipe) -> Message:
+    match role:
+        case "user":
+            return Message("user", _user_parts(item, recipe))
+        case "assistant":
+            return Message("assistant", _assistant_parts(item))
+        case "tool":
+            result = ToolResult(item.require_text("tool_call_id"), _plain_text(item))
+            return Message("user", (result,))
+    raise item.unsupported("role", "no such role", remedy="use system, developer, user, assistant or tool")
+
+
+def _plain_text(item: Fields) -> str:
+    """Content that can be text only."""
+    if isinstance(item.peek("content"), str):
+        return item.require_text("content")
+    parts = item.take_objects("content")
+    if parts is None:
+        raise item.missing("content")
+    return "\n".join(_text_of(part) for part in parts)
+
+
+def _text_of(part: Fields) -> str:
+    if (kind := part.require_text("type")) != "text":
+        raise part.unsupported(kind, "only text can stand here")
+    text = part.require_text("text")
+    part.refuse_left()
+    return text
+
+
+def _user_parts(item: Fields, recipe: Recipe) -> tuple[Part, ...]:
+    if isinstance(item.peek("content"), str):
+        return (Text(item.require_text("content")),)
+    parts = item.take_objects("content")
+    if not parts:
+        raise item.missing("content")
+    return tuple(_user_part(part, recipe) for part in parts)
+
+
+def _user_part(part: Fields, recipe: Recipe) -> Text | Attachment:
+    whole, kind = part.values(), part.peek("type")
+    if kind == "image_url":
+        return _image(part, recipe, whole)
+    if isinstance(kind, str) and kind in _NATIVE_PARTS:
+        return native_block(part, kind, recipe, kind=_NATIVE_PARTS[kind], protocol="openai-chat", native=whole)
+    return Text(_text_of(part))
+
+
+def _image(part: Fields, recipe: Recipe, whole: dict[str, Any]) -> Attachment:
+    image = part.require_object("image_url")
+    url, detail = image.require_text("url"), image.take_text("detail")
+    portable = linked_image(part, "image_url", recipe, url)
+    image.refuse_left()
+    if detail in (None, "auto"):
+        return portable
+    return native_block(part, "image_url", recipe, kind="image", protocol="openai-chat", native=whole)
+
+
+def _assistant_parts(item: Fields) -> tuple[Part, ...]:
+    content = item.peek("content")
+    texts = [] if content is None or content == [] else [Text(_plain_text(item))]
+    calls = [_tool_call(call) for call in item.take_objects("tool_calls") or ()]
+    if not texts and not calls:
+        raise item.missing("content")
+    return (*(text for text in texts if text.text or not calls), *calls)
+
+
+def _tool_call(call: Fields) -> ToolCall:
+    if (call.take_text("type") or "function") != "function":
+        raise call.unsupported("type", "only calls of functions can be carried")
+    function = call.require_object("function")
+    arguments = _arguments(function)
+    made = ToolCall(call.require_text("id"), function.require_text("name"), arguments)
+    function.refuse_left()
+    return made
+
+
+def _arguments(function: Fields) -> dict[str, Any]:
+    text = function.take_text("arguments") or "{}"
+    try:
+        arguments = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise function.error("arguments", "not valid JSON", code="invalid_tool_arguments") from error
+    if isinstance(arguments, dict):
+        return arguments
+    raise function.error("arguments", "not a JSON object", code="invalid_tool_arguments")

@@ -1,0 +1,62 @@
+"""What a recipe adds to every request of a job, whatever its dialect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import structs
+
+from promptmill.domain.completion import CompletionRequest, JsonSchema
+from promptmill.domain.errors import RecordError
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import RawRecord
+
+_NATIVE_FORMATS = frozenset({"response_format", "output_config", "output_format", "outputConfig"})
+
+
+def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) -> CompletionRequest:
+    """The request with what the recipe says where the record says nothing, and no longer answers than it allows.
+
+    Raises:
+        RecordError: the recipe goes by the line's model and there is none (code ``model_missing``).
+    """
+    if recipe.model == "line" and not request.model:
+        raise RecordError(
+            "no model is named, and this recipe goes by the line's own",
+            code="model_missing",
+            where=f"line {record.line}",
+            field="model",
+            remedy="name one that the recipe offers",
+        )
+    most, notes = _most_tokens(request, recipe)
+    return structs.replace(
+        request,
+        max_output_tokens=most,
+        temperature=recipe.temperature if request.temperature is None else request.temperature,
+        seed=recipe.seed if request.seed is None else request.seed,
+        system=request.system or recipe.system,
+        json_schema=_schema(request, recipe),
+        notes=request.notes + notes,
+    )
+
+
+def _most_tokens(request: CompletionRequest, recipe: Recipe) -> tuple[int | None, tuple[str, ...]]:
+    wanted, allowed = request.max_output_tokens, recipe.max_output_tokens
+    if wanted is None or allowed is None:
+        return (allowed if wanted is None else wanted), ()
+    if wanted <= allowed:
+        return wanted, ()
+    return allowed, (f"max_output_tokens: {wanted} was lowered to {allowed}, the recipe's",)
+
+
+def _schema(request: CompletionRequest, recipe: Recipe) -> JsonSchema | None:
+    own_format = request.json_schema is not None or request.json_object or _NATIVE_FORMATS & request.native.keys()
+    if own_format or recipe.answer_schema is None:
+        return request.json_schema
+    return JsonSchema(recipe.answer_schema)
+
+
+def answer_schema(recipe: Recipe, line: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The schema that the answer to one of our own lines was asked to follow."""
+    own = line.get("json_schema") if line else None
+    return own if isinstance(own, dict) else recipe.answer_schema
