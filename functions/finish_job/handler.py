@@ -22,18 +22,16 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """An SQS event in, a partial batch response out."""
     return process_partial_response(event=event, record_handler=finish, processor=processor, context=context)
 
 
 def finish(record: SQSRecord) -> None:
-    message = messages.decode(record.body)
-    if not isinstance(message, FinishMessage):
-        raise TypeError(type(message).__name__)
-    logger.append_keys(job_id=message.job_id, run=message.run)
     try:
+        message = messages.decode(record.body, FinishMessage)
+        logger.append_keys(job_id=message.job_id, run=message.run)
         finish_run(message, record.receipt_handle)
     except Exception as error:
         logger.error("job not finished", extra=fault_of(error))

@@ -23,7 +23,7 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """An SQS event in, a partial batch response out."""
     return process_partial_response(event=event, record_handler=plan, processor=processor, context=context)
@@ -31,6 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def plan(record: SQSRecord) -> None:
     """Every drop that a message tells of."""
+    metrics.add_metric("UploadMessages", MetricUnit.Count, 1)
     try:
         for message in drops_of(record.body):
             plan_drop(message, record)
@@ -43,10 +44,9 @@ def plan(record: SQSRecord) -> None:
 def drops_of(body: str) -> list[PlanMessage]:
     """From S3's notification, or from the sweep's own message."""
     try:
-        message = messages.decode(body)
+        return [messages.decode(body, PlanMessage)]
     except msgspec.ValidationError:
         return plans_of(body)
-    return [message] if isinstance(message, PlanMessage) else []
 
 
 def plan_drop(message: PlanMessage, record: SQSRecord) -> None:

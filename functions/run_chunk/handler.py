@@ -23,7 +23,7 @@ JOINING_S = 30  # kept back for the chunk's result, once the last call is over
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """An SQS event in, a partial batch response out."""
     return process_partial_response(event=event, record_handler=run, processor=processor, context=context)
@@ -31,11 +31,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Powertools passes the context to a record handler that has a ``lambda_context``."""
-    message = messages.decode(record.body)
-    if not isinstance(message, ChunkMessage):
-        raise TypeError(type(message).__name__)
-    logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
     try:
+        message = messages.decode(record.body, ChunkMessage)
+        logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
         run_message(message, record.receipt_handle, lambda_context)
     except Exception as error:
         logger.error("chunk not run", extra=fault_of(error))

@@ -25,7 +25,7 @@ JOINING_S = 30  # kept back for the answers, once the last call is over
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """An SQS event in, a partial batch response out. The answers are in before Powertools asks for each."""
     records = [SQSRecord(record) for record in event["Records"]]

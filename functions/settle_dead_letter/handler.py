@@ -20,7 +20,7 @@ REQUESTS = "-requests-dead-letters"
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
     """An SQS event in, a partial batch response out."""
     return process_partial_response(event=event, record_handler=settle, processor=processor, context=context)

@@ -75,7 +75,9 @@ class FakeJobs:
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None:
         job = self.runs[job_id, run]
-        self.runs[job_id, run] = structs.replace(job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items())))
+        self.runs[job_id, run] = structs.replace(
+            job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items()))
+        )
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         place = (job_id, run)

@@ -39,7 +39,9 @@ NEVER = 1e9
 class Mill:
     """One deployment. ``models`` may be replaced between steps."""
 
-    def __init__(self, *recipes: Recipe, models: ModelProviders | None = None, replies: FakeReplies | None = None) -> None:
+    def __init__(
+        self, *recipes: Recipe, models: ModelProviders | None = None, replies: FakeReplies | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.objects, self.jobs, self.ledger = FakeObjectStore(self.clock), FakeJobs(), FakeLedger()
         self.queue, self.events, self.lease = FakeWorkQueue(), FakeEvents(), FakeLease()

@@ -157,12 +157,16 @@ def test_a_drop_that_is_no_job_is_nothing(deployed: Deployed, name: str) -> None
     assert deployed.take("chunks") == []
 
 
-@pytest.mark.parametrize(("function", "name", "queue"), [("run_chunk", "chunk", "chunks"), ("finish_job", "finish", "finish")])
+@pytest.mark.parametrize(
+    ("function", "name", "queue"), [("run_chunk", "chunk", "chunks"), ("finish_job", "finish", "finish")]
+)
 def test_messages_of_jobs_that_are_gone_are_dropped(deployed: Deployed, function: str, name: str, queue: str) -> None:
     assert invoke(function, deployed.send(queue, sample(name)["Records"][0]["body"])) == {"batchItemFailures": []}
 
 
-@pytest.mark.parametrize(("function", "queue"), [("plan_job", "uploads"), ("run_chunk", "chunks"), ("finish_job", "finish")])
+@pytest.mark.parametrize(
+    ("function", "queue"), [("plan_job", "uploads"), ("run_chunk", "chunks"), ("finish_job", "finish")]
+)
 def test_what_cannot_be_read_comes_back(deployed: Deployed, function: str, queue: str) -> None:
     event = deployed.send(queue, "{")
     assert invoke(function, event) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
@@ -201,7 +205,7 @@ def test_dead_letters_are_settled(deployed: Deployed, name: str) -> None:
         assert json.loads(replies[0]["body"])["error"]["code"] == "worker_crashed"
 
 
-def test_a_fault_is_logged_without_what_was_in_it(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_is_logged_without_what_was_in_it(deployed: Deployed, caplog: pytest.LogCaptureFixture) -> None:
     event = upload(deployed, b"text\r\nkanarienvogel\r\n")
 
     def broken(*_: Any, **__: Any) -> Any:
@@ -209,6 +213,6 @@ def test_a_fault_is_logged_without_what_was_in_it(deployed: Deployed, capsys: py
 
     wiring.services_of_process().objects.head = broken  # type: ignore[method-assign]
     assert invoke("plan_job", event)["batchItemFailures"]
-    logged = capsys.readouterr().out
+    logged = " ".join(str(vars(record)) for record in caplog.records)
     assert "ValueError" in logged
     assert "kanarienvogel" not in logged

@@ -26,7 +26,7 @@ async def test_every_record_is_answered_once_and_in_order() -> None:
     job = await mill.mill(KEY, prompts(1203))
     assert job.state is JobState.DONE
     assert [line["id"] for line in mill.lines(job, "results")] == [f"p{n}" for n in range(1203)]
-    assert {line["status"] for line in mill.lines(job, "results")} == {"ok"}
+    assert {line["status"] for line in mill.lines(job, "results")} == {"answered"}
     assert mill.file(job, "errors") == b""
     assert len(mill.chunk_keys(job)) == 3
     assert (job.counts.answered, job.counts.failed) == (1203, 0)
@@ -116,8 +116,8 @@ async def test_bad_records_fail_alone_and_can_be_dropped_again() -> None:
     body = prompts(1) + bad[0] + prompts(1) + bad[1] + b"\r\n" + bad[2]
     job = await mill.mill(KEY, body)
     lines = mill.lines(job, "results")
-    assert [line["status"] for line in lines] == ["ok", "error", "ok", "error", "error"]
-    assert [line["error"]["message"].split(":")[0] for line in lines if line["status"] == "error"] == [
+    assert [line["status"] for line in lines] == ["answered", "failed", "answered", "failed", "failed"]
+    assert [line["error"]["message"].split(":")[0] for line in lines if line["status"] == "failed"] == [
         "line 2",
         "line 4",
         "line 6",
@@ -178,7 +178,8 @@ async def test_status_says_what_a_person_wants_to_know() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a b.jsonl", "a+b.jsonl", "100%.jsonl", "🦊.jsonl", "../../escape.jsonl", "x/y/z.jsonl", "n" * 900 + ".jsonl"]
+    "name",
+    ["a b.jsonl", "a+b.jsonl", "100%.jsonl", "🦊.jsonl", "../../escape.jsonl", "x/y/z.jsonl", "n" * 900 + ".jsonl"],
 )
 async def test_any_name_has_its_results_beside_each_other(name: str) -> None:
     mill = Mill(recipe())

@@ -9,6 +9,7 @@ import pytest
 
 from promptmill.domain.completion import Completion, Usage
 from promptmill.domain.errors import RouteClosedError
+from promptmill.domain.requests import body_hash, parse_envelope
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
@@ -36,7 +37,7 @@ async def test_a_request_is_answered_charged_and_replied_to() -> None:
     report = await house.ask(ASK)
     assert (report.verdict, report.code, report.replied) == ("answered", "ok", True)
     (reply,) = replies(house)
-    assert (reply["id"], reply["recipe"], reply["status"], reply["answer"]) == ("order-17", "r", "ok", "Blue.")
+    assert (reply["id"], reply["recipe"], reply["status"], reply["answer"]) == ("order-17", "r", "answered", "Blue.")
     assert reply["cost_usd"] == "0.000000390"
     assert house.replies.sent[0][0] == OURS
     (charge,) = house.ledger.charges.values()
@@ -79,8 +80,6 @@ async def test_without_an_id_the_message_is_the_identity() -> None:
 async def test_a_request_whose_owner_lives_is_sent_again() -> None:
     house = mill()
     body = msgspec.json.encode(ASK).decode()
-    from promptmill.domain.requests import body_hash, parse_envelope
-
     _, fields = parse_envelope(body.encode())
     await house.registry.claim_request("r", "order-17", body_hash=body_hash(fields), owner="o", seen=None, at="")
     assert (await house.ask(ASK)).verdict == "deferred"
@@ -121,7 +120,7 @@ async def test_a_body_that_cannot_be_run_is_answered_with_that(body: Any) -> Non
     report = await house.ask(body | {"reply_to": OURS, "id": "i"})
     assert report.verdict == "answered"
     assert report.code != "ok"
-    assert replies(house)[0]["status"] == "error"
+    assert replies(house)[0]["status"] == "failed"
     assert calls(house) == 0
 
 
@@ -178,4 +177,4 @@ async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
 async def test_closed_routes_are_an_answer_too() -> None:
     house = mill(FakeModels({ROUTE.id: [RouteClosedError("invalid_api_key", status=401)]}))
     assert (await house.ask(ASK)).code == "routes_closed"
-    assert replies(house)[0]["status"] == "error"
+    assert replies(house)[0]["status"] == "stopped"

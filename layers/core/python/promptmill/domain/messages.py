@@ -5,6 +5,8 @@ The requests queue is public and has a schema of its own: ``domain/requests.py``
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 from msgspec import Struct
 
@@ -34,13 +36,19 @@ class FinishMessage(Struct, frozen=True, tag="finish"):
 
 Message = PlanMessage | ChunkMessage | FinishMessage
 
-_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
 def encode(message: Message) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def decode(body: str) -> Message:
-    """Raises msgspec.ValidationError: not a message of ours."""
-    return _decoder.decode(body)
+def decode(body: str, kind: type[AnyMessage]) -> AnyMessage:
+    """Raises msgspec.DecodeError: not a message of that kind."""
+    return msgspec.json.decode(body, type=kind)
+
+
+def decode_any(body: str) -> Message:
+    """Raises msgspec.DecodeError: not a message of ours."""
+    message: Message = msgspec.json.decode(body, type=Message)
+    return message

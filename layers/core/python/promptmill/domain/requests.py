@@ -95,7 +95,7 @@ def has_expired(envelope: RequestEnvelope, now: datetime) -> bool:
 def error_reply(recipe: str, request_id: str, error: RecordError) -> dict[str, Any]:
     """In the shape of an answer's reply."""
     failure = {"code": error.code, "message": error.message, "field": error.field or None}
-    return {"recipe": recipe, "id": request_id, "status": "error", "error": failure}
+    return {"recipe": recipe, "id": request_id, "status": "failed", "error": failure}
 
 
 def encode_reply(reply: dict[str, Any], *, bucket: str, key: str) -> str:

@@ -88,7 +88,6 @@ async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkRepor
     if claim is None:
         return ChunkReport("deferred")
     result = await _result(job, manifest, message.chunk, claim, worker)
-    await worker.objects.create(key, chunk_result.encode(result))
     await _follow_up(manifest, message.chunk, worker)
     return ChunkReport("ended", result.header.tally.counts, result.header.tally.failures)
 
@@ -107,10 +106,14 @@ async def _follow_up(manifest: Manifest, chunk: int, worker: ChunkWorker) -> Non
 
 async def _result(job: JobRun, manifest: Manifest, number: int, claim: Claim, worker: ChunkWorker) -> ChunkResult:
     """An exception gives the chunk back and the message with it; only a worker that vanishes counts as a crash."""
-    if claim.crashes >= MOST_CRASHES:
-        return await give_up_chunk(manifest, number, claim.epoch, objects=worker.objects, clock=worker.clock)
     try:
-        return await _run(job, manifest, manifest.chunks[number], claim, worker)
+        if claim.crashes >= MOST_CRASHES:
+            result = await give_up_chunk(manifest, number, claim.epoch, objects=worker.objects, clock=worker.clock)
+        else:
+            result = await _run(job, manifest, manifest.chunks[number], claim, worker)
+        key = layout.chunk_result_key(manifest.job_id, manifest.run, number)
+        await worker.objects.create(key, chunk_result.encode(result))
+        return result
     except Exception:
         await worker.jobs.release(manifest.job_id, manifest.run, number, claim)
         raise

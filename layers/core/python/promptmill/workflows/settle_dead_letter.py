@@ -65,7 +65,7 @@ async def settle_dead_letter(
 
 def _message(body: str) -> messages.Message | None:
     try:
-        return messages.decode(body)
+        return messages.decode_any(body)
     except msgspec.ValidationError:
         return None
 
