@@ -7,7 +7,7 @@ from constructs import Construct
 
 from infra.stages import StageValues
 
-PUBLISH = ("kms:Decrypt", "kms:GenerateDataKey*")
+PUBLISHERS = ("s3", "events", "cloudwatch")
 
 
 class Encryption(Construct):
@@ -38,18 +38,12 @@ class Encryption(Construct):
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         return (
+            # Without conditions: EventBridge names no source account to KMS, and S3 tries the queue while its bucket
+            # is being made. Who may publish is narrowed by the policies of the queue and of the topic.
             iam.PolicyStatement(
-                sid="UploadsAndAlarms",
-                principals=[iam.ServicePrincipal("s3.amazonaws.com"), iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=list(PUBLISH),
-                resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
-            ),
-            # EventBridge names no source account when it publishes to an encrypted topic: a condition would end it.
-            iam.PolicyStatement(
-                sid="EndsOfJobs",
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                actions=list(PUBLISH),
+                sid="DropsAlarmsAndEndsOfJobs",
+                principals=[iam.ServicePrincipal(f"{service}.amazonaws.com") for service in PUBLISHERS],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
             ),
             iam.PolicyStatement(

@@ -35,12 +35,14 @@ class Access:
     """Prefixes in the bucket, DynamoDB actions, queues.
 
     Attributes:
+        streams: prefixes written in parts where objects are large.
         models: may call models: Bedrock, and read the keys of the others.
         indexes: may query the indexes of the jobs table.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     indexes: bool = False
     charges: tuple[str, ...] = ()
@@ -55,7 +57,8 @@ class Access:
 ACCESS: dict[FunctionName, Access] = {
     "plan_job": Access(
         reads=(INBOX, RECIPES, WORK),
-        writes=(WORK, STATUS),
+        writes=(STATUS,),
+        streams=(WORK,),
         jobs=(*_JOBS, "Query"),
         consumes=("uploads",),
         sends=("chunks", "finish"),
@@ -82,7 +85,7 @@ ACCESS: dict[FunctionName, Access] = {
     ),
     "finish_job": Access(
         reads=(WORK, RESULTS),
-        writes=(RESULTS,),
+        streams=(RESULTS,),
         jobs=("GetItem", "UpdateItem", "Query"),
         charges=(*_RECORD, "Query"),
         consumes=("finish",),
@@ -90,11 +93,12 @@ ACCESS: dict[FunctionName, Access] = {
     ),
     "settle_dead_letter": Access(
         reads=(INBOX, RECIPES, BODIES, WORK, ANSWERS, RESULTS),
-        writes=(WORK, ANSWERS, RESULTS),
+        writes=(WORK, ANSWERS),
+        streams=(RESULTS,),
         jobs=(*_JOBS, "DeleteItem", "Query"),
         charges=(*_RECORD, "Query"),
         settles=QUEUES,
-        sends=QUEUES,
+        sends=("chunks", "finish", "requests"),
         replies=True,
         events=True,
     ),
@@ -135,7 +139,9 @@ class Permissions:
         yield _allow("s3:GetObject", on=self._under(access.reads))
         if versioned := [prefix for prefix in access.reads if prefix in _VERSIONED]:
             yield _allow("s3:GetObjectVersion", on=self._under(versioned))
-        yield _allow("s3:PutObject", "s3:AbortMultipartUpload", on=self._under(access.writes))
+        yield _allow("s3:PutObject", on=self._under((*access.writes, *access.streams)))
+        if access.streams:
+            yield _allow("s3:AbortMultipartUpload", on=self._under(access.streams))
 
     def _under(self, prefixes: Iterable[str]) -> list[str]:
         return [self.bucket.arn_for_objects(p if p == STATUS else f"{p}*") for p in prefixes]

@@ -22,7 +22,8 @@ BUCKET, JOBS, CHARGES = "<StorageBucket>", "<TablesJobs>", "<TablesCharges>"
 UPLOADS, CHUNKS, FINISH, REQUESTS = "<QueuesUploads>", "<QueuesChunks>", "<QueuesFinish>", "<QueuesRequests>"
 SECRETS = "arn:<Partition>:secretsmanager:<Region>:<AccountId>:secret:promptmill/*"
 READ, READ_VERSION = "s3:GetObject", "s3:GetObjectVersion"
-WRITE = {"s3:PutObject", "s3:AbortMultipartUpload"}
+WRITE = "s3:PutObject"
+STREAM = {WRITE, "s3:AbortMultipartUpload"}
 GET, PUT, UPDATE, DELETE, QUERY = (f"dynamodb:{a}" for a in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"))
 CONSUME = {f"sqs:{a}" for a in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")}
 SEND = "sqs:SendMessage"
@@ -37,8 +38,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
         f"{BUCKET}/recipes/*": {READ},
-        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
-        f"{BUCKET}/results/*/status.json": WRITE,
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *STREAM},
+        f"{BUCKET}/results/*/status.json": {WRITE},
         JOBS: {GET, PUT, UPDATE, QUERY},
         UPLOADS: CONSUME,
         CHUNKS: {SEND},
@@ -48,8 +49,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "run_chunk": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
-        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
-        f"{BUCKET}/results/*/status.json": WRITE,
+        f"{BUCKET}/work/*": {READ, READ_VERSION, WRITE},
+        f"{BUCKET}/results/*/status.json": {WRITE},
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
         CHARGES: {PUT, UPDATE},
         CHUNKS: {SEND, *CONSUME},
@@ -61,7 +62,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/recipes/*": {READ},
         f"{BUCKET}/requests/*": {READ},
-        f"{BUCKET}/answers/*": {READ, *WRITE},
+        f"{BUCKET}/answers/*": {READ, WRITE},
         JOBS: {GET, UPDATE},
         CHARGES: {PUT, UPDATE},
         REQUESTS: {SEND, *CONSUME},
@@ -72,7 +73,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "finish_job": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/work/*": {READ, READ_VERSION},
-        f"{BUCKET}/results/*": {READ, *WRITE},
+        f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, UPDATE, QUERY},
         CHARGES: {PUT, UPDATE, QUERY},
         FINISH: CONSUME,
@@ -83,13 +84,12 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
         f"{BUCKET}/recipes/*": {READ},
         f"{BUCKET}/requests/*": {READ},
-        f"{BUCKET}/work/*": {READ, READ_VERSION, *WRITE},
-        f"{BUCKET}/answers/*": {READ, *WRITE},
-        f"{BUCKET}/results/*": {READ, *WRITE},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, WRITE},
+        f"{BUCKET}/answers/*": {READ, WRITE},
+        f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
         CHARGES: {PUT, UPDATE, QUERY},
         **{f"<Queues{queue}DeadLetters>": CONSUME for queue in ("Uploads", "Chunks", "Finish", "Requests")},
-        UPLOADS: {SEND},
         CHUNKS: {SEND},
         FINISH: {SEND},
         REQUESTS: {SEND},
@@ -99,7 +99,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "sweep": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/work/*": {READ, READ_VERSION},
-        f"{BUCKET}/results/*/status.json": WRITE,
+        f"{BUCKET}/results/*/status.json": {WRITE},
         JOBS: {GET, UPDATE, QUERY},
         f"{JOBS}/index/*": {QUERY},
         UPLOADS: {SEND},
@@ -129,7 +129,7 @@ def test_function_may_do_exactly_this(stage: str, function: str, templates: dict
 
 def test_own_bucket_key_models_secrets_and_reply_queues_replace_the_defaults(custom: StageTemplate) -> None:
     allowed = _allowed(custom, "run_requests")
-    assert allowed["arn:<Partition>:s3:::team-data/answers/*"] == {READ, *WRITE}
+    assert allowed["arn:<Partition>:s3:::team-data/answers/*"] == {READ, WRITE}
     assert allowed[EXISTING_KEY] == KEY_ACTIONS
     assert allowed[ONE_MODEL] == {"bedrock:InvokeModel"}
     assert allowed[SECRETS.replace("promptmill/", "team/llm/")] == {"secretsmanager:GetSecretValue"}
@@ -195,11 +195,10 @@ def test_alarms_and_ends_of_jobs_alone_may_publish(template: StageTemplate) -> N
 def test_services_may_use_the_key_to_deliver(dev: StageTemplate) -> None:
     statements = dev.only("AWS::KMS::Key")["KeyPolicy"]["Statement"]
     by_sid = {s["Sid"]: s for s in statements if "Sid" in s}
-    assert set(by_sid) == {"UploadsAndAlarms", "EndsOfJobs", "LogsOfTheFunctions"}
-    delivering = by_sid["UploadsAndAlarms"]
-    assert set(delivering["Principal"]["Service"]) == {"s3.amazonaws.com", "cloudwatch.amazonaws.com"}
-    assert text(delivering["Condition"]["StringEquals"]["aws:SourceAccount"]) == "<AccountId>"
-    assert by_sid["EndsOfJobs"]["Principal"] == {"Service": "events.amazonaws.com"}
+    assert set(by_sid) == {"DropsAlarmsAndEndsOfJobs", "LogsOfTheFunctions"}
+    delivering = by_sid["DropsAlarmsAndEndsOfJobs"]
+    assert set(delivering["Principal"]["Service"]) == {f"{s}.amazonaws.com" for s in ("s3", "events", "cloudwatch")}
+    assert set(delivering["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
     logs = by_sid["LogsOfTheFunctions"]
     assert text(logs["Principal"]["Service"]) == "logs.<Region>.amazonaws.com"
     groups = text(logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"])
