@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, compress
+from itertools import accumulate, compress, islice
 from typing import Protocol
 
 from msgspec import structs
@@ -15,6 +15,7 @@ from promptmill.domain.dialects.encoding import Encoding, EncodingGuess
 from promptmill.domain.errors import RejectedFileError
 
 _PIECE = 256 << 10
+_ROWS_AT_ONCE = 4096
 
 
 class Cutter(Protocol):
@@ -36,11 +37,11 @@ def make_cutter(facts: FileFacts, *, max_records: int = 500, max_bytes: int = RO
     """A cutter for a file of that dialect. A record larger than ``max_bytes`` is an oversized chunk of its own."""
     if not 0 < max_bytes <= ROW_LIMIT or max_records < 1:
         raise ValueError(f"chunks of {max_records} records and {max_bytes} bytes")
-    chunker = _Chunker(max_records, max_bytes)
+    chunker = Chunker(max_records, max_bytes)
     return RowCutter(facts, chunker) if facts.dialect == "csv" else LineCutter(facts, chunker)
 
 
-class _Chunker:
+class Chunker:
     """Groups records, given as lists of their starts, ends and lines, into chunks."""
 
     def __init__(self, max_records: int, max_bytes: int) -> None:
@@ -87,7 +88,7 @@ class _Chunker:
 class LineCutter:
     """Counts and finds line ends in C: what a line costs here is a few list entries."""
 
-    def __init__(self, facts: FileFacts, chunker: _Chunker) -> None:
+    def __init__(self, facts: FileFacts, chunker: Chunker) -> None:
         self.facts = facts
         self._chunker = chunker
         self._position = self._line_start = facts.body_start
@@ -140,7 +141,7 @@ class _LongRow:
 class RowCutter:
     """CSV. Holds at most the row that it is in, and of that no more than the limit."""
 
-    def __init__(self, facts: FileFacts, chunker: _Chunker, *, row_limit: int = ROW_LIMIT) -> None:
+    def __init__(self, facts: FileFacts, chunker: Chunker, *, row_limit: int = ROW_LIMIT) -> None:
         self.facts = facts
         self._chunker = chunker
         self._scanner, self._row_limit = RowScanner(facts.delimiter, limit=row_limit), row_limit
@@ -173,6 +174,7 @@ class RowCutter:
 
     def _cut(self, *, final: bool) -> list[ChunkRange]:
         data = b"".join(self._held)
+        self._held.clear()
         start = 0
         chunks: list[ChunkRange] = []
         if self._too_long is not None:
@@ -182,22 +184,20 @@ class RowCutter:
         return chunks
 
     def _cut_rows(self, data: bytes, *, final: bool) -> list[ChunkRange]:
-        starts, ends, numbers = [], [], []
-        base = self._base
-        for row in self._scanner.scan(data, line=self._line, final=final):
-            starts.append(base + row.start)
-            ends.append(base + row.end)
-            numbers.append(row.line)
+        chunks: list[ChunkRange] = []
+        rows = self._scanner.scan(data, line=self._line, final=final)
+        while batch := list(islice(rows, _ROWS_AT_ONCE)):
+            starts = [self._base + row.start for row in batch]
+            ends = [self._base + row.end for row in batch]
+            chunks += self._chunker.add(starts, ends, [row.line for row in batch])
         rest = self._scanner.rest
         self._line = rest.line
         if rest.look_from >= 0:
             line_ends = count_line_ends(data, rest.start, rest.look_from)
             has_text = not self._scanner.is_blank(data, rest.start, rest.look_from)
-            self._too_long = _LongRow(base + rest.start, line_ends, has_text=has_text)
-            self._keep(data, rest.look_from)
-        else:
-            self._keep(data, rest.start)
-        return self._chunker.add(starts, ends, numbers)
+            self._too_long = _LongRow(self._base + rest.start, line_ends, has_text=has_text)
+        self._keep(data, max(rest.start, rest.look_from))
+        return chunks
 
     def _skip(self, row: _LongRow, data: bytes, *, final: bool) -> tuple[int, list[ChunkRange]]:
         """Over the rest of a row that is too long: where the next one starts, and chunks."""
