@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,22 +36,28 @@ async def test_no_credentials_close_the_route() -> None:
     assert caught.value.code == "credentials_missing"
 
 
-async def test_credentials_are_refreshed_before_they_run_out() -> None:
-    made: list[str] = []
+async def test_credentials_are_refreshed_before_they_run_out_and_in_a_thread() -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    threads: list[threading.Thread] = []
 
     def fetch() -> dict[str, str]:
-        made.append(f"AKID{len(made)}")
-        expiry = datetime.now(UTC) + timedelta(seconds=1 if len(made) == 1 else 3600)
-        return {"access_key": made[-1], "secret_key": "s", "token": "t", "expiry_time": expiry.isoformat()}
+        threads.append(threading.current_thread())
+        expiry = now + timedelta(hours=1)
+        return {"access_key": "AKIDNEW", "secret_key": "s", "token": "t", "expiry_time": expiry.isoformat()}
 
-    signer = AwsSigner(lambda: Session(RefreshableCredentials.create_from_metadata(fetch(), fetch, "test")))
+    old = RefreshableCredentials(
+        "AKIDOLD", "s", "t", now + timedelta(hours=1), fetch, method="test", time_fetcher=lambda: now
+    )
+    signer = AwsSigner(lambda: Session(old))
 
-    first, second = await headers_by(signer), await headers_by(signer)
+    first = await headers_by(signer)
+    now += timedelta(minutes=55)
+    second = await headers_by(signer)
 
-    assert made == ["AKID0", "AKID1"]
-    assert "AKID1" in first["Authorization"]
-    assert "AKID1" in second["Authorization"]
+    assert "AKIDOLD/" in first["Authorization"]
+    assert "AKIDNEW/" in second["Authorization"]
     assert second["X-Amz-Security-Token"] == "t"
+    assert threading.main_thread() not in threads
 
 
 async def test_credentials_that_cannot_be_had_now_are_tried_again_later() -> None:

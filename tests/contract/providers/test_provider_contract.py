@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ from promptmill.domain.completion import (
     ToolResult,
     Usage,
 )
-from promptmill.domain.errors import RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from tests.contract.providers.conftest import Stand, nothing_sent
 from tests.fakes.providers.behaviours import Answer, CutOff, Finish, Hang, Refuse, Reply, Trouble
 
@@ -342,6 +343,37 @@ async def test_a_200_that_is_no_answer_may_have_been_charged(
     with pytest.raises(RetryLaterError) as caught:
         await stand.ask(plain)
     assert (caught.value.code, caught.value.usage_unknown, caught.value.status) == ("malformed", True, 200)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [
+        ({"code": 429, "message": "upstream is busy"}, RetryLaterError, 429),
+        ({"code": "insufficient_quota", "message": "m"}, RouteClosedError, 500),
+        ("the model is gone", RetryLaterError, 500),
+    ],
+    ids=["status", "code", "words"],
+)
+async def test_a_gateways_error_in_a_200_is_an_error(
+    stand: Stand, plain: CompletionRequest, error: object, kind: type[ProviderError], status: int
+) -> None:
+    stand.will(Reply(200, msgspec.json.encode({"error": error})))
+    wanted, seen = (kind, status) if PROTOCOLS[stand.name] == "openai-chat" else (RetryLaterError, 200)
+
+    with pytest.raises(wanted) as caught:
+        await stand.ask(plain)
+    assert (type(caught.value), caught.value.status) == (wanted, seen)
+
+
+@pytest.mark.parametrize(
+    "model", ["vendor/model:free", "arn:aws:bedrock:eu-west-1:1:inference-profile/a.b-c_d~e f%2F?"]
+)
+async def test_a_models_name_goes_out_unharmed(stand: Stand, plain: CompletionRequest, model: str) -> None:
+    await stand.ask(plain, stand.fork(model=model))
+
+    (sent,) = stand.fake.sent
+    assert stand.fake.refused == []
+    assert (unquote(sent.path) == f"/model/{model}/converse") or sent.body["model"] == model
 
 
 async def test_a_missing_usage_is_estimated_and_says_so(stand: Stand) -> None:
