@@ -29,7 +29,10 @@ _GZIP = b"\x1f\x8b"
 _MARKS: tuple[tuple[bytes, Utf16], ...] = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 _LINES_SEEN = 200
-_ARRAY_OF_OBJECTS = re.compile(rb'\s*\[\s*\{[^{}]*"(?:custom_id|recordId|modelInput|prompt|messages|params|body)"\s*:')
+_ARRAY_OF_OBJECTS = re.compile(rb"\s*\[\s*\{")
+_ARRAY_OF_KNOWN_OBJECTS = re.compile(
+    rb'\s*\[\s*\{[^{}]*"(?:custom_id|recordId|modelInput|prompt|messages|params|body)"\s*:'
+)
 _LIKELY = 0.5
 
 
@@ -113,6 +116,7 @@ def _recognise_utf16(head: bytes, encoding: Utf16, name: str, *, whole: bool) ->
 def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
     suffix = name[name.rfind(".") :] if "." in name else ""
     named_as_text = suffix == ".txt" or suffix in _TABLES
+    _refuse_array(head[start:], named_as_text=named_as_text)
     kind = _kind(head[start:], whole=whole, surely=named_as_text)
     if kind == "vertex":
         raise RejectedFileError(
@@ -122,7 +126,6 @@ def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
         )
     if kind is not None:
         return FileFacts(kind, body_start=start, marked=start > 0)
-    _refuse_json(head[start:], named_as_text=named_as_text)
     refuse_binary(head)
     if suffix in _TABLES:
         return csv_facts(head, start=start, whole=whole, delimiter=_TABLES[suffix])
@@ -161,11 +164,22 @@ def _kind_of_line(line: bytes) -> LineKind | None:
     return kind_of(values)
 
 
-def _refuse_json(text: bytes, *, named_as_text: bool) -> None:
-    """JSON that is not one object a line."""
-    if _ARRAY_OF_OBJECTS.match(text) if named_as_text else text.lstrip().startswith(b"["):
+def _refuse_array(text: bytes, *, named_as_text: bool) -> None:
+    """An array over the whole file; one on the first line alone is a bad line."""
+    if not (_ARRAY_OF_KNOWN_OBJECTS if named_as_text else _ARRAY_OF_OBJECTS).match(text):
+        return
+    first, _, others = text.strip().partition(b"\n")
+    if not others or not _is_json(first):
         remedy = "write its elements one a line, as in jq -c '.[]'"
         raise RejectedFileError("this is a JSON array, not one object a line", code="json_array", remedy=remedy)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _refuse_old_line_ends(head: bytes) -> None:
