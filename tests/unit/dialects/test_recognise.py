@@ -61,7 +61,7 @@ def test_keys_that_could_be_several(line: bytes, dialect: str | None) -> None:
 
 def test_bad_first_lines_are_passed_over() -> None:
     assert known(b'[{"prompt": 1}]\n' + OWN).facts.dialect == "promptmill"
-    data = b"\n\r\nnull\n{broken\n[1]\n[{"a": 1}]\n\xff\xfe?\n5\n" + ANTHROPIC
+    data = b'\n\r\nnull\n{broken\n[1]\n[{"a": 1}]\n\xff\xfe?\n5\n' + ANTHROPIC
     assert known(data).facts.dialect == "anthropic"
 
 
