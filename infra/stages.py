@@ -16,7 +16,8 @@ LAMBDA_PYTHON = "3.13"
 
 MegaBytes = Annotated[int, Meta(ge=128, le=10_240)]
 Workers = Annotated[int, Meta(ge=2, le=1_000)]
-Arn = Annotated[str, Meta(pattern=r"^(arn:[^\s*]+)?$")]
+KeyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36}))?$")]
+PolicyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:iam::(\d{12}|aws):policy/\S+)?$")]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
 RETENTIONS = {
@@ -52,8 +53,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     stage: Stage
     bucket: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
-    key: Arn = ""
-    permissions_boundary: Arn = ""
+    key: KeyArn = ""
+    permissions_boundary: PolicyArn = ""
     bootstrap_qualifier: Annotated[str, Meta(pattern=r"^[a-z0-9]{0,10}$")] = ""
     tags: dict[NonEmpty, NonEmpty] = {}
     alarm_email: Annotated[str, Meta(pattern=r"^(\S+@\S+)?$")] = ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import infra  # noqa: F401  names the Node.js to use, before the CDK starts one
 from tests.infra.templates import STAGES, StageTemplate, synthesise
 
 

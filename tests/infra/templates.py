@@ -17,7 +17,7 @@ from infra.assets import Assets
 from infra.stages import DEV, LOCAL, PROD, StageValues
 
 ACCOUNT = "111122223333"
-EXISTING_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f1e2d3c"
+EXISTING_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 FOREIGN_QUEUE = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:answers"
 ONE_MODEL = "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-5-5"

@@ -35,6 +35,12 @@ def test_values_given_as_text_are_typed() -> None:
     assert values.bucket == DEV.bucket
 
 
+@pytest.mark.parametrize("key_id", ["0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "mrk-" + "0f1e2d3c" * 4])
+def test_existing_key_is_given_by_its_arn(key_id: str) -> None:
+    arn = f"arn:aws:kms:eu-west-1:111122223333:key/{key_id}"
+    assert stage_values("prod", {"key": arn}).key == arn
+
+
 def test_lists_and_maps_of_a_context_file_are_taken_as_they_are() -> None:
     values = stage_values("prod", {"tags": {"team": "search"}, "reply_queues": ["arn:aws:sqs:eu-west-1:1:answers"]})
     assert values.tags == {"team": "search"}
@@ -64,6 +70,7 @@ def test_stage_cannot_be_overridden() -> None:
         ("sweep_minutes", "0"),
         ("work_retention_days", "3"),
         ("key", "alias/mine"),
+        ("key", "arn:aws:kms:eu-west-1:111122223333:alias/mine"),
         ("permissions_boundary", "boundary"),
         ("bucket", "Not_A_Bucket"),
         ("bootstrap_qualifier", "far-too-long-a-qualifier"),
