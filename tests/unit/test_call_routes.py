@@ -114,13 +114,15 @@ async def test_a_route_gets_as_many_tries_as_it_says_then_the_next_one_answers(t
 
 
 async def test_waits_grow_with_full_jitter_up_to_30_seconds() -> None:
-    highest = [0.0] * 8
+    highest, lowest = [0.0] * 8, [math.inf] * 8
     for seed in range(200):
         bench = Bench(a=[THROTTLED] * 9)
         await bench.run(msgspec.structs.replace(A, attempts=9), seed=seed)
         highest = [max(pair) for pair in zip(highest, bench.waits, strict=True)]
+        lowest = [min(pair) for pair in zip(lowest, bench.waits, strict=True)]
 
-    for most, bound in zip(highest, [1, 2, 4, 8, 16, 30, 30, 30], strict=True):
+    for least, most, bound in zip(lowest, highest, [1, 2, 4, 8, 16, 30, 30, 30], strict=True):
+        assert 0 <= least < 0.1 * bound
         assert 0.9 * bound < most <= bound
 
 
