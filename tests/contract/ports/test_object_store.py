@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from promptmill.adapters.s3_object_store import S3ObjectStore
 from promptmill.domain.errors import MissingObjectError
 
 
@@ -78,3 +79,18 @@ async def test_listing_is_in_key_order(objects: Any) -> None:
     for key in ("p/2", "p/10", "q/1", "p/1"):
         await objects.create(key, b"x")
     assert [info.key async for info in objects.under("p/")] == ["p/1", "p/10", "p/2"]
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, None), (3, None), (3, 7), (0, 4), (9, 10)])
+async def test_a_server_that_answers_a_range_with_the_whole(
+    aws: Any, monkeypatch: pytest.MonkeyPatch, start: int, end: int | None
+) -> None:
+    """As ministack does for a version."""
+    client = aws.client("s3")
+    client.create_bucket(Bucket="b", CreateBucketConfiguration={"LocationConstraint": aws.region_name})
+    client.put_object(Bucket="b", Key="k", Body=b"0123456789")
+    ranged = client.get_object
+    monkeypatch.setattr(client, "get_object", lambda Bucket, Key, Range="": ranged(Bucket=Bucket, Key=Key))  # noqa: ARG005, N803
+    objects = S3ObjectStore(client, "b")
+    assert await objects.read("k", start=start, end=end) == b"0123456789"[start:end]
+    assert b"".join([block async for block in objects.stream("k", start=start, end=end)]) == b"0123456789"[start:end]
