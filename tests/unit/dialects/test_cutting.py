@@ -52,13 +52,13 @@ def check_cut(data: bytes, facts: FileFacts, block: int, max_records: int, max_b
 
 
 @given(csv_bytes | st.binary(max_size=60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 40) | st.just(WHOLE))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_rows_are_cut_alike_by_planner_and_worker(data: bytes, block: int, max_records: int, max_bytes: int) -> None:
     check_cut(data, TABLE, block, max_records, max_bytes)
 
 
 @given(line_bytes | st.binary(max_size=60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 40) | st.just(WHOLE))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_lines_are_cut_alike_by_planner_and_worker(data: bytes, block: int, max_records: int, max_bytes: int) -> None:
     check_cut(data, LINES, block, max_records, max_bytes)
 
@@ -79,14 +79,14 @@ class OnlyThePattern(RowScanner):
 
 
 @given(csv_bytes, st.sampled_from([3, 7, 20, 1000]))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_the_fast_way_sees_the_rows_that_the_pattern_sees(data: bytes, limit: int) -> None:
     fast = list(RowScanner(",", limit=limit).scan(data, final=True))
     assert fast == list(OnlyThePattern(",", limit=limit).scan(data, final=True))
 
 
 @given(csv_bytes, st.integers(1, 9), st.integers(1, 12), st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_rows_over_the_limit_are_cut_alike_in_any_blocks(
     data: bytes, block: int, limit: int, more: st.DataObject
 ) -> None:

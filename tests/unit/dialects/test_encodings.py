@@ -37,7 +37,7 @@ def test_the_encoding_is_what_most_bytes_say(data: bytes, encoding: str) -> None
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=30).map(b"".join), st.integers(1, 7))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_blocks_do_not_matter(data: bytes, block: int) -> None:
     assert guess(data, block) == guess(data)
 

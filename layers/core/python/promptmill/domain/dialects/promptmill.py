@@ -34,6 +34,8 @@ def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
     line_id = line.take("id")
     settings = _settings(line)
     asked = _asked(line, line_id, record, recipe)
+    if asked.system and settings.system:
+        raise line.error("system", "there is a system message, too", remedy="leave one of them out")
     return structs.replace(settings, messages=asked.messages, system=asked.system or settings.system)
 
 
@@ -89,8 +91,6 @@ def _asked_by_messages(line: Fields, recipe: Recipe) -> CompletionRequest:
     if line.take("prompt") not in NOTHING:
         raise line.error("messages", "a line has a prompt or messages, not both", remedy="leave one of them out")
     system, messages = read_messages(line, recipe)
-    if system and "system" in line:
-        raise line.error("system", "there is a system message, too", remedy="leave one of them out")
     line.refuse_left()
     return CompletionRequest(messages=messages, system=system)
 
