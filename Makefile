@@ -85,6 +85,23 @@ deploy: layers ## deploy STAGE to the AWS account of your credentials (needs npx
 	@command -v npx >/dev/null || { echo 'deploy needs npx, which comes with Node.js' >&2; exit 1; }
 	@npx --yes aws-cdk@2 deploy -c stage=$(STAGE) $(FLAGS)
 
+# The local run: see promptmill/cli/local.
+
+.PHONY: demo
+demo: ## 100 reviews through the whole stack on this machine, no account needed
+	@python=$$(command -v python3 || command -v python || true); \
+	  if [ -n "$$python" ]; then "$$python" layers/core/python/promptmill/cli/local/downloads.py; fi
+	@$(MAKE) install
+	@.venv/bin/promptmill local demo
+
+.PHONY: local-up
+local-up: install ## start that stack, and leave it running
+	@.venv/bin/promptmill local up
+
+.PHONY: local-down
+local-down: install ## stop it
+	@.venv/bin/promptmill local down
+
 # Tests and checks.
 
 .PHONY: test

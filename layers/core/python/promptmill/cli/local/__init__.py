@@ -1,0 +1,1 @@
+"""The stack on this machine: an emulator of AWS, an embedded model, and the synthesised template deployed to them."""

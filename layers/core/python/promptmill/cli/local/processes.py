@@ -1,0 +1,162 @@
+"""Processes of the local stack: each in a group of its own, so that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from promptmill.domain.errors import UserError
+
+T = TypeVar("T")
+TIE = Path(__file__).with_name("tie.py")
+_GRACE_S = 8.0
+_POLL_S = 0.05
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+class ProcessRecord(Struct, frozen=True):
+    """A process that leads a group.
+
+    Attributes:
+        mark: stands in its command line, and in that of no other: process ids are used again.
+    """
+
+    name: str
+    pid: int
+    mark: str
+
+
+def start(
+    name: str,
+    command: Sequence[str],
+    *,
+    mark: str,
+    environment: Mapping[str, str],
+    log: Path,
+    cwd: Path,
+    tied: bool,
+) -> ProcessRecord:
+    """Start it in the background. ``tied``: it ends with this process, however this one ends."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-I", str(TIE), *command] if tied else list(command)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            words,
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    _STARTED[process.pid] = process
+    return ProcessRecord(name, process.pid, mark)
+
+
+_STARTED: dict[int, subprocess.Popen[bytes]] = {}
+"""Children of this process: kept, since closing a pipe would end a tied one, and to reap them."""
+
+
+def bare_environment(home: Path, temporary: Path) -> dict[str, str]:
+    """What children see of the environment: nothing of AWS, no proxies, no configuration files."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return kept | {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1", "NO_PROXY": "*"}
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    child = _STARTED.get(record.pid)
+    if child is not None:
+        return child.poll() is None
+    return record.mark in _command_line(record.pid)
+
+
+def stop(record: ProcessRecord) -> None:
+    """End it and all its group, gently first. Nothing happens if it is gone, or if its id is another's now."""
+    if not is_alive(record):
+        _forget(record)
+        return
+    _signal_group(record.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE_S
+    while time.monotonic() < deadline and is_alive(record):
+        time.sleep(_POLL_S)
+    _signal_group(record.pid, signal.SIGKILL)
+    _forget(record)
+
+
+def _forget(record: ProcessRecord) -> None:
+    child = _STARTED.pop(record.pid, None)
+    if child is None:
+        return
+    child.wait()
+    if child.stdin:
+        child.stdin.close()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        return
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except FileNotFoundError:
+        if Path("/proc/self").exists():
+            return ""
+    shown = subprocess.run(  # noqa: S603 - where there is no /proc
+        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return shown.stdout
+
+
+def free_port(preferred: int) -> int:
+    """``preferred`` if nobody listens there, else any other."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("no free port on the loopback interface", code="no_port")
+
+
+def wait_until(ready: Callable[[], T | None], record: ProcessRecord, *, log: Path, seconds: float) -> T:
+    """What ``ready`` returns once that is not None.
+
+    Raises:
+        UserError: the process ended, or time is up; quotes the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline and is_alive(record):
+            if (found := ready()) is not None:
+                return found
+            time.sleep(_POLL_S)
+    except BaseException:
+        stop(record)
+        raise
+    happened = "did not answer in time" if is_alive(record) else "ended at once"
+    stop(record)
+    raise UserError(
+        f"the {record.name} {happened}; the end of its log: {_tail(log)}", code="not_started", remedy=f"See {log}"
+    )
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(empty)"

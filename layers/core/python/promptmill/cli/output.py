@@ -1,0 +1,89 @@
+"""What the terminal, or a program that reads ``--json``, gets to see."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from promptmill.domain.errors import UserError
+from promptmill.domain.money import NANO_PER_USD, usd_text
+
+_PIPE_WIDTH = 200
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+
+
+class Output:
+    """Text for people, or one JSON document; never both."""
+
+    def __init__(self, *, as_json: bool, file: TextIO | None = None) -> None:
+        self.as_json = as_json
+        self._file = file or sys.stdout
+        self._target = ""
+        width = None if self._file.isatty() else _PIPE_WIDTH
+        self.console = Console(file=self._file, width=width, markup=False, highlight=False, emoji=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether lines may be drawn over."""
+        return not self.as_json and self.console.is_terminal
+
+    def target(self, name: str) -> None:
+        """Which deployment this command talks to: said first, and part of the JSON."""
+        self._target = name
+        self.line(name, style="bold cyan")
+
+    def line(self, text: str = "", *, style: str = "") -> None:
+        if not self.as_json:
+            self.console.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+        """``right`` names the columns of numbers."""
+        if self.as_json:
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        numbers = set(right)
+        for column in columns:
+            table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        self.console.print(table)
+
+    def document(self, document: dict[str, Any]) -> None:
+        """The command's JSON; nothing for people."""
+        if self.as_json:
+            whole = ({"target": self._target} if self._target else {}) | document
+            self._file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
+            self._file.flush()
+
+    def failure(self, error: UserError) -> None:
+        """To standard error; in JSON to standard output, where the reader looks."""
+        if self.as_json:
+            fields = {"code": error.code, "where": error.where, "reason": error.reason, "remedy": error.remedy}
+            self.document({"error": fields})
+            return
+        where = f"{error.where}: " if error.where else ""
+        console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        console.print(Text(f"Error: {where}{printable(error.reason)}", style="red"), soft_wrap=True)
+        if error.remedy:
+            console.print(Text(f"Remedy: {printable(error.remedy)}"), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Without what could steer a terminal: names of files come from anybody."""
+    return text.translate(_CONTROLS)
+
+
+def usd_short(nano: int) -> str:
+    """``$4.02``; below a dollar every digit that counts: ``$0.000127``."""
+    if nano >= NANO_PER_USD:
+        cents, rest = divmod(nano, NANO_PER_USD // 100)
+        cents += 2 * rest >= NANO_PER_USD // 100
+        return f"${cents // 100:,}.{cents % 100:02d}"
+    whole, _, digits = usd_text(nano).partition(".")
+    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"

@@ -1,0 +1,137 @@
+"""Watching a job until it has ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from promptmill.cli.command import Invocation
+from promptmill.cli.output import Output, usd_short
+from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.ports.clock import Clock
+from promptmill.ports.job_store import Jobs
+from promptmill.workflows.plan_job import RUN
+
+LOCAL_POLL_S = 0.5
+POLL_S = 2.0
+_WINDOW_S = 60.0
+_UNSEEN_S = 60.0
+_LINE_EVERY_S = 15.0
+
+
+class Sight(Struct, frozen=True):
+    """A job at one moment.
+
+    Attributes:
+        job: None until its drop was seen.
+        seconds: since the watching began.
+        minutes_left: at the pace of the last minute, None while there is none.
+    """
+
+    job: JobRun | None
+    counts: Counts
+    seconds: float
+    minutes_left: float | None = None
+
+    @property
+    def percent(self) -> int:
+        """Of the records; 100 only once all have their outcome."""
+        records = self.job.records if self.job else 0
+        return self.counts.done * 100 // records if records else 0
+
+
+async def sights(job_id: str, *, jobs: Jobs, clock: Clock, every_s: float) -> AsyncIterator[Sight]:
+    """The job every so often, ending with its terminal state."""
+    began = clock.monotonic()
+    pace: deque[tuple[float, int]] = deque()
+    while True:
+        job = await jobs.read(job_id, RUN)
+        ended = job is not None and job.state.terminal
+        counts = job.counts if job and ended else await jobs.read_progress(job_id, RUN) if job else Counts()
+        seconds = clock.monotonic() - began
+        pace.append((seconds, counts.done))
+        while pace[-1][0] - pace[0][0] > _WINDOW_S:
+            pace.popleft()
+        yield Sight(job, counts, seconds, minutes_left(pace, job.records if job else 0))
+        if ended:
+            return
+        await clock.sleep(every_s)
+
+
+def minutes_left(pace: deque[tuple[float, int]], records: int) -> float | None:
+    """From (seconds, records done) of the last minute."""
+    (first_at, first_done), (last_at, last_done) = pace[0], pace[-1]
+    if last_done <= first_done or last_at <= first_at:
+        return None
+    return (records - last_done) * (last_at - first_at) / (last_done - first_done) / 60
+
+
+def watch(invocation: Invocation, job_id: str) -> JobRun:
+    """Show progress until the job has ended."""
+    services = invocation.target.services
+    every_s = LOCAL_POLL_S if invocation.target.settings.stage == "local" else POLL_S
+    seen = sights(job_id, jobs=services.jobs, clock=services.clock, every_s=every_s)
+    show = _bar if invocation.out.is_live else _lines
+    job: JobRun = services.run(show(seen, invocation.out))
+    return job
+
+
+async def _bar(seen: AsyncIterator[Sight], out: Output) -> JobRun:
+    columns = (BarColumn(bar_width=30), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=out.console, transient=False) as progress:
+        task: TaskID = progress.add_task("", total=100)
+        async for sight in seen:
+            progress.update(task, completed=sight.percent, description=describe(sight))
+    return _ended(sight)
+
+
+async def _lines(seen: AsyncIterator[Sight], out: Output) -> JobRun:
+    """A line whenever something has happened, at most every so often: for logs and pipes."""
+    said, said_at = "", -_LINE_EVERY_S
+    async for sight in seen:
+        text = describe(sight)
+        is_due = sight.seconds - said_at >= _LINE_EVERY_S or _state(sight) not in said
+        if text != said and is_due:
+            out.line(f"  {text}" if _state(sight) in text else f"  {_state(sight)} {text}")
+            said, said_at = f"{_state(sight)} {text}", sight.seconds
+    return _ended(sight)
+
+
+def describe(sight: Sight) -> str:
+    """``58%  57,912 done · 61 failed · $4.02 · 12 min left``."""
+    job, counts = sight.job, sight.counts
+    if job is None:
+        return "waiting for the drop to be seen" + (_UNSEEN if sight.seconds > _UNSEEN_S else "")
+    if not job.records:
+        return f"{job.state.value.lower()}{f' · {job.reason}' if job.reason else ''}"
+    parts = [f"{counts.done:,} of {job.records:,} done", f"{counts.failed:,} failed", usd_short(counts.nano_usd)]
+    if job.state is JobState.RUNNING and sight.minutes_left is not None:
+        parts.append(left_in_words(sight.minutes_left))
+    if job.state is JobState.JOINING:
+        parts.append("joining the results")
+    if job.waiting_for:
+        parts.append(f"waits for {job.waiting_for}")
+    return f"{sight.percent:3d}%  " + " · ".join(parts)
+
+
+_UNSEEN = " (is the bucket's notification in place? see the stack's output NotificationToAdd)"
+
+
+def left_in_words(minutes: float) -> str:
+    """``under a minute left``, ``12 min left``, ``3.5 h left``."""
+    if minutes < 1:
+        return "under a minute left"
+    return f"{minutes:.0f} min left" if minutes < 120 else f"{minutes / 60:.1f} h left"  # noqa: PLR2004
+
+
+def _state(sight: Sight) -> str:
+    return sight.job.state.value if sight.job else "WAITING"
+
+
+def _ended(sight: Sight) -> JobRun:
+    if sight.job is None:
+        raise AssertionError("a watch ends with its job")
+    return sight.job
