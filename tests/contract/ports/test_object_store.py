@@ -87,10 +87,10 @@ async def test_a_server_that_answers_a_range_with_the_whole(
 ) -> None:
     """As ministack does for a version."""
     client = aws.client("s3")
-    client.create_bucket(Bucket="b", CreateBucketConfiguration={"LocationConstraint": aws.region_name})
-    client.put_object(Bucket="b", Key="k", Body=b"0123456789")
+    client.create_bucket(Bucket="whole", CreateBucketConfiguration={"LocationConstraint": aws.region_name})
+    client.put_object(Bucket="whole", Key="k", Body=b"0123456789")
     ranged = client.get_object
     monkeypatch.setattr(client, "get_object", lambda Bucket, Key, Range="": ranged(Bucket=Bucket, Key=Key))  # noqa: ARG005, N803
-    objects = S3ObjectStore(client, "b")
+    objects = S3ObjectStore(client, "whole")
     assert await objects.read("k", start=start, end=end) == b"0123456789"[start:end]
     assert b"".join([block async for block in objects.stream("k", start=start, end=end)]) == b"0123456789"[start:end]
