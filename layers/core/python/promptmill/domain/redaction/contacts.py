@@ -58,11 +58,14 @@ def _ipv4(subject: Subject) -> Iterator[Span]:
         address, _, prefix = subject.text[start:end].partition("/")
         if prefix and int(prefix) > 32:  # noqa: PLR2004 (bits of an address)
             end = start + len(address)  # noqa: PLW2901 (the slash belongs to something else)
-        octets = address.split(".")
-        if any(int(octet) > 255 for octet in octets) or not subject.stands_alone(start, end):  # noqa: PLR2004
+        if not all(map(_is_octet, address.split("."))) or not subject.stands_alone(start, end):
             continue
         if not _NOT_AN_ADDRESS.search(subject.before(start, 16)):
             yield Span(start, end, "ip", 0.9)
+
+
+def _is_octet(digits: str) -> bool:
+    return int(digits) <= 255 and str(int(digits)) == digits  # noqa: PLR2004 (a byte)
 
 
 def _ipv6(subject: Subject) -> Iterator[Span]:

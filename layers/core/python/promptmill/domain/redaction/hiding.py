@@ -7,34 +7,36 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from promptmill.domain.redaction.placeholders import Placeholders
+from promptmill.domain.redaction.spans import RedactionType, Span, united
+
 _VALUES_IN_A_PATTERN = 500
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Hider:
-    """Replaces each occurrence of each value, the longest first; ``met`` counts them."""
+    """Replaces what was found in a text, and every repeat of what was found in another; ``counts`` by type."""
 
-    def __init__(self, placeholders: Mapping[str, str]) -> None:
-        self.met: Counter[str] = Counter()
-        self._placeholders = placeholders
-        self._patterns = _literal_patterns(sorted(placeholders, key=len, reverse=True))
+    def __init__(self, values: Mapping[str, RedactionType], placeholders: Placeholders) -> None:
+        self.counts: Counter[str] = Counter()
+        self._values, self._placeholders = values, placeholders
+        self._patterns = _literal_patterns(sorted(values, key=len, reverse=True))
 
-    def hidden(self, text: str) -> str:
+    def hidden(self, text: str, spans: Iterable[Span] = ()) -> str:
+        """Where two overlap, one placeholder stands for both: a piece of a value is not to be left over."""
         pieces, done = [], 0
-        for start, end in self._leftmost(text):
-            self.met[text[start:end]] += 1
-            pieces += [text[done:start], self._placeholders[text[start:end]]]
-            done = end
+        for span in united([*spans, *self._repeats(text)]):
+            self.counts[span.type] += 1
+            pieces += [text[done : span.start], self._placeholders.of(text[span.start : span.end], span.type)]
+            done = span.end
         return "".join([*pieces, text[done:]]) if pieces else text
 
-    def _leftmost(self, text: str) -> Iterator[tuple[int, int]]:
+    def _repeats(self, text: str) -> Iterator[Span]:
         searched = text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text)
-        found = sorted((m.start(), -m.end()) for pattern in self._patterns for m in pattern.finditer(searched))
-        reached = 0
-        for start, negative_end in found:
-            if start >= reached:
-                reached = -negative_end
-                yield start, reached
+        for pattern in self._patterns:
+            for match in pattern.finditer(searched):
+                start, end = match.span()
+                yield Span(start, end, self._values[text[start:end]], 1.0)
 
 
 def _literal_patterns(values: list[str]) -> list[Any]:

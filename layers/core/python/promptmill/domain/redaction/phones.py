@@ -12,7 +12,7 @@ _CANDIDATE = r"(?:\+|\(\+?)?\d(?:[ ./()\-]{0,3}\d){5,18}"
 _EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext\.?|extension|#)[ .:]{0,2}\d{1,6}(?!\w)", re.IGNORECASE)
 
 _NORTH_AMERICAN = re.compile(
-    r"(?:(?:\+|00)?1[ .\-]{0,2}|001[ .\-]?)?(?:\(\d{3}\) ?-?\d{3}[ .\-]\d{4}|\d{3}([.\-])\d{3}[.\-]\d{4}|[2-9]\d\d \d{3}[ \-]\d{4})"
+    r"(?<!\d)(?:(?:\+|00)?1[ .\-]{0,2}|001[ .\-]?)?(?:\(\d{3}\) ?-?\d{3}[ .\-]\d{4}|\d{3}([.\-])\d{3}[.\-]\d{4}|[2-9]\d\d \d{3}[ \-]\d{4})"
 )
 _AREA_CODE_IN_BRACKETS = re.compile(r"\(0?\d{2,4}\)[ \-]?\d[\d \-]{4,}")
 _TRUNK_ZERO = re.compile(r"0\d{1,4}(?:[ .\-/]\d{2,8}){1,4}")
@@ -21,7 +21,7 @@ _DATE = re.compile(
 )
 _YEARS = re.compile(r"(?:19|20)\d\d[ ./\-]+(?:19|20)?\d\d(?!\d)")
 _SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}")
-_NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|\d+\.\d+$|0\.\d")
+_NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|^\d+\.\d+$|^0\.\d")
 
 _CONTEXT = re.compile(
     r"(?:phone|mobile|cellular|(?<![a-z])cell|(?<![a-z])tel(?![a-z])|telefon|tel[eé]fono|t[eé]l[eé]phone|handy|(?<![a-z])fax"
@@ -34,7 +34,7 @@ _CONTEXT_AFTER = re.compile(r"[ \-(]{1,2}(?:office|fax|home|mobile|cell|work|pho
 _OTHER_NUMBER = re.compile(
     r"(?:(?<![a-z])(?:order|part|item|invoice|ticket|serial|tracking|model|version|isbn|sku|batch|case|reference|ref|policy"
     r"|account|acct|routing|license|licence|passport|id|token|sequence|code|lot|po|vin|doi|issn|imei)"
-    r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%=_@]\s?)$",
+    r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%_@]\s?)$",
     re.IGNORECASE,
 )
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 15
@@ -47,6 +47,7 @@ def phones(subject: Subject) -> Iterator[Span]:
 
 def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
     start = _after_dates(subject.text, start, end)
+    start += _unclosed(subject.text[start:end])
     run = subject.text[start:end]
     if not run or not _free(subject, start, end):
         return
@@ -58,6 +59,11 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
         other = _OTHER_NUMBER.search(subject.before(start + match.start(), 40))
         if not other and _free(subject, start + match.start(), start + match.end()):
             yield Span(start + match.start(), _with_extension(subject.text, start + match.end()), "phone", 0.7)
+
+
+def _unclosed(run: str) -> int:
+    """1 if the bracket before a number is not closed in it: ``(555-0100)``."""
+    return int(run.startswith("(") and run.count("(") > run.count(")"))
 
 
 def _after_dates(text: str, start: int, end: int) -> int:

@@ -21,24 +21,38 @@ _MENTION = re.compile(
     rf"(?P<label>{_LABELS})(?P<joint>{_JOINT})(?P<number>\d{{1,9}})(?!_*[^\W_])(?P<closed>{_CLOSE})?",
     re.IGNORECASE,
 )
+_TRACE = re.compile(rf"({_LABELS}){_JOINT}(\d{{1,9}})", re.IGNORECASE)
 _EXACT = re.compile(rf"<({'|'.join(name.upper() for name in ALL_TYPES)})_(\d{{1,9}})>")
 
 
-def assigned(values: Mapping[str, RedactionType], taken: AbstractSet[Slot]) -> dict[str, str]:
-    """A placeholder for each value, in order, none of them one that ``taken`` holds."""
-    last: Counter[str] = Counter()
-    placeholders = {}
-    for value, kind in values.items():
-        last[kind] += 1
-        while (kind, last[kind]) in taken:
-            last[kind] += 1
-        placeholders[value] = f"<{kind.upper()}_{last[kind]}>"
-    return placeholders
+class Placeholders:
+    """Gives each value one placeholder, and none that ``taken`` holds; ``values`` has those that were given."""
+
+    def __init__(self, taken: AbstractSet[Slot]) -> None:
+        self.values: dict[str, str] = {}
+        self._taken, self._given, self._last = taken, dict[str, str](), Counter[str]()
+
+    def of(self, value: str, kind: RedactionType) -> str:
+        if value not in self._given:
+            self._given[value] = placeholder = self._next(kind)
+            self.values[placeholder] = value
+        return self._given[value]
+
+    def _next(self, kind: RedactionType) -> str:
+        self._last[kind] += 1
+        while (kind, self._last[kind]) in self._taken:
+            self._last[kind] += 1
+        return f"<{kind.upper()}_{self._last[kind]}>"
 
 
 def mentioned(texts: Iterable[str]) -> set[Slot]:
-    """Every placeholder that any reader might see in ``texts``."""
-    return {_slot(match["label"], match["number"]) for text in texts for match in _MENTION.finditer(text)}
+    """Every placeholder that might be seen in ``texts`` once parts of them are replaced: also within words and numbers."""
+    return {
+        _slot(match[1], match[2][:length])
+        for text in texts
+        for match in _TRACE.finditer(text)
+        for length in range(1, len(match[2]) + 1)
+    }
 
 
 def slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
@@ -55,7 +69,10 @@ def restored(text: str, values: Mapping[Slot, str]) -> str:
 
     def value_of(match: re.Match[str]) -> str:
         value = values.get(_slot(match["label"], match["number"]))
-        return match[0] if value is None or not _meant(match) else value + _kept_bracket(match)
+        if value is None or not _meant(match):
+            return match[0]
+        before, behind = _kept(match)
+        return before + value + behind
 
     return _MENTION.sub(value_of, text)
 
@@ -76,7 +93,10 @@ def _meant(match: re.Match[str]) -> bool:
     return "_" in match["joint"] or (bool(match["joint"]) and match["label"].isupper())
 
 
-def _kept_bracket(match: re.Match[str]) -> str:
-    """The ``>`` of ``<a href=EMAIL_1>`` is not the placeholder's."""
-    before = match.string[match.start() - 1 : match.start()]
-    return match["closed"] or "" if not match["opened"] and before in ("=", '"', "'") else ""
+def _kept(match: re.Match[str]) -> tuple[str, str]:
+    """What was matched before and behind a placeholder and is none of it."""
+    opened, closed = match["opened"] or "", match["closed"] or ""
+    if not opened:  # the > of <a href=EMAIL_1> belongs to the tag
+        before = match.string[match.start() - 1 : match.start()]
+        return "", closed if before in ("=", '"', "'") else ""
+    return "\\" if opened.startswith("\\<") and not closed.endswith("\\>") else "", ""

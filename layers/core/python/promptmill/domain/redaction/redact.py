@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -11,9 +11,9 @@ from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.hiding import Hider
 from promptmill.domain.redaction.json_text import is_json, rewrite_literals
-from promptmill.domain.redaction.placeholders import assigned, mentioned
+from promptmill.domain.redaction.placeholders import Placeholders, mentioned
 from promptmill.domain.redaction.request_text import rewritten
-from promptmill.domain.redaction.spans import Engine, RedactionType
+from promptmill.domain.redaction.spans import Engine, RedactionType, Span
 from promptmill.domain.redaction.structured import StructuredEngine
 
 _ENGINE = StructuredEngine()
@@ -49,8 +49,9 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engin
         return _redact(request, policy, engine)
     except RecordError:
         raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave, and its message may quote the text)
-        raise _failed(f"the search for sensitive data ended in {type(error).__name__}") from None
+    except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
+        reason = f"the search for sensitive data ended in {type(error).__name__}"
+    raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
 
 
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
@@ -59,21 +60,19 @@ def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine)
     finder.refuse_fixed()
     if not finder.values:
         return Redacted(request)
-    placeholders = assigned(finder.values, mentioned(finder.texts))
-    hider = Hider(placeholders)
-    hidden = rewritten(request, _Rewriter(hider, finder.values))
-    counts: dict[str, int] = {}
-    for value, times in hider.met.items():
-        counts[finder.values[value]] = counts.get(finder.values[value], 0) + times
-    return Redacted(hidden, {name: value for value, name in placeholders.items()}, counts)
+    placeholders = Placeholders(mentioned(finder.texts))
+    hider = Hider(finder.values, placeholders)
+    hidden = rewritten(request, _Rewriter(hider, finder))
+    return Redacted(hidden, placeholders.values, dict(hider.counts))
 
 
 class _Finder:
-    """Reads every text and remembers the values in it, in order; changes nothing."""
+    """Reads every text and remembers what is in it; changes nothing."""
 
     def __init__(self, engine: Engine, types: Iterable[str]) -> None:
         self.values: dict[str, RedactionType] = {}
         self.texts: list[str] = []
+        self.spans: dict[tuple[str, str], list[Span]] = {}
         self._engine, self._types, self._fixed = engine, frozenset(types), dict[str, None]()
 
     def text(self, text: str, key: str = "") -> str:
@@ -101,31 +100,41 @@ class _Finder:
                 raise _unreachable(span.type)
 
     def _find(self, text: str, key: str) -> None:
+        if (text, key) in self.spans:
+            return
         hint = f"{key[-_LONGEST_HINT:]}: " if key else ""
-        for span in self._engine.find(hint + text):
-            value = text[max(0, span.start - len(hint)) : max(0, span.end - len(hint))]
-            if value and span.type in self._types:
-                self.values.setdefault(value, span.type)
+        self.spans[text, key] = [
+            _shifted(span, -len(hint), len(text))
+            for span in self._engine.find(hint + text)
+            if span.type in self._types and span.end > len(hint)
+        ]
+        for span in self.spans[text, key]:
+            self.values.setdefault(text[span.start : span.end], span.type)
+
+
+def _shifted(span: Span, by: int, length: int) -> Span:
+    start, end = max(0, span.start + by), span.end + by
+    if not start < end <= length:
+        raise ValueError("an engine's span lies outside of its text")
+    return Span(start, end, span.type, span.score)
 
 
 class _Rewriter:
     """Writes every text anew."""
 
-    def __init__(self, hider: Hider, types: Mapping[str, RedactionType]) -> None:
-        self._hider, self._types = hider, types
+    def __init__(self, hider: Hider, finder: _Finder) -> None:
+        self._hider, self._finder = hider, finder
 
     def text(self, text: str, key: str = "") -> str:
-        del key
         if is_json(text):
-            text = rewrite_literals(text, self.text, self.text, self.number)
-        return self._hider.hidden(text)
+            return self._hider.hidden(rewrite_literals(text, self.text, self.text, self.number))
+        return self._hider.hidden(text, self._finder.spans.get((text, key), ()))
 
     def number(self, token: str, key: str = "") -> str:
-        del key
-        return self._hider.hidden(token)
+        return self._hider.hidden(token, self._finder.spans.get((token, key), ()))
 
     def fixed(self, text: str) -> None:
-        for value, kind in self._types.items():
+        for value, kind in self._finder.values.items():
             if value in text:
                 raise _unreachable(kind)
 

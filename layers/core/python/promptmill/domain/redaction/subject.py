@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
+
+from promptmill.domain.redaction.spans import Span
 
 _DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2212\u2043\ufe58\ufe63\uff0d"
 _BLANKS = "\u2014\u2015\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
@@ -13,6 +15,7 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _FOLDS = _FULL_WIDTH | {ord(char): "-" for char in _DASHES} | {ord(char): " " for char in _BLANKS}
 _FOLDABLE = re.compile(f"[\uff01-\uff5e{_DASHES}{_BLANKS}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NOTHING = ";"
 _ESCAPED_BREAK = re.compile(r"\\[nrt]")
 
 
@@ -29,6 +32,14 @@ class Subject:
         """Where an RE2 pattern (or a group of it) matches, from left to right."""
         for match in compiled(pattern).finditer(self._searched):
             yield match.span(group)
+
+    def without(self, spans: Iterable[Span]) -> Subject:
+        """The same text with something that no rule looks for in the place of each span."""
+        pieces, done = [], 0
+        for start, end in sorted((span.start, span.end) for span in spans):
+            pieces += [self.text[done:start], _NOTHING * (end - max(start, done))]
+            done = max(done, end)
+        return Subject("".join([*pieces, self.text[done:]]))
 
     def before(self, at: int, length: int) -> str:
         return self.text[max(0, at - length) : at]
