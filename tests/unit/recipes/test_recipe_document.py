@@ -103,7 +103,12 @@ replies: [promptmill-replies, "https://sqs.eu-west-1.amazonaws.com/000000000000/
     assert recipe.models == {"small": "compatible/org/model-1", "big": "bedrock/m"}
     assert (recipe.max_output_tokens, recipe.temperature, recipe.seed) == (20, 0.0, -3)
     assert (recipe.system, recipe.prompt) == ("Be brief.", "{{ text }}!")
-    assert recipe.answer_schema == {"type": "object", "properties": {"n": {"type": "number", "minimum": 0.5}}}
+    assert recipe.answer_schema == {
+        "type": "object",
+        "properties": {"n": {"type": "number", "minimum": 0.5}},
+        "additionalProperties": False,
+        "required": ["n"],
+    }, "closed, as strict structured output wants it"
     assert recipe.redact == RedactionPolicy(types=("email", "phone"), restore=False)
     assert (recipe.attachments, recipe.invocation_type) == ("pass", "native")
     assert recipe.replies == ("promptmill-replies", "https://sqs.eu-west-1.amazonaws.com/000000000000/replies")
@@ -328,3 +333,10 @@ ANYTHING = st.recursive(
 def test_any_document_is_a_recipe_or_a_list_of_mistakes(document: dict[str, object]) -> None:
     recipe, problems = check_recipe("sample", msgspec.yaml.encode(document), stage="dev")
     assert (recipe is None) == bool(problems)
+
+
+def test_an_address_for_bedrock_is_for_the_local_stage() -> None:
+    text = "routes: [{model: bedrock/m, base_url: 'https://example.com'}]"
+    assert parse_recipe("r", text, stage="local").routes[0].base_url
+    with pytest.raises(RecipeError, match=r"routes\[0\].base_url: bedrock is called at its own address"):
+        parse_recipe("r", text, stage="dev")

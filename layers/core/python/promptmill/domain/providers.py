@@ -20,6 +20,7 @@ class Provider(Struct, frozen=True):
         base_url: whether a route gives its address; "optional" where the adapter has one of its own.
         region: whether a route may name an AWS region.
         local_only: refused in every stage but ``local``.
+        local_base_url: so is a ``base_url`` of its routes: elsewhere the address is the provider's own.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Provider(Struct, frozen=True):
     base_url: Use = "optional"
     region: Use = "none"
     local_only: bool = False
+    local_base_url: bool = False
 
     @property
     def needs_key(self) -> bool:
@@ -40,7 +42,7 @@ class Provider(Struct, frozen=True):
 
 _ALL = (
     Provider("anthropic", "anthropic-messages", key="required"),
-    Provider("bedrock", "bedrock-converse", key="none", region="optional"),
+    Provider("bedrock", "bedrock-converse", key="none", region="optional", local_base_url=True),
     Provider("compatible", "openai-chat", key="optional", base_url="required"),
     Provider("local", "openai-chat", key="none", base_url="none", local_only=True),
     Provider("openai", "openai-chat", key="required"),

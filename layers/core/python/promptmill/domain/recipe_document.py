@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from promptmill.domain.errors import RecipeError
+from promptmill.domain.json_schemas import closed
 from promptmill.domain.providers import PROVIDERS, Provider
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
 from promptmill.domain.recipe_model import (
@@ -179,6 +180,8 @@ def _route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[
         return
     if provider.local_only and stage != "local":
         yield "model", f"{provider.name}/ models exist in the local stage only"
+    if provider.local_base_url and route.base_url and stage != "local":
+        yield "base_url", f"{provider.name} is called at its own address outside of the local stage"
     yield from _misused(route, provider)
 
 
@@ -237,7 +240,7 @@ def _resolved(name: str, document: RecipeDocument) -> Recipe:
         models=_models(document),
         system=document.system,
         prompt=document.prompt,
-        answer_schema=document.answer.json_schema if document.answer else None,
+        answer_schema=closed(document.answer.json_schema) if document.answer else None,
         max_output_tokens=document.max_output_tokens,
         temperature=document.temperature,
         seed=document.seed,

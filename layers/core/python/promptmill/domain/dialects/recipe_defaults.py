@@ -8,6 +8,7 @@ from msgspec import structs
 
 from promptmill.domain.completion import CompletionRequest, JsonSchema
 from promptmill.domain.errors import RecordError
+from promptmill.domain.json_schemas import is_strict
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import RawRecord
 
@@ -53,7 +54,7 @@ def _schema(request: CompletionRequest, recipe: Recipe) -> JsonSchema | None:
     own_format = request.json_schema is not None or request.json_object or _NATIVE_FORMATS & request.native.keys()
     if own_format or recipe.answer_schema is None:
         return request.json_schema
-    return JsonSchema(recipe.answer_schema)
+    return JsonSchema(recipe.answer_schema, strict=is_strict(recipe.answer_schema))
 
 
 def answer_schema(recipe: Recipe, line: dict[str, Any] | None = None) -> dict[str, Any] | None:

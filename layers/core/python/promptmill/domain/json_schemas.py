@@ -1,0 +1,50 @@
+"""JSON schemas of answers, in the form that strict structured output takes.
+
+OpenAI's strict mode and Anthropic want every object to forbid other properties and, OpenAI, to require all of its own
+(developers.openai.com, "Structured outputs": supported schemas).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DATA = frozenset(("enum", "const", "default", "examples"))
+_NAMED = frozenset(("properties", "$defs", "definitions"))  # maps of names to schemas, no schemas themselves
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with what its objects leave open filled in: no other properties, and all of them required.
+
+    What the schema says itself is kept: optional properties stay optional, and ``is_strict`` is then False.
+    """
+    filled = {name: value if name in _DATA else _closed_part(name, value) for name, value in schema.items()}
+    properties = filled.get("properties")
+    if isinstance(properties, dict):
+        filled.setdefault("additionalProperties", False)
+        filled.setdefault("required", list(properties))
+    return filled
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether strict mode takes it."""
+    if isinstance(schema, list):
+        return all(map(is_strict, schema))
+    if not isinstance(schema, dict):
+        return True
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        is_closed = schema.get("additionalProperties") is False and set(schema.get("required", ())) == set(properties)
+        return is_closed and all(map(is_strict, properties.values()))
+    return all(is_strict(value) for name, value in schema.items() if name not in _DATA)
+
+
+def _closed_part(name: str, value: Any) -> Any:
+    if name in _NAMED and isinstance(value, dict):
+        return {key: _closed(schema) for key, schema in value.items()}
+    return _closed(value)
+
+
+def _closed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_closed(item) for item in value]
+    return closed(value) if isinstance(value, dict) else value
