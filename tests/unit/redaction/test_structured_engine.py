@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from stdnum import iban as stdnum_iban
 from stdnum import luhn as stdnum_luhn
 
-from promptmill.domain.redaction import ALL_TYPES, Span, StructuredEngine
+from promptmill.domain.redaction import ALL_TYPES, Span
 from promptmill.domain.redaction.numbers import luhn, mod_97
 from promptmill.domain.redaction.spans import united
+from promptmill.domain.redaction.structured import StructuredEngine
 
 ENGINE = StructuredEngine()
 

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptmill.domain.recipe_names import did_you_mean
-from promptmill.domain.redaction import ALL_TYPES, StructuredEngine
+from promptmill.domain.redaction import ALL_TYPES
+from promptmill.domain.redaction.structured import StructuredEngine
 from promptmill.domain.templates import template_fault
 
 _LATER_REDACTION_TYPES = frozenset(

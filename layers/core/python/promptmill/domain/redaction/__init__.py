@@ -1,9 +1,8 @@
 """Redaction: what must not leave is found, replaced by placeholders, and put back into the answer."""
 
-from promptmill.domain.redaction.redact import Redacted, redact_request
+from promptmill.domain.redaction.redact import ENGINE_VERSION, Redacted, redact_request
 from promptmill.domain.redaction.restore import restore_completion
 from promptmill.domain.redaction.spans import ALL_TYPES, Engine, RedactionType, Span
-from promptmill.domain.redaction.structured import ENGINE_VERSION, StructuredEngine
 
 __all__ = [
     "ALL_TYPES",
@@ -12,7 +11,6 @@ __all__ = [
     "Redacted",
     "RedactionType",
     "Span",
-    "StructuredEngine",
     "redact_request",
     "restore_completion",
 ]

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import cache
 
 from promptmill.domain.redaction.spans import ALL_TYPES, RedactionType
 
@@ -16,13 +17,18 @@ _JOINT = r"(?:\\?_|[ \-]){0,2}"
 _LABELS = "|".join(name.upper().replace("_", _JOINT) for name in ALL_TYPES)
 _OPEN = r"(?:\\?<|&lt;|%3C|\\u003c)[ *_`]{0,3}"
 _CLOSE = r"[ *_`]{0,3}(?:\\?>|&gt;|%3E|\\u003e)"
-_MENTION = re.compile(
+_MENTION = (
     rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))"
-    rf"(?P<label>{_LABELS})(?P<joint>{_JOINT})(?P<number>\d{{1,9}})(?!_*[^\W_])(?P<closed>{_CLOSE})?",
-    re.IGNORECASE,
+    rf"(?P<label>{_LABELS})(?P<joint>{_JOINT})(?P<number>\d{{1,9}})(?!_*[^\W_])(?P<closed>{_CLOSE})?"
 )
-_TRACE = re.compile(rf"({_LABELS}){_JOINT}(\d{{1,9}})", re.IGNORECASE)
+_TRACE = rf"({_LABELS}){_JOINT}(\d{{1,9}})"
 _EXACT = re.compile(rf"<({'|'.join(name.upper() for name in ALL_TYPES)})_(\d{{1,9}})>")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """When first needed: a cold start has no time for it."""
+    return re.compile(pattern, re.IGNORECASE)
 
 
 class Placeholders:
@@ -50,7 +56,7 @@ def mentioned(texts: Iterable[str]) -> set[Slot]:
     return {
         _slot(match[1], match[2][:length])
         for text in texts
-        for match in _TRACE.finditer(text)
+        for match in _compiled(_TRACE).finditer(text)
         for length in range(1, len(match[2]) + 1)
     }
 
@@ -74,7 +80,7 @@ def restored(text: str, values: Mapping[Slot, str]) -> str:
         before, behind = _kept(match)
         return before + value + behind
 
-    return _MENTION.sub(value_of, text)
+    return _compiled(_MENTION).sub(value_of, text)
 
 
 def restored_exactly(text: str, values: Mapping[Slot, str]) -> str:

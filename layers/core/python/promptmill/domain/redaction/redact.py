@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from msgspec import Struct, field
 
@@ -14,9 +15,10 @@ from promptmill.domain.redaction.json_text import is_json, rewrite_literals
 from promptmill.domain.redaction.placeholders import Placeholders, mentioned
 from promptmill.domain.redaction.request_text import rewritten
 from promptmill.domain.redaction.spans import Engine, RedactionType, Span
-from promptmill.domain.redaction.structured import StructuredEngine
 
-_ENGINE = StructuredEngine()
+ENGINE_VERSION = "structured-1"
+"""Changes whenever the same text may give other spans; a job's manifest holds it."""
+
 _FEWEST_DIGITS = 7
 _LONGEST_HINT = 40
 
@@ -37,7 +39,7 @@ class Redacted(Struct, frozen=True):
         return f"Redacted(counts={self.counts})"
 
 
-def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engine: Engine = _ENGINE) -> Redacted:
+def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engine: Engine | None = None) -> Redacted:
     """Placeholders for every value of the policy's types, the same one wherever a value recurs.
 
     Raises:
@@ -46,12 +48,19 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engin
     if not policy.types:
         return Redacted(request)
     try:
-        return _redact(request, policy, engine)
+        return _redact(request, policy, engine or _structured_engine())
     except RecordError:
         raise
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
         reason = f"the search for sensitive data ended in {type(error).__name__}"
     raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
+
+
+@cache
+def _structured_engine() -> Engine:
+    from promptmill.domain.redaction.structured import StructuredEngine  # noqa: PLC0415 (20 ms of patterns)
+
+    return StructuredEngine()
 
 
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
