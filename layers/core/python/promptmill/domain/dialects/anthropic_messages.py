@@ -27,7 +27,7 @@ def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Mes
     """Notes, for the result line, what is left out."""
     items = params.take_objects("messages")
     if not items:
-        raise params.error("messages", "there is no message", code="missing_field")
+        raise params.error("messages", "there is no message", code="missing_field", remedy="add one")
     return tuple(_message(item, recipe, notes) for item in items)
 
 

@@ -21,6 +21,7 @@ from promptmill.domain.completion import (
 from promptmill.domain.dialects.anthropic_messages import read_role
 from promptmill.domain.dialects.attachments import inline_image, native_block
 from promptmill.domain.dialects.fields import Fields
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.recipe import Recipe
 
 PROTOCOL: Final = "bedrock-converse"
@@ -88,7 +89,7 @@ def _text_of(block: Fields) -> str:
 def _messages(body: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
     items = body.take_objects("messages")
     if not items:
-        raise body.error("messages", "there is no message", code="missing_field")
+        raise body.error("messages", "there is no message", code="missing_field", remedy="add one")
     return tuple(_message(item, recipe, notes) for item in items)
 
 
@@ -174,8 +175,8 @@ def _json_schema(body: Fields) -> JsonSchema | None:
 
 def _decoded_schema(named: Fields) -> dict[str, Any]:
     try:
-        schema = msgspec.json.decode(named.require_text("schema"))
-    except (msgspec.DecodeError, RecursionError) as error:
+        schema = decode_json(named.require_text("schema"))
+    except msgspec.DecodeError as error:
         raise named.error("schema", "not valid JSON") from error
     if isinstance(schema, dict):
         return schema

@@ -20,6 +20,7 @@ from promptmill.domain.dialects.csv_cells import defused, defused_input, join_ro
 from promptmill.domain.dialects.csv_rows import RowScanner
 from promptmill.domain.dialects.dialect import ChunkRange, DialectName, FileFacts
 from promptmill.domain.dialects.encoding import BOM, as_utf8, decode_record
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.dialects.lines import raw_record
 from promptmill.domain.dialects.prompt_text import ask, prompt_from
 from promptmill.domain.dialects.promptmill import status_of
@@ -162,8 +163,8 @@ def _has_properties(recipe: Recipe) -> bool:
 
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value = decode_json(text)
+    except (msgspec.DecodeError, UnicodeError):
         return None
     return value if isinstance(value, dict) else None
 

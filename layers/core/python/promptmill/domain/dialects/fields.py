@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from promptmill.domain.dialects.lines import json_kind
+from promptmill.domain.dialects.json_values import json_kind
 from promptmill.domain.errors import RecordError
 
 NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -128,7 +128,7 @@ class Fields:
             if value not in NOTHING:
                 raise self.unsupported(name, f"cannot be carried{f' by {by}' if by else ''}")
 
-    def error(self, name: str, reason: str, *, code: str = "invalid_field", remedy: str = "") -> RecordError:
+    def error(self, name: str, reason: str, *, code: str = "invalid_field", remedy: str = "correct it") -> RecordError:
         path = self.path_of(name)
         return RecordError(f"{path}: {reason}", code=code, where=self.where, field=path, remedy=remedy)
 
@@ -136,7 +136,7 @@ class Fields:
         return self.error(name, reason, code="unsupported_field", remedy=remedy)
 
     def missing(self, name: str) -> RecordError:
-        return self.error(name, "is missing", code="missing_field")
+        return self.error(name, "is missing", code="missing_field", remedy="add it")
 
     def wrong(self, name: str, expected: str, value: Any) -> RecordError:
         return self.error(name, f"expected {expected}, found {json_kind(value)}")

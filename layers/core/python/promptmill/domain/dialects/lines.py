@@ -10,14 +10,15 @@ import msgspec
 
 from promptmill.domain.dialects.dialect import ChunkRange, FileFacts
 from promptmill.domain.dialects.encoding import invalid_utf8
+from promptmill.domain.dialects.json_values import decode_json, json_kind
 from promptmill.domain.errors import RecordError
 from promptmill.domain.record import Failure, RawRecord
 
 CUT_OFF = b"\x1a[cut off here]\x1a"
 """What staging puts behind the last line of a file that breaks off in it: half a prompt is not to be answered."""
 
+_TRUNCATED = "Input data was truncated"
 _PLACE = re.compile(r" \(byte (\d+)\)$")
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def split_lines(data: bytes, chunk: ChunkRange, _facts: FileFacts) -> Iterator[RawRecord]:
@@ -45,14 +46,11 @@ def decode_object(record: RawRecord) -> dict[str, Any]:
     """
     where = f"line {record.line}"
     try:
-        value = _decoder.decode(record.data)
+        value = decode_json(record.data)
     except UnicodeDecodeError as error:
         raise _bad_text(record, error) from error
     except msgspec.DecodeError as error:
         raise _bad_json(record, str(error)) from error
-    except RecursionError as error:
-        reason = "JSON nested too deeply"
-        raise RecordError(reason, code="invalid_json", where=where, remedy="flatten it") from error
     if isinstance(value, dict):
         return value
     kind = json_kind(value)
@@ -73,14 +71,6 @@ def line_again(record: RawRecord) -> bytes:
     return record.data + b"\n" if record.data else b""
 
 
-def json_kind(value: Any) -> str:
-    """What a JSON value is, in words."""
-    for types, words in ((dict, "an object"), (list, "an array"), (str, "a text"), (bool, "true or false")):
-        if isinstance(value, types):
-            return words
-    return "null" if value is None else "a number"
-
-
 def _bad_text(record: RawRecord, error: UnicodeDecodeError) -> RecordError:
     try:
         record.data.decode()
@@ -94,15 +84,19 @@ def _bad_json(record: RawRecord, reason: str) -> RecordError:
         record.data.decode()
     except UnicodeDecodeError as error:
         return invalid_utf8(record, error)
-    place = _PLACE.search(reason)
-    byte = int(place[1]) if place else len(record.data)
-    column = len(record.data[:byte].decode(errors="replace")) + 1
-    what = (
-        _PLACE.sub("", reason).removeprefix("JSON is malformed: ").replace("Input data was truncated", "it ends early")
-    )
     return RecordError(
-        f"not valid JSON at column {column} ({what})",
+        f"not valid JSON{_place(record.data, reason)}",
         code="invalid_json",
         where=f"line {record.line}",
         remedy="put one whole JSON object on each line",
     )
+
+
+def _place(data: bytes, reason: str) -> str:
+    """What is wrong, and at which character, in words."""
+    place = _PLACE.search(reason)
+    if place is None and _TRUNCATED not in reason:
+        return f" ({reason})"
+    before = data[: int(place[1])] if place else data
+    what = _PLACE.sub("", reason).removeprefix("JSON is malformed: ").replace(_TRUNCATED, "it ends early")
+    return f" at column {len(before.decode(errors='replace')) + 1} ({what})"

@@ -9,6 +9,7 @@ import msgspec
 from promptmill.domain.completion import Attachment, Message, Part, Text, ToolCall, ToolResult
 from promptmill.domain.dialects.attachments import linked_image, native_block
 from promptmill.domain.dialects.fields import Fields
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.recipe import Recipe
 
 _SYSTEM = ("system", "developer")
@@ -34,7 +35,7 @@ def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...
             _append(messages, _message(item, role, recipe), is_result=role == "tool")
         item.refuse_left()
     if not messages:
-        raise body.error("messages", "there is no user message", code="missing_field")
+        raise body.error("messages", "there is no user message", code="missing_field", remedy="add one")
     return "\n\n".join(system), tuple(messages)
 
 
@@ -126,8 +127,8 @@ def _tool_call(call: Fields) -> ToolCall:
 def _arguments(function: Fields) -> dict[str, Any]:
     text = function.take_text("arguments") or "{}"
     try:
-        arguments = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+        arguments = decode_json(text)
+    except msgspec.DecodeError as error:
         raise function.error("arguments", "not valid JSON", code="invalid_tool_arguments") from error
     if isinstance(arguments, dict):
         return arguments

@@ -23,7 +23,12 @@ def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> 
 def ask(prompt: str, record: RawRecord) -> CompletionRequest:
     """One user message. Raises RecordError ``empty_prompt``."""
     if not prompt.strip():
-        raise RecordError("the prompt is empty", code="empty_prompt", where=f"line {record.line}")
+        raise RecordError(
+            "the prompt is empty",
+            code="empty_prompt",
+            where=f"line {record.line}",
+            remedy="write one, or leave the record out",
+        )
     return CompletionRequest(messages=user_message(prompt))
 
 

@@ -21,6 +21,7 @@ from msgspec import structs
 from promptmill.domain.completion import Completion, CompletionRequest, JsonSchema, Usage
 from promptmill.domain.dialects.fields import NOTHING, Fields
 from promptmill.domain.dialects.json_lines import JsonLinesDialect
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.dialects.openai_messages import read_messages
 from promptmill.domain.dialects.prompt_text import ask, prompt_from
 from promptmill.domain.dialects.recipe_defaults import answer_schema
@@ -109,8 +110,8 @@ def _answer(completion: Completion, schema: dict[str, Any] | None) -> dict[str, 
     answer: dict[str, Any] = {"answer": completion.text, "finish_reason": completion.finish_reason}
     if schema is not None:
         try:
-            answer["json"] = msgspec.json.decode(completion.text)
-        except (msgspec.DecodeError, RecursionError):
+            answer["json"] = decode_json(completion.text)
+        except (msgspec.DecodeError, UnicodeError):
             answer["json"] = None
     if completion.tool_calls:
         answer["tool_calls"] = [
