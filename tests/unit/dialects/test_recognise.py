@@ -187,6 +187,8 @@ def test_broken_gzip_is_left_to_staging() -> None:
         (b"\xff\xd8\xff\xe0", "image", "text"),
         (b"BZh91AY&SY\x01\x02\x03\x04", "archive", "gzip"),
         (b"\xff\xfe\0\0a\0\0\0", "utf_32", "UTF-8"),
+        (b"\n<!DOCTYPE html>\n<html>", "markup", "text"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>', "markup", "text"),
         (bytes(range(256)) * 4, "binary", "text"),
         ("no mark\n".encode("utf-16-le") * 9, "binary", "byte order mark"),
         (b'[\n  {"prompt": "a"}\n]', "json_array", "one a line"),

@@ -35,6 +35,8 @@ class EncodingGuess:
         self._tail = b""
 
     def feed(self, block: bytes) -> None:
+        if self._marked:
+            return
         data = self._tail + block
         if data.isascii():
             self._tail = b""
@@ -46,7 +48,7 @@ class EncodingGuess:
     def finish(self) -> Encoding:
         self._count(self._tail)
         self._tail = b""
-        cp1252 = self._wrong > self._right and not self._foreign and not self._marked
+        cp1252 = self._wrong > self._right and not self._foreign
         return "cp1252" if cp1252 else "utf-8"
 
     def _count(self, data: bytes) -> None:

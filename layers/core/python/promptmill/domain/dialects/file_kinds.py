@@ -34,6 +34,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str, str], ...] = (
 )
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|\?xml)[\s>]", re.IGNORECASE)
 _TAR = slice(257, 262)
 _CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\v\x1a\x1b"})
 _BINARY_SHARE = 0.05
@@ -50,6 +51,8 @@ def refuse_foreign(head: bytes, name: str) -> None:
         raise _archive(head, name)
     if _WEBP.match(head):
         raise rejected("a WebP image", "image", _AS_TEXT)
+    if _MARKUP.match(head) and not name.endswith(".txt"):
+        raise rejected("a web page or an XML document", "markup", _AS_TEXT)
     if head[_TAR] == b"ustar":
         raise rejected("a tar archive", "archive", _UNPACK)
 
