@@ -216,3 +216,18 @@ async def test_more_chunks_than_are_sent_at_once_all_run(monkeypatch: pytest.Mon
     assert len(mill.chunk_keys(job)) == 7
     assert job.counts.answered == 3200
     assert len(mill.queue.sent) == 8, "each chunk once, and the finish"
+
+
+async def test_bytes_that_are_not_those_that_were_cut_become_error_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    mill, message, job = await planned()
+    read = mill.objects.read
+
+    async def whole(key: str, **where: Any) -> bytes:
+        return await read(key, **where) * (2 if key == KEY else 1)
+
+    monkeypatch.setattr(mill.objects, "read", whole)
+    with pytest.raises(ValueError, match="20 records, and its manifest says 10"):
+        await mill.run_chunk(message)
+    assert await mill.settle(messages.encode(message)) == "chunk settled"
+    await mill.pump()
+    assert (mill.job(job.job_id).state, mill.job(job.job_id).counts.failed) == (JobState.DONE, 10)

@@ -9,6 +9,8 @@ _FRAMES = 8
 
 def fault_of(error: BaseException) -> dict[str, object]:
     """Type, code where it has one, and the innermost frames. The message may quote a prompt: it stays out."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
     fault: dict[str, object] = {"error": type(error).__name__, "at": where}

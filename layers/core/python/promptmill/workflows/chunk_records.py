@@ -11,11 +11,18 @@ from promptmill.ports.object_store import ObjectReader
 
 
 async def chunk_records(manifest: Manifest, chunk: ChunkRange, *, objects: ObjectReader) -> list[RawRecord]:
-    """In order; a record too large to read is one that says so."""
+    """In order; a record too large to read is one that says so.
+
+    Raises:
+        ValueError: the bytes are not those that were cut.
+    """
     if chunk.oversized:
         return [_too_large(chunk)]
     data = await objects.read(manifest.cut_key, start=chunk.start, end=chunk.end, version=manifest.cut_version)
-    return list(dialect_named(manifest.facts.dialect).split(data, chunk, manifest.facts))
+    records = list(dialect_named(manifest.facts.dialect).split(data, chunk, manifest.facts))
+    if len(records) != chunk.records:
+        raise ValueError(f"chunk {chunk.number} holds {len(records)} records, and its manifest says {chunk.records}")
+    return records
 
 
 def unreadable_records(chunk: ChunkRange) -> list[RawRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import threading
 from pathlib import Path
@@ -28,7 +29,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="what answers call the model")
     parser.add_argument("--ready", type=Path, required=True, help="file to write the URL to")
     parser.add_argument("--parallel", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    # Threads wait for each other by spinning: on busy cores two are slower than one.
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     return parser.parse_args()
 
 

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from promptmill.domain.errors import RecordError
+from promptmill.domain.faults import fault_of
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:  # noqa: BLE001
+        return caught
+
+
+def test_what_and_where_but_not_the_message() -> None:
+    fault = fault_of(raised(ValueError("kanarienvogel")))
+    assert fault["error"] == "ValueError"
+    assert "test_faults.py" in str(fault["at"])
+    assert "kanarienvogel" not in str(fault)
+
+
+def test_codes_are_told() -> None:
+    assert fault_of(RecordError("x", code="bad"))["code"] == "bad"
+    assert fault_of(ClientError({"Error": {"Code": "Throttled", "Message": "x"}}, "Put"))["code"] == "Throttled"
+
+
+def test_a_group_is_described_by_its_first_error() -> None:
+    group = ExceptionGroup("g", [ExceptionGroup("h", [KeyError("kanarienvogel")])])
+    assert fault_of(group)["error"] == "KeyError"
