@@ -14,29 +14,38 @@ _VALUES_IN_A_PATTERN = 500
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Hider:
-    """Replaces what was found in a text, and every repeat of what was found in another; ``counts`` by type."""
+class Repeats:
+    """Finds every occurrence of known values, the longest first."""
 
-    def __init__(self, values: Mapping[str, RedactionType], placeholders: Placeholders) -> None:
-        self.counts: Counter[str] = Counter()
-        self._values, self._placeholders = values, placeholders
+    def __init__(self, values: Mapping[str, RedactionType]) -> None:
+        self._values = values
+        self._shortest = min(map(len, values), default=0)
         self._patterns = _literal_patterns(sorted(values, key=len, reverse=True))
 
-    def hidden(self, text: str, spans: Iterable[Span] = ()) -> str:
-        """Where two overlap, one placeholder stands for both: a piece of a value is not to be left over."""
-        pieces, done = [], 0
-        for span in united([*spans, *self._repeats(text)]):
-            self.counts[span.type] += 1
-            pieces += [text[done : span.start], self._placeholders.of(text[span.start : span.end], span.type)]
-            done = span.end
-        return "".join([*pieces, text[done:]]) if pieces else text
-
-    def _repeats(self, text: str) -> Iterator[Span]:
+    def find(self, text: str) -> Iterator[Span]:
+        if len(text) < self._shortest:
+            return
         searched = text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text)
         for pattern in self._patterns:
             for match in pattern.finditer(searched):
                 start, end = match.span()
                 yield Span(start, end, self._values[text[start:end]], 1.0)
+
+
+class Hider:
+    """Puts placeholders in the place of spans, and of repeats where none were looked for; ``counts`` by type."""
+
+    def __init__(self, repeats: Repeats, placeholders: Placeholders) -> None:
+        self.counts: Counter[str] = Counter()
+        self._repeats, self._placeholders = repeats, placeholders
+
+    def hidden(self, text: str, spans: Iterable[Span] | None = None) -> str:
+        pieces, done = [], 0
+        for span in united(self._repeats.find(text)) if spans is None else spans:
+            self.counts[span.type] += 1
+            pieces += [text[done : span.start], self._placeholders.of(text[span.start : span.end], span.type)]
+            done = span.end
+        return "".join([*pieces, text[done:]]) if pieces else text
 
 
 def _literal_patterns(values: list[str]) -> list[Any]:

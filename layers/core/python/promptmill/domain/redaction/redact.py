@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 
 from msgspec import Struct, field
 
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.domain.redaction.hiding import Hider
+from promptmill.domain.redaction.hiding import Hider, Repeats
 from promptmill.domain.redaction.json_text import is_json, rewrite_literals
 from promptmill.domain.redaction.placeholders import Placeholders, mentioned
 from promptmill.domain.redaction.request_text import rewritten
-from promptmill.domain.redaction.spans import Engine, RedactionType, Span
+from promptmill.domain.redaction.spans import Engine, RedactionType, Span, united
 
 ENGINE_VERSION = "structured-1"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
 
 _FEWEST_DIGITS = 7
 _LONGEST_HINT = 40
+_BETWEEN = "\n\0\n"
+"""Stands between two texts: nothing that is looked for has it in it."""
+
+Leaf = tuple[str, str]
+"""A text and the key it stands under."""
 
 
 class Redacted(Struct, frozen=True):
@@ -66,22 +73,23 @@ def _structured_engine() -> Engine:
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
     finder = _Finder(engine, policy.types)
     rewritten(request, finder)
-    finder.refuse_fixed()
-    if not finder.values:
+    finder.search()
+    if finder.repeats is None:
         return Redacted(request)
     placeholders = Placeholders(mentioned(finder.texts))
-    hider = Hider(finder.values, placeholders)
+    hider = Hider(finder.repeats, placeholders)
     hidden = rewritten(request, _Rewriter(hider, finder))
     return Redacted(hidden, placeholders.values, dict(hider.counts))
 
 
 class _Finder:
-    """Reads every text and remembers what is in it; changes nothing."""
+    """Reads every text, changing nothing, and then searches all of them in one go: an engine's call has its price."""
 
     def __init__(self, engine: Engine, types: Iterable[str]) -> None:
         self.values: dict[str, RedactionType] = {}
         self.texts: list[str] = []
-        self.spans: dict[tuple[str, str], list[Span]] = {}
+        self.spans: dict[Leaf, list[Span]] = {}
+        self.repeats: Repeats | None = None
         self._engine, self._types, self._fixed = engine, frozenset(types), dict[str, None]()
 
     def text(self, text: str, key: str = "") -> str:
@@ -89,12 +97,12 @@ class _Finder:
         if is_json(text):
             rewrite_literals(text, self.text, self.text, self.number)
         elif text:
-            self._find(text, key)
+            self.spans[text, key] = []
         return text
 
     def number(self, token: str, key: str = "") -> str:
         if token.isdigit() and len(token) >= _FEWEST_DIGITS:
-            self._find(token, key)
+            self.spans[token, key] = []
         return token
 
     def fixed(self, text: str) -> None:
@@ -102,30 +110,37 @@ class _Finder:
             self.texts.append(text)
             self._fixed[text] = None
 
-    def refuse_fixed(self) -> None:
+    def search(self) -> None:
         """Raises RecordError if a name holds a value."""
-        for span in self._engine.find("\n".join(self._fixed)) if self._fixed else ():
-            if span.type in self._types:
-                raise _unreachable(span.type)
-
-    def _find(self, text: str, key: str) -> None:
-        if (text, key) in self.spans:
-            return
-        hint = f"{key[-_LONGEST_HINT:]}: " if key else ""
-        self.spans[text, key] = [
-            _shifted(span, -len(hint), len(text))
-            for span in self._engine.find(hint + text)
-            if span.type in self._types and span.end > len(hint)
-        ]
-        for span in self.spans[text, key]:
+        for span in self._found_in(_BETWEEN.join(self._fixed)):
+            raise _unreachable(span.type)
+        hinted = [f"{key[-_LONGEST_HINT:]}: {text}" if key else text for text, key in self.spans]
+        joined = _BETWEEN.join(hinted)
+        ends = list(accumulate(len(text) + len(_BETWEEN) for text in hinted))
+        found = self._found_in(joined)
+        for (text, _), span in self._by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
+        if self.values:
+            self.repeats = Repeats(self.values)
+            for leaf, span in self._by_leaf(united([*found, *self.repeats.find(joined)]), ends):
+                self.spans[leaf].append(span)
 
+    def _found_in(self, text: str) -> list[Span]:
+        spans = self._engine.find(text) if text else []
+        if not all(0 <= span.start < span.end <= len(text) for span in spans):
+            raise ValueError("an engine's span lies outside of its text")
+        return [span for span in spans if span.type in self._types]
 
-def _shifted(span: Span, by: int, length: int) -> Span:
-    start, end = max(0, span.start + by), span.end + by
-    if not start < end <= length:
-        raise ValueError("an engine's span lies outside of its text")
-    return Span(start, end, span.type, span.score)
+    def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
+        """Each span's part in each leaf; what lies in a hint or between two leaves is nothing of the request's."""
+        leaves = list(self.spans)
+        for span in spans:
+            for number in range(bisect_right(ends, span.start), bisect_left(ends, span.end) + 1):
+                text = leaves[number][0]
+                begins = ends[number] - len(_BETWEEN) - len(text)
+                start, end = max(0, span.start - begins), min(len(text), span.end - begins)
+                if start < end:
+                    yield leaves[number], Span(start, end, span.type, span.score)
 
 
 class _Rewriter:
@@ -137,10 +152,10 @@ class _Rewriter:
     def text(self, text: str, key: str = "") -> str:
         if is_json(text):
             return self._hider.hidden(rewrite_literals(text, self.text, self.text, self.number))
-        return self._hider.hidden(text, self._finder.spans.get((text, key), ()))
+        return self._hider.hidden(text, self._finder.spans.get((text, key)))
 
     def number(self, token: str, key: str = "") -> str:
-        return self._hider.hidden(token, self._finder.spans.get((token, key), ()))
+        return self._hider.hidden(token, self._finder.spans.get((token, key)))
 
     def fixed(self, text: str) -> None:
         for value, kind in self._finder.values.items():
