@@ -36,7 +36,8 @@ class PromptmillStack(cdk.Stack):
         if values.permissions_boundary:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", values.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)
-        key = Encryption(self, "Encryption", values=values).key
+        encryption = Encryption(self, "Encryption", values=values)
+        key = encryption.key
         queues = Queues(self, "Queues", values=values, key=key)
         storage = Storage(self, "Storage", values=values, key=key, uploads=queues.work["uploads"])
         tables = Tables(self, "Tables", values=values, key=key)
@@ -64,7 +65,13 @@ class PromptmillStack(cdk.Stack):
             self, "Monitoring", values=values, key=key, queues=queues, functions=functions.all, bus=bus
         )
         write_outputs(
-            self, settings=settings, queues=queues, storage=storage, key=key, topic=monitoring.topic, values=values
+            self,
+            settings=settings,
+            queues=queues,
+            storage=storage,
+            encryption=encryption,
+            topic=monitoring.topic,
+            values=values,
         )
 
     def _settings(

@@ -36,8 +36,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """One deployment.
 
     Attributes:
-        bucket: name of an existing bucket, versioned and in this account and region; "" makes one.
-        key: ARN of an existing KMS key; "" makes one.
+        bucket: name of an existing bucket, versioned, encrypted with ``key``, in this account and region; "" makes one.
+            Its owner merges the output ``NotificationToAdd`` into its notifications after the first deployment.
+        key: ARN of an existing KMS key; "" makes one. Its policy needs the statements of the output ``KeyPolicyToAdd``
+            before the first deployment: ``make synth`` writes them.
         bootstrap_qualifier: of the CDK bootstrap, "" for CDK's own.
         alarm_email: gets every alarm and every ended job; "" for nobody.
         keep_data: bucket, tables and key outlive the stack.

@@ -11,11 +11,13 @@ PUBLISHERS = ("s3", "events", "cloudwatch")
 
 
 class Encryption(Construct):
-    """Makes the key, or takes the existing one: whose policy must then say what ``_grants`` says here."""
+    """Makes the key, or takes the existing one, to whose policy its owner adds ``policy_to_add``."""
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues) -> None:
         super().__init__(scope, name)
         self.key: kms.IKey = kms.Key.from_key_arn(self, "Key", values.key) if values.key else self._make(values)
+
+        self.policy_to_add = [statement.to_json() for statement in self._grants(values)]
 
     def _make(self, values: StageValues) -> kms.Key:
         key = kms.Key(

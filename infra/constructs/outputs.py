@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from aws_cdk import CfnOutput, Stack
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 
+from infra.constructs.encryption import Encryption
 from infra.constructs.queues import QUEUES, Queues
 from infra.constructs.storage import Storage
 from infra.stages import StageValues
@@ -19,11 +19,14 @@ def write_outputs(
     settings: Settings,
     queues: Queues,
     storage: Storage,
-    key: kms.IKey,
+    encryption: Encryption,
     topic: sns.Topic,
     values: StageValues,
 ) -> None:
-    """One output a setting, by the setting's name in CamelCase; then what people need."""
+    """One output a setting, by the setting's name in CamelCase; then what people need.
+
+    ``…ToAdd``: what the owner of an existing bucket or key has to add to it.
+    """
     known = {
         field: str(getattr(settings, field))
         for field in settings.__struct_fields__
@@ -34,11 +37,13 @@ def write_outputs(
         "RepliesQueue": queues.replies.queue_url,
         "UploadsQueueArn": queues.work["uploads"].queue_arn,
         "AlertsTopic": topic.topic_arn,
-        "Key": key.key_arn,
+        "Key": encryption.key.key_arn,
     }
     outputs |= {f"{queue.title()}DeadLetters": queues.dead_letters[queue].queue_url for queue in QUEUES}
     if values.bucket:
         outputs["NotificationToAdd"] = stack.to_json_string(storage.notification_to_add)
+    if values.key:
+        outputs["KeyPolicyToAdd"] = stack.to_json_string(encryption.policy_to_add)
     for name, value in outputs.items():
         CfnOutput(stack, name, value=value)
 

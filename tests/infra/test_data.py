@@ -14,6 +14,10 @@ INDEXES = {
 }
 
 
+def test_own_bucket_and_key_need_nothing_added(dev: StageTemplate) -> None:
+    assert not {name for name in dev.body["Outputs"] if name.endswith("ToAdd")}
+
+
 def test_everything_at_rest_is_under_one_key(template: StageTemplate) -> None:
     keys = [p["KmsMasterKeyId"] for p in template.of_type("AWS::SQS::Queue").values()]
     keys += [p["SSESpecification"]["KMSMasterKeyId"] for p in template.of_type("AWS::DynamoDB::Table").values()]
@@ -82,6 +86,7 @@ def test_existing_bucket_and_key_are_left_alone(custom: StageTemplate) -> None:
     for kind in ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key"):
         assert custom.of_type(kind) == {}
     assert custom.body["Outputs"]["Bucket"]["Value"] == "team-data"
+    assert '"Sid":"DropsAlarmsAndEndsOfJobs"' in text(custom.body["Outputs"]["KeyPolicyToAdd"]["Value"])
     assert '"Value":"inbox/"' in text(custom.body["Outputs"]["NotificationToAdd"]["Value"])
 
 
