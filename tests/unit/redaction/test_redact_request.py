@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -254,3 +256,23 @@ def test_thousands_of_values_in_one_record() -> None:
 def test_lone_surrogates_hide_nothing() -> None:
     redacted = redact("\ud800 a@x.example \udfff")
     assert texts(redacted) == ["\ud800 <EMAIL_1> \udfff"]
+
+
+def test_neither_importing_nor_a_policy_without_types_loads_the_engine() -> None:
+    program = """
+import sys
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.recipe import RedactionPolicy
+from promptmill.domain.redaction import redact_request
+redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=()))
+engine = "promptmill.domain.redaction.structured"
+assert not {"re2", engine, "pydantic", "yaml", "stdnum"} & sys.modules.keys()
+redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=("email",)))
+assert {"re2", engine} <= sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_texts_beside_each_other_are_not_read_as_one() -> None:
+    redacted = redact("my phone:", "5551234567", "4111 1111", "1111 1111", system="a@")
+    assert redacted.map == {}
