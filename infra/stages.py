@@ -96,7 +96,7 @@ LOCAL = StageValues(
     chunk_workers=2,
     request_workers=2,
     max_receives=3,
-    lease_s=20,
+    lease_s=10,
     sweep_minutes=1,
 )
 DEV = StageValues(stage="dev")

@@ -1,0 +1,80 @@
+"""Workers that are killed for real, in the middle of a chunk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from promptmill.domain.job import JobState
+from tests.local.deployment import Deployment
+from tests.local.prompts import jsonl
+from tests.local.slow_model import SlowModel
+
+pytestmark = pytest.mark.emulator
+
+
+def recipe(url: str) -> str:
+    return f"""
+routes:
+  - model: compatible/slow
+    base_url: {url}
+    in_flight: 100
+    price: {{input_usd_per_mtok: "1", output_usd_per_mtok: "2"}}
+redact: {{types: none}}
+"""
+
+
+def workers(function: str) -> list[int]:
+    """Processes that the emulator runs this function in."""
+    wanted = f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (directory / "environ").read_bytes().split(b"\0"):
+                found.append(int(directory.name))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found
+
+
+def kill_workers() -> int:
+    killed = workers("promptmill-local-run-chunk")
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    return len(killed)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker by /proc")
+def test_a_worker_killed_in_mid_chunk_loses_nothing(deployment: Deployment) -> None:
+    with SlowModel(delay_s=2.0) as model:
+        deployment.push("killed", recipe(model.url))
+        job_id = deployment.drop("inbox/killed/x.jsonl", jsonl([{"id": n, "prompt": f"p{n}"} for n in range(60)]))
+        model.wait_for_calls(10)
+        assert kill_workers()
+        job = deployment.wait(job_id)
+    assert (job.state, job.counts.answered, job.counts.failed) == (JobState.DONE, 60, 0)
+    assert [line["id"] for line in deployment.lines(job, "results")] == list(range(60))
+    assert deployment.spent(job) == deployment.attempted(job) == job.counts.nano_usd
+    assert model.calls > 60, "the calls of the dead worker were made again"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker by /proc")
+def test_a_chunk_that_always_crashes_becomes_error_lines(deployment: Deployment) -> None:
+    with SlowModel(delay_s=600.0) as model:
+        deployment.push("deadly", recipe(model.url))
+        job_id = deployment.drop("inbox/deadly/x.jsonl", jsonl([{"id": n, "prompt": f"p{n}"} for n in range(5)]))
+        end = time.monotonic() + 240
+        while not deployment.read_status(job_id) or not deployment.read_status(job_id).state.terminal:
+            assert time.monotonic() < end, deployment.read_status(job_id)
+            if model.calls > model.answered_or_cut:
+                kill_workers()
+                model.forget()
+            time.sleep(0.3)
+        job = deployment.wait(job_id)
+    assert (job.state, job.counts.failed) == (JobState.DONE, 5)
+    assert {line["error"]["code"] for line in deployment.lines(job, "results")} == {"worker_crashed"}
+    assert len(deployment.file(job, "errors").splitlines()) == 5
