@@ -33,6 +33,7 @@ class Deployment:
         """The id of the job that this starts."""
         self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body)
         found = self.services.run(self.services.objects.head(key))
+        assert found is not None
         return make_job_id(Source(key, found.version, found.size, found.modified_at))
 
     def wait(self, job_id: str, *, patience_s: float = PATIENCE_S) -> JobRun:

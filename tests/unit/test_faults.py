@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import pytest
 from botocore.exceptions import ClientError
 
 from promptmill.domain.errors import RecordError
 from promptmill.domain.faults import fault_of
 
 
+def fail(error: BaseException) -> None:
+    raise error
+
+
 def raised(error: BaseException) -> BaseException:
-    try:
-        raise error
-    except BaseException as caught:  # noqa: BLE001
-        return caught
+    with pytest.raises(type(error)) as caught:
+        fail(error)
+    return caught.value
 
 
 def test_what_and_where_but_not_the_message() -> None:

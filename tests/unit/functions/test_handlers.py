@@ -95,7 +95,8 @@ class Deployed:
         return [self._record(message, queue) for message in found.get("Messages", [])]
 
     def _record(self, message: Any, queue: str) -> dict[str, Any]:
-        return sample("chunk")["Records"][0] | {
+        record: dict[str, Any] = sample("chunk")["Records"][0]
+        return record | {
             "body": message["Body"],
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],

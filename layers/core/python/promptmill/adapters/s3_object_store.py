@@ -116,7 +116,7 @@ class S3ObjectStore:
     async def _open(self, key: str, start: int, end: int | None, version: str) -> tuple[Any, int]:
         """The body, and how much of it comes before ``start``: a server may answer a range with the whole (RFC 9110 14.2)."""
         last = "" if end is None else str(end - 1)
-        ranged: Any = {"Range": f"bytes={start}-{last}"} if start or last else {}
+        ranged: Any = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
         try:
             found = await to_thread(self._s3.get_object, **self._at(key, version), **ranged)
         except ClientError as error:
