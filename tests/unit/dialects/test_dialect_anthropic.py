@@ -66,6 +66,9 @@ def test_fields_of_the_protocol_alone_go_with_it() -> None:
     tools = [{"type": "web_search_20260101", "name": "web_search"}, {"name": "f", "input_schema": {}}]
     request = parsed("anthropic", line(tools=tools, tool_choice={"type": "auto", "disable_parallel_tool_use": True}))
     assert request.native == {"tools": tools, "tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+    late = [{"name": "f", "input_schema": {}, "defer_loading": True}]
+    request = parsed("anthropic", line(tools=late))
+    assert (request.native, request.tools) == ({"tools": late}, ())
 
 
 def test_values_that_change_nothing_are_dropped() -> None:

@@ -50,6 +50,7 @@ def test_json_lines_are_known_by_their_keys_whatever_the_name(line: bytes, diale
         (b'{"modelInput": "broken"}{"modelInput": {}}', None),
         (b'{"id": 1, "prompt": "x", "params": {"own": 1}, "body": {}}', "promptmill"),
         (b'{"custom_id": "a", "prompt": "x"}', "promptmill"),
+        (b'{"custom_id": "a", "prompt": "x", "body": {}}', "openai"),
     ],
 )
 def test_keys_that_could_be_several(line: bytes, dialect: str | None) -> None:

@@ -98,7 +98,7 @@ def test_a_bomb_is_refused_before_it_fills_the_disk() -> None:
 
 
 def test_a_thousandfold_is_no_bomb_while_it_is_small() -> None:
-    assert unpacked(gzip.compress(b"a\n" * 5_000_000))[1] == ""
+    assert unpacked(gzip.compress(b"a\n" * 5_000_000)) == (b"a\n" * 5_000_000, "")
 
 
 @given(st.text(), st.sampled_from(["utf-16-le", "utf-16-be"]), st.integers(1, 9))

@@ -40,10 +40,10 @@ def defused_input(cell: str) -> str:
 @cache
 def _cell_pattern(delimiter: str) -> re.Pattern[str]:
     d = re.escape(delimiter)
-    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"(?={d}|\Z)|([^{d}]*+))({d}|\Z)')
+    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{d}]*+))({d}|\Z)')
 
 
 def _quoted(cell: str, delimiter: str) -> str:
-    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell or cell != cell.strip():
+    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
         return '"' + cell.replace('"', '""') + '"'
     return cell

@@ -101,16 +101,13 @@ class RowScanner:
         return (end, lines) if end - start <= self._limit and self._is_plain(row) else (0, 0)
 
     def _is_plain(self, row: bytes) -> bool:
-        """Whether each of its quotes is at a field's start or end, or one of two. The number of quotes is even."""
+        """Whether each quote is at a field's start or end, or one of two: the first is, and their number is even."""
         if _has_lone_cr(row):
             return False
-        outside = row.split(b'"')[::2]
-        first, last = outside[0], outside[-1]
-        if first and not first.endswith(self._delimiter):
-            return False
+        _, *between, last = row.split(b'"')[::2]
         if not last.startswith((self._delimiter, b"\n", b"\r\n")):
             return False
-        return all(not part or (part[:1] == part[-1:] == self._delimiter) for part in outside[1:-1])
+        return all(not part or (part[:1] == part[-1:] == self._delimiter) for part in between)
 
     def _any_row(self, data: bytes, start: int, line: int, *, final: bool) -> Row | None:
         match = self._row.match(data, start, start + self._limit)
