@@ -118,7 +118,7 @@ def test_gzip(deployment: Deployment) -> None:
 @pytest.mark.parametrize(
     ("name", "body", "code_or_words"),
     [
-        ("bomb.jsonl.gz", gzip.compress(b" " * (300 << 20)), "unpack"),
+        ("bomb.jsonl.gz", gzip.compress(GOOD + b"\n" + b" " * (300 << 20)), "unpack"),
         ("empty.jsonl", b"", "empty"),
         ("paper.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "PDF"),
         ("table.xlsx", b"PK\x03\x04\x14\x00\x06\x00\x08\x00xl/workbook.xml[Content_Types].xml", "CSV"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 PART = 8 << 20
+_PARTIAL = 206
 _MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
 _RACING = {"409", "ConditionalRequestConflict"}
@@ -123,7 +124,7 @@ class S3ObjectStore:
             if _code(error) in _MISSING:
                 raise MissingObjectError(key) from error
             raise
-        return found["Body"], 0 if "ContentRange" in found else start
+        return found["Body"], 0 if found["ResponseMetadata"]["HTTPStatusCode"] == _PARTIAL else start
 
     async def _create_in_parts(
         self, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes], content_type: str
