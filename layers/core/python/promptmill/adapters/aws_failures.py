@@ -45,6 +45,7 @@ _BY_TYPE: tuple[tuple[type[BotoCoreError], str, str], ...] = (
     (aws.UnauthorizedSSOTokenError, "credentials_expired", _LOG_IN),
     (aws.TokenRetrievalError, "credentials_expired", _LOG_IN),
     (aws.HTTPClientError, "no_connection", _CONNECTION),
+    (aws.ConnectionError, "no_connection", _CONNECTION),
     (aws.InvalidRegionError, "no_region", "check AWS_REGION"),
     (aws.ConfigParseError, "bad_configuration", "mend the AWS configuration file"),
 )

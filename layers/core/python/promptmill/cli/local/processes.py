@@ -18,6 +18,7 @@ from promptmill.domain.errors import UserError
 
 T = TypeVar("T")
 TIE = Path(__file__).with_name("tie.py")
+_PROC = Path("/proc")
 _GRACE_S = 8.0
 _POLL_S = 0.05
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -80,46 +81,61 @@ def is_alive(record: ProcessRecord) -> bool:
 
 
 def stop(record: ProcessRecord) -> None:
-    """End it and all its group, gently first. Nothing happens if it is gone, or if its id is another's now."""
-    if not is_alive(record):
-        _forget(record)
-        return
-    _signal_group(record.pid, signal.SIGTERM)
+    """End it and all its group, gently first. Nothing happens where its id is another's now."""
+    _signal_group(record, signal.SIGTERM)
     deadline = time.monotonic() + _GRACE_S
-    while time.monotonic() < deadline and is_alive(record):
+    while time.monotonic() < deadline and _group(record):
         time.sleep(_POLL_S)
-    _signal_group(record.pid, signal.SIGKILL)
-    _forget(record)
-
-
-def _forget(record: ProcessRecord) -> None:
+    _signal_group(record, signal.SIGKILL)
     child = _STARTED.pop(record.pid, None)
-    if child is None:
+    if child is not None:
+        child.wait()
+        if child.stdin:
+            child.stdin.close()
+
+
+def _signal_group(record: ProcessRecord, number: signal.Signals) -> None:
+    if not _group(record):
         return
-    child.wait()
-    if child.stdin:
-        child.stdin.close()
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
     try:
-        os.killpg(pid, number)
+        os.killpg(record.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         return
 
 
-def _command_line(pid: int) -> str:
+def _group(record: ProcessRecord) -> list[int]:
+    """Those of the group that bear the mark: its leader may have died before them."""
+    child = _STARTED.get(record.pid)
+    if child is not None:
+        child.poll()
+    return [pid for pid in _all_pids() if _group_of(pid) == record.pid and record.mark in _command_line(pid)]
+
+
+def _all_pids() -> list[int]:
+    if _PROC.exists():
+        return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
+    return [int(pid) for pid in _ps("-A", "-o", "pid=").split()]
+
+
+def _group_of(pid: int) -> int | None:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return ""
-    shown = subprocess.run(  # noqa: S603 - where there is no /proc
-        ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+        return os.getpgid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _command_line(pid: int) -> str:
+    if not _PROC.exists():
+        return _ps("-o", "command=", "-p", str(pid))
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _ps(*words: str) -> str:
+    """Where there is no /proc."""
+    shown = subprocess.run(["ps", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607 - our own words
     return shown.stdout
 
 

@@ -12,19 +12,24 @@ GRACE_S = 5
 
 
 def main() -> int:
+    """What the command started ends with it, so this leads a group of its own."""
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    return code
 
 
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
+    """Gently first."""
     sys.stdin.buffer.read()
     child.terminate()
     try:
         child.wait(GRACE_S)
-    finally:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""Watching a job: what is shown when."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from msgspec import structs
+
+from promptmill.cli.watch import Sight, describe, left_in_words, minutes_left, sights
+from promptmill.domain.job import Counts, JobRun, JobState, Source
+from tests.fakes.clock import FakeClock
+from tests.fakes.jobs import FakeJobs
+
+JOB = JobRun(
+    job_id="j",
+    run=1,
+    state=JobState.RUNNING,
+    recipe="r",
+    source=Source("inbox/r/f.csv", "v1", 10, "2026-11-22T12:00:00Z"),
+    results_prefix="results/r/f.csv/j/",
+    created_at="2026-11-22T12:00:00Z",
+    last_progress="2026-11-22T12:00:00Z",
+    records=100_000,
+    chunks=200,
+)
+
+
+class ScriptedJobs(FakeJobs):
+    """Tells another story at each look."""
+
+    def __init__(self, *story: tuple[JobState | None, int]) -> None:
+        super().__init__()
+        self._story = deque(story)
+
+    async def read(self, job_id: str, run: int) -> JobRun | None:
+        state, done = self._story.popleft()
+        self.runs.clear()
+        self.live[job_id, run, 0] = Counts(answered=done)
+        if state is not None:
+            self.runs[job_id, run] = structs.replace(JOB, state=state, counts=Counts(answered=done))
+        return self.runs.get((job_id, run))
+
+
+async def test_a_watch_ends_with_the_terminal_state_and_its_final_counts() -> None:
+    jobs = ScriptedJobs((None, 0), (JobState.RUNNING, 0), (JobState.RUNNING, 1_000), (JobState.DONE, 100_000))
+    seen = [sight async for sight in sights("j", jobs=jobs, clock=FakeClock(), every_s=2)]
+    assert [sight.counts.done for sight in seen] == [0, 0, 1_000, 100_000]
+    assert [sight.seconds for sight in seen] == [0, 2, 4, 6]
+    assert seen[-1].job is not None
+    assert seen[-1].job.state is JobState.DONE
+
+
+async def test_the_pace_of_the_last_minute_gives_what_is_left() -> None:
+    story = [(JobState.RUNNING, 100 * n) for n in range(100)]
+    jobs = ScriptedJobs(*story, (JobState.STOPPED, 9_900))
+    seen = [sight async for sight in sights("j", jobs=jobs, clock=FakeClock(), every_s=1)]
+    assert seen[50].minutes_left == (100_000 - 5_000) / 100 / 60
+
+
+def test_no_progress_gives_no_guess() -> None:
+    assert minutes_left(deque([(0.0, 5)]), 100) is None
+    assert minutes_left(deque([(0.0, 5), (10.0, 5)]), 100) is None
+    assert minutes_left(deque([(0.0, 5), (60.0, 55)]), 100) == 45 / 50
+
+
+def test_the_line_of_a_running_job() -> None:
+    sight = Sight(JOB, Counts(answered=57_851, failed=61, nano_usd=4_020_000_000), 60, minutes_left=12.2)
+    assert describe(sight) == " 57%  57,912 of 100,000 done · 61 failed · $4.02 · 12 min left"
+
+
+def test_one_record_missing_is_not_100_percent() -> None:
+    assert Sight(JOB, Counts(answered=99_999), 1).percent == 99
+    assert Sight(JOB, Counts(answered=100_000), 1).percent == 100
+
+
+def test_a_drop_that_nobody_sees_brings_a_hint_after_a_minute() -> None:
+    assert "notification" not in describe(Sight(None, Counts(), 10))
+    assert "notification" in describe(Sight(None, Counts(), 61))
+
+
+def test_states_without_records_speak_for_themselves() -> None:
+    rejected = structs.replace(JOB, state=JobState.REJECTED, records=0, reason="a PDF")
+    assert describe(Sight(rejected, Counts(), 1)) == "rejected · a PDF"
+    waiting = structs.replace(JOB, waiting_for="the key of openai")
+    assert describe(Sight(waiting, Counts(), 1)).endswith("waits for the key of openai")
+
+
+def test_time_left_in_words() -> None:
+    assert left_in_words(0.4) == "under a minute left"
+    assert left_in_words(12.4) == "12 min left"
+    assert left_in_words(200) == "3.3 h left"
