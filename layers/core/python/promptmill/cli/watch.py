@@ -90,13 +90,13 @@ async def _bar(seen: AsyncIterator[Sight], out: Output) -> JobRun:
 
 async def _lines(seen: AsyncIterator[Sight], out: Output) -> JobRun:
     """A line whenever something has happened, at most every so often: for logs and pipes."""
-    said, said_at = "", -_LINE_EVERY_S
+    said, state, said_at = "", "", 0.0
     async for sight in seen:
         text = describe(sight)
-        is_due = sight.seconds - said_at >= _LINE_EVERY_S or _state(sight) not in said
-        if text != said and is_due:
-            out.line(f"  {text}" if _state(sight) in text else f"  {_state(sight)} {text}")
-            said, said_at = f"{_state(sight)} {text}", sight.seconds
+        is_due = _state(sight) != state or sight.seconds - said_at >= _LINE_EVERY_S
+        if is_due and text != said:
+            out.line(f"  {_state(sight):<9}{text}")
+            said, state, said_at = text, _state(sight), sight.seconds
     return _ended(sight)
 
 

@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from promptmill.cli.command import Invocation
 from promptmill.cli.costs import print_costs, spent
+from promptmill.cli.local.cores import idle_cores
 from promptmill.cli.local.paths import LocalPaths
 from promptmill.cli.local.reviews import Snippet, as_csv, demo_snippets
-from promptmill.cli.local.stack import LocalState, down, up
+from promptmill.cli.local.stack import LocalState, alone, down, up
 from promptmill.cli.output import Output
 from promptmill.cli.results import fetch
 from promptmill.cli.target import local_target
@@ -52,7 +53,7 @@ def run_demo(paths: LocalPaths, out: Output) -> DemoReport:
     """
     began = time.monotonic()
     stack_paths = LocalPaths(paths.clone, paths.home / "demo")
-    with _ended_by_signals():
+    with _ended_by_signals(), alone(stack_paths, what="demo"):
         try:
             report = _run(stack_paths, out, began)
         finally:
@@ -75,7 +76,13 @@ def _run(paths: LocalPaths, out: Output, began: float) -> DemoReport:
     _heading(out, "1. A stack on this machine: the real template, an emulator of AWS, an embedded model")
     snippets, published = demo_snippets(paths.clone, count=REVIEWS)
     recipe = paths.clone / "recipes" / f"{RECIPE}.yaml"
-    state = up(paths, recipes=[recipe], tied=True, say=lambda text: out.line(f"  {text}"))
+    state = up(
+        paths,
+        recipes=[recipe],
+        tied=True,
+        model_threads=idle_cores(),
+        say=lambda text: out.line(f"  {text}"),
+    )
     target = local_target(str(paths.home))
     invocation = Invocation(target, out)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -30,8 +29,8 @@ class RunningModel(Struct, frozen=True):
     is_stub: bool
 
 
-def start_model(paths: LocalPaths, *, tied: bool) -> RunningModel:
-    """The embedded model where it is installed, else the stub.
+def start_model(paths: LocalPaths, *, tied: bool, threads: int | None = None) -> RunningModel:
+    """The embedded model where it is installed, else the stub. Without ``threads`` it takes half of the cores.
 
     Raises:
         UserError: the weights are not those that were pinned, or it does not start.
@@ -43,7 +42,7 @@ def start_model(paths: LocalPaths, *, tied: bool) -> RunningModel:
     ready.unlink(missing_ok=True)
     process = start(
         "model",
-        _command(paths, weights, ready),
+        _command(paths, weights, ready, threads),
         mark=str(ready),
         environment=bare_environment(paths.home, paths.temporary),
         log=log,
@@ -54,12 +53,12 @@ def start_model(paths: LocalPaths, *, tied: bool) -> RunningModel:
     return RunningModel(process, f"{url}/v1", weights is None)
 
 
-def _command(paths: LocalPaths, weights: Path | None, ready: Path) -> list[str]:
+def _command(paths: LocalPaths, weights: Path | None, ready: Path, threads: int | None) -> list[str]:
     if weights is None:
         return [sys.executable, "-I", str(_STUB), "--ready", str(ready)]
     _check(weights, paths)
-    threads = str(min(2, os.cpu_count() or 1))
-    words = ["--gguf", str(weights), "--name", MODEL_NAME, "--ready", str(ready), "--threads", threads]
+    words = ["--gguf", str(weights), "--name", MODEL_NAME, "--ready", str(ready)]
+    words += ["--threads", str(threads)] if threads else []
     return [str(paths.model_python), "-I", str(_SERVER), *words]
 
 

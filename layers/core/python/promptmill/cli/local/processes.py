@@ -19,7 +19,7 @@ from promptmill.domain.errors import UserError
 T = TypeVar("T")
 TIE = Path(__file__).with_name("tie.py")
 _PROC = Path("/proc")
-_GRACE_S = 8.0
+_GRACE_S = 3.0
 _POLL_S = 0.05
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
@@ -170,7 +170,7 @@ def wait_until(ready: Callable[[], T | None], record: ProcessRecord, *, log: Pat
     happened = "did not answer in time" if is_alive(record) else "ended at once"
     stop(record)
     raise UserError(
-        f"the {record.name} {happened}; the end of its log: {_tail(log)}", code="not_started", remedy=f"See {log}"
+        f"the {record.name} {happened}; the end of its log: {_tail(log)}", code="not_started", remedy=f"see {log}"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -59,6 +58,7 @@ def up(
     recipes: Sequence[Path],
     tied: bool = False,
     preferred_port: int = PREFERRED_PORT,
+    model_threads: int | None = None,
     say: Say = lambda _: None,
 ) -> LocalState:
     """Start it, unless it is up. ``tied``: it ends with this process.
@@ -66,13 +66,18 @@ def up(
     Raises:
         UserError: something is missing or does not start; nothing is left running.
     """
-    with _alone(paths):
+    with alone(paths, what="change"):
         if state := running(paths):
             say("It is up already.")
             return state
         _stop_all(paths)
         try:
-            return _start(paths, recipes, preferred_port, say, tied=tied)
+            emulator, endpoint = start_emulator(paths, tied=tied, preferred_port=preferred_port)
+            _write(paths, LocalState(endpoint, "", is_stub=False, processes=(emulator,)))
+            say(f"Emulator of AWS at {endpoint}")
+            model = start_model(paths, tied=tied, threads=model_threads)
+            state = LocalState(endpoint, model.url, model.is_stub, (emulator, model.process))
+            return _deployed(paths, state, recipes, say)
         except BaseException:
             _stop_all(paths)
             raise
@@ -80,23 +85,17 @@ def up(
 
 def down(paths: LocalPaths) -> bool:
     """Stop whatever runs, after a crash too, and remove what it left. False if nothing was there."""
-    with _alone(paths):
+    with alone(paths, what="change"):
         return _stop_all(paths)
 
 
-def _start(paths: LocalPaths, recipes: Sequence[Path], preferred_port: int, say: Say, *, tied: bool) -> LocalState:
-    began = time.monotonic()
-    emulator, endpoint = start_emulator(paths, tied=tied, preferred_port=preferred_port)
-    _write(paths, LocalState(endpoint, "", is_stub=False, processes=(emulator,)))
-    say(f"Emulator of AWS at {endpoint}")
-    model = start_model(paths, tied=tied)
-    state = LocalState(endpoint, model.url, model.is_stub, (emulator, model.process))
+def _deployed(paths: LocalPaths, state: LocalState, recipes: Sequence[Path], say: Say) -> LocalState:
     _write(paths, state)
-    say(f"{'STUB, not a model,' if model.is_stub else 'SmolLM2-135M'} at {model.url}")
+    say(f"{'STUB, not a model,' if state.is_stub else 'SmolLM2-135M'} at {state.model_url}")
     state = msgspec.structs.replace(state, outputs=_deploy(paths, state))
     push_recipes(state, recipes)
     _write(paths, state)
-    say(f"Stack {STACK} deployed ({time.monotonic() - began:.0f} s in all)")
+    say(f"Stack {STACK} deployed")
     return state
 
 
@@ -140,13 +139,14 @@ def _write(paths: LocalPaths, state: LocalState) -> None:
 
 
 @contextmanager
-def _alone(paths: LocalPaths) -> Iterator[None]:
+def alone(paths: LocalPaths, *, what: str) -> Iterator[None]:
+    """Raises UserError: somebody else does the same in this folder."""
     paths.home.mkdir(parents=True, exist_ok=True)
-    with (paths.home / ".lock").open("w") as lock:
+    with (paths.home / f".{what}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"another command is starting or stopping the stack in {paths.home}", code="busy", remedy="Wait for it"
+                f"another {what} is going on in {paths.home}", code="busy", remedy="wait for it to end"
             ) from error
         yield

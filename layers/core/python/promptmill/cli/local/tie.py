@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 
-GRACE_S = 5
+GRACE_S = 2
 
 
 def main() -> int:
