@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+from botocore.exceptions import ClientError
 from msgspec import structs
 
 from promptmill.domain.errors import (
@@ -13,8 +15,10 @@ from promptmill.domain.errors import (
     RouteClosedError,
 )
 from promptmill.domain.recipe import Route
+from promptmill.ports.object_store import ObjectInfo
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
+from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.price_book import FlatPrices
 from tests.fakes.recipes import ROUTE, recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
@@ -117,3 +121,18 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
     document, code = typed_json(FakeTarget(recipe("reviews")), "doctor", "revews")
     assert code == 1
     assert "reviews" in document["checks"][-1]["found"]
+
+
+class ClosedBucket(FakeObjectStore):
+    def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": prefix}}, "ListObjectsV2")
+
+
+def test_what_aws_refuses_does_not_keep_the_rest_from_being_looked_at() -> None:
+    mill = Mill(recipe())
+    mill.objects = ClosedBucket(mill.clock)
+    document, code = typed_json(FakeTarget(mill=mill, secrets={"promptmill/openai": "k"}), "doctor", "r")
+    checks = {check["what"]: check for check in document["checks"]}
+    assert code == 1
+    assert "README" in checks["bucket"]["remedy"]
+    assert checks[f"{ROUTE.id} access"]["good"]

@@ -64,6 +64,7 @@ def costs(invocation: Invocation, **given: str | None) -> None:
     if by == "day":
         name = _day(name, services.clock.now(), "day")
     rows = services.run(spent(by, name, services=services, since=since, until=until))
+    invocation.out.document(report(by, name, rows))
     print_costs(invocation.out, by, name, rows)
 
 
@@ -109,8 +110,8 @@ def _numbers(row: Row) -> dict[str, Any]:
 
 
 def print_costs(out: Output, by: By, name: str, rows: Sequence[Row]) -> None:
+    """For people only."""
     document = report(by, name, rows)
-    out.document(document)
     out.line(f"{by} {name}: ${document['cost_usd']}")
     if not rows:
         out.line("nothing was spent")

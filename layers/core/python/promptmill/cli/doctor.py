@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import click
 from msgspec import structs
 
+from promptmill.adapters.aws_failures import aws_failures_in_words
 from promptmill.cli.checks import Check, check_recipe_routes
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.failures import EXIT_FAILED
 from promptmill.domain import layout
+from promptmill.domain.errors import UserError
 
 
 @click.command()
@@ -46,8 +48,8 @@ async def _looked_at(invocation: Invocation, recipe: str | None) -> list[Check]:
 async def _checks(invocation: Invocation, recipe: str | None) -> AsyncIterator[Check]:
     target, services = invocation.target, invocation.target.services
     yield Check("stack", good=True, found=f"version {target.outputs.get('Version', 'unknown')}")
-    yield await _check_bucket(services, target.settings.bucket)
-    yield await _check_jobs(services)
+    yield await _guarded("bucket", _check_bucket(services, target.settings.bucket))
+    yield await _guarded("jobs", _check_jobs(services))
     if recipe:
         async for check in check_recipe_routes(
             recipe,
@@ -61,6 +63,15 @@ async def _checks(invocation: Invocation, recipe: str | None) -> AsyncIterator[C
             yield check
 
 
+async def _guarded(what: str, check: Awaitable[Check]) -> Check:
+    """One that AWS refuses does not keep the others from being made."""
+    try:
+        with aws_failures_in_words():
+            return await check
+    except UserError as error:
+        return Check(what, good=False, found=error.reason, remedy=error.remedy)
+
+
 async def _check_bucket(services: Any, bucket: str) -> Check:
     names = [info.key async for info in services.objects.under(layout.RECIPES)]
     found = f"s3://{bucket} is readable; {len(names)} recipes"
@@ -70,5 +81,5 @@ async def _check_bucket(services: Any, bucket: str) -> Check:
 
 
 async def _check_jobs(services: Any) -> Check:
-    stuck = [job.job_id async for job in services.jobs.open_runs()]
-    return Check("jobs", good=True, found=f"the table is readable; {len(stuck)} not ended")
+    unended = [job.job_id async for job in services.jobs.open_runs()]
+    return Check("jobs", good=True, found=f"the table is readable; {len(unended)} not ended")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from promptmill.cli.command import offline
-from promptmill.cli.local.demo import run_demo
+from promptmill.cli.local.demo import REVIEWS, run_demo
 from promptmill.cli.local.paths import LocalPaths, local_paths
 from promptmill.cli.local.stack import LocalState, down, running, up
 from promptmill.cli.output import Output
@@ -61,12 +61,15 @@ def status_command(out: Output, *, home: str | None) -> None:
 
 
 @local.command("demo")
+@click.option("--reviews", default=REVIEWS, hidden=True, type=click.IntRange(2, 150))
+@_home
 @offline
-def demo_command(out: Output) -> None:
+def demo_command(out: Output, *, home: str | None, reviews: int) -> None:
     """Run 100 rated reviews through the stack and stop it again. It has a stack of its own."""
-    paths = local_paths()
+    paths = local_paths(home)
+    out.target("local")
     build(paths)
-    run_demo(paths, out)
+    run_demo(paths, out, reviews=reviews)
 
 
 def build(paths: LocalPaths) -> None:

@@ -37,7 +37,12 @@ async def find_job(job_id: str, jobs: Any) -> tuple[JobRun, Counts]:
     job: JobRun | None = await jobs.read(job_id, RUN)
     if job is None:
         raise UserError(f"there is no job {job_id}", code="unknown_job", remedy="run promptmill status for a list")
-    return job, job.counts if job.state.terminal else await jobs.read_progress(job_id, RUN)
+    return job, await _counts(job, jobs)
+
+
+async def _counts(job: JobRun, jobs: Any) -> Counts:
+    counts: Counts = job.counts if job.state.terminal else await jobs.read_progress(job.job_id, job.run)
+    return counts
 
 
 async def _one(invocation: Invocation, job_id: str) -> None:
@@ -65,7 +70,7 @@ async def _one(invocation: Invocation, job_id: str) -> None:
 
 async def _recent(invocation: Invocation, limit: int) -> None:
     services, out = invocation.target.services, invocation.out
-    found = [await find_job(job.job_id, services.jobs) async for job in services.jobs.recent(limit=limit)]
+    found = [(job, await _counts(job, services.jobs)) async for job in services.jobs.recent(limit=limit)]
     at = rfc3339(services.clock.now())
     out.document({"jobs": [status_document(job, counts, at=at) for job, counts in found]})
     if not found:

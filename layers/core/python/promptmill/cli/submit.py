@@ -46,12 +46,20 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
         out.line(f"See how it goes with: promptmill status {job_id}")
         out.document(dropped)
         return
-    job = watch(invocation, job_id)
+    job = _watched(invocation, job_id)
     _tell_end(invocation, job)
     out.document(dropped | {"status": _status(invocation, job)})
     code = exit_code(job)
     if code:
         raise click.exceptions.Exit(code)
+
+
+def _watched(invocation: Invocation, job_id: str) -> JobRun:
+    try:
+        return watch(invocation, job_id)
+    except KeyboardInterrupt:
+        invocation.out.line(f"The job goes on without you: promptmill status {job_id}")
+        raise
 
 
 def inbox_key(recipe: str, name: str) -> str:

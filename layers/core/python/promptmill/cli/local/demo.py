@@ -45,7 +45,7 @@ class DemoReport(Struct, frozen=True):
     seconds: float
 
 
-def run_demo(paths: LocalPaths, out: Output) -> DemoReport:
+def run_demo(paths: LocalPaths, out: Output, *, reviews: int = REVIEWS) -> DemoReport:
     """Starts a stack of its own, uses it, and stops it, whatever happens.
 
     Raises:
@@ -55,7 +55,7 @@ def run_demo(paths: LocalPaths, out: Output) -> DemoReport:
     stack_paths = LocalPaths(paths.clone, paths.home / "demo")
     with _ended_by_signals(), alone(stack_paths, what="demo"):
         try:
-            report = _run(stack_paths, out, began)
+            report = _run(stack_paths, out, reviews, began)
         finally:
             down(stack_paths)
             out.line("The stack is stopped; nothing of it runs any more.")
@@ -72,9 +72,9 @@ def run_demo(paths: LocalPaths, out: Output) -> DemoReport:
     return report
 
 
-def _run(paths: LocalPaths, out: Output, began: float) -> DemoReport:
+def _run(paths: LocalPaths, out: Output, reviews: int, began: float) -> DemoReport:
     _heading(out, "1. A stack on this machine: the real template, an emulator of AWS, an embedded model")
-    snippets, published = demo_snippets(paths.clone, count=REVIEWS)
+    snippets, published = demo_snippets(paths.clone, count=reviews)
     recipe = paths.clone / "recipes" / f"{RECIPE}.yaml"
     state = up(
         paths,
@@ -111,7 +111,6 @@ def _submit(invocation: Invocation, paths: LocalPaths, snippets: Sequence[Snippe
     file.write_bytes(as_csv(snippets))
     key = f"{layout.INBOX}{RECIPE}/{file.name}"
     found = invocation.target.drop(file, key, on_bytes=lambda _: None)
-    out.target("local")
     out.line(f"  {file.name} → s3://{invocation.target.settings.bucket}/{key}")
     job = watch(invocation, make_job_id(Source(found.key, found.version, found.size, found.modified_at)))
     if job.state is not JobState.DONE or not job.counts.answered:

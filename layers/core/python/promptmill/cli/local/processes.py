@@ -49,7 +49,7 @@ def start(
     """Start it in the background. ``tied``: it ends with this process, however this one ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-I", str(TIE), *command] if tied else list(command)
-    with log.open("ab") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own commands
             words,
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,

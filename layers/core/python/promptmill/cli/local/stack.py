@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -141,6 +140,8 @@ def _write(paths: LocalPaths, state: LocalState) -> None:
 @contextmanager
 def alone(paths: LocalPaths, *, what: str) -> Iterator[None]:
     """Raises UserError: somebody else does the same in this folder."""
+    import fcntl  # noqa: PLC0415 - not on Windows, where the other commands run
+
     paths.home.mkdir(parents=True, exist_ok=True)
     with (paths.home / f".{what}.lock").open("w") as lock:
         try:
