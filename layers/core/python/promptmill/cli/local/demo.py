@@ -96,7 +96,7 @@ def _run(paths: LocalPaths, out: Output, reviews: int, began: float) -> DemoRepo
     finally:
         target.close()
     seconds = time.monotonic() - began
-    answered = sum(1 for row in rows if row["status"] == "ok")
+    answered = sum(1 for row in rows if row["status"] == "answered")
     out.line()
     out.line(_closing(agreed, len(rows), state, published=published), style="bold green")
     out.line(f"Took {seconds:.0f} s.")
