@@ -24,6 +24,7 @@ from promptmill.ports.secret_store import SecretStore
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _PAYMENT = 402
+_NOT_LOCAL = "not_on_local_stage"
 
 
 class Check(Struct, frozen=True):
@@ -51,7 +52,11 @@ async def check_recipe_routes(
     except RecipeError as error:
         yield Check(f"recipe {name}", good=False, found=error.reason, remedy=error.remedy)
         return
-    yield Check(f"recipe {name}", good=True, found=f"{len(recipe.routes)} routes, version {recipe.version}")
+    yield Check(
+        f"recipe {name}",
+        good=True,
+        found=f"version {recipe.version}, routes: {', '.join(route.id for route in recipe.routes)}",
+    )
     for route in recipe.routes:
         secret = await check_secret(route, secrets)
         yield secret
@@ -118,6 +123,8 @@ def _access_remedy(route: Route, error: ProviderError) -> str:
     """By what the provider said, and by where to look for it."""
     if isinstance(error, RetryLaterError):
         return "it may pass: try again; check the network if it says connection or timeout"
+    if error.code == _NOT_LOCAL:
+        return "deploy a stage to an account (make deploy STAGE=dev), and ask there"
     if error.status == _UNAUTHORIZED:
         return f"put a valid key into the secret {route.key}" if route.key else "log in again with valid credentials"
     if error.status == _PAYMENT:

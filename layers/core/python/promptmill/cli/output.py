@@ -46,7 +46,7 @@ class Output:
         """``right`` names the columns of numbers."""
         if self.as_json:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         numbers = set(right)
         for column in columns:
             table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
