@@ -125,12 +125,11 @@ def _access_remedy(route: Route, error: ProviderError) -> str:
         return "it may pass: try again; check the network if it says connection or timeout"
     if error.code == _NOT_LOCAL:
         return "deploy a stage to an account (make deploy STAGE=dev), and ask there"
-    if error.status == _UNAUTHORIZED:
-        return f"put a valid key into the secret {route.key}" if route.key else "log in again with valid credentials"
-    if error.status == _PAYMENT:
-        return "top up the account at the provider"
     if error.status == _FORBIDDEN and route.provider == "bedrock":
         return "enable access to the model in the Bedrock console of that region, and allow bedrock:InvokeModel on it"
-    if error.status == _NOT_FOUND:
-        return f"check the model's name: {route.model}"
-    return "see the provider's message, and the key's permissions"
+    by_status = {
+        _UNAUTHORIZED: f"put a valid key into the secret {route.key}" if route.key else "log in again",
+        _PAYMENT: "top up the account at the provider",
+        _NOT_FOUND: f"check the model's name: {route.model}",
+    }
+    return by_status.get(error.status, "see the provider's message, and the key's permissions")
