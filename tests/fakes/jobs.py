@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 from msgspec import structs
 
-from promptmill.domain.errors import RecordError
 from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.domain.requests import id_reused
 from promptmill.ports.job_store import Claim
 
 _RANKS = {JobState.PLANNING: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
@@ -149,7 +149,7 @@ class FakeRequestRegistry:
             return self.claims[place][1], True
         known, found = self.claims[place]
         if known != body_hash:
-            raise RecordError("this id was used before with another body", code="id_reused", field="id")
+            raise id_reused()
         if not found.released and seen != (found.epoch, found.beat):
             return found, False
         self.claims[place] = (known, found.taken_over(owner))

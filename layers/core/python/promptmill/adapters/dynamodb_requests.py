@@ -11,7 +11,8 @@ from msgspec import structs
 
 from promptmill.adapters.dynamodb_claims import claim_from
 from promptmill.adapters.dynamodb_items import from_item, to_item, write_if
-from promptmill.domain.errors import RecordError, SupersededError
+from promptmill.domain.errors import SupersededError
+from promptmill.domain.requests import id_reused
 from promptmill.ports.job_store import Claim
 
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ class DynamoDbRequestRegistry:
             return first, True
         item = await self._read(recipe, request_id)
         if item["body_hash"] != body_hash:
-            raise RecordError(
-                "this id was used before with another body",
-                code="id_reused",
-                field="id",
-                remedy="publish it under a new id",
-            )
+            raise id_reused()
         found = claim_from(item)
         if not found.released and seen != (found.epoch, found.beat):
             return found, False

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.charge import Charge
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe_names import valid_name
 from promptmill.domain.times import rfc3339
@@ -24,6 +25,8 @@ BODIES = "requests/"
 
 _ENVELOPE = ("recipe", "id", "reply_to", "expires_at", "body_key")
 _MAX_ID = 512
+_MAX_KEY_BYTES = 1024
+_NOT_IN_SQS = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}  # of what JSON leaves as it is, what SQS refuses
 
 
 class RequestEnvelope(Struct, frozen=True):
@@ -59,7 +62,7 @@ def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
         RecordError: not a request; names the field.
     """
     try:
-        fields = msgspec.json.decode(message)
+        fields = decode_json(message)
     except msgspec.DecodeError as error:
         raise RecordError(f"the message is not JSON ({error})", code="invalid_json", remedy=_REMEDY) from error
     if not isinstance(fields, dict):
@@ -76,7 +79,7 @@ def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
 def reply_queue_of(message: bytes) -> str:
     """Where a request that is wrong in other ways may still ask its reply to go, "" if it doesn't say."""
     try:
-        fields = msgspec.json.decode(message)
+        fields = decode_json(message)
     except msgspec.DecodeError:
         return ""
     found = fields.get("reply_to") if isinstance(fields, dict) else None
@@ -86,6 +89,12 @@ def reply_queue_of(message: bytes) -> str:
 def body_hash(body: dict[str, Any]) -> str:
     """The same for the same fields, in whatever order and spacing they came."""
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+def id_reused() -> RecordError:
+    """An identity is one body."""
+    reason, remedy = "this id was used before with another body", "publish it under a new id"
+    return RecordError(reason, code="id_reused", field="id", remedy=remedy)
 
 
 def has_expired(envelope: RequestEnvelope, now: datetime) -> bool:
@@ -101,10 +110,10 @@ def error_reply(recipe: str, request_id: str, error: RecordError) -> dict[str, A
 def encode_reply(reply: dict[str, Any], *, bucket: str, key: str) -> str:
     """The reply's text: whole up to 200 KB, else a pointer to the answer object, with the id."""
     whole = msgspec.json.encode(reply)
-    if len(whole) <= INLINE_REPLY_BYTES:
-        return whole.decode()
-    pointer = {name: reply[name] for name in ("recipe", "id", "status", "cost_usd") if name in reply}
-    return msgspec.json.encode(pointer | {"answer_at": {"bucket": bucket, "key": key}}).decode()
+    if len(whole) > INLINE_REPLY_BYTES:
+        pointer = {name: reply[name] for name in ("recipe", "id", "status", "cost_usd") if name in reply}
+        whole = msgspec.json.encode(pointer | {"answer_at": {"bucket": bucket, "key": key}})
+    return whole.decode().translate(_NOT_IN_SQS)
 
 
 def _check(envelope: RequestEnvelope, body: dict[str, Any]) -> None:
@@ -118,6 +127,8 @@ def _check(envelope: RequestEnvelope, body: dict[str, Any]) -> None:
     if envelope.body_key and not envelope.body_key.startswith(BODIES):
         remedy = f"put the body under {BODIES} in the bucket"
         raise RecordError(f"not under {BODIES}", code="invalid_envelope", field="body_key", remedy=remedy)
+    if len(envelope.body_key.encode()) > _MAX_KEY_BYTES:
+        raise RecordError("longer than a key can be", code="invalid_envelope", field="body_key", remedy=_REMEDY)
     if envelope.expires_at:
         _check_moment(envelope.expires_at)
 

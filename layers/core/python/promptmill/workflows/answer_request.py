@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain import layout
+from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError
+from promptmill.domain.planning import MAX_BYTES
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.requests import (
     RequestEnvelope,
@@ -16,6 +18,7 @@ from promptmill.domain.requests import (
     body_hash,
     encode_reply,
     error_reply,
+    id_reused,
     parse_envelope,
     reply_queue_of,
 )
@@ -75,9 +78,11 @@ async def _answer(
     )
     key = layout.answer_key(envelope.recipe, envelope.id)
     stored = await _stored(key, worker)
+    if stored is not None and stored.body_hash != digest:
+        raise id_reused()
     verdict: Literal["answered", "known"] = "known" if stored else "answered"
     if stored is None and not ours:
-        return await _defer(incoming, envelope, claim, worker)
+        return await _defer(incoming, claim, worker)
     if stored is None:
         unit = UnitOfRequest(envelope, body, recipe, digest, claim)
         stored = await _make(unit, key, worker)
@@ -106,11 +111,10 @@ async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:
         return None
 
 
-async def _defer(
-    incoming: IncomingRequest, envelope: RequestEnvelope, claim: Claim, worker: RequestWorker
-) -> RequestReport:
-    seen = (claim.epoch, claim.beat)
-    await worker.copies.send_again(incoming.body, request_id=envelope.id, seen=seen, delay_s=worker.lease_s)
+async def _defer(incoming: IncomingRequest, claim: Claim, worker: RequestWorker) -> RequestReport:
+    """The message's own id travels, for requests that bring none: a publisher's may hold what SQS refuses."""
+    seen, message_id = (claim.epoch, claim.beat), incoming.copied_id or incoming.message_id
+    await worker.copies.send_again(incoming.body, request_id=message_id, seen=seen, delay_s=worker.lease_s)
     return RequestReport("deferred")
 
 
@@ -118,18 +122,27 @@ async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: R
     if not envelope.body_key:
         return body
     try:
-        found = msgspec.json.decode(await worker.objects.read(envelope.body_key))
+        found = decode_json(await _object(envelope.body_key, worker))
     except MissingObjectError as error:
         raise RecordError(
             "there is no such object", code="body_missing", field="body_key", remedy="put it there before publishing"
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(
             f"not JSON ({error})", code="invalid_json", field="body_key", remedy="put JSON there"
         ) from error
     if not isinstance(found, dict):
         raise RecordError("not a JSON object", code="not_an_object", field="body_key", remedy="put an object there")
     return found
+
+
+async def _object(key: str, worker: RequestWorker) -> bytes:
+    info = await worker.objects.head(key)
+    if info is not None and info.size > MAX_BYTES:
+        raise RecordError(
+            f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
+        )
+    return await worker.objects.read(key)
 
 
 def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:
@@ -151,7 +164,10 @@ async def _refuse(
     if error.code == "reply_refused" or (envelope.reply_to not in allowed and not own):
         return RequestReport("refused", error.code)
     reply = error_reply(envelope.recipe, envelope.id, error)
-    return RequestReport("refused", error.code, await _reply(envelope, reply, "", worker))
+    try:
+        return RequestReport("refused", error.code, await _reply(envelope, reply, "", worker))
+    except RecordError:  # nor can its reply queue be used
+        return RequestReport("refused", error.code)
 
 
 async def _reply(envelope: RequestEnvelope, reply: dict[str, Any], key: str, worker: RequestWorker) -> bool:
