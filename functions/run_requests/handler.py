@@ -22,6 +22,8 @@ logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 JOINING_S = 30  # kept back for the answers, once the last call is over
+LONGEST_COUNT = 18
+SLACK_S = 60  # by which a message stays hidden beyond the end of the invocation
 
 
 @metrics.log_metrics
@@ -67,8 +69,14 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
             own_replies=settings.replies_prefix,
         )
 
-    answers = (answer_request(incoming(record), worker=worker(record)) for record in records)
-    return await asyncio.gather(*answers, return_exceptions=True)
+    async def answer(record: SQSRecord) -> RequestReport:
+        """Hidden, once answered, until the slowest of the batch is over: else it comes back and is answered twice."""
+        mine = worker(record)
+        report = await answer_request(incoming(record), worker=mine)
+        await mine.lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
+        return report
+
+    return await asyncio.gather(*map(answer, records), return_exceptions=True)
 
 
 def incoming(record: SQSRecord) -> IncomingRequest:
@@ -82,8 +90,13 @@ def incoming(record: SQSRecord) -> IncomingRequest:
         body=record.body,
         message_id=record.message_id,
         copied_id=attributes.get("promptmill_id", {}).get("stringValue", ""),
-        seen=(int(epoch), int(beat)) if epoch.isdecimal() and beat.isdecimal() else None,
+        seen=(int(epoch), int(beat)) if _is_count(epoch) and _is_count(beat) else None,
     )
+
+
+def _is_count(text: str) -> bool:
+    """Publishers can write anything there."""
+    return text.isdecimal() and len(text) <= LONGEST_COUNT
 
 
 def note(message_id: str, report: RequestReport | BaseException) -> None:

@@ -192,6 +192,35 @@ def test_only_the_request_that_failed_comes_back(deployed: Deployed) -> None:
     assert response == {"batchItemFailures": [{"itemIdentifier": records[0]["messageId"]}]}
 
 
+def test_an_answered_request_stays_hidden_until_its_batch_is_over(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a slow neighbour lets its lease run out, and it is answered a second time."""
+    renewals: dict[str, list[int]] = {}
+
+    def change(*, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803  boto3's names
+        del QueueUrl
+        renewals.setdefault(ReceiptHandle, []).append(VisibilityTimeout)
+
+    for n in range(2):
+        deployed.send("requests", json.dumps({"recipe": "demo", "id": f"i{n}", "prompt": "x"}))
+    records = deployed.take("requests")
+    monkeypatch.setattr(wiring.services_of_process()._sqs, "change_message_visibility", change)
+    assert invoke("run_requests", {"Records": records}) == {"batchItemFailures": []}
+    remaining_s = CONTEXT.get_remaining_time_in_millis() / 1000
+    assert {last for *_, last in renewals.values()} == {remaining_s + 60}
+    assert len(renewals) == 2
+
+
+def test_what_a_publisher_writes_into_our_attributes_harms_nobody(deployed: Deployed) -> None:
+    for n in range(2):
+        deployed.send("requests", json.dumps({"recipe": "demo", "id": f"i{n}", "prompt": "x"}))
+    records = deployed.take("requests")
+    digits = {"stringValue": "9" * 5000 + ".0", "dataType": "String"}
+    records[0] = records[0] | {"messageAttributes": {"promptmill_seen": digits}}
+    assert invoke("run_requests", {"Records": records}) == {"batchItemFailures": []}
+
+
 @pytest.mark.parametrize("name", ["dead_chunk", "dead_request"])
 def test_dead_letters_are_settled(deployed: Deployed, name: str) -> None:
     event = sample(name)

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 _BATCH = 10
 _TRIES = 3
 _MAX_DELAY_S = 900
+_FOR_GOOD = (
+    "NonExistentQueue",
+    "QueueDoesNotExist",
+    "AccessDenied",
+    "KmsDisabled",
+    "KmsInvalid",
+    "KmsNotFound",
+    "InvalidAddress",
+    "InvalidParameter",
+    "MissingParameter",
+    "InvalidMessageContents",
+    "UnsupportedOperation",
+)
+"""Parts of the codes by which SQS says that a queue, or a message on it, will not do at the next try either."""
 
 
 class QueueRefusedError(PromptmillError):
@@ -77,7 +91,7 @@ class SqsReplySender:
             await to_thread(self._sqs.send_message, QueueUrl=url, MessageBody=body)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            if "NonExistentQueue" in code or "AccessDenied" in code or "InvalidAddress" in code:
+            if any(word in code for word in _FOR_GOOD):
                 raise RecordError(
                     f"the reply queue cannot be used ({code})",
                     code="reply_refused",
