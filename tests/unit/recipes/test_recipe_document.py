@@ -187,7 +187,7 @@ def test_redaction_types(text: str, types: tuple[str, ...]) -> None:
         (with_route("{model: bedrock/m, in_flight: 0}"), "routes[0].in_flight", "greater than or equal to 1"),
         (with_route('{model: bedrock/m, in_flight: "8"}'), "routes[0].in_flight", "whole number"),
         (with_route("{model: bedrock/m, in_flight: 8.0}"), "routes[0].in_flight", "whole number"),
-        (with_route("{model: bedrock/m, timeout: 5000}"), "routes[0].timeout", "less than or equal to 900"),
+        (with_route("{model: bedrock/m, timeout: 5000}"), "routes[0].timeout", "less than or equal to 600"),
         (with_route("{model: bedrock/m, body: {stream: true}}"), "routes[0].body", "stream can't be set here"),
         ("routes: [bedrock/m, bedrock/m]", "routes[1].model", "earlier route"),
         (f"{MINIMAL}\nmodels: {{a: bedrock/b}}", "models", "only with `model: line`"),

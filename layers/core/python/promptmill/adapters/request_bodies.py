@@ -10,10 +10,8 @@ import msgspec
 
 from promptmill.domain.completion import Attachment, CompletionRequest, Protocol
 from promptmill.domain.errors import RecordError, RouteClosedError
+from promptmill.domain.providers import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route
-
-RESERVED = frozenset({"model", "modelId", "messages", "stream", "stream_options", "mcp_servers"})
-"""Never a line's to set, nor an operator's: they belong to the route and to us, or hold URLs."""
 
 _PLAIN_VALUES: Mapping[str, tuple[Any, ...]] = {
     "service_tier": (None, "auto", "default", "standard_only"),
@@ -58,7 +56,7 @@ def with_native(body: dict[str, Any], request: CompletionRequest, *, protocol: P
 
 
 def _refuse_native(name: str, value: Any) -> None:
-    if name in RESERVED:
+    if name in RESERVED_BODY_FIELDS:
         raise unsupported(name, "is not a line's to set")
     if name in _PLAIN_VALUES and value not in _PLAIN_VALUES[name]:
         raise unsupported(name, "changes the price, so only the recipe's route may set it")
@@ -77,7 +75,7 @@ def with_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
     """The body and the operator's fields, which win. Raises RouteClosedError for those that may not be set."""
     if not route.body:
         return body
-    if refused := RESERVED & route.body.keys():
+    if refused := RESERVED_BODY_FIELDS & route.body.keys():
         raise RouteClosedError("route_body", f"the body of {route.id} may not set {', '.join(sorted(refused))}")
     return _overlaid(body, route.body)
 

@@ -10,6 +10,9 @@ from promptmill.domain.completion import Protocol
 
 Use = Literal["required", "optional", "none"]
 
+RESERVED_BODY_FIELDS = frozenset({"model", "modelId", "messages", "stream", "stream_options", "mcp_servers"})
+"""Never a line's to set, nor an operator's: they belong to the route and to us, or hold URLs."""
+
 
 class Provider(Struct, frozen=True):
     """What a provider is.

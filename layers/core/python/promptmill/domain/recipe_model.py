@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from promptmill.domain import recipe_fields as fields
+from promptmill.domain.providers import RESERVED_BODY_FIELDS
 from promptmill.domain.redaction import ALL_TYPES
 
-_SET_BY_US = frozenset({"model", "messages", "modelId", "stream"})
 _LONGEST_TEXT = 100_000
 
 
@@ -33,7 +33,7 @@ def spelled_out(value: Any) -> Any:
 
 
 def _body(value: dict[str, Any]) -> dict[str, Any]:
-    if ours := sorted(_SET_BY_US & value.keys()):
+    if ours := sorted(RESERVED_BODY_FIELDS & value.keys()):
         raise ValueError(f"{', '.join(ours)} can't be set here")
     body: dict[str, Any] = fields.plain(value)
     return body
@@ -62,7 +62,7 @@ class RouteDocument(_Strict):
     base_url: Annotated[str, _staged(fields.address)] = ""
     region: Annotated[str, AfterValidator(fields.region)] = ""
     in_flight: Annotated[int, Field(ge=1, le=1000)] = 100
-    timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=900)] = 120.0
+    timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=600)] = 120.0
     attempts: Annotated[int, Field(ge=1, le=20)] = 6
     price: PriceDocument | None = None
     body: Annotated[dict[str, Any], AfterValidator(_body)] = Field(default_factory=dict)
