@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from promptmill.domain.faults import fault_of
 from promptmill.wiring import services_of_process
 
 logger = Logger()
@@ -22,15 +23,19 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     from promptmill.workflows.sweep import sweep
 
     services = services_of_process()
-    swept = services.run(
-        sweep(
-            objects=services.objects,
-            jobs=services.jobs,
-            queue=services.queue,
-            manifests=services.manifests,
-            clock=services.clock,
-        )
+    work = sweep(
+        objects=services.objects,
+        jobs=services.jobs,
+        queue=services.queue,
+        manifests=services.manifests,
+        clock=services.clock,
     )
+    try:
+        swept = services.run(work)
+    except Exception as error:
+        logger.error("not all swept", extra=fault_of(error))
+        metrics.add_metric("SweepsFailed", MetricUnit.Count, 1)
+        raise
     facts: dict[str, int] = msgspec.structs.asdict(swept)
     logger.info("swept", extra=facts)
     metrics.add_metric("OpenRuns", MetricUnit.Count, swept.open)

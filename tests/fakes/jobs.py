@@ -49,7 +49,8 @@ class FakeJobs:
         files: dict[str, str] | None = None,
     ) -> bool:
         job = self.runs[job_id, run]
-        if _RANKS.get(job.state, _TERMINAL) >= _RANKS.get(to, _TERMINAL):
+        below = _RANKS[JobState.RUNNING] if to is JobState.REJECTED else _RANKS.get(to, _TERMINAL)
+        if _RANKS.get(job.state, _TERMINAL) >= below:
             return False
         given = {
             "reason": reason or None,

@@ -43,6 +43,13 @@ async def test_states_move_forward_only(jobs: Any) -> None:
     assert (job.state, job.records, job.chunks, job.counts, job.files) == (JobState.DONE, 7, 2, ONE, {"results": "r"})
 
 
+async def test_a_run_that_has_begun_is_not_rejected(jobs: Any) -> None:
+    await jobs.create(JOB)
+    await jobs.move(ID, 1, JobState.RUNNING, at=LATER)
+    assert not await jobs.move(ID, 1, JobState.REJECTED, at=LATER, reason="why")
+    assert (await jobs.read(ID, 1)).state is JobState.RUNNING
+
+
 async def test_open_runs_are_those_not_terminal(jobs: Any) -> None:
     await jobs.create(JOB)
     await jobs.create(structs.replace(JOB, job_id="20261122t130000z-aaaaaaaaaa"))

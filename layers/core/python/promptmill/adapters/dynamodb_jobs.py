@@ -105,9 +105,9 @@ class DynamoDbJobs(DynamoDbClaims, DynamoDbProgress):
         values |= {k: v for k, v in {"records": records, "chunks": chunks, "files": files}.items() if v is not None}
         if counts is not None:
             values["counts"] = {f: getattr(counts, f) for f in counts.__struct_fields__}
-        return await self._set(
-            job_id, run, values, remove=("open",) if to.terminal else (), condition="#rank < :rank", extra={}
-        )
+        below = RANKS[JobState.RUNNING if to is JobState.REJECTED else to]
+        remove = ("open",) if to.terminal else ()
+        return await self._set(job_id, run, values, remove=remove, condition="#rank < :below", extra={":below": below})
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None:
         await to_thread(

@@ -12,10 +12,11 @@ from msgspec import Struct
 
 
 class PlanMessage(Struct, frozen=True, tag="plan"):
-    """Plan (or plan again) the job of one object version."""
+    """Plan (or plan again) the job of one object version. ``job_id`` is "" where nobody knows of a job yet."""
 
     key: str
     version: str
+    job_id: str = ""
 
 
 class ChunkMessage(Struct, frozen=True, tag="chunk"):

@@ -54,7 +54,9 @@ class JobStore(Protocol):
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
-        """Forward only: PLANNING → RUNNING → JOINING → terminal. False if it stood there or further already.
+        """Forward only: PLANNING → RUNNING → JOINING → DONE or STOPPED, and PLANNING → REJECTED.
+
+        False if it stood there or further already, or has no way there.
 
         ``counts`` and ``files`` are the final ones, from the chunk results.
         """

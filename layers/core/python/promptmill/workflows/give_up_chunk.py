@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptmill.domain import chunk_result
 from promptmill.domain.dialects.dialect import ChunkRange
+from promptmill.domain.errors import MissingObjectError
 from promptmill.domain.job import Manifest
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.times import utc_day
@@ -11,6 +12,9 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectReader
 from promptmill.workflows.chunk_records import chunk_records, unreadable_records
 from promptmill.workflows.chunk_sheet import ChunkSheet
+
+_NO_USE_TRYING = (MissingObjectError, ValueError, LookupError, TypeError, RecursionError, MemoryError)
+"""What brought the workers down may do so here; what S3 cannot do now comes again."""
 
 
 async def give_up_chunk(
@@ -29,5 +33,5 @@ async def give_up_chunk(
 async def _records(manifest: Manifest, chunk: ChunkRange, objects: ObjectReader) -> list[RawRecord]:
     try:
         return await chunk_records(manifest, chunk, objects=objects)
-    except (ValueError, RecursionError, MemoryError):  # what brought the workers down may do so here
+    except _NO_USE_TRYING:
         return unreadable_records(chunk)

@@ -54,7 +54,8 @@ async def plan_job(
         return Planned("ignored")
     found = await objects.head(message.key, version=message.version)
     if found is None:
-        return Planned("gone")
+        gone = await reject_gone(message, jobs=jobs, objects=objects, events=events, clock=clock)
+        return Planned("rejected" if gone else "gone", message.job_id)
     source = Source(found.key, found.version, found.size, found.modified_at)
     job = await open_job(source, jobs, clock)
     if job.state.terminal:
@@ -65,23 +66,35 @@ async def plan_job(
     try:
         manifest = await _manifest(job, objects, recipes, prices, clock)
     except (RecipeError, RejectedFileError) as error:
-        await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
-        return Planned("rejected", job.job_id, error.code)
+        rejected = await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
+        return Planned("rejected" if rejected else "known", job.job_id, error.code)
     return await _start(job, manifest, objects, jobs, queue, clock)
 
 
 async def reject_job(
     job: JobRun, error: UserError, *, jobs: Jobs, objects: ObjectStore, events: EventBus, clock: Clock
-) -> None:
-    """Nothing of it will be sent; its status says why and what to do."""
+) -> bool:
+    """Nothing of it will be sent; its status says why and what to do. False: another worker planned it."""
     reason = f"{error.where}: {error.reason}" if error.where else error.reason
     at = rfc3339(clock.now())
     await jobs.move(job.job_id, job.run, JobState.REJECTED, at=at, reason=reason, remedy=error.remedy)
     now = await jobs.read(job.job_id, job.run)
     if now is None or now.state is not JobState.REJECTED:
-        return
+        return False
     await publish_status(now, jobs=jobs, objects=objects, clock=clock)
     await events.publish("Job rejected", {"job_id": job.job_id, "recipe": job.recipe, "code": error.code})
+    return True
+
+
+async def reject_gone(
+    message: PlanMessage, *, jobs: Jobs, objects: ObjectStore, events: EventBus, clock: Clock
+) -> bool:
+    """End the job, if there is one, of an object version that was deleted before it was planned."""
+    job = await jobs.read(message.job_id, RUN) if message.job_id else None
+    if job is None:
+        return False
+    error = RejectedFileError("the file was gone before it was read", code="file_gone", remedy="drop it again")
+    return await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
 
 
 async def open_job(source: Source, jobs: Jobs, clock: Clock) -> JobRun:

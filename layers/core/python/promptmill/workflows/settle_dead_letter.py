@@ -15,7 +15,7 @@ from promptmill.ports.ledger import Charges
 from promptmill.ports.message_queue import EventBus, WorkQueue
 from promptmill.ports.object_store import ObjectStore
 from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.plan_job import RUN, open_job, reject_job
+from promptmill.workflows.plan_job import RUN, open_job, reject_gone, reject_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.settle_chunk import settle_chunk
 
@@ -33,7 +33,10 @@ async def settle_dead_letter(
     lease_s: int,
 ) -> str:
     """What was done, in a word or two. Safe to repeat."""
-    message = _message(body)
+    try:
+        message = _message(body)
+    except (msgspec.DecodeError, RecursionError):  # nobody will ever be able to
+        return "unreadable"
     if isinstance(message, ChunkMessage):
         verdict = await settle_chunk(
             message,
@@ -58,24 +61,28 @@ async def settle_dead_letter(
             clock=clock,
         )
         return f"finish {finished.verdict}"
-    for plan in [message] if message else plans_of(body):
-        await _settle_plan(plan, objects=objects, jobs=jobs, events=events, clock=clock)
-    return "plan rejected"
+    plans = message if isinstance(message, list) else [message]
+    verdicts = [await _settle_plan(plan, objects=objects, jobs=jobs, events=events, clock=clock) for plan in plans]
+    return f"plan {', '.join(dict.fromkeys(verdicts)) or 'ignored'}"
 
 
-def _message(body: str) -> messages.Message | None:
+def _message(body: str) -> messages.Message | list[PlanMessage]:
+    """One of our own, or what S3 says of uploads."""
     try:
         return messages.decode_any(body)
     except msgspec.ValidationError:
-        return None
+        return plans_of(body)
 
 
 async def _settle_plan(
     message: PlanMessage, *, objects: ObjectStore, jobs: Jobs, events: EventBus, clock: Clock
-) -> None:
+) -> str:
+    if not layout.starts_a_job(message.key):
+        return "ignored"
     found = await objects.head(message.key, version=message.version)
-    if found is None or not layout.starts_a_job(message.key):
-        return
+    if found is None:
+        gone = await reject_gone(message, jobs=jobs, objects=objects, events=events, clock=clock)
+        return "rejected" if gone else "gone"
     source = Source(found.key, found.version, found.size, found.modified_at)
     job = await jobs.read(make_job_id(source), RUN) or await open_job(source, jobs, clock)
     error = RejectedFileError(
@@ -83,4 +90,5 @@ async def _settle_plan(
         code="planning_failed",
         remedy="see the log of plan_job for the cause, then drop the file again",
     )
-    await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
+    rejected = await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
+    return "rejected" if rejected else "known"

@@ -31,22 +31,32 @@ class Swept(Struct, frozen=True):
 
 
 async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests: ReadManifest, clock: Clock) -> Swept:
-    """A message too many does no harm: every receiver looks first."""
+    """A message too many does no harm: every receiver looks first.
+
+    Raises:
+        ExceptionGroup: of the runs that could not be looked into; the others have been seen to.
+    """
     before = rfc3339(clock.now() - _QUIET)
-    seen, sent = 0, list[Message]()
+    seen, sent, faults = 0, list[Message](), list[Exception]()
     async for job in jobs.open_runs():
         seen += 1
-        if job.last_progress < before:
+        if job.last_progress >= before:
+            continue
+        try:
             sent += await _repair(job, objects, manifests)
             await publish_status_in_turn(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
+        except Exception as error:  # noqa: BLE001  raised below, once the other runs have been seen to
+            faults.append(error)
     await queue.send(sent)
+    if faults:
+        raise ExceptionGroup("runs that could not be looked into", faults)
     kinds = [type(message) for message in sent]
     return Swept(seen, kinds.count(PlanMessage), kinds.count(ChunkMessage), kinds.count(FinishMessage))
 
 
 async def _repair(job: JobRun, objects: ObjectStore, manifests: ReadManifest) -> list[Message]:
     if job.state is JobState.PLANNING:
-        return [PlanMessage(job.source.key, job.source.version)]
+        return [PlanMessage(job.source.key, job.source.version, job.job_id)]
     if job.state is JobState.JOINING:
         return [FinishMessage(job.job_id, job.run)]
     manifest = await manifests(job.job_id, job.run)
