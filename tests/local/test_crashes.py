@@ -28,21 +28,21 @@ redact: {{types: none}}
 """
 
 
-def workers(function: str) -> list[int]:
-    """Processes that the emulator runs this function in."""
-    wanted = f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()
+def workers(function: str, bucket: str) -> list[int]:
+    """Processes that this stack's emulator runs the function in; another stack may run beside it."""
+    wanted = {f"AWS_LAMBDA_FUNCTION_NAME={function}".encode(), f"PROMPTMILL_BUCKET={bucket}".encode()}
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (directory / "environ").read_bytes().split(b"\0"):
+            if wanted <= set((directory / "environ").read_bytes().split(b"\0")):
                 found.append(int(directory.name))
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
     return found
 
 
-def kill_workers() -> int:
-    killed = workers("promptmill-local-run-chunk")
+def kill_workers(deployment: Deployment) -> int:
+    killed = workers("promptmill-local-run-chunk", deployment.settings.bucket)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     return len(killed)
@@ -54,7 +54,7 @@ def test_a_worker_killed_in_mid_chunk_loses_nothing(deployment: Deployment) -> N
         deployment.push("killed", recipe(model.url))
         job_id = deployment.drop("inbox/killed/x.jsonl", jsonl([{"id": n, "prompt": f"p{n}"} for n in range(60)]))
         model.wait_for_calls(10)
-        assert kill_workers()
+        assert kill_workers(deployment)
         job = deployment.wait(job_id)
     assert (job.state, job.counts.answered, job.counts.failed) == (JobState.DONE, 60, 0)
     assert [line["id"] for line in deployment.lines(job, "results")] == list(range(60))
@@ -71,7 +71,7 @@ def test_a_chunk_that_always_crashes_becomes_error_lines(deployment: Deployment)
         while not deployment.read_status(job_id) or not deployment.read_status(job_id).state.terminal:
             assert time.monotonic() < end, deployment.read_status(job_id)
             if model.calls > model.answered_or_cut:
-                kill_workers()
+                kill_workers(deployment)
                 model.forget()
             time.sleep(0.3)
         job = deployment.wait(job_id)
