@@ -94,3 +94,9 @@ async def test_a_server_that_answers_a_range_with_the_whole(
     objects = S3ObjectStore(client, "whole")
     assert await objects.read("k", start=start, end=end) == b"0123456789"[start:end]
     assert b"".join([block async for block in objects.stream("k", start=start, end=end)]) == b"0123456789"[start:end]
+
+
+async def test_there_is_nothing_beyond_the_end(objects: Any) -> None:
+    await objects.create("k", b"0123456789")
+    assert [block async for block in objects.stream("k", start=10)] == []
+    assert await objects.read("k", start=10) == b""

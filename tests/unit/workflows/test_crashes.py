@@ -168,7 +168,8 @@ async def test_finishing_early_or_twice_does_nothing() -> None:
     before = mill.objects.keys("results/")
     assert (await mill.finish(FinishMessage(job.job_id, 1))).verdict == "over"
     assert mill.objects.keys("results/") == before
-    assert len([kind for kind, _ in mill.events.published if kind == "Job done"]) == 1
+    first, again = mill.events.published
+    assert first == again, "whoever ended it may have vanished before telling"
 
 
 async def test_a_charge_that_a_dead_worker_left_out_is_made_before_the_job_ends() -> None:

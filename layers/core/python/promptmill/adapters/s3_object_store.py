@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import AsyncIterator
 from datetime import UTC
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -20,6 +21,7 @@ PART = 8 << 20
 _PARTIAL = 206
 _MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 _TAKEN = {"412", "PreconditionFailed"}
+_BEYOND = {"416", "InvalidRange"}
 _RACING = {"409", "ConditionalRequestConflict"}
 
 
@@ -123,6 +125,8 @@ class S3ObjectStore:
         except ClientError as error:
             if _code(error) in _MISSING:
                 raise MissingObjectError(key) from error
+            if _code(error) in _BEYOND:
+                return BytesIO(), 0
             raise
         return found["Body"], 0 if found["ResponseMetadata"]["HTTPStatusCode"] == _PARTIAL else start
 

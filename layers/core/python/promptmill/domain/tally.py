@@ -10,6 +10,9 @@ from msgspec import Struct
 from promptmill.domain.job import Counts
 from promptmill.domain.record import Attempt, Outcome
 
+OTHERS = "(others)"
+_MOST_NAMES = 100
+
 
 class Tally(Struct, frozen=True):
     """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types."""
@@ -95,4 +98,9 @@ def _route_cost(route: str, attempts: Sequence[Attempt]) -> RouteCost:
 
 
 def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return dict(sorted((Counter(one) + Counter(other)).items()))
+    """Some come from the lines of a file, which may say a different one each: the first are named."""
+    total = Counter(one)
+    for name, count in other.items():
+        named = name in total or len(total) < _MOST_NAMES
+        total[name if named else OTHERS] += count
+    return dict(sorted(total.items()))

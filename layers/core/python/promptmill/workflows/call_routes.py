@@ -117,6 +117,12 @@ class _Calls:
     async def ask(self, route: Route) -> Completion | Reason:
         """The route's answer, or why it gave none."""
         try:
+            return await self._ask_or_close(route)
+        except Exception as error:  # noqa: BLE001  a fault of ours costs the record a route, never the account of its calls
+            return self._reason(route, CallFaultError(type(error).__name__))
+
+    async def _ask_or_close(self, route: Route) -> Completion | Reason:
+        try:
             return await self._ask(route)
         except RouteClosedError as error:
             await self._closed.close(route.id, error.code)

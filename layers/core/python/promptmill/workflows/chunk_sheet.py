@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from msgspec import structs
+
 from promptmill.domain import chunk_result
 from promptmill.domain.chunk_result import ChunkHeader, ChunkResult
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, Manifest
 from promptmill.domain.record import Attempt, Outcome
 from promptmill.domain.tally import Tally, route_costs, tally_of
+from promptmill.workflows.complete_record import fault_in
 
 
 class ChunkSheet:
@@ -31,12 +34,21 @@ class ChunkSheet:
         self.put(place, await outcome)
 
     def put(self, place: int, outcome: Outcome) -> None:
-        facts = self._manifest.facts
-        self._lines[place] = self._dialect.render(outcome, facts, self._manifest.recipe, self._manifest.job_id)
+        """An answer that cannot be written is a failure of its record, never of the chunk."""
+        try:
+            line = self._line(outcome)
+        except Exception as error:  # noqa: BLE001  whatever it is, the neighbours' answers are paid for
+            outcome = structs.replace(outcome, completion=None, failure=fault_in(outcome.record, error))
+            line = self._line(outcome)
+        self._lines[place] = line
         if outcome.failure is not None:
-            self._errors[place] = self._dialect.render_error(outcome.record, facts)
+            self._errors[place] = self._dialect.render_error(outcome.record, self._manifest.facts)
         self._attempts[place] = outcome.attempts
         self._tally = self._tally.plus(tally_of(outcome))
+
+    def _line(self, outcome: Outcome) -> bytes:
+        manifest = self._manifest
+        return self._dialect.render(outcome, manifest.facts, manifest.recipe, manifest.job_id)
 
     def result(self, *, chunk: int, epoch: int, day: str) -> ChunkResult:
         """Of all outcomes."""

@@ -20,7 +20,14 @@ async def claim_chunk(message: ChunkMessage, *, jobs: Jobs, queue: WorkQueue, ow
         mine = await jobs.claim(message.job_id, message.run, message.chunk, seen=found, owner=owner)
         if mine is not None:
             return mine
-        found = await jobs.read_claim(message.job_id, message.run, message.chunk)
+        before, found = found, await jobs.read_claim(message.job_id, message.run, message.chunk)
+        if found is not None and _is_ours(found, before, owner):
+            return found
     seen = (found.epoch, found.beat) if found else None
     await queue.send([ChunkMessage(message.job_id, message.run, message.chunk, seen)], delay_s=lease_s)
     return None
+
+
+def _is_ours(found: Claim, before: Claim | None, owner: str) -> bool:
+    """A claim repeated underneath, after a lost response, is refused by its own success."""
+    return found.owner == owner and not found.released and found.epoch == (before.epoch if before else 0) + 1

@@ -53,8 +53,13 @@ async def complete_record(record: RawRecord, *, dialect: Dialect, facts: FileFac
     try:
         return await _complete(record, dialect, facts, lane)
     except Exception as error:  # noqa: BLE001  a fault of ours costs one record, never its neighbours
-        message = f"line {record.line}: {type(error).__name__} in Promptmill itself. Please report it"
-        return Outcome(record, None, Failure("worker", "internal_error", message))
+        return Outcome(record, None, fault_in(record, error))
+
+
+def fault_in(record: RawRecord, error: Exception) -> Failure:
+    """Of ours. What the error says may quote the record, and helps nobody."""
+    message = f"line {record.line}: {type(error).__name__} in Promptmill itself. Please report it"
+    return Failure("worker", "internal_error", message)
 
 
 async def _complete(record: RawRecord, dialect: Dialect, facts: FileFacts, lane: Lane) -> Outcome:
@@ -66,7 +71,11 @@ async def _complete(record: RawRecord, dialect: Dialect, facts: FileFacts, lane:
     except RecordError as error:
         return Outcome(record, None, failure_of(error), requested_model=request.model if request else "")
     called = await _call(record, redacted, routes, lane)
-    return _outcome(record, request, redacted, called, restore=lane.recipe.redact.restore)
+    try:
+        return _outcome(record, request, redacted, called, restore=lane.recipe.redact.restore)
+    except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
+        failure = fault_in(record, error)
+        return Outcome(record, None, failure, attempts=called.attempts, requested_model=request.model)
 
 
 def routes_for(request: CompletionRequest, recipe: Recipe, *, where: str) -> tuple[Route, ...]:

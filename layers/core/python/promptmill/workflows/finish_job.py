@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Literal
 
 from msgspec import Struct
 
 from promptmill.domain import chunk_result, layout
-from promptmill.domain.chunk_result import ChunkHeader
+from promptmill.domain.chunk_result import ChunkHeader, ChunkResult
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.status import encode as encode_json
@@ -22,8 +23,10 @@ from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectStore
 from promptmill.workflows.follow_up import charges_of
 from promptmill.workflows.join_sections import join_sections
-from promptmill.workflows.publish_status import publish_status
+from promptmill.workflows.publish_status import publish_latest_status, publish_status
 from promptmill.workflows.read_manifest import ReadManifest
+
+_READ_AT_ONCE = 8
 
 
 class Finished(Struct, frozen=True):
@@ -51,13 +54,14 @@ async def finish_job(
         return Finished("gone")
     if job.state.terminal:
         await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+        await _tell(job, events)
         return Finished("over", job.state.value, job.counts)
     manifest = await manifests(job_id, run)
     if not await results_complete(manifest, objects):
         return Finished("waiting")
     await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
-    await _show(job_id, run, jobs, objects, clock)
-    headers = await _join(job, manifest, objects)
+    await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
+    headers = await _join(manifest, objects)
     await _settle_charges(manifest, headers, ledger)
     return await _end(job, manifest, headers, objects, jobs, events, clock)
 
@@ -83,20 +87,27 @@ def file_keys(manifest: Manifest) -> dict[str, str]:
     }
 
 
-async def _join(job: JobRun, manifest: Manifest, objects: ObjectStore) -> list[ChunkHeader]:
+async def _join(manifest: Manifest, objects: ObjectStore) -> list[ChunkHeader]:
     dialect, facts, keys = dialect_named(manifest.facts.dialect), manifest.facts, file_keys(manifest)
     headers: list[ChunkHeader] = []
 
     async def sections() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
         yield dialect.header(facts, manifest.recipe), dialect.error_header(facts), b""
-        for chunk in manifest.chunks:
-            key = layout.chunk_result_key(job.job_id, job.run, chunk.number)
-            result = chunk_result.decode(await objects.read(key))
+        async for result in _results(manifest, objects):
             headers.append(result.header)
             yield result.results, result.errors, result.attempts
 
     await join_sections(sections(), (keys["results"], keys["errors"], keys["attempts"]), objects=objects)
     return headers
+
+
+async def _results(manifest: Manifest, objects: ObjectStore) -> AsyncIterator[ChunkResult]:
+    """In order, some of them read at once: one by one, 10,000 would take longer than a worker has."""
+    chunks = manifest.chunks
+    keys = [layout.chunk_result_key(manifest.job_id, manifest.run, chunk.number) for chunk in chunks]
+    for first in range(0, len(keys), _READ_AT_ONCE):
+        for data in await asyncio.gather(*map(objects.read, keys[first : first + _READ_AT_ONCE])):
+            yield chunk_result.decode(data)
 
 
 async def _settle_charges(manifest: Manifest, headers: list[ChunkHeader], ledger: Charges) -> None:
@@ -125,21 +136,16 @@ async def _end(
     summary = summary_document(Summary(manifest, tally, headers, state, files))
     await objects.create(files["summary"], encode_json(summary), content_type="application/json")
     reason = "" if state is JobState.DONE else "every route was closed; see closed_routes and the errors file"
-    moved = await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
-    await _show(job.job_id, job.run, jobs, objects, clock)
-    if moved:
-        await events.publish(f"Job {state.value.lower()}", _event(job, tally.counts))
+    await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
+    over = await publish_latest_status(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
+    await _tell(over or job, events)
     return Finished("finished", state.value, tally.counts)
 
 
-async def _show(job_id: str, run: int, jobs: Jobs, objects: ObjectStore, clock: Clock) -> None:
-    job = await jobs.read(job_id, run)
-    if job is not None:
-        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
-
-
-def _event(job: JobRun, counts: Counts) -> dict[str, str | int | None]:
-    return {
+async def _tell(job: JobRun, events: EventBus) -> None:
+    """Of the run's end, at least once: whoever ended it may have vanished before this."""
+    counts = job.counts
+    detail = {
         "job_id": job.job_id,
         "run": job.run,
         "recipe": job.recipe,
@@ -148,3 +154,4 @@ def _event(job: JobRun, counts: Counts) -> dict[str, str | int | None]:
         "stopped": counts.stopped,
         "nano_usd": counts.nano_usd,
     }
+    await events.publish(f"Job {job.state.value.lower()}", detail)

@@ -20,7 +20,7 @@ from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.price_book import PriceBook
 from promptmill.ports.recipe_source import RecipeSource
 from promptmill.workflows.cut_file import cut_file
-from promptmill.workflows.publish_status import publish_status
+from promptmill.workflows.publish_status import publish_latest_status, publish_status
 
 CHUNKS_AHEAD = 200
 """Chunk messages sent at once; each ended chunk sends the one that many places on."""
@@ -60,6 +60,8 @@ async def plan_job(
     job = await open_job(source, jobs, clock)
     if job.state.terminal:
         await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+        if job.state is JobState.REJECTED:  # perhaps by a worker that ended before it could tell
+            await _tell(job, "", events)
         return Planned("known", job.job_id)
     if job.state is JobState.PLANNING:
         await publish_status(job, jobs=jobs, objects=objects, clock=clock)
@@ -82,8 +84,13 @@ async def reject_job(
     if now is None or now.state is not JobState.REJECTED:
         return False
     await publish_status(now, jobs=jobs, objects=objects, clock=clock)
-    await events.publish("Job rejected", {"job_id": job.job_id, "recipe": job.recipe, "code": error.code})
+    await _tell(job, error.code, events)
     return True
+
+
+async def _tell(job: JobRun, code: str, events: EventBus) -> None:
+    """At least once; ``code`` is "" when told again."""
+    await events.publish("Job rejected", {"job_id": job.job_id, "recipe": job.recipe, "code": code})
 
 
 async def reject_gone(
@@ -153,9 +160,7 @@ async def _start(
     at = rfc3339(clock.now())
     await jobs.move(job.job_id, job.run, JobState.RUNNING, at=at, records=manifest.records, chunks=chunks)
     await queue.send(first_messages(manifest))
-    now = await jobs.read(job.job_id, job.run)
-    if now is not None:
-        await publish_status(now, jobs=jobs, objects=objects, clock=clock)
+    await publish_latest_status(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
     return Planned("planned", job.job_id, records=manifest.records, chunks=chunks)
 
 

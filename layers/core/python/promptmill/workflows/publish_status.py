@@ -27,11 +27,16 @@ async def publish_status_in_turn(job_id: str, run: int, *, jobs: Jobs, objects: 
     now = clock.now()
     if not await jobs.take_status_turn(job_id, run, at=rfc3339(now), not_since=rfc3339(now - _EVERY)):
         return False
-    job = await jobs.read(job_id, run)
-    while job is not None:
+    await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
+    return True
+
+
+async def publish_latest_status(
+    job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock
+) -> JobRun | None:
+    """The run as it was written last. If it moves on meanwhile, we may have covered its last status: once more."""
+    written, job = None, await jobs.read(job_id, run)
+    while job is not None and job.state is not written:
         await publish_status(job, jobs=jobs, objects=objects, clock=clock)
         written, job = job.state, await jobs.read(job_id, run)
-        if job is None or job.state is written:
-            break
-        # The run moved on while we wrote: what we wrote may have covered its last status.
-    return True
+    return job

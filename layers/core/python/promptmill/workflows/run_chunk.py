@@ -35,7 +35,7 @@ from promptmill.workflows.complete_record import Lane, complete_record, last_sta
 from promptmill.workflows.follow_up import follow_up
 from promptmill.workflows.give_up_chunk import give_up_chunk
 from promptmill.workflows.places import Places
-from promptmill.workflows.publish_status import publish_status_in_turn
+from promptmill.workflows.publish_status import publish_status, publish_status_in_turn
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.while_alive import while_alive
 
@@ -76,7 +76,10 @@ class ChunkWorker(Struct, frozen=True):
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
     """Safe at any number of deliveries, by any number of workers: only one result is ever written."""
     job = await worker.jobs.read(message.job_id, message.run)
-    if job is None or job.state.terminal:
+    if job is None:
+        return ChunkReport("over")
+    if job.state.terminal:  # perhaps under a status that a worker left behind as it vanished
+        await publish_status(job, jobs=worker.jobs, objects=worker.objects, clock=worker.clock)
         return ChunkReport("over")
     manifest = await worker.manifests(message.job_id, message.run)
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)

@@ -12,14 +12,18 @@ from promptmill.ports.message_queue import MessageLease
 
 T = TypeVar("T")
 
+MOST_MISSED = 3
+"""Heartbeats in a row: half a lease, so that nobody has taken us for dead yet."""
+
 
 async def while_alive(
     work: Coroutine[Any, Any, T], beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock
 ) -> T:
-    """The work's result; ``beat`` is called every so often until then.
+    """The work's result; ``beat`` is called every so often until then, and may fail now and then.
 
     Raises:
         SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
+        Exception: ``beat``'s own, after ``MOST_MISSED`` in a row: others may take us for dead, and the work was cancelled.
     """
     working, beating = asyncio.create_task(work), asyncio.create_task(_beat(beat, every_s, clock))
     try:
@@ -40,12 +44,24 @@ async def while_leased(work: Coroutine[Any, Any, T], lease: MessageLease, *, lea
         await lease.renew(lease_s)
         return True
 
-    await renew()
+    try:
+        await renew()
+    except BaseException:
+        work.close()
+        raise
     return await while_alive(work, renew, every_s=lease_s / 6, clock=clock)
 
 
 async def _beat(beat: Callable[[], Awaitable[bool]], every_s: float, clock: Clock) -> None:
+    missed = 0
     while True:
         await clock.sleep(every_s)
-        if not await beat():
+        try:
+            alive, missed = await beat(), 0
+        except Exception:
+            missed += 1
+            if missed == MOST_MISSED:
+                raise
+            continue
+        if not alive:
             raise SupersededError("another worker owns this unit")
