@@ -145,7 +145,7 @@ async def _end(
 async def _tell(job: JobRun, events: EventBus) -> None:
     """Of the run's end, at least once: whoever ended it may have vanished before this."""
     counts = job.counts
-    detail = {
+    detail: dict[str, str | int | None] = {
         "job_id": job.job_id,
         "run": job.run,
         "recipe": job.recipe,
