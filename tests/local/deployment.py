@@ -13,7 +13,7 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun, Source, make_job_id
 from promptmill.domain.money import parse_usd
 
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 _names = itertools.count()
 
 
