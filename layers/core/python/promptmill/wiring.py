@@ -78,7 +78,7 @@ class Services:
         config = Config(
             retries={"mode": "standard", "max_attempts": 6},
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=60 if service == "s3" else 10,  # a heartbeat must not hang as long as a lease
             max_pool_connections=32,
         )
         return self.session.client(service, config=config, endpoint_url=self._endpoint_url)
