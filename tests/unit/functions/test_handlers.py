@@ -215,7 +215,7 @@ def test_an_answered_request_stays_hidden_until_its_batch_is_over(
 def test_a_heartbeat_cannot_hang_for_as_long_as_a_lease(deployed: Deployed) -> None:
     services = wiring.services_of_process()
     for client in (services._dynamodb, services._sqs):
-        assert client.meta.config.read_timeout * 2 < services.settings.lease_s / 2, "two tries, and half a lease left"
+        assert client.meta.config.read_timeout * 2 < deployed.settings.lease_s / 2, "two tries, and half a lease left"
 
 
 def test_what_a_publisher_writes_into_our_attributes_harms_nobody(deployed: Deployed) -> None:
