@@ -16,8 +16,8 @@ class Charge(Struct, frozen=True):
     Attributes:
         unit: ``job.run.chunk``, or ``request.<recipe>.<digest>``.
         day: UTC, ``2026-11-22``: frozen at the epoch's claim.
-        nano_usd: sum over the priced attempts; ``unpriced`` counts the others.
-        requested_models: what the lines asked for, where they named a model.
+        nano_usd: sum over the priced attempts: the least that was spent; ``unpriced`` counts the others.
+        high_nano_usd: the most that was spent; open above if ``unbounded`` attempts have no price at all.
     """
 
     unit: str
@@ -36,6 +36,31 @@ class Charge(Struct, frozen=True):
     cache_write_tokens: int
     output_tokens: int
     bases: tuple[str, ...] = ()
+    high_nano_usd: int = 0
+    unbounded: int = 0
+
+
+class Narrowing(Struct, frozen=True):
+    """What a call really cost that a charge counts as unknown. Written once a call, at any time; ranges only narrow.
+
+    Attributes:
+        nano_usd: the actual cost; 0 if it was never sent.
+        high: what the charge counts as its most, None without a price.
+        sent: False: it was never made, and is no attempt.
+    """
+
+    call_id: str
+    unit: str
+    route: str
+    model: str
+    recipe: str
+    job_id: str
+    day: str
+    nano_usd: int
+    high: int | None
+    sent: bool = True
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Spending(Struct, frozen=True):
@@ -51,6 +76,8 @@ class Spending(Struct, frozen=True):
     model: str = ""
     recipe: str = ""
     route: str = ""
+    high_nano_usd: int = 0
+    unbounded: int = 0
 
 
 def charges_for(

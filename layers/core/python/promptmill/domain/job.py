@@ -20,11 +20,12 @@ class JobState(StrEnum):
     JOINING = "JOINING"
     DONE = "DONE"
     STOPPED = "STOPPED"
+    CANCELLED = "CANCELLED"
     REJECTED = "REJECTED"
 
     @property
     def terminal(self) -> bool:
-        return self in (JobState.DONE, JobState.STOPPED, JobState.REJECTED)
+        return self in (JobState.DONE, JobState.STOPPED, JobState.CANCELLED, JobState.REJECTED)
 
 
 class Source(Struct, frozen=True):
@@ -112,6 +113,7 @@ class JobRun(Struct, frozen=True):
         last_progress: RFC 3339.
         records, chunks: 0 until planned.
         closed_routes: why, by route.
+        stop: code of why it is to end early, "" while it may go on.
         counts: the final ones, once terminal.
         files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
     """
@@ -129,6 +131,7 @@ class JobRun(Struct, frozen=True):
     records: int = 0
     chunks: int = 0
     closed_routes: dict[str, str] = {}
+    stop: str = ""
     waiting_for: str = ""
     counts: Counts = Counts()
     files: dict[str, str] = {}

@@ -60,7 +60,14 @@ def counts_of(outcome: Outcome) -> Counts:
 
 
 class RouteCost(Struct, frozen=True):
-    """The attempts on one route, added up: what a charge is made of."""
+    """The attempts of one epoch on one route, added up: what a charge is made of.
+
+    Attributes:
+        nano_usd: of the attempts whose price is known: the least that was spent.
+        unpriced: the others.
+        high_nano_usd: the most that was spent; open above where ``unbounded`` attempts have no price at all.
+        day: UTC, of the epoch's claim.
+    """
 
     route: str
     nano_usd: int
@@ -72,6 +79,10 @@ class RouteCost(Struct, frozen=True):
     cache_write_tokens: int
     output_tokens: int
     bases: tuple[str, ...]
+    high_nano_usd: int = 0
+    unbounded: int = 0
+    epoch: int = 1
+    day: str = ""
 
 
 def route_costs(attempts: Iterable[Attempt]) -> list[RouteCost]:

@@ -81,6 +81,18 @@ class RunNotes(Protocol):
         ...
 
 
+class RunStops(Protocol):
+    """How a run is ended early. A stop is set once and never cleared; a gate is shut once and never opened."""
+
+    async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
+        """False if it is stopped already, or over."""
+        ...
+
+    async def shut_gates(self, job_id: str, run: int) -> None:
+        """All of them: once this returns, no intent of the run is written any more."""
+        ...
+
+
 class ChunkClaims(Protocol):
     async def read_claim(self, job_id: str, run: int, chunk: int) -> Claim | None: ...
 

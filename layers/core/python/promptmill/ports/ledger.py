@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
-from promptmill.domain.charge import Charge, Spending
+from promptmill.domain.charge import Charge, Narrowing, Spending
 
 
 class Ledger(Protocol):
@@ -13,9 +13,15 @@ class Ledger(Protocol):
         """If absent, with the day's totals moved in the same transaction. False if it was there."""
         ...
 
+    async def narrow(self, narrowing: Narrowing) -> bool:
+        """Once a call, with the day's totals moved in the same transaction. False if it was there."""
+        ...
+
 
 class SpendingReader(Protocol):
     def charges_of(self, job_id: str) -> AsyncIterator[Charge]: ...
+
+    def narrowings_of(self, job_id: str) -> AsyncIterator[Narrowing]: ...
 
     def spending(
         self, by: Literal["day", "model", "recipe"], name: str, *, since: str = "", until: str = ""

@@ -1,0 +1,69 @@
+"""Budgets: what may be spent by a job, by a recipe in a day, and by the whole deployment in a day (UTC)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class BudgetLine(Struct, frozen=True):
+    """One limit on what is granted.
+
+    Attributes:
+        key: of the budget: ``job#…``, ``recipe#…#2026-11-23``, ``day#2026-11-23``.
+        limit: nano-dollars.
+        lasting: it does not begin anew with the next day.
+    """
+
+    key: str
+    limit: int
+    lasting: bool = False
+
+
+class BudgetState(Struct, frozen=True):
+    """``granted``: nano-dollars spent or held; ``holders``: units that hold some of it unspent."""
+
+    granted: int = 0
+    holders: int = 0
+
+
+class Grant(Struct, frozen=True):
+    """What became of asking for money. ``short``: the key of the budget that had too little, "" if granted."""
+
+    verdict: Literal["granted", "short", "superseded", "shut"]
+    short: str = ""
+
+
+class BudgetPolicy(Struct, frozen=True):
+    """Of a recipe, in nano-dollars; None for no limit."""
+
+    per_job: int | None = None
+    per_day: int | None = None
+    when_day_spent: Literal["stop", "wait"] = "wait"
+
+
+def job_line(job_id: str, limit: int) -> BudgetLine:
+    return BudgetLine(f"job#{job_id}", limit, lasting=True)
+
+
+def recipe_line(recipe: str, day: str, limit: int) -> BudgetLine:
+    return BudgetLine(f"recipe#{recipe}#{day}", limit)
+
+
+def day_line(day: str, limit: int) -> BudgetLine:
+    return BudgetLine(f"day#{day}", limit)
+
+
+def lines_for(
+    policy: BudgetPolicy, *, job_id: str, recipe: str, day: str, day_cap: int | None
+) -> tuple[BudgetLine, ...]:
+    """The budgets that a unit's calls count against. ``job_id`` is "" for requests."""
+    lines = []
+    if job_id and policy.per_job is not None:
+        lines.append(job_line(job_id, policy.per_job))
+    if policy.per_day is not None:
+        lines.append(recipe_line(recipe, day, policy.per_day))
+    if day_cap is not None:
+        lines.append(day_line(day, day_cap))
+    return tuple(lines)

@@ -1,0 +1,114 @@
+"""Journals: what came of a unit's calls, page by page, in the bucket.
+
+A page is written once, under the next free number of its epoch. A later owner ends an epoch with a *seal* in the place
+of its next page: from then on the epoch's journal is complete and fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.job import Counts
+from promptmill.domain.record import Attempt
+from promptmill.domain.tally import Tally
+
+ANSWERED = "answered"
+
+
+class RecordResult(Struct, frozen=True, array_like=True):
+    """A record's outcome as it will stand in the files.
+
+    Attributes:
+        record: its place in the file, from 0.
+        line: its lines in the results file, ends included.
+        error: the record as it came, for the errors file; b"" if it has an answer.
+        kind: ``answered``, or the kind of its failure.
+        code: of its failure.
+        asked: the model that the line named.
+        answered_by: the model that answered.
+        redacted: counts by type.
+    """
+
+    record: int
+    line: bytes
+    error: bytes = b""
+    kind: str = ANSWERED
+    code: str = ""
+    asked: str = ""
+    answered_by: str = ""
+    redacted: dict[str, int] = {}
+
+    @property
+    def answered(self) -> bool:
+        return self.kind == ANSWERED
+
+
+class Page(Struct, frozen=True, tag="page", array_like=True):
+    """What was learned since the page before.
+
+    Attributes:
+        attempts: calls that ended.
+        voids: sequences of intents that were never sent.
+        results: outcomes that are final.
+    """
+
+    attempts: tuple[Attempt, ...] = ()
+    voids: tuple[int, ...] = ()
+    results: tuple[RecordResult, ...] = ()
+
+
+class Seal(Struct, frozen=True, tag="seal", array_like=True):
+    """The end of an epoch's journal: the same bytes, whoever writes it."""
+
+
+_decoder = msgspec.msgpack.Decoder(Page | Seal)
+_encoder = msgspec.msgpack.Encoder()
+SEAL = _encoder.encode(Seal())
+
+
+def encode(page: Page) -> bytes:
+    return _encoder.encode(page)
+
+
+def decode(data: bytes) -> Page | Seal:
+    """Raises msgspec.DecodeError: not a page of a journal."""
+    found: Page | Seal = _decoder.decode(data)
+    return found
+
+
+def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
+    """Of a unit: what its records came to, and what its calls cost."""
+    total = Tally()
+    for result in results:
+        total = total.plus(_tally_of(result))
+    return total.plus(Tally(_counts_of(attempts)))
+
+
+def _tally_of(result: RecordResult) -> Tally:
+    stopped = result.kind == "stopped"
+    return Tally(
+        Counts(answered=int(result.answered), failed=int(not result.answered and not stopped), stopped=int(stopped)),
+        asked={result.asked: 1} if result.asked else {},
+        answered_by={result.answered_by: 1} if result.answered_by else {},
+        failures={result.code: 1} if result.code else {},
+        redacted=result.redacted,
+    )
+
+
+def _counts_of(attempts: Iterable[Attempt]) -> Counts:
+    counts = Counts()
+    for attempt in attempts:
+        nano = attempt.price.nano_usd
+        counts = counts.plus(
+            Counts(
+                nano_usd=nano or 0,
+                attempts=1,
+                unpriced=int(nano is None),
+                input_tokens=attempt.usage.input_total,
+                output_tokens=attempt.usage.output_total,
+            )
+        )
+    return counts

@@ -1,0 +1,120 @@
+"""Units of work: one chunk of one run, or one request. Claims, intents and verdicts.
+
+A unit belongs to the worker that raised its epoch last. Everything durable about it is written once; what follows
+from it is derived (``domain/history.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+GATES = 16
+"""Of a run: enough that transactions of many workers seldom meet on one of them."""
+
+MOST_IN_GROUP = 50
+"""Intents in one item."""
+
+
+class Verdict(Struct, frozen=True):
+    """How a unit ends, decided once; after it nobody calls.
+
+    Attributes:
+        kind: ``completed``: every record has its outcome in a journal; ``stopped``: the others fail with ``code``.
+        unread: its bytes bring workers down, and are not read again to write the failures.
+    """
+
+    kind: Literal["completed", "stopped"]
+    code: str = ""
+    unread: bool = False
+
+
+class Claim(Struct, frozen=True):
+    """Who works on a unit, and what the unit holds.
+
+    Attributes:
+        beat: moves while the owner lives.
+        owner: drawn anew for each claim, so that a claim whose answer was lost is recognised.
+        released: the owner gave the unit back.
+        crashes: owners in a row that ended without giving it back and without journaling anything.
+        trying: the record that is tried alone, -1 for none.
+        tries: workers that tried it alone, the present one included.
+        granted: nano-dollars taken from the budgets, less what was returned.
+        day: UTC day of the budgets that the unspent part came from, "" for none.
+        holds: counted among the holders of its budgets.
+        body_hash: of a request; the first claim sets it.
+    """
+
+    epoch: int
+    beat: int
+    owner: str
+    released: bool = False
+    crashes: int = 0
+    trying: int = -1
+    tries: int = 0
+    granted: int = 0
+    day: str = ""
+    holds: bool = False
+    verdict: Verdict | None = None
+    body_hash: str = ""
+
+
+class Gate(Struct, frozen=True):
+    """One of a run's gates. Shut once and never opened again; no intent passes a shut one."""
+
+    job_id: str
+    run: int
+    number: int
+
+
+class Intent(Struct, frozen=True, array_like=True):
+    """That a call may be made.
+
+    Attributes:
+        sequence: in its epoch.
+        record: its place in the file, from 0.
+        high: the most it can cost in nano-dollars; None where the route has no price.
+    """
+
+    sequence: int
+    record: int
+    route: str
+    high: int | None
+
+
+class IntentGroup(Struct, frozen=True):
+    """Intents written as one item, before any of them is sent. ``day``: UTC, frozen when the epoch was claimed."""
+
+    epoch: int
+    day: str
+    intents: tuple[Intent, ...]
+
+    @property
+    def first(self) -> int:
+        """Its first sequence: with the epoch, its key."""
+        return self.intents[0].sequence
+
+    @property
+    def high(self) -> int:
+        return sum(intent.high or 0 for intent in self.intents)
+
+
+def chunk_unit(job_id: str, run: int, chunk: int) -> str:
+    """The unit's name."""
+    return f"{job_id}.{run}.{chunk}"
+
+
+def call_id(unit: str, epoch: int, sequence: int) -> str:
+    """Used for one call at most."""
+    return f"{unit}.{epoch}.{sequence}"
+
+
+def gate_of(job_id: str, run: int, chunk: int) -> Gate:
+    return Gate(job_id, run, chunk % GATES)
+
+
+def gates_of(job_id: str, run: int) -> Iterator[Gate]:
+    """All of them."""
+    return (Gate(job_id, run, number) for number in range(GATES))

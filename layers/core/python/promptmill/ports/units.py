@@ -1,0 +1,80 @@
+"""Units: claims, intents and what they hold of the budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
+
+Intended = Literal["done", "superseded", "shut"]
+
+
+class UnitClaims(Protocol):
+    """Every write but ``claim`` holds only for the epoch of the claim it is given: False (None) if another owns the unit."""
+
+    async def read(self, unit: str) -> Claim | None:
+        """Strongly consistent."""
+        ...
+
+    async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
+        """Raise the epoch if (epoch, beat) are still as seen, or nobody claimed it yet.
+
+        Over an owner that did not release it, ``crashes`` rises by one. All that the unit holds is inherited.
+        None: somebody was faster, or it was ourselves and the answer was lost: read it, and compare ``owner``.
+        """
+        ...
+
+    async def beat(self, unit: str, claim: Claim) -> bool:
+        """Show life."""
+        ...
+
+    async def mark(self, unit: str, claim: Claim, *, crashes: int, trying: int = -1, tries: int = 0) -> bool:
+        """Say which record is tried alone, or that the unit moves again. Not after the verdict."""
+        ...
+
+    async def release(self, unit: str, claim: Claim) -> bool:
+        """Give the unit back, with what it holds. The next claim counts no crash."""
+        ...
+
+
+class UnitIntents(Protocol):
+    async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+        """One transaction: epoch is ours, no verdict, gate open, beat moves, group written if absent.
+
+        A group that is there already is our own, whose answer was lost: ``done``.
+        """
+        ...
+
+    async def intents(self, unit: str) -> list[IntentGroup]:
+        """All of them, of every epoch; strongly consistent."""
+        ...
+
+
+class UnitBudgets(Protocol):
+    """``claim.granted`` is as last known: what differs is somebody else's, or our own success."""
+
+    async def grant(
+        self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
+    ) -> Grant:
+        """One transaction: ``granted`` plus the amount on claim and budgets, none above its limit, day set, ``holds`` set."""
+        ...
+
+    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
+        """One transaction: ``granted`` less the amount on claim and budgets, and the unit holds nothing any more."""
+        ...
+
+    async def decide(
+        self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
+    ) -> bool:
+        """One transaction: the verdict if there is none, ``granted`` = used, the rest back to the budgets."""
+        ...
+
+    async def budget(self, key: str) -> BudgetState:
+        """Strongly consistent."""
+        ...
+
+
+class Units(UnitClaims, UnitIntents, UnitBudgets, Protocol):
+    """All of it."""

@@ -1,0 +1,91 @@
+"""How fast one worker sends: what the sender of a unit's calls asks, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from promptmill.domain.recipe import Route
+
+Ended = Literal["ok", "throttled", "failed"]
+
+
+class HandOver(Struct, frozen=True):
+    """The worker should stop sending, and send its message again with a delay."""
+
+    reason: str
+    delay_s: int
+
+
+class Pacing(Protocol):
+    """Of one invocation, for all units that it runs. Nothing here is durable, and nothing waits."""
+
+    def take(self, route: Route, tokens: Sequence[int]) -> int:
+        """How many of these calls, in order, may be sent now; they count as sent. ``tokens``: reserved by each."""
+        ...
+
+    def wait_s(self, route: Route) -> float:
+        """Seconds until asking again is worth while; 0 if a call may be sent now."""
+        ...
+
+    def linger_s(self, route: Route) -> float:
+        """Seconds that calls which may be sent wait for others, so that they share an intent."""
+        ...
+
+    def ended(
+        self,
+        route: Route,
+        how: Ended,
+        *,
+        latency_s: float,
+        reserved: int,
+        tokens: int | None,
+        retry_after_s: float | None,
+    ) -> None:
+        """A call is over. ``tokens``: what it really used, None if unknown."""
+        ...
+
+    def counts(self, route: Route) -> bool:
+        """Whether a failure now counts against the record's tries: not while the route is braked for all."""
+        ...
+
+    def hand_over(self) -> HandOver | None:
+        """Asked now and then, while there is something to send."""
+        ...
+
+
+class Unpaced:
+    """As fast as places allow."""
+
+    def take(self, route: Route, tokens: Sequence[int]) -> int:
+        del route
+        return len(tokens)
+
+    def wait_s(self, route: Route) -> float:
+        del route
+        return 0.0
+
+    def linger_s(self, route: Route) -> float:
+        del route
+        return 0.0
+
+    def ended(
+        self,
+        route: Route,
+        how: Ended,
+        *,
+        latency_s: float,
+        reserved: int,
+        tokens: int | None,
+        retry_after_s: float | None,
+    ) -> None:
+        del route, how, latency_s, reserved, tokens, retry_after_s
+
+    def counts(self, route: Route) -> bool:
+        del route
+        return True
+
+    def hand_over(self) -> HandOver | None:
+        return None
