@@ -1,12 +1,14 @@
-"""HTTP POSTs to providers: one session a process, never repeated, never redirected, bounded in time and size."""
+"""HTTP calls to providers: one session a process, never repeated, never redirected, bounded in time and size."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,6 +18,9 @@ from yarl import URL
 from promptmill import __version__
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from promptmill.adapters.stream_events import StreamDecoder, StreamEvent
 
 MAX_ANSWER_BYTES = 64 << 20
 CONNECT_TIMEOUT_S = 10.0
@@ -27,11 +32,12 @@ _COPIED_BODY_BYTES = 1 << 20
 
 
 class HttpAnswer(Struct, frozen=True):
-    """Header names are case-insensitive."""
+    """Header names are case-insensitive. ``elapsed_s``: from sending to the last byte."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    elapsed_s: float = 0.0
 
 
 class HttpCalls:
@@ -58,14 +64,43 @@ class HttpCalls:
             RetryLaterError: no answer, or half of one (``connection``, ``connection_lost``, ``timeout``).
             RecordRefusedError: the answer is too large (``answer_too_large``).
         """
+        async with self._exchange("POST", url, body, headers, timeout_s) as reply:
+            return await reply.read()
+
+    async def get(self, url: str, *, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
+        """As ``post``; for providers that are polled."""
+        async with self._exchange("GET", url, b"", headers, timeout_s) as reply:
+            return await reply.read()
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float
+    ) -> AsyncIterator[HttpStream]:
+        """As ``post``, with the reply as it arrives. Leaving the context early ends the call.
+
+        ``timeout_s`` bounds the whole stream and the wait for its first event, ``stall_s`` the silence between events.
+        """
+        async with self._exchange("POST", url, body, headers, timeout_s, stall_s) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float = 0.0
+    ) -> AsyncIterator[HttpStream]:
         check_url(url, local=self._local)
         session = await self._open_session()
         self._running += 1
+        started = self._clock.monotonic()
         try:
-            async with session.post(
-                _encoded(url), data=_payload(body), headers=headers, timeout=_timeout(timeout_s), allow_redirects=False
+            async with session.request(
+                method,
+                _encoded(url),
+                data=_payload(body) if body else None,
+                headers=headers,
+                timeout=_timeout(timeout_s),
+                allow_redirects=False,
             ) as response:
-                return HttpAnswer(response.status, response.headers, await self._read(response))
+                yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=self._max_answer_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translated(error) from error
         finally:
@@ -95,15 +130,86 @@ class HttpCalls:
             trust_env=False,
         )
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        blocks, size = [], 0
-        while block := await response.content.readany():
-            size += len(block)
-            if size > self._max_answer_bytes:
-                response.close()
-                raise RecordRefusedError("answer_too_large", status=response.status, usage_unknown=True)
+
+class HttpStream:
+    """A reply as it arrives.
+
+    Attributes:
+        status, headers: of the reply; the names are case-insensitive.
+        first_token_ms: from sending to the first call of ``note_token``, None before it.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, clock: Clock, started: float, *, stall_s: float, max_bytes: int
+    ) -> None:
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.first_token_ms: int | None = None
+        self._response, self._clock, self._started = response, clock, started
+        self._stall_s, self._left = stall_s, max_bytes
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since sending."""
+        return self._clock.monotonic() - self._started
+
+    def note_token(self) -> None:
+        """A piece of the answer has come."""
+        if self.first_token_ms is None:
+            self.first_token_ms = round(self.elapsed_s * 1000)
+
+    async def read(self) -> HttpAnswer:
+        """What is left of the reply, as a whole."""
+        blocks = []
+        while block := await self._block():
             blocks.append(block)
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        return HttpAnswer(self.status, self.headers, body, self.elapsed_s)
+
+    async def events(self, decoder: StreamDecoder) -> AsyncIterator[StreamEvent]:
+        """Until the stream ends.
+
+        Raises:
+            RetryLaterError: as ``HttpCalls.post``, or silent for too long (``stalled``).
+            RecordRefusedError: see ``HttpCalls.post``.
+        """
+        silent_until: float | None = None
+        while block := await self._block_before(silent_until):
+            for event in decoder.feed(block):
+                yield event
+                silent_until = self._silent_until()
+        for event in decoder.end():
+            yield event
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come, for streams that nothing keeps alive but their events. Raises as ``events``."""
+        silent_until: float | None = None
+        while block := await self._block_before(silent_until):
+            yield block
+            silent_until = self._silent_until()
+
+    def _silent_until(self) -> float:
+        return asyncio.get_running_loop().time() + self._stall_s
+
+    async def _block_before(self, moment: float | None) -> bytes:
+        """``moment``: of the event loop's clock; whatever else comes until then, no event did."""
+        limit = asyncio.timeout_at(moment)
+        try:
+            async with limit:
+                return await self._block()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            self._response.close()
+            raise RetryLaterError("stalled", status=self.status, usage_unknown=True) from error
+
+    async def _block(self) -> bytes:
+        block = await self._response.content.readany()
+        self._left -= len(block)
+        if self._left < 0:
+            self._response.close()
+            raise RecordRefusedError("answer_too_large", status=self.status, usage_unknown=True)
+        return block
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,7 @@ class ErrorReply(Struct, frozen=True):
 
     Attributes:
         codes: what the body calls it, the most telling first.
+        in_stream: it came in the middle of an answer, which the provider may charge for.
     """
 
     status: int
@@ -34,6 +35,7 @@ class ErrorReply(Struct, frozen=True):
     message: str
     headers: Mapping[str, str]
     request_id: str = ""
+    in_stream: bool = False
 
 
 class Verdicts(Struct, frozen=True):
@@ -58,13 +60,13 @@ def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> P
         code = TOO_LONG
     detail = reply.message[:_MAX_DETAIL]
     if kind is not RetryLaterError:
-        return kind(code, detail, status=reply.status, request_id=reply.request_id)
+        return kind(code, detail, status=reply.status, request_id=reply.request_id, usage_unknown=reply.in_stream)
     return RetryLaterError(
         code,
         detail,
         status=reply.status,
         request_id=reply.request_id,
-        usage_unknown=reply.status in _GATEWAY and not reply.codes,
+        usage_unknown=reply.in_stream or (reply.status in _GATEWAY and not reply.codes),
         retry_after_s=retry_after_s(reply.headers, now=now),
     )
 

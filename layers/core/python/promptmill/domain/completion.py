@@ -13,7 +13,20 @@ from msgspec import Struct, field
 
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]
-Protocol = Literal["openai-chat", "anthropic-messages", "bedrock-converse", ""]
+Protocol = Literal[
+    "openai-chat",
+    "openai-responses",
+    "openai-completions",
+    "openai-embeddings",
+    "anthropic-messages",
+    "bedrock-converse",
+    "bedrock-invoke",
+    "vertex-generate",
+    "vertex-embeddings",
+    "replicate",
+    "nlpcloud",
+    "",
+]
 """Wire protocols whose bodies a dialect and an adapter may have in common; "" is none."""
 
 
@@ -87,6 +100,8 @@ class CompletionRequest(Struct, frozen=True):
         native: fields of the line that have no place here, by name, with the ``protocol`` they belong to: an adapter
             of that protocol sends them as they are, every other one refuses the record by their name.
         notes: what was changed on the way in, for the result line: ``stream: true was set to false``.
+        kind: ``embedding`` asks for a vector of each message's text; the messages are the user's, one text each.
+        dimensions: of those vectors.
     """
 
     messages: tuple[Message, ...]
@@ -105,10 +120,19 @@ class CompletionRequest(Struct, frozen=True):
     protocol: Protocol = ""
     native: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    kind: Literal["completion", "embedding"] = "completion"
+    dimensions: int | None = None
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one call. ``input_total`` includes cache reads and writes, ``output_total`` includes reasoning."""
+    """Tokens of one call. ``input_total`` includes cache reads and writes, ``output_total`` includes reasoning.
+
+    Attributes:
+        cache_write_1h: the part of ``cache_write`` that is kept for an hour, at a higher rate.
+        service_tier: the one that served the call, where the provider tells; "" is its standard.
+        compute_us: microseconds that prices by time hold for: the provider's own count, or else how long the call took.
+        reported_nano_usd: what the provider says that the call cost; None if it doesn't.
+    """
 
     input_total: int = 0
     cache_read: int = 0
@@ -116,6 +140,10 @@ class Usage(Struct, frozen=True):
     output_total: int = 0
     reasoning: int = 0
     source: Literal["reported", "estimated", "none"] = "reported"
+    cache_write_1h: int = 0
+    service_tier: str = ""
+    compute_us: int = 0
+    reported_nano_usd: int | None = None
 
 
 class Completion(Struct, frozen=True):
@@ -124,6 +152,9 @@ class Completion(Struct, frozen=True):
     Attributes:
         raw: the provider's body as parsed JSON; a dialect of the same ``protocol`` returns it whole.
         request_id: the provider's own.
+        first_token_ms: from sending to the first piece of the answer; None where it was not streamed.
+        embeddings: the vectors, in the order of the request's messages, for an ``embedding``; ``raw`` is empty then.
+        notes: what looks wrong about the answer, for its result line.
     """
 
     text: str
@@ -135,3 +166,6 @@ class Completion(Struct, frozen=True):
     request_id: str = ""
     protocol: Protocol = ""
     raw: dict[str, Any] = field(default_factory=dict)
+    first_token_ms: int | None = None
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    notes: tuple[str, ...] = ()

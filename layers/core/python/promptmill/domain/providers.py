@@ -1,14 +1,33 @@
-"""The providers that a recipe can name, and what each takes from its route."""
+"""The providers that a recipe can name, what each takes from its route, and what it offers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from promptmill.domain.completion import Protocol
+from promptmill.domain.recipe import Dialect
 
 Use = Literal["required", "optional", "none"]
+Ability = Literal[
+    "chat",
+    "embeddings",
+    "streaming",
+    "system prompt",
+    "structured output",
+    "tools",
+    "usage",
+    "cost",
+    "throttle",
+    "outage",
+    "auth error",
+    "context too long",
+    "filtered content",
+    "malformed answer",
+]
+ABILITIES: tuple[Ability, ...] = get_args(Ability)
+"""What ``promptmill providers`` shows of each; tests/contract/providers/test_abilities.py runs every cell."""
 
 RESERVED_BODY_FIELDS = frozenset({"model", "modelId", "messages", "stream", "stream_options", "mcp_servers"})
 """Never a line's to set, nor an operator's: they belong to the route and to us, or hold URLs."""
@@ -18,12 +37,16 @@ class Provider(Struct, frozen=True):
     """What a provider is.
 
     Attributes:
-        protocol: the wire protocol of its adapter.
+        protocol: the wire protocol of its adapter, in its first dialect.
         key: whether a route names a secret for it.
         base_url: whether a route gives its address; "optional" where the adapter has one of its own.
-        region: whether a route may name an AWS region.
+        region: whether a route may name a region.
         local_only: refused in every stage but ``local``.
         local_base_url: so is a ``base_url`` of its routes: elsewhere the address is the provider's own.
+        account, api_version: whether a route names one.
+        dialects: that a route may choose from; the first is the default.
+        lacks: what the provider does not offer. A request for it is refused by name, before anything is sent.
+        label: its name for people.
     """
 
     name: str
@@ -33,6 +56,11 @@ class Provider(Struct, frozen=True):
     region: Use = "none"
     local_only: bool = False
     local_base_url: bool = False
+    account: Use = "none"
+    api_version: Use = "none"
+    dialects: tuple[Dialect, ...] = ("chat",)
+    lacks: frozenset[Ability] = frozenset()
+    label: str = ""
 
     @property
     def needs_key(self) -> bool:
@@ -43,12 +71,44 @@ class Provider(Struct, frozen=True):
         return self.base_url != "none"
 
 
+_OPENAI_DIALECTS: tuple[Dialect, ...] = ("chat", "responses", "completions", "embeddings")
+
 _ALL = (
-    Provider("anthropic", "anthropic-messages", key="required"),
-    Provider("bedrock", "bedrock-converse", key="none", region="optional", local_base_url=True),
-    Provider("compatible", "openai-chat", key="optional", base_url="required"),
-    Provider("local", "openai-chat", key="none", base_url="none", local_only=True),
-    Provider("openai", "openai-chat", key="required"),
+    Provider(
+        "anthropic",
+        "anthropic-messages",
+        key="required",
+        dialects=("messages",),
+        lacks=frozenset({"embeddings"}),
+        label="Anthropic",
+    ),
+    Provider(
+        "bedrock",
+        "bedrock-converse",
+        key="none",
+        region="optional",
+        local_base_url=True,
+        dialects=("converse",),
+        label="Amazon Bedrock",
+    ),
+    Provider(
+        "compatible",
+        "openai-chat",
+        key="optional",
+        base_url="required",
+        dialects=_OPENAI_DIALECTS,
+        label="an OpenAI-compatible server",
+    ),
+    Provider(
+        "local",
+        "openai-chat",
+        key="none",
+        base_url="none",
+        local_only=True,
+        dialects=_OPENAI_DIALECTS,
+        label="the embedded model",
+    ),
+    Provider("openai", "openai-chat", key="required", dialects=_OPENAI_DIALECTS, label="OpenAI"),
 )
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}

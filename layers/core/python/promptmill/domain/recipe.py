@@ -11,12 +11,53 @@ from msgspec import Struct, field
 
 
 class UserPrice(Struct, frozen=True):
-    """Set by the operator, USD per million tokens as decimal text; None where the table's own price holds."""
+    """Set by the operator: USD as decimal text. A call costs the sum of all that are set.
 
-    input_usd_per_mtok: str
-    output_usd_per_mtok: str
+    Attributes:
+        cache_*: None where the table's own price holds.
+        usd_per_request: of each call; it covers the first ``covered_output_tokens`` of its answer.
+        usd_per_second: of compute as the provider counts it, else of the call's time.
+        usd_per_hour: of a machine that answers ``calls_at_once`` calls at a time.
+    """
+
+    input_usd_per_mtok: str = "0"
+    output_usd_per_mtok: str = "0"
     cache_read_usd_per_mtok: str | None = None
     cache_write_usd_per_mtok: str | None = None
+    cache_write_1h_usd_per_mtok: str | None = None
+    usd_per_request: str = "0"
+    covered_output_tokens: int = 0
+    usd_per_second: str = "0"
+    usd_per_hour: str = "0"
+    calls_at_once: int = 1
+
+
+class Wire(Struct, frozen=True):
+    """How an endpoint differs from its preset, as the operator tells; "" and None leave it at that.
+
+    Attributes:
+        max_tokens: name of the field that bounds the answer.
+        system: role that the system prompt is sent in; ``user`` puts it before the first message.
+        answer_format: how a JSON schema is asked for: as one, as any JSON object, or not at all.
+        stream_usage: whether usage is asked for in a stream by ``stream_options``.
+        key_header: the header that carries the key; ``Authorization`` has ``Bearer`` before it.
+        turn: template of one message for protocols that take one text only, with ``{{ role }}`` and ``{{ text }}``.
+        reply: what such a text ends with, where the model goes on.
+        names: of fields of the request's body by the names that we use, for models that have their own.
+    """
+
+    max_tokens: str = ""
+    system: Literal["", "system", "developer", "user"] = ""
+    answer_format: Literal["", "json_schema", "json_object", "none"] = ""
+    stream_usage: bool | None = None
+    key_header: str = ""
+    turn: str = ""
+    reply: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+
+
+Dialect = Literal["", "chat", "responses", "completions", "embeddings", "messages", "converse", "invoke", "generate"]
+"""Which of its protocols a provider is spoken to in; "" is its first."""
 
 
 class Route(Struct, frozen=True):
@@ -32,6 +73,11 @@ class Route(Struct, frozen=True):
         timeout_s: of one attempt.
         attempts: tries on this route for one record, the first included.
         body: fields merged into each request body as they are (operator's own, never a line's).
+        stream: the answer is streamed from the provider, which measures its first token and detects a stall.
+        stall_s: how long a stream may be silent after its first event.
+        api_version: of the provider's protocol, "" for the adapter's own.
+        account: the provider's account, project or workspace, where its addresses or headers name one.
+        price_as: ``provider/model`` whose price in the table holds, "" for the route's own.
     """
 
     id: str
@@ -45,6 +91,13 @@ class Route(Struct, frozen=True):
     attempts: int = 6
     price: UserPrice | None = None
     body: dict[str, Any] = field(default_factory=dict)
+    dialect: Dialect = ""
+    stream: bool = False
+    stall_s: float = 60.0
+    api_version: str = ""
+    account: str = ""
+    price_as: str = ""
+    wire: Wire = Wire()
 
 
 class RedactionPolicy(Struct, frozen=True):

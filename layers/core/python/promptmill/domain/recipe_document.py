@@ -13,13 +13,14 @@ from pydantic import BaseModel, ValidationError
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.json_schemas import closed
 from promptmill.domain.providers import PROVIDERS, Provider
-from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
+from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice, Wire
 from promptmill.domain.recipe_model import (
     AnswerDocument,
     PriceDocument,
     RecipeDocument,
     RedactDocument,
     RouteDocument,
+    WireDocument,
     spelled_out,
 )
 from promptmill.domain.recipe_names import did_you_mean, valid_name
@@ -28,16 +29,12 @@ from promptmill.domain.recipe_yaml import Document, Path, Problem, path_text, re
 _LATER_KEYS = frozenset(
     (
         "allow",
-        "api_version",
         "batch",
         "budget",
         "cache",
         "circuit",
         "compare",
-        "deployment",
         "duplicates",
-        "embeddings",
-        "engines",
         "give_up_after",
         "guardrail",
         "limit",
@@ -55,7 +52,6 @@ _LATER_KEYS = frozenset(
         "share",
         "skip",
         "store",
-        "stream",
         "tokens_per_minute",
         "when_day_spent",
     )
@@ -146,6 +142,7 @@ _WORDS = {
 _PARTS: dict[str, type[BaseModel]] = {
     "routes": RouteDocument,
     "price": PriceDocument,
+    "wire": WireDocument,
     "answer": AnswerDocument,
     "redact": RedactDocument,
 }
@@ -193,18 +190,25 @@ def _unknown_provider(name: str, provider_names: AbstractSet[str]) -> str:
 
 
 def _misused(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, str]]:
-    for key, use in (("key", provider.key), ("base_url", provider.base_url), ("region", provider.region)):
+    uses = {name: getattr(provider, name) for name in ("key", "base_url", "region", "account", "api_version")}
+    for key, use in uses.items():
         given = bool(getattr(route, key))
         if use == "required" and not given:
             yield key, f"{provider.name} needs it: {_WHAT[key]}"
         if use == "none" and given:
             yield key, f"{provider.name} takes none"
+    if route.dialect and route.dialect not in provider.dialects:
+        yield "dialect", f"{provider.name} is spoken to in: {', '.join(provider.dialects)}"
+    if route.stream and (route.dialect == "embeddings" or "streaming" in provider.lacks):
+        yield "stream", "embeddings are not streamed" if route.dialect == "embeddings" else f"{provider.name} can't"
 
 
 _WHAT = {
     "key": "the name of a secret in Secrets Manager",
     "base_url": "the endpoint's address",
-    "region": "an AWS region",
+    "region": "a region, such as eu-central-1",
+    "account": "the provider's account, project or workspace",
+    "api_version": "the version of the provider's protocol",
 }
 
 
@@ -235,7 +239,7 @@ def _resolved(name: str, document: RecipeDocument) -> Recipe:
     recipe = Recipe(
         name=name,
         version="",
-        routes=tuple(map(_route, document.routes)),
+        routes=tuple(_route(route, document) for route in document.routes),
         model=document.model,
         models=_models(document),
         system=document.system,
@@ -260,7 +264,7 @@ def _models(document: RecipeDocument) -> dict[str, str]:
     return {wanted: routes[target] for wanted, target in document.models.items()}
 
 
-def _route(document: RouteDocument) -> Route:
+def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
     return Route(
         id=document.model,
         provider=document.provider,
@@ -271,6 +275,20 @@ def _route(document: RouteDocument) -> Route:
         in_flight=document.in_flight,
         timeout_s=document.timeout,
         attempts=document.attempts,
-        price=UserPrice(**document.price.model_dump()) if document.price else None,
+        price=UserPrice(**document.price.model_dump(exclude_none=True)) if document.price else None,
         body=document.body,
+        dialect=document.dialect,
+        stream=_is_streamed(document, recipe),
+        stall_s=document.stall_timeout,
+        api_version=document.api_version,
+        account=document.account,
+        price_as=document.price_as,
+        wire=Wire(**document.wire.model_dump()),
     )
+
+
+def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:
+    """A recipe's word holds for those of its routes that can."""
+    if route.stream is not None:
+        return route.stream
+    return recipe.stream and route.dialect != "embeddings" and "streaming" not in PROVIDERS[route.provider].lacks

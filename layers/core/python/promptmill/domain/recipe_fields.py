@@ -43,6 +43,11 @@ _RANDOM_LOOKING = re.compile(
     r"(?=[A-Za-z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{20,}|[0-9a-fA-F]{32,}|[^/]{80,}"
 )
 _MAX_SCHEMA_DEPTH = 32
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_HEADERS_OF_HTTP = frozenset(
+    ("host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent", "cookie")
+)
 
 
 class FieldError(ValueError):
@@ -57,6 +62,38 @@ def price_text(value: Any) -> str:
     if not 0 <= amount <= _MOST_USD:
         raise FieldError(f"a price lies between 0 and {_MOST_USD:,}")
     return format(Decimal(amount), "f")
+
+
+def price_fault(given: dict[str, Any]) -> str:
+    """What is wrong with a price as a whole, "" if nothing: a part left out by mistake would cost nothing."""
+    if not given.keys() & {"input_usd_per_mtok", "output_usd_per_mtok", *_OTHER_PRICES}:
+        return f"a price has input_usd_per_mtok and output_usd_per_mtok, or one of {', '.join(_OTHER_PRICES)}"
+    per_token = {"input_usd_per_mtok", "output_usd_per_mtok"} - given.keys()
+    if len(per_token) == 1 and not ("usd_per_request" in given and "output_usd_per_mtok" in given):
+        return f"{per_token.pop()} is missing: write 0 where it costs nothing"
+    for name, beside in (("covered_output_tokens", "usd_per_request"), ("calls_at_once", "usd_per_hour")):
+        if name in given and beside not in given:
+            return f"{name} goes with {beside}"
+    return ""
+
+
+_OTHER_PRICES = ("usd_per_request", "usd_per_second", "usd_per_hour")
+
+
+def field_name(value: str) -> str:
+    if not _FIELD_NAME.fullmatch(value):
+        raise FieldError("the name of a field of the request's body is wanted")
+    return value
+
+
+def field_names(value: dict[str, str]) -> dict[str, str]:
+    return {field_name(ours): field_name(theirs) for ours, theirs in value.items()}
+
+
+def header_name(value: str) -> str:
+    if not _HEADER_NAME.fullmatch(value) or value.lower() in _HEADERS_OF_HTTP:
+        raise FieldError("the name of a header that carries the key is wanted, such as Authorization or api-key")
+    return value
 
 
 def number(value: Any) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from promptmill.domain import recipe_fields as fields
 from promptmill.domain.providers import RESERVED_BODY_FIELDS
+from promptmill.domain.recipe import Dialect
 from promptmill.domain.redaction import ALL_TYPES
 
 _LONGEST_TEXT = 100_000
@@ -50,10 +51,33 @@ _Prompt = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(fields.
 
 
 class PriceDocument(_Strict):
-    input_usd_per_mtok: _Price
-    output_usd_per_mtok: _Price
+    input_usd_per_mtok: _Price | None = None
+    output_usd_per_mtok: _Price | None = None
     cache_read_usd_per_mtok: _Price | None = None
     cache_write_usd_per_mtok: _Price | None = None
+    cache_write_1h_usd_per_mtok: _Price | None = None
+    usd_per_request: _Price | None = None
+    covered_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    usd_per_second: _Price | None = None
+    usd_per_hour: _Price | None = None
+    calls_at_once: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if fault := fields.price_fault(self.model_dump(exclude_none=True)):
+            raise ValueError(fault)
+        return self
+
+
+class WireDocument(_Strict):
+    max_tokens: Annotated[str, AfterValidator(fields.field_name)] = ""
+    system: Literal["", "system", "developer", "user"] = ""
+    answer_format: Literal["", "json_schema", "json_object", "none"] = ""
+    stream_usage: bool | None = None
+    key_header: Annotated[str, AfterValidator(fields.header_name)] = ""
+    turn: Annotated[str, Field(max_length=1000), AfterValidator(fields.template)] = ""
+    reply: Annotated[str, Field(max_length=1000)] = ""
+    names: Annotated[dict[str, str], AfterValidator(fields.field_names)] = Field(default_factory=dict)
 
 
 class RouteDocument(_Strict):
@@ -66,6 +90,13 @@ class RouteDocument(_Strict):
     attempts: Annotated[int, Field(ge=1, le=20)] = 6
     price: PriceDocument | None = None
     body: Annotated[dict[str, Any], AfterValidator(_body)] = Field(default_factory=dict)
+    dialect: Dialect = ""
+    stream: bool | None = None
+    stall_timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=600)] = 60.0
+    api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
+    price_as: Annotated[str, Field(pattern=r"^([a-z0-9_.-]+/[!-~]{1,256})?$")] = ""
+    wire: WireDocument = WireDocument()
 
     @property
     def provider(self) -> str:
@@ -88,6 +119,7 @@ class RecipeDocument(_Strict):
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     temperature: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=2)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stream: bool = False
     system: Annotated[str, Field(max_length=_LONGEST_TEXT)] = ""
     prompt: _Prompt = ""
     answer: AnswerDocument | None = None

@@ -68,6 +68,7 @@ class Attempt(Struct, frozen=True):
         call_id: job.run.chunk.epoch.sequence; used once.
         code: "ok", or the error's code.
         latency_ms: from the first byte sent to the last byte read.
+        first_token_ms: to the first piece of a streamed answer, None where it was not streamed.
     """
 
     call_id: str
@@ -81,6 +82,13 @@ class Attempt(Struct, frozen=True):
     price: Price
     model: str = ""
     request_id: str = ""
+    first_token_ms: int | None = None
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Output tokens a second, from the first one on where that was measured; None for no answer."""
+        answering_ms = self.latency_ms - (self.first_token_ms or 0)
+        return self.usage.output_total * 1000 / answering_ms if self.code == "ok" and answering_ms > 0 else None
 
 
 class Outcome(Struct, frozen=True):

@@ -1,0 +1,110 @@
+"""Streams of providers cut into events: bytes in, events out; no network and no JSON here.
+
+Server-sent events, JSON lines and texts between NUL bytes; AWS event streams are in aws_event_stream.py. What keeps a connection alive
+(comments, ``ping``) is no event, so that a stream of nothing else counts as silent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from msgspec import Struct
+
+_LINE_ENDS = re.compile(rb"\r\n|\n|\r")
+
+
+class StreamEvent(Struct, frozen=True):
+    """One event.
+
+    Attributes:
+        name: its type, "" where the stream gives none.
+        data: as it came.
+    """
+
+    name: str
+    data: bytes
+
+
+class StreamDecoder(Protocol):
+    """Of one stream; used once."""
+
+    def feed(self, block: bytes) -> Iterator[StreamEvent]:
+        """The events that the block completes."""
+        ...
+
+    def end(self) -> Iterator[StreamEvent]:
+        """What the stream's end completes."""
+        ...
+
+
+class SseDecoder:
+    """Server-sent events. An event that only the end of the stream completes is given too: some servers stop so."""
+
+    def __init__(self) -> None:
+        self._lines = _Pieces(_LINE_ENDS)
+        self._name, self._data = b"", list[bytes]()
+        self._after_cr = False
+
+    def feed(self, block: bytes) -> Iterator[StreamEvent]:
+        """See StreamDecoder."""
+        if self._after_cr and block.startswith(b"\n"):
+            block = block[1:]
+        self._after_cr = block.endswith(b"\r")
+        for line in self._lines.feed(block):
+            yield from self._line(line)
+
+    def end(self) -> Iterator[StreamEvent]:
+        """See StreamDecoder."""
+        for line in (*self._lines.end(), b""):
+            yield from self._line(line)
+
+    def _line(self, line: bytes) -> Iterator[StreamEvent]:
+        if not line:
+            name, data = self._name, self._data
+            self._name, self._data = b"", []
+            if data and name != b"ping":
+                yield StreamEvent(name.decode(errors="replace"), b"\n".join(data))
+            return
+        field, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
+        if field == b"data":
+            self._data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            self._name = value.strip()
+
+
+class SeparatedDecoder:
+    """Pieces between separators: line feeds for JSON lines, NUL bytes for NLP Cloud. Empty ones are passed over."""
+
+    def __init__(self, separator: bytes = b"\n") -> None:
+        self._pieces = _Pieces(re.compile(re.escape(separator)))
+
+    def feed(self, block: bytes) -> Iterator[StreamEvent]:
+        """See StreamDecoder."""
+        return (StreamEvent("", piece) for piece in self._pieces.feed(block) if piece.strip())
+
+    def end(self) -> Iterator[StreamEvent]:
+        """See StreamDecoder."""
+        return (StreamEvent("", piece) for piece in self._pieces.end() if piece.strip())
+
+
+class _Pieces:
+    """Bytes cut at separators, each looked at once however they arrive."""
+
+    def __init__(self, separator: re.Pattern[bytes]) -> None:
+        self._separator = separator
+        self._begun = list[bytes]()
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        *whole, rest = self._separator.split(block)
+        for piece in whole:
+            yield b"".join((*self._begun, piece))
+            self._begun = []
+        if rest:
+            self._begun.append(rest)
+
+    def end(self) -> Iterator[bytes]:
+        last, self._begun = b"".join(self._begun), []
+        if last:
+            yield last
