@@ -7,7 +7,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 Finish = Literal["stop", "length", "tool", "filter"]
-Trouble = Literal["throttled", "overloaded", "unauthorized", "out_of_money", "too_long", "no_such_model", "bad_field"]
+Trouble = Literal[
+    "throttled", "overloaded", "unauthorized", "out_of_money", "too_long", "no_such_model", "bad_field", "filtered"
+]
 
 
 class Answer(Struct, frozen=True):
@@ -49,22 +51,37 @@ class CutOff(Struct, frozen=True):
     in_body: bool
 
 
-Behaviour = Answer | Refuse | Reply | Hang | CutOff
+class Break(Struct, frozen=True):
+    """A stream that begins well and then: an error event, silence, a lost connection, or an end without its last event."""
+
+    how: Literal["error", "stall", "cut", "end"]
+
+
+Behaviour = Answer | Refuse | Reply | Hang | CutOff | Break
 
 
 class Sent(Struct, frozen=True):
-    """One request as it came over the wire. ``path`` is as it was sent; ``peer`` tells its connection."""
+    """One request as it came over the wire. ``path`` is as it was sent; ``peer`` tells its connection.
+
+    ``body`` is empty where the data is no JSON object.
+    """
 
     path: str
     headers: dict[str, str]
     data: bytes
     body: dict[str, Any]
     peer: str = ""
+    method: str = "POST"
 
 
 class Wire(Struct, frozen=True):
-    """A reply before it is sent."""
+    """A reply before it is sent: ``blocks`` one by one where it is a stream, else ``body`` as JSON.
+
+    ``error`` is what an error in the middle of such a stream looks like.
+    """
 
     status: int
-    body: dict[str, Any]
+    body: Any
     headers: dict[str, str] = {}
+    blocks: tuple[bytes, ...] = ()
+    error: bytes = b""

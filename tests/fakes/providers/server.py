@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import msgspec
 from aiohttp import web
 
-from tests.fakes.providers.behaviours import Answer, Behaviour, CutOff, Hang, Refuse, Reply, Sent, Wire
+from tests.fakes.providers.behaviours import Answer, Behaviour, Break, CutOff, Hang, Refuse, Reply, Sent, Wire
 
 
 class Speaks(Protocol):
@@ -75,19 +75,41 @@ class FakeProvider:
             case Refuse():
                 return _response(self._protocol.refusal(behaviour))
             case Answer():
-                return self._answered(behaviour, sent)
+                return await self._send(request, self._answered(behaviour, sent))
+            case Break():
+                return await self._break(request, self._answered(Answer(), sent), behaviour.how)
             case Hang():
                 await asyncio.Event().wait()
             case CutOff():
                 await self._cut_off(request, sent, in_body=behaviour.in_body)
         raise ConnectionResetError
 
-    def _answered(self, answer: Answer, sent: Sent) -> web.Response:
+    def _answered(self, answer: Answer, sent: Sent) -> Wire:
         self.billed.append((answer.input_tokens, answer.output_tokens))
-        return _response(self._protocol.answer(answer, sent))
+        return self._protocol.answer(answer, sent)
+
+    async def _send(self, request: web.Request, wire: Wire) -> web.StreamResponse:
+        if not wire.blocks:
+            return _response(wire)
+        stream = await _stream_of(request, wire, wire.blocks)
+        await stream.write_eof()
+        return stream
+
+    async def _break(self, request: web.Request, wire: Wire, how: str) -> web.StreamResponse:
+        assert wire.blocks, "not a stream"
+        begun = wire.blocks[: max(2, len(wire.blocks) // 2)]
+        stream = await _stream_of(request, wire, (*begun, wire.error) if how == "error" else begun)
+        if how == "stall":
+            await asyncio.Event().wait()
+        if how == "cut":
+            assert request.transport is not None
+            request.transport.abort()
+            raise ConnectionResetError
+        await stream.write_eof()
+        return stream
 
     async def _cut_off(self, request: web.Request, sent: Sent, *, in_body: bool) -> None:
-        whole = self._answered(Answer(), sent)
+        whole = _response(self._answered(Answer(), sent))
         assert isinstance(whole.body, bytes)
         if in_body:
             half = web.StreamResponse(headers={"Content-Length": str(len(whole.body))})
@@ -105,7 +127,15 @@ async def _sent(request: web.Request) -> Sent:
     except msgspec.DecodeError:
         body = None
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    return Sent(request.raw_path, headers, data, body if isinstance(body, dict) else {}, str(peer))
+    return Sent(request.raw_path, headers, data, body if isinstance(body, dict) else {}, str(peer), request.method)
+
+
+async def _stream_of(request: web.Request, wire: Wire, blocks: tuple[bytes, ...]) -> web.StreamResponse:
+    stream = web.StreamResponse(status=wire.status, headers={"Content-Type": "text/event-stream", **wire.headers})
+    await stream.prepare(request)
+    for block in blocks:
+        await stream.write(block)
+    return stream
 
 
 def _response(wire: Wire) -> web.Response:
