@@ -42,7 +42,7 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaContext) -> None:
-    from promptmill.workflows.places import Places
+    from promptmill.workflows.calls.places import Places
     from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
 
     services = services_of_process()

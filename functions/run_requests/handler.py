@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[RequestReport | BaseException]:
     from promptmill.workflows.answer_request import answer_request
-    from promptmill.workflows.places import Places
+    from promptmill.workflows.calls.places import Places
     from promptmill.workflows.request_answer import RequestWorker
 
     services = services_of_process()

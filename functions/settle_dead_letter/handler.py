@@ -62,7 +62,7 @@ def settle_message(record: SQSRecord) -> str:
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """A request that brought its workers down is answered with that."""
     from promptmill.workflows.answer_request import IncomingRequest, answer_request
-    from promptmill.workflows.places import Places
+    from promptmill.workflows.calls.places import Places
     from promptmill.workflows.request_answer import RequestWorker
 
     services = services_of_process()

@@ -16,7 +16,7 @@ from promptmill.domain.recipe import Recipe
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.workflows.answer_request import IncomingRequest, RequestReport, answer_request
 from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.places import Places
 from promptmill.workflows.plan_job import Planned, plan_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.request_answer import RequestWorker

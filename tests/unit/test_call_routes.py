@@ -21,9 +21,9 @@ from promptmill.domain.errors import (
 )
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price
-from promptmill.workflows.call_routes import Called, call_routes
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.call_routes import Called, call_routes
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.places import Places
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.price_book import FlatPrices

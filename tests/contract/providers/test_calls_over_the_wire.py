@@ -10,9 +10,9 @@ import pytest
 
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.workflows.call_routes import Called, call_routes
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.call_routes import Called, call_routes
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.places import Places
 from tests.contract.providers.conftest import Stand
 from tests.fakes.clock import FakeClock
 from tests.fakes.price_book import FlatPrices

@@ -46,7 +46,7 @@ async def test_a_fault_after_the_call_loses_no_attempt(monkeypatch: pytest.Monke
     def broken(*_: Any) -> Any:
         raise ValueError("what was answered")
 
-    monkeypatch.setattr("promptmill.workflows.complete_record.restore_completion", broken)
+    monkeypatch.setattr("promptmill.workflows.calls.complete_record.restore_completion", broken)
     mill, message, job = await planned(3)
     done = await ended(mill, message, job)
     assert (done.counts.failed, done.counts.attempts) == (3, 3)

@@ -76,6 +76,22 @@ def chunk_result_key(job_id: str, run: int, chunk: int) -> str:
     return f"{chunk_results_prefix(job_id, run)}{chunk:08d}"
 
 
+def chunk_journals(job_id: str, run: int, chunk: int) -> str:
+    """Prefix of a chunk's journals."""
+    return f"{run_prefix(job_id, run)}journals/{chunk:08d}/"
+
+
+def request_journals(recipe: str, request_id: str) -> str:
+    """Prefix of a request's journals."""
+    digest = hashlib.sha256(request_id.encode()).hexdigest()
+    return f"{WORK}requests/{recipe}/{digest[:2]}/{digest}/"
+
+
+def journal_key(journals: str, epoch: int, page: int) -> str:
+    """Sorts by epoch and page."""
+    return f"{journals}{epoch:06d}/{page:06d}"
+
+
 def answer_key(recipe: str, request_id: str) -> str:
     """Of a request's answer: a digest, since an id may hold anything."""
     digest = hashlib.sha256(request_id.encode()).hexdigest()

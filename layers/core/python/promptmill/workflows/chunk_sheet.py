@@ -12,7 +12,7 @@ from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, Manifest
 from promptmill.domain.record import Attempt, Outcome
 from promptmill.domain.tally import Tally, route_costs, tally_of
-from promptmill.workflows.complete_record import fault_in
+from promptmill.workflows.calls.complete_record import fault_in
 
 
 class ChunkSheet:

@@ -29,9 +29,9 @@ from promptmill.ports.price_book import PriceBook
 from promptmill.ports.recipe_source import RecipeSource
 from promptmill.ports.request_registry import RequestRegistry
 from promptmill.workflows.claim_chunk import MOST_CRASHES
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.complete_record import Lane, complete_record, last_start
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.complete_record import Lane, complete_record, last_start
+from promptmill.workflows.calls.places import Places
 from promptmill.workflows.while_alive import while_alive
 
 _FACTS = FileFacts(dialect="promptmill")

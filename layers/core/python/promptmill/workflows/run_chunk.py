@@ -30,11 +30,11 @@ from promptmill.ports.price_book import PriceBook
 from promptmill.workflows.chunk_records import chunk_records
 from promptmill.workflows.chunk_sheet import ChunkSheet
 from promptmill.workflows.claim_chunk import MOST_CRASHES, claim_chunk
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.complete_record import Lane, complete_record, last_start
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.complete_record import Lane, complete_record, last_start
 from promptmill.workflows.follow_up import follow_up
 from promptmill.workflows.give_up_chunk import give_up_chunk
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.places import Places
 from promptmill.workflows.publish_status import publish_status, publish_status_in_turn
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.while_alive import while_alive

@@ -17,9 +17,9 @@ from promptmill.domain.redaction import Redacted, redact_request, restore_comple
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.ports.price_book import PriceBook
-from promptmill.workflows.call_routes import Called, call_routes
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.places import Places
+from promptmill.workflows.calls.call_routes import Called, call_routes
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.places import Places
 
 
 class Lane(Struct, frozen=True):

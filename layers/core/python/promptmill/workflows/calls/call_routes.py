@@ -27,10 +27,10 @@ from promptmill.domain.record import Attempt, Failure, Price
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.ports.price_book import PriceBook
-from promptmill.workflows.call_failures import Reason, failure_of
-from promptmill.workflows.closed_routes import ClosedRoutes
-from promptmill.workflows.places import Places
-from promptmill.workflows.retry_policy import LONGEST_WAIT_S, OutOfTimeError, retried
+from promptmill.workflows.calls.call_failures import Reason, failure_of
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.places import Places
+from promptmill.workflows.calls.retry_policy import LONGEST_WAIT_S, OutOfTimeError, retried
 
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
