@@ -8,6 +8,7 @@ from msgspec import structs
 
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.requests import id_reused
+from promptmill.domain.units import Gate, gates_of
 from promptmill.ports.job_store import Claim
 
 _RANKS = {JobState.PLANNING: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
@@ -15,13 +16,14 @@ _TERMINAL = 4
 
 
 class FakeJobs:
-    """The ``Jobs`` port."""
+    """The ``Jobs`` port. ``shut`` is what ``FakeUnits`` sees of the gates."""
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, int], JobRun] = {}
         self.claims: dict[tuple[str, int, int], Claim] = {}
         self.ended: dict[tuple[str, int], dict[int, Counts]] = {}
         self.live: dict[tuple[str, int, int], Counts] = {}
+        self.shut: set[Gate] = set()
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -87,6 +89,17 @@ class FakeJobs:
         self._status_at[place] = at
         self.runs[place] = structs.replace(self.runs[place], last_progress=at)
         return True
+
+    async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
+        del at
+        job = self.runs.get((job_id, run))
+        if job is None or job.stop or job.state.terminal:
+            return False
+        self.runs[job_id, run] = structs.replace(job, stop=code)
+        return True
+
+    async def shut_gates(self, job_id: str, run: int) -> None:
+        self.shut.update(gates_of(job_id, run))
 
     async def read_claim(self, job_id: str, run: int, chunk: int) -> Claim | None:
         return self.claims.get((job_id, run, chunk))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from promptmill.domain.charge import Charge, Spending
+from promptmill.domain.charge import Charge, Narrowing, Spending, moved_by, spent_by
 
 
 class FakeLedger:
-    """Both ledger ports; totals are folded from the charges at each question."""
+    """Both ledger ports; totals are folded from charges and narrowings at each question."""
 
     def __init__(self) -> None:
         self.charges: dict[tuple[str, int, str], Charge] = {}
+        self.narrowings: dict[str, Narrowing] = {}
 
     async def record(self, charge: Charge) -> bool:
         place = (charge.unit, charge.epoch, charge.route)
@@ -21,25 +22,26 @@ class FakeLedger:
         self.charges[place] = charge
         return True
 
+    async def narrow(self, narrowing: Narrowing) -> bool:
+        if narrowing.call_id in self.narrowings:
+            return False
+        self.narrowings[narrowing.call_id] = narrowing
+        return True
+
     async def charges_of(self, job_id: str) -> AsyncIterator[Charge]:
         for charge in list(self.charges.values()):
             if charge.job_id == job_id:
                 yield charge
 
+    async def narrowings_of(self, job_id: str) -> AsyncIterator[Narrowing]:
+        for narrowing in list(self.narrowings.values()):
+            if narrowing.job_id == job_id:
+                yield narrowing
+
     async def spending(
         self, by: Literal["day", "model", "recipe"], name: str, *, since: str = "", until: str = ""
     ) -> AsyncIterator[Spending]:
-        for charge in self.charges.values():
-            if getattr(charge, by) == name and (since or "0") <= charge.day <= (until or "9"):
-                yield Spending(
-                    nano_usd=charge.nano_usd,
-                    attempts=charge.attempts,
-                    failed_attempts=charge.failed_attempts,
-                    unpriced=charge.unpriced,
-                    input_tokens=charge.input_tokens,
-                    output_tokens=charge.output_tokens,
-                    day=charge.day,
-                    model=charge.model,
-                    recipe=charge.recipe,
-                    route=charge.route,
-                )
+        entries = [*map(spent_by, self.charges.values()), *map(moved_by, self.narrowings.values())]
+        for entry in entries:
+            if getattr(entry, by) == name and (since or "0") <= entry.day <= (until or "9"):
+                yield entry

@@ -97,6 +97,43 @@ def charges_for(
         )
 
 
+def spent_by(charge: Charge) -> Spending:
+    """What a charge adds to a sum."""
+    return Spending(
+        nano_usd=charge.nano_usd,
+        attempts=charge.attempts,
+        failed_attempts=charge.failed_attempts,
+        unpriced=charge.unpriced,
+        input_tokens=charge.input_tokens,
+        output_tokens=charge.output_tokens,
+        day=charge.day,
+        model=charge.model,
+        recipe=charge.recipe,
+        route=charge.route,
+        high_nano_usd=charge.high_nano_usd,
+        unbounded=charge.unbounded,
+    )
+
+
+def moved_by(narrowing: Narrowing) -> Spending:
+    """What a narrowing adds to a sum that holds its charge: mostly less than nothing."""
+    unsent = int(not narrowing.sent)  # its charge counts it as an attempt, and as one that failed
+    return Spending(
+        nano_usd=narrowing.nano_usd,
+        attempts=-unsent,
+        failed_attempts=-unsent,
+        unpriced=-1,
+        input_tokens=narrowing.input_tokens,
+        output_tokens=narrowing.output_tokens,
+        day=narrowing.day,
+        model=narrowing.model,
+        recipe=narrowing.recipe,
+        route=narrowing.route,
+        high_nano_usd=narrowing.nano_usd - (narrowing.high or 0),
+        unbounded=-int(narrowing.high is None),
+    )
+
+
 def model_of(recipe: Recipe, route_id: str) -> str:
     """``provider/model`` of a route: what spending is added up by."""
     for route in recipe.routes:

@@ -12,7 +12,10 @@ Intended = Literal["done", "superseded", "shut"]
 
 
 class UnitClaims(Protocol):
-    """Every write but ``claim`` holds only for the epoch of the claim it is given: False (None) if another owns the unit."""
+    """Every write but ``claim`` holds only for the epoch of the claim it is given: False (None) if another owns the unit.
+
+    Each moves the beat: an owner that writes is alive, and nobody takes over from what was read before.
+    """
 
     async def read(self, unit: str) -> Claim | None:
         """Strongly consistent."""
@@ -53,7 +56,11 @@ class UnitIntents(Protocol):
 
 
 class UnitBudgets(Protocol):
-    """``claim.granted`` is as last known: what differs is somebody else's, or our own success."""
+    """``claim.granted`` and ``claim.holds`` are as last known: what differs is somebody else's, or our own success.
+
+    ``lines`` are those of the day that the unit holds money of; what is left of one day is given back before another
+    grants more.
+    """
 
     async def grant(
         self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
@@ -62,7 +69,10 @@ class UnitBudgets(Protocol):
         ...
 
     async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
-        """One transaction: ``granted`` less the amount on claim and budgets, and the unit holds nothing any more."""
+        """One transaction: ``granted`` less the amount on claim and budgets, and the unit holds nothing any more.
+
+        Not after the verdict.
+        """
         ...
 
     async def decide(
