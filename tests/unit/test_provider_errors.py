@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters import anthropic_messages, bedrock_converse, openai_chat
+from promptmill.adapters import anthropic_messages, bedrock_errors, openai_errors
 from promptmill.adapters.provider_errors import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
 from tests.fakes.clock import START
 
-OPENAI, ANTHROPIC, BEDROCK = openai_chat.VERDICTS, anthropic_messages.VERDICTS, bedrock_converse.VERDICTS
+OPENAI, ANTHROPIC, BEDROCK = openai_errors.VERDICTS, anthropic_messages.VERDICTS, bedrock_errors.VERDICTS
 
 
 def error_for(verdicts: Verdicts, status: int, body: Any, headers: dict[str, str] | None = None) -> ProviderError:

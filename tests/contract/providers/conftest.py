@@ -20,19 +20,26 @@ from tests.fakes.providers.server import FakeProvider, Speaks
 from tests.fakes.secret_store import FakeSecretStore
 
 KEYS = {"openai-key": openai.KEY, "anthropic-key": anthropic.KEY}
+CLAUDE = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
 ROUTES = {
     "openai": Route(id="openai/gpt-6-luna", provider="openai", model="gpt-6-luna", key="openai-key"),
     "compatible": Route(id="compatible/qwen3-8b", provider="compatible", model="qwen3-8b", key="openai-key"),
     "anthropic": Route(id="anthropic/claude", provider="anthropic", model="claude-haiku-5-5", key="anthropic-key"),
-    "bedrock": Route(id="bedrock/claude", provider="bedrock", model="eu.anthropic.claude-haiku-4-5-20251001-v1:0"),
+    "anthropic-aws": Route(
+        id="anthropic-aws/claude", provider="anthropic-aws", model="claude-haiku-5-5", account=anthropic.WORKSPACE
+    ),
+    "bedrock": Route(id="bedrock/claude", provider="bedrock", model=CLAUDE, dialect="converse"),
+    "bedrock-claude": Route(id="bedrock/invoke", provider="bedrock", model=CLAUDE, dialect="invoke"),
 }
 SPEAKERS: dict[str, Callable[[], Speaks]] = {
     "openai": openai.OpenAi,
     "compatible": lambda: openai.OpenAi("vllm"),
     "anthropic": anthropic.Anthropic,
+    "anthropic-aws": lambda: anthropic.Anthropic(on_aws=True),
     "bedrock": bedrock.Bedrock,
+    "bedrock-claude": bedrock.Bedrock,
 }
-BASE_PATHS = {"bedrock": ""}
+BASE_PATHS = {"bedrock": "", "bedrock-claude": ""}
 
 
 class Stand:

@@ -142,7 +142,9 @@ REFUSED = {
     "openai": {"top_k": 5},
     "compatible": {"top_k": 5},
     "anthropic": {"seed": 0, "json_object": True},
+    "anthropic-aws": {"seed": 0, "json_object": True},
     "bedrock": {"seed": 0, "json_object": True, "top_k": 5},
+    "bedrock-claude": {"seed": 0, "json_object": True},
 }
 
 
@@ -197,7 +199,9 @@ PROTOCOLS = {
     "openai": "openai-chat",
     "compatible": "openai-chat",
     "anthropic": "anthropic-messages",
+    "anthropic-aws": "anthropic-messages",
     "bedrock": "bedrock-converse",
+    "bedrock-claude": "anthropic-messages",
 }
 NATIVES = {
     "openai-chat": ("prompt_cache_key", "job-7"),
@@ -366,14 +370,14 @@ async def test_a_gateways_error_in_a_200_is_an_error(
 
 
 @pytest.mark.parametrize(
-    "model", ["vendor/model:free", "arn:aws:bedrock:eu-west-1:1:inference-profile/a.b-c_d~e f%2F?"]
+    "model", ["anthropic.vendor/model:free", "arn:aws:bedrock:eu-west-1:1:inference-profile/anthropic.b-c_d~e f%2F?"]
 )
 async def test_a_models_name_goes_out_unharmed(stand: Stand, plain: CompletionRequest, model: str) -> None:
     await stand.ask(plain, stand.fork(model=model))
 
     (sent,) = stand.fake.sent
     assert stand.fake.refused == []
-    assert (unquote(sent.path) == f"/model/{model}/converse") or sent.body["model"] == model
+    assert f"/{model}/" in unquote(sent.path) or sent.body["model"] == model
 
 
 async def test_a_missing_usage_is_estimated_and_says_so(stand: Stand) -> None:

@@ -1,29 +1,29 @@
-"""Bedrock's Converse, from the server's side: botocore's service model and the signature's specification."""
+"""Bedrock from the server's side: botocore's service model decides what Converse is, the vendors' types the rest."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import botocore.session
 import msgspec
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 
+from tests.fakes.providers import bedrock_native
+from tests.fakes.providers.aws_frames import event, exception
+from tests.fakes.providers.aws_signature import ACCESS_KEY, REGION, SECRET_KEY, TOKEN, signature_problem
 from tests.fakes.providers.behaviours import Answer, Refuse, Sent, Trouble, Wire
 
-ACCESS_KEY, SECRET_KEY, TOKEN, REGION = "AKIDFAKE", "fake/secret+key", "fake-session-token", "eu-west-1"
+__all__ = ["ACCESS_KEY", "REGION", "SECRET_KEY", "TOKEN", "Bedrock"]
 _FINISH = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use", "filter": "content_filtered"}
 _REQUEST_ID = {"x-amzn-requestid": "req_fake_1"}
-_AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, SignedHeaders=(\S+), Signature=(\S+)"
-)
+_PATH = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)")
 
 _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
     "throttled": (429, "ThrottlingException", "Too many requests"),
@@ -33,37 +33,81 @@ _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
     "too_long": (400, "ValidationException", "Input is too long for requested model."),
     "no_such_model": (400, "ValidationException", "The provided model identifier is invalid."),
     "bad_field": (400, "ValidationException", "temperature is not supported with this model"),
+    "filtered": (400, "ValidationException", "Output blocked by content filtering policy"),
 }
 
 
 class Bedrock:
     def refusal_of(self, sent: Sent) -> Wire | None:
-        model = re.fullmatch(r"/model/([^/]+)/converse", sent.path)
-        if model is None:
+        found = _PATH.fullmatch(sent.path)
+        if found is None:
             return _error(404, "UnknownOperationException", "")
-        if wrong := _signature_problem(sent):
+        if wrong := signature_problem(sent, "bedrock"):
             return _error(403, "InvalidSignatureException", wrong)
-        if wrong := _body_problem(unquote(model[1]), sent.body):
-            return _error(400, "ValidationException", wrong)
-        return None
+        model, operation = unquote(found[1]), found[2]
+        native = operation.startswith("invoke")
+        wrong = bedrock_native.problem(model, sent) if native else _body_problem(model, sent.body, operation)
+        return _error(400, "ValidationException", wrong) if wrong else None
 
     def refusal(self, behaviour: Refuse) -> Wire:
         wire = _error(*_TROUBLES[behaviour.trouble])
         return msgspec.structs.replace(wire, headers={**wire.headers, **behaviour.headers})
 
     def answer(self, behaviour: Answer, sent: Sent) -> Wire:
-        del sent  # Converse does not say which model answered
-        content: list[dict[str, Any]] = [{"reasoningContent": {"reasoningText": {"text": "hm"}}}]
-        content.append({"text": behaviour.text})
-        if behaviour.tool_call:
-            name, arguments = behaviour.tool_call
-            content.append({"toolUse": {"toolUseId": "call_1", "name": name, "input": arguments}})
-        body = {
-            "output": {"message": {"role": "assistant", "content": content}},
-            "stopReason": _FINISH[behaviour.finish],
-            "metrics": {"latencyMs": 412},
-        }
-        return Wire(200, {**body, "usage": _usage(behaviour)} if behaviour.with_usage else body, _REQUEST_ID)
+        model, operation = _path_of(sent)
+        error = exception("throttlingException", "Too many tokens")
+        if operation.startswith("invoke"):
+            body, headers, blocks = bedrock_native.answer(model, behaviour, sent)
+            stream = blocks if operation == "invoke-with-response-stream" else ()
+            return Wire(200, body, {**_REQUEST_ID, **headers}, stream, error)
+        body = _converse(behaviour)
+        blocks = tuple(_converse_events(behaviour)) if operation == "converse-stream" else ()
+        return Wire(200, body, _REQUEST_ID, blocks, error)
+
+
+def _path_of(sent: Sent) -> tuple[str, str]:
+    found = _PATH.fullmatch(sent.path)
+    assert found is not None
+    return unquote(found[1]), found[2]
+
+
+def _converse(behaviour: Answer) -> dict[str, Any]:
+    """Converse does not say which model answered."""
+    content: list[dict[str, Any]] = [{"reasoningContent": {"reasoningText": {"text": "hm"}}}]
+    content.append({"text": behaviour.text})
+    if behaviour.tool_call:
+        name, arguments = behaviour.tool_call
+        content.append({"toolUse": {"toolUseId": "call_1", "name": name, "input": arguments}})
+    body = {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": _FINISH[behaviour.finish],
+        "metrics": {"latencyMs": 412},
+    }
+    return {**body, "usage": _usage(behaviour)} if behaviour.with_usage else body
+
+
+def _converse_events(behaviour: Answer) -> Iterator[bytes]:
+    yield event("messageStart", {"role": "assistant", "p": "ab"})
+    yield event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}})
+    yield event("contentBlockStop", {"contentBlockIndex": 0})
+    half = len(behaviour.text) // 2
+    for piece in (behaviour.text[:half], behaviour.text[half:]):
+        yield event("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"text": piece}})
+    yield event("contentBlockStop", {"contentBlockIndex": 1})
+    if behaviour.tool_call:
+        yield from _tool_events(*behaviour.tool_call)
+    yield event("messageStop", {"stopReason": _FINISH[behaviour.finish]})
+    usage = {"usage": _usage(behaviour)} if behaviour.with_usage else {}
+    yield event("metadata", {**usage, "metrics": {"latencyMs": 412}})
+
+
+def _tool_events(name: str, arguments: dict[str, Any]) -> Iterator[bytes]:
+    start = {"toolUse": {"toolUseId": "call_1", "name": name}}
+    yield event("contentBlockStart", {"contentBlockIndex": 2, "start": start})
+    written = msgspec.json.encode(arguments).decode()
+    for piece in (written[:3], written[3:]):
+        yield event("contentBlockDelta", {"contentBlockIndex": 2, "delta": {"toolUse": {"input": piece}}})
+    yield event("contentBlockStop", {"contentBlockIndex": 2})
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
@@ -84,19 +128,21 @@ def _error(status: int, code: str, message: str) -> Wire:
 
 
 @cache
-def _input_shape() -> StructureShape:
+def _input_shape(operation: str) -> StructureShape:
     model = botocore.session.get_session().get_service_model("bedrock-runtime")
-    shape = model.operation_model("Converse").input_shape
+    name = {"converse": "Converse", "converse-stream": "ConverseStream"}[operation]
+    shape = model.operation_model(name).input_shape
     assert shape is not None
     return shape
 
 
-def _body_problem(model: str, body: dict[str, Any]) -> str | None:
+def _body_problem(model: str, body: dict[str, Any], operation: str) -> str | None:
+    shape = _input_shape(operation)
     try:
-        parameters = _parsed({"modelId": model, **body}, _input_shape(), "")
+        parameters = _parsed({"modelId": model, **body}, shape, "")
     except ValueError as error:
         return str(error)
-    report = ParamValidator().validate(parameters, _input_shape())
+    report = ParamValidator().validate(parameters, shape)
     return report.generate_report() if report.has_errors() else None
 
 
@@ -120,30 +166,3 @@ def _decoded(value: Any, place: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, TypeError) as error:
         raise ValueError(f"{place}: not base64") from error
-
-
-def _signature_problem(sent: Sent) -> str | None:
-    """By the specification, not by botocore: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html."""
-    found = _AUTHORIZATION.fullmatch(sent.headers.get("authorization", ""))
-    if found is None:
-        return "Authorization header requires a signature"
-    access_key, day, region, service, names, signature = found.groups()
-    if (access_key, region, service) != (ACCESS_KEY, REGION, "bedrock"):
-        return f"credential should be scoped to {ACCESS_KEY}, {REGION} and bedrock"
-    if sent.headers.get("x-amz-security-token") != TOKEN or not {"host", "x-amz-date"} <= set(names.split(";")):
-        return "the session token, the host and the date must be signed"
-    return None if hmac.compare_digest(signature, _signature(sent, day, names)) else "the signature does not match"
-
-
-def _signature(sent: Sent, day: str, names: str) -> str:
-    headers = "".join(f"{name}:{sent.headers[name].strip()}\n" for name in names.split(";"))
-    path = quote(sent.path, safe="/-_.~")
-    hashed = hashlib.sha256(sent.data).hexdigest()
-    canonical = f"POST\n{path}\n\n{headers}\n{names}\n{hashed}"
-    scope = f"{day}/{REGION}/bedrock/aws4_request"
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
-    to_sign = "\n".join(["AWS4-HMAC-SHA256", sent.headers["x-amz-date"], scope, digest])
-    key = f"AWS4{SECRET_KEY}".encode()
-    for part in (day, REGION, "bedrock", "aws4_request"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()

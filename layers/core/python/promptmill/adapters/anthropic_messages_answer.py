@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from promptmill.adapters.anthropic_messages_body import PROTOCOL
@@ -19,6 +20,7 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": "tool",
     "refusal": "filter",
 }
+_STANDARD = "standard"
 
 
 class _Block(Struct):
@@ -41,12 +43,20 @@ class _OutputDetails(Struct):
     thinking_tokens: int | None = None
 
 
+class _CacheCreation(Struct):
+    """What was written, by how long it is kept."""
+
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(Struct):
     input_tokens: int
     output_tokens: int
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
     output_tokens_details: _OutputDetails | None = None
+    service_tier: str | None = None
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -81,11 +91,16 @@ def _usage(reported: Any) -> Usage | None:
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
     read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_creation_input_tokens or 0)
-    details = usage.output_tokens_details
-    return reported_usage(
+    details, kept = usage.output_tokens_details, usage.cache_creation
+    whole = reported_usage(
         input_total=usage.input_tokens + read + written,
         cache_read=read,
         cache_write=written,
         output_total=usage.output_tokens,
         reasoning=(details and details.thinking_tokens) or 0,
+    )
+    hour = (kept and kept.ephemeral_1h_input_tokens) or 0
+    tier = usage.service_tier or _STANDARD
+    return msgspec.structs.replace(
+        whole, cache_write_1h=min(max(0, hour), whole.cache_write), service_tier="" if tier == _STANDARD else tier
     )

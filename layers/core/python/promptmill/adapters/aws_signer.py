@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import botocore.session
 from botocore.auth import SigV4Auth
@@ -28,14 +28,17 @@ class AwsSigner:
         self._make_session = make_session
         self._credentials: Credentials | None = None
 
-    async def headers(self, method: str, url: str, body: bytes, *, service: str, region: str) -> dict[str, str]:
-        """The headers to send with exactly this URL and body.
+    async def headers(
+        self, method: str, url: str, body: bytes, *, service: str, region: str, headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The headers to send with exactly this URL and body; ``headers`` are signed with the rest.
 
         Raises:
             RouteClosedError: there are no credentials (``credentials_missing``).
             RetryLaterError: they could not be refreshed (``credentials_unavailable``).
         """
-        request = AWSRequest(method=method, url=url, data=body, headers={"Content-Type": "application/json"})
+        named = {"Content-Type": "application/json", **(headers or {})}
+        request = AWSRequest(method=method, url=url, data=body, headers=named)
         SigV4Auth(await self._frozen_credentials(), service, region).add_auth(request)
         return dict(request.headers.items())
 

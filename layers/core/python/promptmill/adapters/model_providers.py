@@ -52,31 +52,49 @@ class HttpModelProviders:
 
     def _make(self, name: str) -> ModelProvider:
         if name in PRESETS:
-            return self._make_openai_chat(name)
+            return self._make_openai_compatible(name)
         if name == "anthropic":
             return self._make_anthropic()
+        if name == "anthropic-aws":
+            return self._make_claude_on_aws()
         if name == "bedrock":
             return self._make_bedrock()
         raise RouteClosedError(
             "unknown_provider", f"there is no provider {name}; known: {', '.join(sorted(PROVIDERS))}"
         )
 
-    def _make_openai_chat(self, name: str) -> ModelProvider:
-        from promptmill.adapters.openai_chat import OpenAiChat  # noqa: PLC0415 (imported when first needed)
+    def _make_openai_compatible(self, name: str) -> ModelProvider:
+        from promptmill.adapters.openai_compatible import OpenAiCompatible  # noqa: PLC0415 (imported when first needed)
 
-        base_url = self._settings.local_model_url if name == "local" else ""
-        return OpenAiChat(PRESETS[name], http=self._http(), secrets=self._secrets, clock=self._clock, base_url=base_url)
+        return OpenAiCompatible(
+            PRESETS[name],
+            dialect=PROVIDERS[name].dialects[0],
+            http=self._http(),
+            secrets=self._secrets,
+            clock=self._clock,
+            base_url=self._settings.local_model_url if name == "local" else "",
+        )
 
     def _make_anthropic(self) -> ModelProvider:
-        from promptmill.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415 (imported when first needed)
+        from promptmill.adapters.anthropic_hosts import AnthropicApi  # noqa: PLC0415 (imported when first needed)
+        from promptmill.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415
 
-        return AnthropicMessages(http=self._http(), secrets=self._secrets, clock=self._clock)
+        return AnthropicMessages(AnthropicApi(self._secrets), http=self._http(), clock=self._clock)
+
+    def _make_claude_on_aws(self) -> ModelProvider:
+        from promptmill.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415 (imported when first needed)
+        from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415
+        from promptmill.adapters.claude_on_aws import ClaudeOnAws  # noqa: PLC0415
+
+        signer = AwsSigner(self._make_aws_session)
+        host = ClaudeOnAws(signer, region=self._settings.region, local=self._is_local)
+        return AnthropicMessages(host, http=self._http(), clock=self._clock)
 
     def _make_bedrock(self) -> ModelProvider:
         from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
-        from promptmill.adapters.bedrock_converse import BedrockConverse  # noqa: PLC0415
+        from promptmill.adapters.bedrock import Bedrock  # noqa: PLC0415
 
-        return BedrockConverse(
+        return Bedrock(
             http=self._http(),
             signer=AwsSigner(self._make_aws_session),
             clock=self._clock,

@@ -75,12 +75,42 @@ _OPENAI_DIALECTS: tuple[Dialect, ...] = ("chat", "responses", "completions", "em
 
 _ALL = (
     Provider(
+        "ai21",
+        "openai-chat",
+        key="required",
+        base_url="required",
+        lacks=frozenset({"embeddings", "structured output"}),
+        label="AI21",
+    ),
+    Provider(
         "anthropic",
         "anthropic-messages",
         key="required",
+        api_version="optional",
         dialects=("messages",),
         lacks=frozenset({"embeddings"}),
         label="Anthropic",
+    ),
+    Provider(
+        "anthropic-aws",
+        "anthropic-messages",
+        key="none",
+        region="optional",
+        local_base_url=True,
+        account="required",
+        api_version="optional",
+        dialects=("messages",),
+        lacks=frozenset({"embeddings"}),
+        label="Claude Platform on AWS",
+    ),
+    Provider(
+        "azure",
+        "openai-chat",
+        key="required",
+        base_url="required",
+        api_version="optional",
+        dialects=_OPENAI_DIALECTS,
+        label="Azure OpenAI",
     ),
     Provider(
         "bedrock",
@@ -88,7 +118,8 @@ _ALL = (
         key="none",
         region="optional",
         local_base_url=True,
-        dialects=("converse",),
+        api_version="optional",
+        dialects=("converse", "invoke", "embeddings"),
         label="Amazon Bedrock",
     ),
     Provider(
@@ -100,6 +131,39 @@ _ALL = (
         label="an OpenAI-compatible server",
     ),
     Provider(
+        "cloudflare",
+        "openai-chat",
+        key="required",
+        account="required",
+        dialects=("chat", "responses", "embeddings"),
+        label="Cloudflare Workers AI",
+    ),
+    Provider(
+        "gooseai",
+        "openai-completions",
+        key="required",
+        dialects=("completions",),
+        lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
+        label="GooseAI",
+    ),
+    Provider(
+        "huggingface",
+        "openai-chat",
+        key="required",
+        account="optional",
+        dialects=("chat", "responses"),
+        lacks=frozenset({"embeddings"}),
+        label="Hugging Face",
+    ),
+    Provider(
+        "huggingface-endpoint",
+        "openai-chat",
+        key="optional",
+        base_url="required",
+        dialects=_OPENAI_DIALECTS,
+        label="Hugging Face Inference Endpoints",
+    ),
+    Provider(
         "local",
         "openai-chat",
         key="none",
@@ -109,6 +173,13 @@ _ALL = (
         label="the embedded model",
     ),
     Provider("openai", "openai-chat", key="required", dialects=_OPENAI_DIALECTS, label="OpenAI"),
+    Provider(
+        "perplexity",
+        "openai-responses",
+        key="required",
+        dialects=("responses", "embeddings"),
+        label="Perplexity",
+    ),
 )
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in _ALL}
