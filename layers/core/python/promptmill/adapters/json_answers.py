@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import msgspec
 
 from promptmill.adapters.http_calls import HttpAnswer
-from promptmill.domain.completion import Attachment, CompletionRequest, Text, ToolCall, ToolResult, Usage
+from promptmill.domain.completion import Attachment, Completion, CompletionRequest, Text, ToolCall, ToolResult, Usage
 from promptmill.domain.errors import RetryLaterError
+from promptmill.domain.money import to_nano
 
 T = TypeVar("T")
 
 _CHARACTERS_PER_TOKEN = 4
+_CUT_FROM = 1000
+"""Tokens of a prompt below which nothing is said about a cut: short texts vary too much."""
 
 
 def parsed(body: bytes) -> Any:
@@ -37,7 +42,16 @@ def converted(value: Any, kind: type[T]) -> T | None:
         return None
 
 
-def reported_usage(*, input_total: int, cache_read: int, cache_write: int, output_total: int, reasoning: int) -> Usage:
+def reported_usage(
+    *,
+    input_total: int,
+    cache_read: int,
+    cache_write: int,
+    output_total: int,
+    reasoning: int,
+    service_tier: str = "",
+    reported_nano_usd: int | None = None,
+) -> Usage:
     """Usage as reported; parts never exceed their whole, and nothing is negative."""
     cache_read, cache_write, reasoning = max(0, cache_read), max(0, cache_write), max(0, reasoning)
     return Usage(
@@ -46,15 +60,47 @@ def reported_usage(*, input_total: int, cache_read: int, cache_write: int, outpu
         cache_write=cache_write,
         output_total=max(output_total, reasoning),
         reasoning=reasoning,
+        service_tier=service_tier,
+        reported_nano_usd=reported_nano_usd,
     )
+
+
+def nano_usd(reported: float | None) -> int | None:
+    """Of an amount in USD that a provider gave; None for none, or for nonsense."""
+    try:
+        amount = Decimal(str(reported)) if reported is not None else Decimal("NaN")
+    except InvalidOperation:
+        return None
+    return to_nano(amount) if amount.is_finite() and amount >= 0 else None
+
+
+def with_measured(completion: Completion, request: CompletionRequest, *, elapsed_s: float) -> Completion:
+    """The completion with the call's time, and with a warning where the prompt seems to have been cut."""
+    usage = completion.usage
+    if not usage.compute_us:
+        usage = msgspec.structs.replace(usage, compute_us=round(elapsed_s * 1_000_000))
+    notes = (*completion.notes, *_notes(usage, request))
+    return msgspec.structs.replace(completion, usage=usage, notes=notes)
+
+
+def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:
+    """Ollama cuts prompts that do not fit, and says nothing but how much it read."""
+    if usage.source != "reported" or not usage.input_total:
+        return
+    expected = _tokens(_characters_asked(request))
+    if expected >= _CUT_FROM and usage.input_total < expected / 2:
+        yield f"the model read {usage.input_total} tokens of a prompt of about {expected}: it may have been cut"
 
 
 def estimated_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:
     """For an answer that came without usage: a quarter of the characters, marked as estimated."""
-    asked = len(request.system) + sum(_characters(part) for m in request.messages for part in m.parts)
-    asked += sum(len(tool.description) + len(msgspec.json.encode(tool.parameters)) for tool in request.tools)
     answered = len(text) + sum(_characters(call) for call in calls)
-    return Usage(input_total=_tokens(asked), output_total=_tokens(answered), source="estimated")
+    return Usage(input_total=_tokens(_characters_asked(request)), output_total=_tokens(answered), source="estimated")
+
+
+def _characters_asked(request: CompletionRequest) -> int:
+    asked = len(request.system) + sum(_characters(part) for m in request.messages for part in m.parts)
+    return asked + sum(len(tool.description) + len(msgspec.json.encode(tool.parameters)) for tool in request.tools)
 
 
 def _characters(part: Text | ToolCall | ToolResult | Attachment) -> int:

@@ -18,6 +18,7 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool",
     "content_filter": "filter",
 }
+_STANDARD_TIERS = frozenset(("default", "auto", "standard"))
 UNPARSED = "_unparsed"
 """The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
 
@@ -75,7 +76,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     return Completion(
         text=text,
         finish_reason=_finish_reason(message, calls, raw_finish),
-        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        usage=usage_of(raw) or estimated_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=chat.model or "",
@@ -102,19 +103,21 @@ def _finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: s
 
 def _tool_call(call: _Call) -> ToolCall:
     written = call.function.arguments
-    arguments = written if isinstance(written, dict) else _arguments(written or "")
+    arguments = written if isinstance(written, dict) else arguments_of(written or "")
     return ToolCall(id=call.id or "", name=call.function.name, arguments=arguments)
 
 
-def _arguments(written: str) -> dict[str, Any]:
+def arguments_of(written: str) -> dict[str, Any]:
+    """Of a tool's call: the object, or what was written under ``UNPARSED``."""
     if not written.strip():
         return {}
     value = parsed(written.encode())
     return value if isinstance(value, dict) else {UNPARSED: written}
 
 
-def _usage(reported: Any) -> Usage | None:
-    usage = converted(reported, _Usage)
+def usage_of(raw: dict[str, Any]) -> Usage | None:
+    """What a chat completion, or a plain one, says that it used; None if it says nothing that makes sense."""
+    usage = converted(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return None
     read_in, written_out = usage.prompt_tokens_details, usage.completion_tokens_details
@@ -124,4 +127,11 @@ def _usage(reported: Any) -> Usage | None:
         cache_write=(read_in and read_in.cache_write_tokens) or 0,
         output_total=usage.completion_tokens,
         reasoning=(written_out and written_out.reasoning_tokens) or 0,
+        service_tier=tier_of(raw),
     )
+
+
+def tier_of(raw: dict[str, Any]) -> str:
+    """The service tier that moves the price, "" for the standard one."""
+    tier = raw.get("service_tier")
+    return tier if isinstance(tier, str) and tier not in _STANDARD_TIERS else ""

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from promptmill.adapters.embedding_requests import refuse_embedding
+from promptmill.adapters.openai_dialects import checked_fields
 from promptmill.adapters.openai_presets import Preset
 from promptmill.adapters.request_bodies import (
     inline_image,
@@ -27,32 +29,51 @@ from promptmill.domain.completion import (
     ToolChoice,
     ToolResult,
 )
+from promptmill.domain.recipe import Wire
 
 PROTOCOL: Final = "openai-chat"
+_AS_PRESET = Wire()
 
 
-def request_body(request: CompletionRequest, *, model: str, preset: Preset) -> dict[str, Any]:
+def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire = _AS_PRESET) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
+    refuse_embedding(request, by=preset.label)
     refuse_fields(request, preset.unsupported, by=preset.label)
     limits = {
-        preset.max_tokens_field: request.max_output_tokens,
+        wire.max_tokens or preset.max_tokens_field: request.max_output_tokens or preset.default_max_tokens or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
         "seed": request.seed,
         "stop": list(request.stop) or None,
-        "response_format": _response_format(request),
+        "response_format": _response_format(request, preset, wire),
         "tools": [_tool(tool) for tool in request.tools] or None,
         "tool_choice": _tool_choice(request.tool_choice),
+        "store": False if "chat" in preset.stores else None,
     }
-    body: dict[str, Any] = {"model": model, "messages": list(_messages(request, preset))}
+    body: dict[str, Any] = {"model": model, "messages": list(_messages(with_system_in(request, wire), preset, wire))}
     body.update((name, value) for name, value in limits.items() if value is not None)
-    return with_native(body, request, protocol=PROTOCOL)
+    return checked_fields(with_native(body, request, protocol=PROTOCOL), preset)
 
 
-def _messages(request: CompletionRequest, preset: Preset) -> Iterator[dict[str, Any]]:
+def with_system_in(request: CompletionRequest, wire: Wire) -> CompletionRequest:
+    """The request with its system prompt before the first of the user's texts, for models that know no such role."""
+    if wire.system != "user" or not request.system:
+        return request
+    first, *others = request.messages or (Message("user", ()),)
+    if first.role != "user":
+        first, others = Message("user", ()), [first, *others]
+    match first.parts:
+        case (Text(text), *parts):
+            parts = [Text(f"{request.system}\n\n{text}"), *parts]
+        case parts:
+            parts = [Text(request.system), *parts]
+    return msgspec.structs.replace(request, system="", messages=(Message("user", tuple(parts)), *others))
+
+
+def _messages(request: CompletionRequest, preset: Preset, wire: Wire) -> Iterator[dict[str, Any]]:
     if request.system:
-        yield {"role": "system", "content": request.system}
+        yield {"role": wire.system or "system", "content": request.system}
     for message in request.messages:
         if message.role == "assistant":
             yield _assistant_message(message, preset)
@@ -118,8 +139,14 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _response_format(request: CompletionRequest) -> dict[str, Any] | None:
+def _response_format(request: CompletionRequest, preset: Preset, wire: Wire) -> dict[str, Any] | None:
+    if wire.answer_format == "none":
+        return None
+    if request.json_schema and wire.answer_format == "json_object":
+        return {"type": "json_object"}
     if schema := request.json_schema:
+        if not preset.schemas:
+            raise unsupported("response_format", f"{preset.label} takes no schema: set wire.answer_format, or drop it")
         named = {"name": schema.name, "strict": schema.strict, "schema": schema.schema}
         return {"type": "json_schema", "json_schema": named}
     return {"type": "json_object"} if request.json_object else None

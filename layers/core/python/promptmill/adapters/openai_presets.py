@@ -1,12 +1,36 @@
-"""Endpoints that speak OpenAI's chat protocol, and how they differ. A further one is one more line of the table."""
+"""Endpoints that speak OpenAI's protocols, and how they differ. A further one is one more line of the table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 from msgspec import Struct
+
+from promptmill.domain.recipe import Dialect
+
+_PATHS: Mapping[Dialect, str] = MappingProxyType(
+    {
+        "chat": "/chat/completions",
+        "responses": "/responses",
+        "completions": "/completions",
+        "embeddings": "/embeddings",
+    }
+)
+_NO_TOP_K: Mapping[str, str] = MappingProxyType({"top_k": "top_k"})
+_PERPLEXITY_FIELDS = frozenset(
+    (
+        *("model", "models", "preset", "input", "instructions", "max_output_tokens", "max_steps", "reasoning"),
+        *("effort", "response_format", "store", "stream", "tools", "tool_choice", "language_preference", "skills"),
+    )
+)
+_GOOSEAI_FIELDS = frozenset(
+    (
+        *("prompt", "max_tokens", "min_tokens", "temperature", "top_p", "top_k", "tfs", "top_a", "typical_p", "stop"),
+        *("repetition_penalty", "repetition_penalty_slope", "repetition_penalty_range", "frequency_penalty"),
+        *("presence_penalty", "n", "logit_bias", "logprobs", "echo", "stream"),
+    )
+)
 
 
 class Preset(Struct, frozen=True):
@@ -14,20 +38,39 @@ class Preset(Struct, frozen=True):
 
     Attributes:
         label: for messages to people.
-        base_url: "" where the route or the deployment gives it.
-        url: template of the address, with ``{base_url}`` and ``{model}``.
+        base_url: "" where the route or the deployment gives it; may hold ``{account}``.
+        paths: by dialect, after the base URL; may hold ``{model}``.
+        deployments: addresses are Azure's: models are deployments, and an ``api_version`` puts them into the URL.
         key_header: the header that carries the key, after ``key_prefix``.
+        account_header: the header that names the route's account, "" for none.
+        max_tokens_field: the name of the bound of an answer, in the dialects chat and completions.
+        default_max_tokens: sent where nothing bounds the answer, for endpoints whose own default is small; 0 for none.
         unsupported: fields of the request that the endpoint does not take, with what users call them; refused.
+        known_fields: all fields that the endpoint takes in a body, where it refuses any other; empty: whatever comes.
+        stores: dialects in which answers are kept unless ``store: false`` is sent.
+        stream_usage: a stream tells its usage if ``stream_options`` asks for it.
+        schemas: answers can be held to a JSON schema.
+        embedding_encoding: how vectors are asked for.
+        ended: host that a former service was at, with what to say to who still asks it.
     """
 
     label: str
     base_url: str = ""
-    url: str = "{base_url}/chat/completions"
+    paths: Mapping[Dialect, str] = _PATHS
+    deployments: bool = False
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
     key_required: bool = False
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    unsupported: Mapping[str, str] = MappingProxyType({"top_k": "top_k"})
+    account_header: str = ""
+    max_tokens_field: str = "max_tokens"
+    default_max_tokens: int = 0
+    unsupported: Mapping[str, str] = _NO_TOP_K
+    known_fields: frozenset[str] = frozenset()
+    stores: frozenset[Dialect] = frozenset()
+    stream_usage: bool = True
+    schemas: bool = True
+    embedding_encoding: str = "float"
+    ended: tuple[str, str] = ("", "")
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -37,8 +80,59 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             base_url="https://api.openai.com/v1",
             key_required=True,
             max_tokens_field="max_completion_tokens",
+            stores=frozenset({"chat", "responses"}),
         ),
-        "compatible": Preset(label="an OpenAI-compatible endpoint"),
-        "local": Preset(label="the embedded model", unsupported=MappingProxyType({})),
+        "azure": Preset(
+            label="Azure OpenAI",
+            deployments=True,
+            key_header="api-key",
+            key_prefix="",
+            key_required=True,
+            max_tokens_field="max_completion_tokens",
+            stores=frozenset({"chat", "responses"}),
+        ),
+        "perplexity": Preset(
+            label="Perplexity",
+            base_url="https://api.perplexity.ai/v1",
+            key_required=True,
+            unsupported=MappingProxyType(
+                {name: name for name in ("temperature", "top_p", "top_k", "seed", "stop", "tool_choice")}
+            ),
+            known_fields=_PERPLEXITY_FIELDS,
+            stores=frozenset({"responses"}),
+            embedding_encoding="base64_int8",
+        ),
+        "cloudflare": Preset(
+            label="Cloudflare Workers AI",
+            base_url="https://api.cloudflare.com/client/v4/accounts/{account}/ai/v1",
+            key_required=True,
+            default_max_tokens=2048,
+        ),
+        "huggingface": Preset(
+            label="Hugging Face",
+            base_url="https://router.huggingface.co/v1",
+            key_required=True,
+            account_header="X-HF-Bill-To",
+        ),
+        "huggingface-endpoint": Preset(label="a Hugging Face endpoint"),
+        "ai21": Preset(
+            label="AI21",
+            key_required=True,
+            unsupported=MappingProxyType({"top_k": "top_k", "seed": "seed", "tool_choice": "tool_choice"}),
+            schemas=False,
+            stream_usage=False,
+            ended=("api.ai21.com", "AI21's hosted API ended on 9 August 2026: give the base_url of your own Jamba"),
+        ),
+        "gooseai": Preset(
+            label="GooseAI",
+            base_url="https://api.goose.ai/v1",
+            paths=MappingProxyType({"completions": "/engines/{model}/completions"}),
+            key_required=True,
+            unsupported=MappingProxyType({"seed": "seed"}),
+            known_fields=_GOOSEAI_FIELDS,
+            stream_usage=False,
+        ),
+        "compatible": Preset(label="an OpenAI-compatible endpoint", stores=frozenset({"responses"})),
+        "local": Preset(label="the embedded model", unsupported=MappingProxyType({}), stores=frozenset({"responses"})),
     }
 )

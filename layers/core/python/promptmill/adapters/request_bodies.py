@@ -34,7 +34,7 @@ def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: 
     """Refuse the request's fields that are set; ``fields`` are names of ours and what users call them."""
     for field, said in fields.items():
         value = getattr(request, field)
-        if value is not None and value is not False:
+        if value is not None and value is not False and value != ():
             raise unsupported(said, f"cannot be sent to {by}")
 
 

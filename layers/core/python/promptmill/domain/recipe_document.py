@@ -56,9 +56,7 @@ _LATER_KEYS = frozenset(
         "when_day_spent",
     )
 )
-_LATER_PROVIDERS = frozenset(
-    ("ai21", "azure", "cloudflare", "gooseai", "huggingface", "nlpcloud", "perplexity", "replicate", "vertex")
-)
+_LATER_PROVIDERS = frozenset(("nlpcloud", "replicate", "vertex"))
 
 
 def parse_recipe(
