@@ -51,6 +51,13 @@ class Pacing(Protocol):
         """Whether a failure now counts against the record's tries: not while the route is braked for all."""
         ...
 
+    def open_circuit(self, route: Route) -> bool:
+        """Whether the route is down for all workers, and is to be skipped: not for the call that may try it.
+
+        Asked before a call joins the route's queue, and again whenever it has waited there in vain.
+        """
+        ...
+
     def hand_over(self) -> HandOver | None:
         """Asked now and then, while there is something to send."""
         ...
@@ -86,6 +93,10 @@ class Unpaced:
     def counts(self, route: Route) -> bool:
         del route
         return True
+
+    def open_circuit(self, route: Route) -> bool:
+        del route
+        return False
 
     def hand_over(self) -> HandOver | None:
         return None

@@ -1,0 +1,106 @@
+"""What the workers of a limit group know of each other. Times are seconds since 1970: they decide only how long to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+MEMBER_EXPIRES_S = 25.0
+WAITING_EXPIRES_S = 15.0
+
+
+class Member(Struct, frozen=True, array_like=True):
+    """A worker that has a share, as it last wrote itself.
+
+    Attributes:
+        job: what it works for: a run, or a recipe's requests.
+        until: when it counts as dead.
+        latency_s: mean of its answered calls, 0 if there are none.
+        tokens: that a call used in the mean, 0 if not known.
+        used_of_reserved: tokens used for each one reserved, 0 if not known.
+        braked: it has stopped sending, for its calls fail.
+    """
+
+    job: str
+    until: float
+    latency_s: float = 0.0
+    tokens: float = 0.0
+    used_of_reserved: float = 0.0
+    braked: bool = False
+
+
+class Learnt(Struct, frozen=True, array_like=True):
+    """What the last worker to leave had measured, for those who come to an empty group."""
+
+    latency_s: float = 0.0
+    tokens: float = 0.0
+    used_of_reserved: float = 0.0
+
+
+class Circuit(Struct, frozen=True, array_like=True):
+    """An outage that the group has noticed.
+
+    Attributes:
+        probe_at: when the next worker may try one call.
+        probes: tried so far.
+    """
+
+    opened_at: float
+    probe_at: float
+    probes: int = 0
+
+
+class Estimate(Struct, frozen=True, array_like=True):
+    """Of a limit that nobody configured, in requests a second.
+
+    Attributes:
+        moved_at: when it last changed.
+        reached: a call was throttled since it was first made: it grows slowly from then on.
+    """
+
+    rate: float
+    moved_at: float
+    reached: bool = False
+
+
+class GroupState(Struct, frozen=True):
+    """A limit group's item. ``waiting``: jobs that were refused, and until when they count."""
+
+    members: dict[str, Member] = {}
+    waiting: dict[str, float] = {}
+    learnt: Learnt = Learnt()
+    circuit: Circuit | None = None
+    estimate: Estimate | None = None
+
+    def live(self, now: float) -> Iterator[tuple[str, Member]]:
+        return ((worker, member) for worker, member in self.members.items() if member.until > now)
+
+    def gone(self, now: float) -> list[str]:
+        """Workers that ended without leaving."""
+        return [worker for worker, member in self.members.items() if member.until <= now]
+
+    def stale(self, now: float) -> list[str]:
+        """Jobs that wait no more."""
+        return [job for job, until in self.waiting.items() if until <= now]
+
+    def jobs(self, now: float) -> set[str]:
+        """That work or wait."""
+        return {member.job for _, member in self.live(now)} | self.waiting_jobs(now)
+
+    def waiting_jobs(self, now: float) -> set[str]:
+        return {job for job, until in self.waiting.items() if until > now}
+
+    def mean(self, now: float) -> Learnt:
+        """Over live members that have measured; else as learnt before."""
+        live = [member for _, member in self.live(now)]
+        return Learnt(
+            _mean([member.latency_s for member in live]) or self.learnt.latency_s,
+            _mean([member.tokens for member in live]) or self.learnt.tokens,
+            _mean([member.used_of_reserved for member in live]) or self.learnt.used_of_reserved,
+        )
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if value > 0]
+    return sum(known) / len(known) if known else 0.0

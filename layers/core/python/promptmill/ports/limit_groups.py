@@ -1,0 +1,40 @@
+"""Limit groups, as their workers share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
+
+
+class LimitGroups(Protocol):
+    """Each method but ``read`` is one write. A worker writes its own member only, so nobody's write is lost."""
+
+    async def read(self, group: str) -> GroupState:
+        """Strongly consistent; empty where nobody has been yet."""
+        ...
+
+    async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
+        """Join, or stay: write the worker's own member. Its job waits no more.
+
+        Members named in ``forget`` are removed; one that lives after all comes back with its own next write.
+
+        Returns:
+            The group after the write: of two workers that join at once, one sees the other.
+        """
+        ...
+
+    async def leave(self, group: str, worker: str, *, learnt: Learnt | None = None) -> None: ...
+
+    async def wait(self, group: str, job: str, *, until: float, forget: Sequence[str] = ()) -> None:
+        """The job was refused; ``forget`` names jobs that wait no more."""
+        ...
+
+    async def set_circuit(self, group: str, *, seen: Circuit | None, to: Circuit | None) -> bool:
+        """If it is still as seen."""
+        ...
+
+    async def set_estimate(self, group: str, *, seen: Estimate | None, to: Estimate) -> bool:
+        """If it is still as seen."""
+        ...
