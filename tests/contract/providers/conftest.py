@@ -14,12 +14,17 @@ from promptmill.domain.completion import Completion, CompletionRequest, Message,
 from promptmill.domain.recipe import Route
 from promptmill.settings import Settings
 from tests.fakes.clock import FakeClock
-from tests.fakes.providers import anthropic, bedrock, openai
+from tests.fakes.providers import anthropic, bedrock, google_tokens, openai, openai_like, vertex
 from tests.fakes.providers.behaviours import Behaviour
 from tests.fakes.providers.server import FakeProvider, Speaks
 from tests.fakes.secret_store import FakeSecretStore
 
 KEYS = {"openai-key": openai.KEY, "anthropic-key": anthropic.KEY}
+def vertex_route(model: str, **settings: str) -> Route:
+    place = {"provider": "vertex", "account": vertex.PROJECT, "region": vertex.LOCATION, "key": "google-key"}
+    return msgspec.convert({"id": f"vertex/{model}", "model": model, **place, **settings}, Route)
+
+
 CLAUDE = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
 ROUTES = {
     "openai": Route(id="openai/gpt-6-luna", provider="openai", model="gpt-6-luna", key="openai-key"),
@@ -30,6 +35,8 @@ ROUTES = {
     ),
     "bedrock": Route(id="bedrock/claude", provider="bedrock", model=CLAUDE, dialect="converse"),
     "bedrock-claude": Route(id="bedrock/invoke", provider="bedrock", model=CLAUDE, dialect="invoke"),
+    "vertex": vertex_route("gemini-3.8-flash"),
+    "vertex-claude": vertex_route("claude-haiku-5-5", dialect="messages"),
 }
 SPEAKERS: dict[str, Callable[[], Speaks]] = {
     "openai": openai.OpenAi,
@@ -38,17 +45,27 @@ SPEAKERS: dict[str, Callable[[], Speaks]] = {
     "anthropic-aws": lambda: anthropic.Anthropic(on_aws=True),
     "bedrock": bedrock.Bedrock,
     "bedrock-claude": bedrock.Bedrock,
+    "vertex": vertex.Vertex,
+    "vertex-claude": vertex.Vertex,
 }
-BASE_PATHS = {"bedrock": "", "bedrock-claude": ""}
+BASE_PATHS = dict.fromkeys(("bedrock", "bedrock-claude", "vertex", "vertex-claude"), "")
 
 
 class Stand:
     """A fake provider, the adapter that speaks to it, and a route between them."""
 
-    def __init__(self, name: str, fake: FakeProvider, providers: HttpModelProviders) -> None:
+    def __init__(
+        self,
+        name: str,
+        fake: FakeProvider,
+        providers: HttpModelProviders,
+        *,
+        route: Route | None = None,
+        base_path: str | None = None,
+    ) -> None:
         self.name, self.fake, self.providers = name, fake, providers
-        base_url = fake.url + BASE_PATHS.get(name, "/v1")
-        self.route = msgspec.structs.replace(ROUTES[name], base_url=base_url)
+        path = BASE_PATHS.get(name, "/v1") if base_path is None else base_path
+        self.route = msgspec.structs.replace(route or ROUTES[name], base_url=fake.url + path)
 
     async def ask(self, request: CompletionRequest, route: Route | None = None) -> Completion:
         wanted = route or self.route
@@ -72,10 +89,17 @@ def fake_aws_session() -> botocore.session.Session:
     return session
 
 
-def make_providers(settings: Settings, clock: FakeClock | None = None) -> HttpModelProviders:
+def make_providers(settings: Settings, clock: FakeClock | None = None, *, url: str = "") -> HttpModelProviders:
+    """``url``: where Google's token servers are."""
+    google = {
+        "google-key": google_tokens.service_account(url),
+        "google-pool": google_tokens.external_account(url),
+        "google-pool-alone": google_tokens.external_account(url, impersonated=False),
+        "google-express": vertex.API_KEY,
+    }
     return HttpModelProviders(
         settings=settings,
-        secrets=FakeSecretStore(KEYS),
+        secrets=FakeSecretStore({**KEYS, **openai_like.KEYS, **google}),
         clock=clock or FakeClock(),
         make_aws_session=fake_aws_session,
     )
@@ -84,7 +108,7 @@ def make_providers(settings: Settings, clock: FakeClock | None = None) -> HttpMo
 @pytest.fixture(params=list(ROUTES))
 async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
     async with FakeProvider(SPEAKERS[request.param]()) as fake:
-        providers = make_providers(local_settings())
+        providers = make_providers(local_settings(), url=fake.url)
         yield Stand(request.param, fake, providers)
         await providers.close()
 

@@ -1,20 +1,50 @@
-"""OpenAI's chat completions, and servers that are compatible with them, from the server's side."""
+"""OpenAI's chat, responses, completions and embeddings from the server's side, and servers in the way of vLLM."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
-from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from openai.types import EmbeddingCreateParams
+from openai.types.chat.completion_create_params import (
+    CompletionCreateParamsNonStreaming,
+    CompletionCreateParamsStreaming,
+)
+from openai.types.completion_create_params import (
+    CompletionCreateParamsNonStreaming as TextParams,
+)
+from openai.types.completion_create_params import (
+    CompletionCreateParamsStreaming as TextStreamParams,
+)
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
 
+from tests.fakes.providers import openai_answers, openai_responses
 from tests.fakes.providers.behaviours import Answer, Refuse, Sent, Trouble, Wire
 from tests.fakes.providers.typed_params import problem_with
 
 KEY = "sk-fake-openai-key"
-_FINISH = {"stop": "stop", "length": "length", "tool": "tool_calls", "filter": "content_filter"}
-_REQUEST_ID = {"x-request-id": "req_fake_1"}
-
-_OPENAI_TROUBLES: dict[Trouble, tuple[int, str, str]] = {
+Dialect = Literal["chat", "responses", "completions", "embeddings"]
+REQUEST_ID = {"x-request-id": "req_fake_1"}
+PARAMS: Mapping[tuple[Dialect, bool], Any] = {
+    ("chat", False): CompletionCreateParamsNonStreaming,
+    ("chat", True): CompletionCreateParamsStreaming,
+    ("responses", False): ResponseCreateParamsNonStreaming,
+    ("responses", True): ResponseCreateParamsStreaming,
+    ("completions", False): TextParams,
+    ("completions", True): TextStreamParams,
+    ("embeddings", False): EmbeddingCreateParams,
+}
+_PATHS: Mapping[str, Dialect] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+}
+_TROUBLES: Mapping[Trouble, tuple[int, str, str]] = {
     "throttled": (429, "rate_limit_error", "rate_limit_exceeded"),
     "overloaded": (503, "server_error", "server_is_overloaded"),
     "unauthorized": (401, "invalid_request_error", "invalid_api_key"),
@@ -22,8 +52,9 @@ _OPENAI_TROUBLES: dict[Trouble, tuple[int, str, str]] = {
     "too_long": (400, "invalid_request_error", "context_length_exceeded"),
     "no_such_model": (404, "invalid_request_error", "model_not_found"),
     "bad_field": (400, "invalid_request_error", "unsupported_value"),
+    "filtered": (400, "invalid_request_error", "content_policy_violation"),
 }
-_MESSAGE = "This model's maximum context length is 4096 tokens"
+_TOO_LONG = "This model's maximum context length is 4096 tokens"
 
 
 class OpenAi:
@@ -33,64 +64,72 @@ class OpenAi:
         self._flavour = flavour
 
     def refusal_of(self, sent: Sent) -> Wire | None:
-        if sent.path != "/v1/chat/completions":
-            return _error(404, "invalid_request_error", "unknown_url", f"Invalid URL {sent.path}")
+        dialect = self.dialect_of(sent)
+        if dialect is None or sent.method != "POST":
+            return error(404, "invalid_request_error", "unknown_url", f"Invalid URL {sent.path}")
         if sent.headers.get("authorization") != f"Bearer {KEY}":
-            return _error(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided")
-        wrong = self._problem(sent)
-        return _error(400, "invalid_request_error", "invalid_value", wrong) if wrong else None
+            return error(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided")
+        wrong = self.problem(sent, dialect)
+        return error(400, "invalid_request_error", "invalid_value", wrong) if wrong else None
 
-    def _problem(self, sent: Sent) -> str | None:
-        other = "max_tokens" if self._flavour == "openai" else "max_completion_tokens"
+    def dialect_of(self, sent: Sent) -> Dialect | None:
+        return _PATHS.get(sent.path)
+
+    def problem(self, sent: Sent, dialect: Dialect) -> str | None:
+        other = "max_tokens" if self._flavour == "openai" and dialect == "chat" else "max_completion_tokens"
         if other in sent.body:
             return f"Unsupported parameter: '{other}' is not supported with this model."
-        if sent.headers.get("content-type") != "application/json":
-            return "Content-Type must be application/json"
         also = frozenset({"top_k"}) if self._flavour == "vllm" else frozenset[str]()
-        return problem_with(sent.body, CompletionCreateParamsNonStreaming, also=also) or _loose_schema(sent.body)
+        return common_problem(sent, dialect, also=also) or (self._is_stored(sent, dialect))
+
+    def _is_stored(self, sent: Sent, dialect: Dialect) -> str | None:
+        kept = dialect == "responses" or (dialect == "chat" and self._flavour == "openai")
+        return "this would be stored" if kept and sent.body.get("store") is not False else None
 
     def refusal(self, behaviour: Refuse) -> Wire:
-        status, kind, code = _OPENAI_TROUBLES[behaviour.trouble]
+        status, kind, code = _TROUBLES[behaviour.trouble]
         if self._flavour == "vllm" and behaviour.trouble == "too_long":
-            body = {"error": {"message": _MESSAGE, "type": "BadRequestError", "param": None, "code": 400}}
+            body = {"error": {"message": _TOO_LONG, "type": "BadRequestError", "param": None, "code": 400}}
             return Wire(400, body, behaviour.headers)
-        wire = _error(status, kind, code, f"{behaviour.trouble} on purpose")
+        wire = error(status, kind, code, f"{behaviour.trouble} on purpose")
         return msgspec.structs.replace(wire, headers={**wire.headers, **behaviour.headers})
 
     def answer(self, behaviour: Answer, sent: Sent) -> Wire:
-        message: dict[str, Any] = {"role": "assistant", "content": behaviour.text, "refusal": None}
-        if behaviour.tool_call:
-            name, arguments = behaviour.tool_call
-            function = {"name": name, "arguments": msgspec.json.encode(arguments).decode()}
-            message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
-        choice = {"index": 0, "finish_reason": _FINISH[behaviour.finish], "message": message, "logprobs": None}
-        body = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1795348800,
-            "model": f"{sent.body['model']}-2026-01-01",
-            "choices": [choice],
-        }
-        return Wire(200, {**body, "usage": _usage(behaviour)} if behaviour.with_usage else body, _REQUEST_ID)
+        dialect = self.dialect_of(sent)
+        assert dialect is not None
+        return answer_in(dialect, behaviour, sent, headers=REQUEST_ID, model=f"{sent.body['model']}-2026-01-01")
 
 
-def _usage(answer: Answer) -> dict[str, Any]:
-    """Input includes the cache."""
-    return {
-        "prompt_tokens": answer.input_tokens,
-        "completion_tokens": answer.output_tokens,
-        "total_tokens": answer.input_tokens + answer.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": answer.cache_read, "cache_write_tokens": answer.cache_write},
-        "completion_tokens_details": {"reasoning_tokens": answer.reasoning},
-    }
+def common_problem(sent: Sent, dialect: Dialect, *, also: frozenset[str] = frozenset()) -> str | None:
+    """What any such server refuses: what OpenAI's own types do, and a schema that is not closed."""
+    if sent.headers.get("content-type") != "application/json":
+        return "Content-Type must be application/json"
+    streamed = sent.body.get("stream") is True
+    return problem_with(sent.body, PARAMS[dialect, streamed], also=also) or _loose_schema(sent.body)
 
 
-def _error(status: int, kind: str, code: str, message: str) -> Wire:
-    return Wire(status, {"error": {"message": message, "type": kind, "param": None, "code": code}}, _REQUEST_ID)
+def answer_in(dialect: Dialect, behaviour: Answer, sent: Sent, *, headers: dict[str, str], model: str) -> Wire:
+    """As whole, or as a stream where one was asked for."""
+    if dialect == "embeddings":
+        return Wire(200, openai_answers.embeddings(behaviour, sent, model), headers)
+    shape = openai_responses if dialect == "responses" else openai_answers
+    whole = {
+        "chat": openai_answers.chat,
+        "completions": openai_answers.completion,
+        "responses": openai_responses.response,
+    }[dialect](behaviour, model)
+    if not sent.body.get("stream"):
+        return Wire(200, whole, headers)
+    with_usage = dialect == "responses" or bool((sent.body.get("stream_options") or {}).get("include_usage"))
+    return Wire(200, None, headers, shape.blocks(whole, with_usage=with_usage), shape.ERROR_BLOCK)
+
+
+def error(status: int, kind: str, code: str, message: str) -> Wire:
+    return Wire(status, {"error": {"message": message, "type": kind, "param": None, "code": code}}, REQUEST_ID)
 
 
 def _loose_schema(body: dict[str, Any]) -> str | None:
-    wanted = (body.get("response_format") or {}).get("json_schema") or {}
+    wanted = (body.get("response_format") or {}).get("json_schema") or (body.get("text") or {}).get("format") or {}
     if wanted.get("strict") and not _is_closed(wanted.get("schema") or {}):
         return "Invalid schema for response_format: 'additionalProperties' is required to be supplied and to be false."
     return None

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.adapters.genai_price_book import GenaiPriceBook
+from promptmill.adapters.own_prices import VERSION
 from promptmill.domain.completion import Usage
 from promptmill.domain.money import to_nano
 from promptmill.domain.recipe import Route, UserPrice
@@ -149,9 +150,11 @@ def test_known_routes_are_known(book: PriceBook) -> None:
 
 
 def test_the_version_names_package_and_table(book: PriceBook) -> None:
-    package, _, digest = book.version.rpartition("-")
+    bundled, _, own = book.version.partition("+")
+    package, _, digest = bundled.rpartition("-")
     assert package == "genai-prices-0.2.3"
     assert len(digest) == 8
+    assert own == VERSION
     assert book.version == GenaiPriceBook().version
 
 

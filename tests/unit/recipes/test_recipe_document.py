@@ -181,7 +181,7 @@ def test_redaction_types(text: str, types: tuple[str, ...]) -> None:
         (f"{MINIMAL}\nredact: {{types: [person]}}", "redact.types", "person is not built yet"),
         (f"{MINIMAL}\nredact: {{types: [emial]}}", "redact.types", "did you mean email?"),
         (f"{MINIMAL}\nredact: {{types: []}}", "redact.types", "all, none, or a list"),
-        (with_route("opneai/m"), "routes[0].model", "did you mean openai?"),
+        (with_route("opneai/m"), "routes[0].model", "did you mean openai or gooseai?"),
         (with_route("gpt-6"), "routes[0].model", "`provider/model` is wanted"),
         (with_route("bedrock/"), "routes[0].model", "`provider/model` is wanted"),
         (with_route('"bedrock/a b"'), "routes[0].model", "`provider/model` is wanted"),

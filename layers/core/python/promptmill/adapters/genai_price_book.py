@@ -1,14 +1,14 @@
-"""PriceBook by genai-prices and the recipe's own prices. The package is imported when the first price is asked for.
+"""PriceBook by genai-prices, a small table of our own, what providers report, and the recipe's own prices.
 
-Its traps: a ``price_context`` that it has no price for silently gives the standard price, so none is passed, and the
-basis says ``bundled``; a model that is priced by the hour or the page costs 0 by its tokens, so without rates for
-tokens a price is unknown; its usage wants the whole input, cache reads and writes included, as ``Usage`` has it.
+Traps of the package: a model that is priced by the hour or the page costs 0 by its tokens, so without rates for
+tokens a price is unknown; its usage wants the whole input, cache reads and writes included, as ``Usage`` has it. See
+genai_lookup.py for more.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, localcontext
 from functools import cached_property
@@ -17,86 +17,131 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from promptmill.adapters.genai_lookup import context_window, look_up, names_of, provider_id_of
+from promptmill.adapters.own_prices import OWN_PRICES, VERSION
 from promptmill.domain.completion import Usage
-from promptmill.domain.pricing import UNKNOWN, Rates, cost_usd, countable, priced, rates_of
-from promptmill.domain.recipe import Route
-from promptmill.domain.record import Price
+from promptmill.domain.pricing import (
+    UNKNOWN,
+    Rates,
+    cost_usd,
+    countable,
+    counts_time,
+    counts_tokens,
+    priced,
+    rates_of,
+    user_cost_usd,
+)
+from promptmill.domain.recipe import Route, UserPrice
+from promptmill.domain.record import Price, PriceBasis
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices
 
-_PROVIDER_IDS = {"openai": "openai", "anthropic": "anthropic", "bedrock": "aws"}
 _MOST_REMEMBERED = 10_000
 _DIGITS = 100
+_STANDARD = frozenset(("", "default", "auto", "standard", "standard_only", "on_demand"))
 
 
 class GenaiPriceBook:
     """A ``PriceBook``. A lookup takes 0.3 ms, so each is remembered, for a minute: prices may depend on the time."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str, str], ModelPrice | None] = {}
+        self._found: dict[tuple[str, ...], ModelPrice | None] = {}
 
     @cached_property
     def version(self) -> str:
-        """Of the package and, where its source is there, of its table."""
+        """Of the package and, where its source is there, of its table; and of our own table."""
         spec = find_spec("genai_prices")
         table = Path(spec.origin).with_name("data.py") if spec and spec.origin else None
         digest = f"-{hashlib.sha256(table.read_bytes()).hexdigest()[:8]}" if table and table.is_file() else ""
-        return f"genai-prices-{version('genai-prices')}{digest}"
+        return f"genai-prices-{version('genai-prices')}{digest}+{VERSION}"
 
     def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
-        """See ports/price_book.py. The operator's price goes before the table's."""
+        """See ports/price_book.py. The operator's price goes first, then the provider's word, then the tables."""
         counted = countable(usage)
         if counted is None:
             return UNKNOWN
         if route.price is not None:
-            rates = rates_of(route.price, fallback=self._cache_rates(route, counted, model, at))
-            return priced(cost_usd(rates, counted), counted, "user-set")
-        table = self._table_price(route, model, at)
+            rates = self._cache_rates(route, counted, model, at)
+            return _by_user(route.price, counted, "user-set", fallback=rates)
+        if counted.reported_nano_usd is not None:
+            return Price(counted.reported_nano_usd, "provider-reported")
+        table = self._table_price(route, counted, model, at)
         usd = _cost(table, counted) if table else None
-        return UNKNOWN if usd is None else priced(usd, counted, "bundled")
+        if usd is not None:
+            return priced(usd, counted, "bundled")
+        own = OWN_PRICES.get(route.price_as or f"{route.provider}/{route.model}")
+        return _by_user(own.price, counted, "own-table") if own else UNKNOWN
 
     def knows(self, route: Route, *, at: datetime) -> bool:
-        return self.price(route, Usage(input_total=1, output_total=1), model="", at=at) != UNKNOWN
+        written = 0 if route.dialect == "embeddings" else 1
+        return self.price(route, Usage(input_total=1, output_total=written, compute_us=1), model="", at=at) != UNKNOWN
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        """USD per million tokens of a short prompt; None where the price is unknown, or not by tokens."""
+        own = route.price or next((o.price for o in (OWN_PRICES.get(f"{route.provider}/{route.model}"),) if o), None)
+        if own is not None:
+            return rates_of(own) if counts_tokens(own) else None
+        table = self._table_price(route, Usage(), model, at)
+        return _rates(table, Usage()) if table is not None and table.input_mtok is not None else None
+
+    def context_window(self, route: Route, *, at: datetime) -> int | None:
+        """Tokens; None where the table does not say."""
+        priced_as = _priced_as(route)
+        provider_id = provider_id_of(priced_as.provider, priced_as.model)
+        found = (context_window(provider_id, priced_as.base_url, name, at) for name in names_of(priced_as, ""))
+        return next((window for window in found if window), None)
 
     def _cache_rates(self, route: Route, usage: Usage, model: str, at: datetime) -> Rates | None:
         """The table's, for what an operator's price leaves open, if a cache was used at all."""
-        table = self._table_price(route, model, at) if usage.cache_read or usage.cache_write else None
+        table = self._table_price(route, usage, model, at) if usage.cache_read or usage.cache_write else None
         return _rates(table, usage) if table else None
 
-    def _table_price(self, route: Route, model: str, at: datetime) -> ModelPrice | None:
+    def _table_price(self, route: Route, usage: Usage, model: str, at: datetime) -> ModelPrice | None:
         """Of the model that answered, if the table has it, else of the one that was asked."""
-        for name in _names(route, model):
-            key = (route.provider, route.base_url, name, f"{at:%Y%m%d%H%M}")
+        context, minute = _context(route, usage), f"{at:%Y%m%d%H%M}"
+        priced_as = _priced_as(route)
+        provider_id = provider_id_of(priced_as.provider, priced_as.model)
+        if provider_id is None and not priced_as.base_url:
+            return None
+        for name in names_of(priced_as, "" if route.price_as else model):
+            key = (provider_id or "", priced_as.base_url, name, minute, *(f"{k}={v}" for k, v in context.items()))
             if key not in self._found:
                 if len(self._found) >= _MOST_REMEMBERED:
                     self._found.clear()
-                self._found[key] = _look_up(route, name, at)
+                self._found[key] = look_up(provider_id, priced_as.base_url, name, at, context)
             if (found := self._found[key]) is not None:
                 return found
         return None
 
 
-def _names(route: Route, answered: str) -> Iterator[str]:
-    """What the table may call the model. At Bedrock only the name that was asked tells the region's price."""
-    asked = route.model.rpartition("/")[2] if route.model.startswith("arn:") else route.model
-    yield from dict.fromkeys(name for name in ((asked,) if route.provider == "bedrock" else (answered, asked)) if name)
+def _by_user(price: UserPrice, usage: Usage, basis: PriceBasis, *, fallback: Rates | None = None) -> Price:
+    """Time that nobody measured is unknown, not free; tokens that do not count may be estimated."""
+    if counts_time(price) and not usage.compute_us:
+        return UNKNOWN
+    certain = usage if counts_tokens(price) else msgspec.structs.replace(usage, source="reported")
+    return priced(user_cost_usd(price, usage, fallback=fallback), certain, basis)
 
 
-def _look_up(route: Route, model: str, at: datetime) -> ModelPrice | None:
-    provider_id = _PROVIDER_IDS.get(route.provider)
-    if provider_id is None and not route.base_url:
-        return None
-    from genai_prices import Usage as GenaiUsage  # noqa: PLC0415 (0.15 s and 12 MB: only once a price is needed)
-    from genai_prices import calc_price  # noqa: PLC0415
+def _priced_as(route: Route) -> Route:
+    if not route.price_as:
+        return route
+    provider, _, model = route.price_as.partition("/")
+    return msgspec.structs.replace(route, provider=provider, model=model, base_url="")
 
-    nothing = GenaiUsage(input_tokens=0, output_tokens=0)
-    try:
-        if provider_id is None:
-            return calc_price(nothing, model, provider_api_url=route.base_url, genai_request_timestamp=at).model_price
-        return calc_price(nothing, model, provider_id=provider_id, genai_request_timestamp=at).model_price
-    except LookupError:
-        return None
+
+def _context(route: Route, usage: Usage) -> Mapping[str, str]:
+    """What moves the price: as the provider told, else as the operator asked for it in the route's body."""
+    nested = route.body.get("serviceTier")
+    asked = route.body.get("service_tier") or (nested.get("type") if isinstance(nested, dict) else None)
+    tier = usage.service_tier or (asked if isinstance(asked, str) else "")
+    speed = route.body.get("speed")
+    return {
+        **({"service_tier": tier} if tier.lower() not in _STANDARD else {}),
+        **({"speed": speed} if isinstance(speed, str) and speed not in _STANDARD else {}),
+    }
 
 
 def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
@@ -120,6 +165,7 @@ def _cost_by_all_units(price: ModelPrice, usage: Usage) -> Decimal:
         input_tokens=usage.input_total,
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
+        cache_write_1h_tokens=min(usage.cache_write_1h, usage.cache_write),
         output_tokens=usage.output_total,
         output_reasoning_tokens=min(usage.reasoning, usage.output_total),
     )
@@ -134,6 +180,7 @@ def _rates(price: ModelPrice, usage: Usage) -> Rates:
         output=_rate(price.output_mtok, usage) or Decimal(0),
         cache_read=_rate(price.cache_read_mtok, usage),
         cache_write=_rate(price.cache_write_mtok, usage),
+        cache_write_1h=_rate(getattr(price, "cache_write_1h_mtok", None), usage),
     )
 
 

@@ -18,7 +18,6 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool",
     "content_filter": "filter",
 }
-_STANDARD_TIERS = frozenset(("default", "auto", "standard"))
 UNPARSED = "_unparsed"
 """The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
 
@@ -132,6 +131,6 @@ def usage_of(raw: dict[str, Any]) -> Usage | None:
 
 
 def tier_of(raw: dict[str, Any]) -> str:
-    """The service tier that moves the price, "" for the standard one."""
+    """The service tier that served the call, "" where nothing is said."""
     tier = raw.get("service_tier")
-    return tier if isinstance(tier, str) and tier not in _STANDARD_TIERS else ""
+    return tier if isinstance(tier, str) else ""

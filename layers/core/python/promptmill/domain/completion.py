@@ -129,7 +129,7 @@ class Usage(Struct, frozen=True):
 
     Attributes:
         cache_write_1h: the part of ``cache_write`` that is kept for an hour, at a higher rate.
-        service_tier: the one that served the call, where the provider tells; "" is its standard.
+        service_tier: the one that served the call, as the provider calls it; "" where it doesn't tell.
         compute_us: microseconds that prices by time hold for: the provider's own count, or else how long the call took.
         reported_nano_usd: what the provider says that the call cost; None if it doesn't.
     """

@@ -1,9 +1,10 @@
-"""What tokens cost at given rates: exact, in Decimal, rounded once to nano-dollars."""
+"""What calls cost at given rates: exact, in Decimal, rounded once to nano-dollars."""
 
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
+import msgspec
 from msgspec import Struct
 
 from promptmill.domain.completion import Usage
@@ -12,6 +13,8 @@ from promptmill.domain.recipe import UserPrice
 from promptmill.domain.record import Price, PriceBasis
 
 _TOKENS_PER_RATE = Decimal(1_000_000)
+_US_PER_SECOND = Decimal(1_000_000)
+_SECONDS_PER_HOUR = Decimal(3_600)
 _DIGITS = 100
 UNKNOWN = Price(None, "unknown")
 
@@ -23,21 +26,46 @@ class Rates(Struct, frozen=True):
     output: Decimal
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
 
 
 def cost_usd(rates: Rates, usage: Usage) -> Decimal:
     """Exact. Reads and writes of a cache are part of ``usage.input_total``, and charged at rates of their own."""
     read = rates.input if rates.cache_read is None else rates.cache_read
     write = rates.input if rates.cache_write is None else rates.cache_write
+    write_1h = write if rates.cache_write_1h is None else rates.cache_write_1h
     fresh = usage.input_total - usage.cache_read - usage.cache_write
+    for_an_hour = min(usage.cache_write_1h, usage.cache_write)
     with localcontext(prec=_DIGITS):
         tokens = (
             fresh * rates.input
             + usage.cache_read * read
-            + usage.cache_write * write
+            + (usage.cache_write - for_an_hour) * write
+            + for_an_hour * write_1h
             + usage.output_total * rates.output
         )
         return tokens / _TOKENS_PER_RATE
+
+
+def user_cost_usd(price: UserPrice, usage: Usage, *, fallback: Rates | None = None) -> Decimal:
+    """Of one call at an operator's price: by its tokens, by the request, by its time, or all of these."""
+    beyond = max(0, usage.output_total - price.covered_output_tokens)
+    by_tokens = cost_usd(rates_of(price, fallback=fallback), msgspec.structs.replace(usage, output_total=beyond))
+    with localcontext(prec=_DIGITS):
+        seconds = usage.compute_us / _US_PER_SECOND
+        by_hour = Decimal(price.usd_per_hour) / _SECONDS_PER_HOUR / price.calls_at_once
+        by_time = seconds * (Decimal(price.usd_per_second) + by_hour)
+        return by_tokens + Decimal(price.usd_per_request) + by_time
+
+
+def counts_tokens(price: UserPrice) -> bool:
+    """Whether a call's cost hangs on its tokens."""
+    return any(Decimal(rate) for rate in (price.input_usd_per_mtok, price.output_usd_per_mtok))
+
+
+def counts_time(price: UserPrice) -> bool:
+    """Whether it hangs on how long the call took."""
+    return any(Decimal(rate) for rate in (price.usd_per_second, price.usd_per_hour))
 
 
 def rates_of(price: UserPrice, *, fallback: Rates | None = None) -> Rates:
@@ -47,6 +75,7 @@ def rates_of(price: UserPrice, *, fallback: Rates | None = None) -> Rates:
         output=Decimal(price.output_usd_per_mtok),
         cache_read=_rate(price.cache_read_usd_per_mtok, fallback.cache_read if fallback else None),
         cache_write=_rate(price.cache_write_usd_per_mtok, fallback.cache_write if fallback else None),
+        cache_write_1h=_rate(price.cache_write_1h_usd_per_mtok, fallback.cache_write_1h if fallback else None),
     )
 
 
@@ -70,11 +99,4 @@ def countable(usage: Usage) -> Usage | None:
         return None
     if usage.cache_read + usage.cache_write <= usage.input_total:
         return usage
-    return Usage(
-        input_total=usage.cache_read + usage.cache_write,
-        cache_read=usage.cache_read,
-        cache_write=usage.cache_write,
-        output_total=usage.output_total,
-        reasoning=usage.reasoning,
-        source=usage.source,
-    )
+    return msgspec.structs.replace(usage, input_total=usage.cache_read + usage.cache_write)

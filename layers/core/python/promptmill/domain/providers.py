@@ -46,6 +46,7 @@ class Provider(Struct, frozen=True):
         account, api_version: whether a route names one.
         dialects: that a route may choose from; the first is the default.
         lacks: what the provider does not offer. A request for it is refused by name, before anything is sent.
+        usage: what its answers are counted by: its own report, or an estimate from their length.
         label: its name for people.
     """
 
@@ -60,6 +61,7 @@ class Provider(Struct, frozen=True):
     api_version: Use = "none"
     dialects: tuple[Dialect, ...] = ("chat",)
     lacks: frozenset[Ability] = frozenset()
+    usage: Literal["reported", "estimated"] = "reported"
     label: str = ""
 
     @property
@@ -144,6 +146,7 @@ _ALL = (
         key="required",
         dialects=("completions",),
         lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
+        usage="estimated",
         label="GooseAI",
     ),
     Provider(
@@ -179,6 +182,17 @@ _ALL = (
         key="required",
         dialects=("responses", "embeddings"),
         label="Perplexity",
+    ),
+    Provider(
+        "vertex",
+        "vertex-generate",
+        key="required",
+        region="optional",
+        local_base_url=True,
+        account="optional",
+        api_version="optional",
+        dialects=("generate", "messages", "embeddings"),
+        label="Google Vertex AI",
     ),
 )
 

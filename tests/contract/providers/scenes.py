@@ -1,0 +1,132 @@
+"""Every provider that a recipe can name: its fake, a route to it, and what a call costs there, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from promptmill.domain.recipe import Route, UserPrice
+from promptmill.domain.record import PriceBasis
+from tests.contract.providers.conftest import ROUTES, Stand, local_settings, make_providers
+from tests.fakes.clock import FakeClock
+from tests.fakes.providers import anthropic, bedrock, openai, openai_like
+from tests.fakes.providers.server import FakeProvider, Speaks
+
+
+class Scene(Struct, frozen=True):
+    """One provider.
+
+    Attributes:
+        base_path: of the route's base URL, after the fake's own address.
+        embedding: what a route for embeddings has instead.
+        nano_usd: of a call with 21 tokens in and 9 out, with its basis.
+        refuses_filtered: it refuses prompts for their content, besides cutting answers short.
+    """
+
+    speaker: Callable[[], Speaks]
+    route: Route
+    nano_usd: int
+    basis: PriceBasis = "bundled"
+    base_path: str = "/v1"
+    embedding: dict[str, Any] = field(default_factory=lambda: {"dialect": "embeddings"})
+    refuses_filtered: bool = False
+
+
+def _route(provider: str, model: str, **fields: Any) -> Route:
+    return Route(id=f"{provider}/{model}", provider=provider, model=model, **fields)
+
+
+_PER_TOKEN = UserPrice(input_usd_per_mtok="0.2", output_usd_per_mtok="0.4")
+
+SCENES: dict[str, Scene] = {
+    # 21 x $0.10 + 9 x $0.50 a million
+    "openai": Scene(openai.OpenAi, ROUTES["openai"], 6_600, refuses_filtered=True),
+    # a deployment's name has no price: the model that answered has, the same as OpenAI's
+    "azure": Scene(
+        openai_like.Azure, _route("azure", "my-luna", key="azure"), 6_600, base_path="", refuses_filtered=True
+    ),
+    # told by the provider, to the digit
+    "perplexity": Scene(
+        openai_like.Perplexity,
+        _route("perplexity", "perplexity/sonar", key="perplexity"),
+        2_650_000,
+        "provider-reported",
+        embedding={"dialect": "embeddings", "model": "pplx-embed-v1-0.6b"},
+    ),
+    # 21 x $0.35 + 9 x $0.75 a million
+    "cloudflare": Scene(
+        openai_like.Cloudflare,
+        _route("cloudflare", "@cf/openai/gpt-oss-120b", key="cloudflare", account=openai_like.ACCOUNT),
+        14_100,
+        base_path=f"/client/v4/accounts/{openai_like.ACCOUNT}/ai/v1",
+        refuses_filtered=True,
+    ),
+    # 21 x $0.15 + 9 x $0.75 a million, as Groq takes
+    "huggingface": Scene(
+        openai_like.HuggingFace,
+        _route("huggingface", "openai/gpt-oss-120b:groq", key="huggingface"),
+        9_900,
+        refuses_filtered=True,
+    ),
+    # a quarter of a second at $1.80 an hour for 6 calls at once
+    "huggingface-endpoint": Scene(
+        openai_like.HuggingFaceEndpoint,
+        _route("huggingface-endpoint", "tgi", key="openai-key", price=UserPrice(usd_per_hour="1.80", calls_at_once=6)),
+        20_833,
+        "user-set",
+    ),
+    # 21 x $0.20 + 9 x $0.40 a million, from our own table
+    "ai21": Scene(
+        openai_like.Ai21, _route("ai21", "jamba-mini", key="ai21"), 7_800, "own-table", base_path="/studio/v1"
+    ),
+    # $0.00265 a request, which covers its 2 tokens of output; usage is estimated, and so is the price
+    "gooseai": Scene(
+        openai_like.GooseAi,
+        _route(
+            "gooseai",
+            "gpt-neo-20b",
+            key="gooseai",
+            price=UserPrice(usd_per_request="0.00265", covered_output_tokens=25, output_usd_per_mtok="63.5"),
+        ),
+        2_650_000,
+        "estimated",
+    ),
+    "compatible": Scene(
+        lambda: openai.OpenAi("vllm"),
+        msgspec.structs.replace(ROUTES["compatible"], price=_PER_TOKEN),
+        7_800,
+        "user-set",
+    ),
+    # free, if the recipe says so
+    "local": Scene(
+        lambda: openai.OpenAi("vllm"), _route("local", "smollm2", key="openai-key", price=UserPrice()), 0, "user-set"
+    ),
+    # as OpenAI's
+    "anthropic": Scene(anthropic.Anthropic, ROUTES["anthropic"], 6_600),
+    "anthropic-aws": Scene(lambda: anthropic.Anthropic(on_aws=True), ROUTES["anthropic-aws"], 6_600),
+    # with the region's premium, 21 x $1.10 + 9 x $5.50 a million
+    "bedrock": Scene(bedrock.Bedrock, ROUTES["bedrock"], 72_600, base_path=""),
+}
+
+
+class TickingClock(FakeClock):
+    """A quarter of a second passes each time that somebody looks: every call takes as long."""
+
+    def monotonic(self) -> float:
+        self.advance(0.25)
+        return super().monotonic()
+
+
+@asynccontextmanager
+async def opened(name: str, **changes: Any) -> AsyncIterator[Stand]:
+    """The provider's fake with our adapter in front of it; ``changes`` are the route's."""
+    scene = SCENES[name]
+    route = msgspec.structs.replace(scene.route, **changes)
+    async with FakeProvider(scene.speaker()) as fake:
+        providers = make_providers(local_settings(), TickingClock())
+        yield Stand(name, fake, providers, route=route, base_path=scene.base_path)
+        await providers.close()
