@@ -20,6 +20,8 @@ from tests.fakes.providers.server import FakeProvider, Speaks
 from tests.fakes.secret_store import FakeSecretStore
 
 KEYS = {"openai-key": openai.KEY, "anthropic-key": anthropic.KEY}
+
+
 def vertex_route(model: str, **settings: str) -> Route:
     place = {"provider": "vertex", "account": vertex.PROJECT, "region": vertex.LOCATION, "key": "google-key"}
     return msgspec.convert({"id": f"vertex/{model}", "model": model, **place, **settings}, Route)

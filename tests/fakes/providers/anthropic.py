@@ -61,8 +61,8 @@ class Anthropic:
 
     def answer(self, behaviour: Answer, sent: Sent) -> Wire:
         body = message(behaviour, f"{sent.body['model']}-20260101")
-        blocks = tuple(map(_sse, events(behaviour, body))) if sent.body.get("stream") else ()
-        return Wire(200, body, _REQUEST_ID, blocks, _sse(ERROR_EVENT))
+        blocks = tuple(map(sse, events(behaviour, body))) if sent.body.get("stream") else ()
+        return Wire(200, body, _REQUEST_ID, blocks, sse(ERROR_EVENT))
 
 
 ERROR_EVENT = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
@@ -131,7 +131,7 @@ def _deltas(block: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "text_delta", "text": piece} for piece in (text[:half], text[half:])]
 
 
-def _sse(event: dict[str, Any]) -> bytes:
+def sse(event: dict[str, Any]) -> bytes:
     name: str = event["type"]
     return b"event: " + name.encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n"
 

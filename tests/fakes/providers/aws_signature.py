@@ -36,9 +36,10 @@ def signature_problem(sent: Sent, service: str, *, signed: frozenset[str] = froz
 
 def _signature(sent: Sent, day: str, names: str, service: str) -> str:
     headers = "".join(f"{name}:{sent.headers[name].strip()}\n" for name in names.split(";"))
-    path = quote(sent.path, safe="/-_.~")
+    path, _, query = sent.path.partition("?")
+    path, query = quote(path, safe="/-_.~"), "&".join(sorted(query.split("&")))
     hashed = hashlib.sha256(sent.data).hexdigest()
-    canonical = f"{sent.method}\n{path}\n\n{headers}\n{names}\n{hashed}"
+    canonical = f"{sent.method}\n{path}\n{query}\n{headers}\n{names}\n{hashed}"
     scope = f"{day}/{REGION}/{service}/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     to_sign = "\n".join(["AWS4-HMAC-SHA256", sent.headers["x-amz-date"], scope, digest])

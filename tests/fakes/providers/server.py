@@ -31,6 +31,7 @@ class FakeProvider:
     Attributes:
         sent: every request that came, good or bad.
         refused: what was wrong with the bad ones.
+        asides: requests beside the calls, where the protocol has any (``aside``).
         billed: (input, output) tokens of every answer it made, delivered or not.
     """
 
@@ -39,6 +40,7 @@ class FakeProvider:
         self.sent: list[Sent] = []
         self.refused: list[Wire] = []
         self.billed: list[tuple[int, int]] = []
+        self.asides: list[Sent] = []
         self.url = ""
         self._protocol = protocol
         self._runner: web.AppRunner | None = None
@@ -62,11 +64,21 @@ class FakeProvider:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         sent = await _sent(request)
+        if (aside := self._aside(sent)) is not None:
+            return _response(aside)
         self.sent.append(sent)
         if (bad := self._protocol.refusal_of(sent)) is not None:
             self.refused.append(bad)
             return _response(bad)
         return await self._behave(request, sent, self.script.popleft() if self.script else Answer())
+
+    def _aside(self, sent: Sent) -> Wire | None:
+        """For what is no call to a model: tokens are given out, predictions polled."""
+        answer = getattr(self._protocol, "aside", None)
+        wire: Wire | None = answer(sent) if answer else None
+        if wire is not None:
+            self.asides.append(sent)
+        return wire
 
     async def _behave(self, request: web.Request, sent: Sent, behaviour: Behaviour) -> web.StreamResponse:
         match behaviour:

@@ -37,7 +37,7 @@ class AwsSigner:
             RouteClosedError: there are no credentials (``credentials_missing``).
             RetryLaterError: they could not be refreshed (``credentials_unavailable``).
         """
-        named = {"Content-Type": "application/json", **(headers or {})}
+        named = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         request = AWSRequest(method=method, url=url, data=body, headers=named)
         SigV4Auth(await self._frozen_credentials(), service, region).add_auth(request)
         return dict(request.headers.items())

@@ -17,6 +17,7 @@ from promptmill.settings import Settings
 if TYPE_CHECKING:
     import botocore.session
 
+    from promptmill.adapters.aws_signer import AwsSigner
     from promptmill.adapters.http_calls import HttpCalls
 
 
@@ -39,6 +40,7 @@ class HttpModelProviders:
         self._make_aws_session = make_aws_session
         self._providers: dict[str, ModelProvider] = {}
         self._opened: HttpCalls | None = None
+        self._signer: AwsSigner | None = None
 
     def provider_for(self, route: Route) -> ModelProvider:
         """See ports/model_provider.py."""
@@ -59,6 +61,8 @@ class HttpModelProviders:
             return self._make_claude_on_aws()
         if name == "bedrock":
             return self._make_bedrock()
+        if name == "vertex":
+            return self._make_vertex()
         raise RouteClosedError(
             "unknown_provider", f"there is no provider {name}; known: {', '.join(sorted(PROVIDERS))}"
         )
@@ -83,24 +87,38 @@ class HttpModelProviders:
 
     def _make_claude_on_aws(self) -> ModelProvider:
         from promptmill.adapters.anthropic_messages import AnthropicMessages  # noqa: PLC0415 (imported when first needed)
-        from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415
         from promptmill.adapters.claude_on_aws import ClaudeOnAws  # noqa: PLC0415
 
-        signer = AwsSigner(self._make_aws_session)
-        host = ClaudeOnAws(signer, region=self._settings.region, local=self._is_local)
+        host = ClaudeOnAws(self._aws_signer(), region=self._settings.region, local=self._is_local)
         return AnthropicMessages(host, http=self._http(), clock=self._clock)
 
     def _make_bedrock(self) -> ModelProvider:
-        from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
-        from promptmill.adapters.bedrock import Bedrock  # noqa: PLC0415
+        from promptmill.adapters.bedrock import Bedrock  # noqa: PLC0415 (imported when first needed)
 
         return Bedrock(
             http=self._http(),
-            signer=AwsSigner(self._make_aws_session),
+            signer=self._aws_signer(),
             clock=self._clock,
             region=self._settings.region,
             local=self._is_local,
         )
+
+    def _make_vertex(self) -> ModelProvider:
+        from promptmill.adapters.google_tokens import GoogleTokens  # noqa: PLC0415 (imported when first needed)
+        from promptmill.adapters.vertex import Vertex  # noqa: PLC0415
+
+        tokens = GoogleTokens(
+            http=self._http(), clock=self._clock, make_signer=self._aws_signer, region=self._settings.region
+        )
+        return Vertex(http=self._http(), secrets=self._secrets, tokens=tokens, clock=self._clock, local=self._is_local)
+
+    def _aws_signer(self) -> AwsSigner:
+        """One for all that sign: it finds and refreshes the credentials of this process."""
+        from promptmill.adapters.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
+
+        if self._signer is None:
+            self._signer = AwsSigner(self._make_aws_session)
+        return self._signer
 
     def _http(self) -> HttpCalls:
         from promptmill.adapters.http_calls import HttpCalls  # noqa: PLC0415 (imported when first needed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,14 @@ _DENIED = frozenset({"AccessDeniedException", "DecryptionFailure", "Unrecognized
 
 
 class _JsonSecret(msgspec.Struct):
-    api_key: str
+    """``type``: of a credential document, such as Google's, which is the secret as a whole."""
+
+    api_key: str = ""
+    type: str = ""
 
 
 class SecretsManagerStore:
-    """A secret is a key as plain text, or ``{"api_key": "…"}``.
+    """A secret is a key as plain text, or ``{"api_key": "…"}``, or Google's credentials as one line of JSON.
 
     Args:
         make_client: called once, in a thread, when the first secret is read.
@@ -88,6 +92,9 @@ def _key(name: str, response: GetSecretValueResponseTypeDef) -> str:
 
 def _from_json(text: str) -> str:
     try:
-        return msgspec.json.decode(text.encode(), type=_JsonSecret).api_key.strip()
+        secret = msgspec.json.decode(text.encode(), type=_JsonSecret)
+        if secret.type and not secret.api_key:
+            return json.dumps(msgspec.json.decode(text.encode()))
+        return secret.api_key.strip()
     except (msgspec.DecodeError, UnicodeEncodeError):
         return ""

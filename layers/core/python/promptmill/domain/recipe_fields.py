@@ -37,7 +37,8 @@ _LATER_REDACTION_TYPES = frozenset(
 )
 _MOST_USD = 1_000_000
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
-_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}|[a-z]+-[a-z]+\d{1,2}|global|us|eu")
+"""Of AWS, or of Google."""
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
 _RANDOM_LOOKING = re.compile(
     r"(?=[A-Za-z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{20,}|[0-9a-fA-F]{32,}|[^/]{80,}"
