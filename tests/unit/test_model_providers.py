@@ -74,7 +74,7 @@ def test_every_provider_that_a_recipe_can_name_has_its_adapter() -> None:
 IMPORTED = """
 import sys
 from promptmill.adapters import model_providers
-from promptmill.workflows import call_routes
+from promptmill.workflows.calls import call_routes
 print(sorted({"aiohttp", "botocore", "boto3", "pydantic", "genai_prices"} & sys.modules.keys()))
 """
 

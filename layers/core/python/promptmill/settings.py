@@ -22,6 +22,8 @@ class Settings(Struct, frozen=True):
         replies_prefix: names of queues that replies may go to start with it.
         local_model_url: base URL of the embedded model; local stage only.
         in_flight: most calls at once in one worker, whatever the routes say.
+        private_ranges: CIDR blocks of private addresses that models may be called at, separated by commas.
+        day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
         lease_s: how long a message stays hidden after its worker's last sign of life.
     """
 
@@ -38,7 +40,9 @@ class Settings(Struct, frozen=True):
     event_bus: str
     local_model_url: str = ""
     in_flight: int = 500
+    private_ranges: str = ""
     lease_s: int = 120
+    day_cap_usd: str = ""
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:

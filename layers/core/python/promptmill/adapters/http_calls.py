@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ipaddress
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from msgspec import Struct
 from yarl import URL
 
 from promptmill import __version__
+from promptmill.adapters.url_policy import CheckedResolver, UrlPolicy, check_url
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.ports.clock import Clock
 
@@ -45,12 +45,21 @@ class HttpCalls:
 
     Args:
         in_flight: most connections at once.
-        local: plain HTTP to loopback addresses is allowed.
+        policy: what may be called.
+        make_resolver: of names to addresses, one a session.
     """
 
-    def __init__(self, *, in_flight: int, local: bool, clock: Clock, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
-        self._in_flight, self._local, self._clock = in_flight, local, clock
-        self._max_answer_bytes = max_answer_bytes
+    def __init__(
+        self,
+        *,
+        in_flight: int,
+        policy: UrlPolicy,
+        clock: Clock,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        make_resolver: Callable[[], AbstractResolver] = aiohttp.ThreadedResolver,
+    ) -> None:
+        self._in_flight, self._policy, self._clock = in_flight, policy, clock
+        self._max_answer_bytes, self._make_resolver = max_answer_bytes, make_resolver
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running = 0
@@ -60,7 +69,7 @@ class HttpCalls:
         """``url`` goes out as it is, percent signs included.
 
         Raises:
-            RouteClosedError: the URL may not be called (``insecure_url``, ``bad_url``), or its certificate is not good.
+            RouteClosedError: the URL may not be called (see url_policy.py), or its certificate is not good.
             RetryLaterError: no answer, or half of one (``connection``, ``connection_lost``, ``timeout``).
             RecordRefusedError: the answer is too large (``answer_too_large``).
         """
@@ -87,7 +96,7 @@ class HttpCalls:
     async def _exchange(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float = 0.0
     ) -> AsyncIterator[HttpStream]:
-        check_url(url, local=self._local)
+        check_url(url, self._policy)
         session = await self._open_session()
         self._running += 1
         started = self._clock.monotonic()
@@ -124,7 +133,11 @@ class HttpCalls:
 
     def _new_session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._in_flight, keepalive_timeout=IDLE_S),
+            connector=aiohttp.TCPConnector(
+                limit=self._in_flight,
+                keepalive_timeout=IDLE_S,
+                resolver=CheckedResolver(self._policy, self._make_resolver()),
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"promptmill/{__version__}", "Content-Type": "application/json"},
             trust_env=False,
@@ -210,27 +223,6 @@ class HttpStream:
             self._response.close()
             raise RecordRefusedError("answer_too_large", status=self.status, usage_unknown=True)
         return block
-
-
-@lru_cache(maxsize=256)
-def check_url(url: str, *, local: bool) -> None:
-    """Raises RouteClosedError: not https (``insecure_url``), or not a URL that can be called (``bad_url``)."""
-    try:
-        parts = urlsplit(url)
-        usable = bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment and parts.port != 0
-    except ValueError as error:
-        raise RouteClosedError("bad_url", "not a URL") from error
-    if parts.scheme != "https" and not (parts.scheme == "http" and local and _is_loopback(parts.hostname or "")):
-        raise RouteClosedError("insecure_url", "only https is called")
-    if not usable:
-        raise RouteClosedError("bad_url", "a URL with a host and without user, password and fragment is needed")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @lru_cache(maxsize=256)

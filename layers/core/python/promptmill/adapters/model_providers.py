@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from promptmill.adapters.aws_signer import AwsSigner
     from promptmill.adapters.http_calls import HttpCalls
+    from promptmill.adapters.url_policy import UrlPolicy
 
 
 class HttpModelProviders:
@@ -124,8 +125,13 @@ class HttpModelProviders:
         from promptmill.adapters.http_calls import HttpCalls  # noqa: PLC0415 (imported when first needed)
 
         if self._opened is None:
-            self._opened = HttpCalls(in_flight=self._settings.in_flight, local=self._is_local, clock=self._clock)
+            self._opened = HttpCalls(in_flight=self._settings.in_flight, policy=self._url_policy(), clock=self._clock)
         return self._opened
+
+    def _url_policy(self) -> UrlPolicy:
+        from promptmill.adapters.url_policy import policy_of  # noqa: PLC0415 (imported when first needed)
+
+        return policy_of(local=self._is_local, private_ranges=self._settings.private_ranges)
 
     @property
     def _is_local(self) -> bool:
