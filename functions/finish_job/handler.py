@@ -51,7 +51,6 @@ def finish_run(message: FinishMessage, receipt_handle: str) -> None:
                 message.run,
                 objects=services.objects,
                 jobs=services.jobs,
-                ledger=services.ledger,
                 events=services.events,
                 manifests=services.manifests,
                 clock=services.clock,

@@ -42,26 +42,16 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaContext) -> None:
-    from promptmill.workflows.calls.places import Places
     from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
 
     services = services_of_process()
-    settings = services.settings
+    ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     worker = ChunkWorker(
-        objects=services.objects,
+        engine=services.engine(owner=context.aws_request_id, ends_at=ends_at),
         jobs=services.jobs,
-        ledger=services.ledger,
         queue=services.queue,
-        lease=services.lease(settings.chunks_queue, receipt_handle),
         manifests=services.manifests,
-        providers=services.providers,
-        prices=services.prices,
-        places=lambda: Places(settings.in_flight),
-        clock=services.clock,
-        rng=services.rng,
-        owner=context.aws_request_id,
-        lease_s=settings.lease_s,
-        ends_at=services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S,
+        lease=services.lease(services.settings.chunks_queue, receipt_handle),
     )
     report = services.run(run_chunk(message, worker=worker))
     logger.info("chunk", extra=msgspec.to_builtins(report))

@@ -41,30 +41,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 
 async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[RequestReport | BaseException]:
-    from promptmill.workflows.answer_request import answer_request
-    from promptmill.workflows.calls.places import Places
-    from promptmill.workflows.request_answer import RequestWorker
+    from promptmill.workflows.answer_request import RequestWorker, answer_request
 
     services = services_of_process()
-    settings, places = services.settings, Places(services.settings.in_flight)
+    settings = services.settings
+    ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
+    engine = services.engine(owner=context.aws_request_id, ends_at=ends_at)
 
     def worker(record: SQSRecord) -> RequestWorker:
         return RequestWorker(
-            objects=services.objects,
-            registry=services.registry,
+            engine=engine,
             recipes=services.recipes,
-            ledger=services.ledger,
             copies=services.request_copies,
             replies=services.replies,
             lease=services.lease(settings.requests_queue, record.receipt_handle),
-            providers=services.providers,
-            prices=services.prices,
-            places=lambda: places,
-            clock=services.clock,
-            rng=services.rng,
-            owner=context.aws_request_id,
-            lease_s=settings.lease_s,
-            ends_at=services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S,
             bucket=settings.bucket,
             own_replies=settings.replies_prefix,
         )

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain.faults import fault_of
+from promptmill.settings import Settings
 from promptmill.wiring import services_of_process
 
 logger = Logger()
@@ -30,7 +31,7 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Powertools passes the context to a record handler that has a ``lambda_context``."""
     is_request = record.event_source_arn.endswith(REQUESTS)
     try:
-        verdict = settle_request(record, lambda_context) if is_request else settle_message(record)
+        verdict = settle_request(record, lambda_context) if is_request else settle_message(record, lambda_context)
     except Exception as error:
         logger.error("dead letter not settled", extra=fault_of(error))
         metrics.add_metric("DeadLettersFailed", MetricUnit.Count, 1)
@@ -39,53 +40,37 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     metrics.add_metric("DeadLettersSettled", MetricUnit.Count, 1)
 
 
-def settle_message(record: SQSRecord) -> str:
+def settle_message(record: SQSRecord, context: LambdaContext) -> str:
     """One of our own messages: a plan, a chunk or a finish."""
+    from promptmill.workflows.run_chunk import ChunkWorker
     from promptmill.workflows.settle_dead_letter import settle_dead_letter
 
     services = services_of_process()
-    return services.run(
-        settle_dead_letter(
-            record.body,
-            objects=services.objects,
-            jobs=services.jobs,
-            ledger=services.ledger,
-            queue=services.queue,
-            events=services.events,
-            manifests=services.manifests,
-            clock=services.clock,
-            lease_s=services.settings.lease_s,
-        )
+    worker = ChunkWorker(
+        engine=services.engine(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
+        jobs=services.jobs,
+        queue=services.queue,
+        manifests=services.manifests,
+        lease=services.lease(queue_of(record.event_source_arn, services.settings), record.receipt_handle),
     )
+    return services.run(settle_dead_letter(record.body, worker=worker, events=services.events))
 
 
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
-    """A request that brought its workers down is answered with that."""
-    from promptmill.workflows.answer_request import IncomingRequest, answer_request
-    from promptmill.workflows.calls.places import Places
-    from promptmill.workflows.request_answer import RequestWorker
+    """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
+    from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
 
     services = services_of_process()
     settings = services.settings
     worker = RequestWorker(
-        objects=services.objects,
-        registry=services.registry,
+        engine=services.engine(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
         recipes=services.recipes,
-        ledger=services.ledger,
         copies=services.request_copies,
         replies=services.replies,
         lease=services.lease(dead_letters_of(settings.requests_queue), record.receipt_handle),
-        providers=services.providers,
-        prices=services.prices,
-        places=lambda: Places(settings.in_flight),
-        clock=services.clock,
-        rng=services.rng,
-        owner=context.aws_request_id,
-        lease_s=settings.lease_s,
-        ends_at=services.clock.monotonic(),
         bucket=settings.bucket,
         own_replies=settings.replies_prefix,
-        give_up=True,
+        settling=True,
     )
     attributes = record.raw_event.get("messageAttributes", {})
     copied_id = attributes.get("promptmill_id", {}).get("stringValue", "")
@@ -96,3 +81,10 @@ def settle_request(record: SQSRecord, context: LambdaContext) -> str:
 
 def dead_letters_of(queue_url: str) -> str:
     return f"{queue_url}-dead-letters"
+
+
+def queue_of(arn: str, settings: Settings) -> str:
+    """URL of the queue that a message of ours came from: one of the internal dead-letter queues."""
+    name = arn.rpartition(":")[2]
+    urls = (settings.uploads_queue, settings.chunks_queue, settings.finish_queue)
+    return next((dead_letters_of(url) for url in urls if dead_letters_of(url).endswith(f"/{name}")), urls[0])

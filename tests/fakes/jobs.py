@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator
 from msgspec import structs
 
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.domain.requests import id_reused
 from promptmill.domain.units import Gate, gates_of
-from promptmill.ports.job_store import Claim
 
 _RANKS = {JobState.PLANNING: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
 _TERMINAL = 4
@@ -20,7 +18,6 @@ class FakeJobs:
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, int], JobRun] = {}
-        self.claims: dict[tuple[str, int, int], Claim] = {}
         self.ended: dict[tuple[str, int], dict[int, Counts]] = {}
         self.live: dict[tuple[str, int, int], Counts] = {}
         self.shut: set[Gate] = set()
@@ -101,32 +98,9 @@ class FakeJobs:
     async def shut_gates(self, job_id: str, run: int) -> None:
         self.shut.update(gates_of(job_id, run))
 
-    async def read_claim(self, job_id: str, run: int, chunk: int) -> Claim | None:
-        return self.claims.get((job_id, run, chunk))
-
-    async def claim(self, job_id: str, run: int, chunk: int, *, seen: Claim | None, owner: str) -> Claim | None:
-        found = self.claims.get((job_id, run, chunk))
-        if (found.epoch, found.beat) != (seen.epoch, seen.beat) if found and seen else found is not seen:
-            return None
-        mine = found.taken_over(owner) if found else Claim(1, 0, owner)
-        self.claims[job_id, run, chunk] = mine
-        return mine
-
-    async def release(self, job_id: str, run: int, chunk: int, claim: Claim) -> bool:
-        found = self.claims[job_id, run, chunk]
-        if found.epoch != claim.epoch:
-            return False
-        self.claims[job_id, run, chunk] = structs.replace(found, released=True)
-        return True
-
-    async def beat(self, job_id: str, run: int, chunk: int, claim: Claim, counts: Counts, *, at: str) -> Claim | None:
+    async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         del at
-        found = self.claims[job_id, run, chunk]
-        if found.epoch != claim.epoch:
-            return None
-        self.claims[job_id, run, chunk] = structs.replace(found, beat=found.beat + 1)
         self.live[job_id, run, chunk] = counts
-        return structs.replace(claim, beat=claim.beat + 1)
 
     async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool:
         return chunk in self.ended.get((job_id, run), {})
@@ -145,40 +119,3 @@ class FakeJobs:
         for counts in [*ended.values(), *live]:
             total = total.plus(counts)
         return total
-
-
-class FakeRequestRegistry:
-    """Claims of requests."""
-
-    def __init__(self) -> None:
-        self.claims: dict[tuple[str, str], tuple[str, Claim]] = {}
-
-    async def claim_request(
-        self, recipe: str, request_id: str, *, body_hash: str, owner: str, seen: tuple[int, int] | None, at: str
-    ) -> tuple[Claim, bool]:
-        del at
-        place = (recipe, request_id)
-        if place not in self.claims:
-            self.claims[place] = (body_hash, Claim(1, 0, owner))
-            return self.claims[place][1], True
-        known, found = self.claims[place]
-        if known != body_hash:
-            raise id_reused()
-        if not found.released and seen != (found.epoch, found.beat):
-            return found, False
-        self.claims[place] = (known, found.taken_over(owner))
-        return self.claims[place][1], True
-
-    async def beat_request(self, recipe: str, request_id: str, claim: Claim) -> Claim | None:
-        known, found = self.claims[recipe, request_id]
-        if found.epoch != claim.epoch:
-            return None
-        self.claims[recipe, request_id] = (known, structs.replace(found, beat=found.beat + 1))
-        return structs.replace(claim, beat=claim.beat + 1)
-
-    async def release_request(self, recipe: str, request_id: str, claim: Claim) -> bool:
-        known, found = self.claims[recipe, request_id]
-        if found.epoch != claim.epoch:
-            return False
-        self.claims[recipe, request_id] = (known, structs.replace(found, released=True))
-        return True

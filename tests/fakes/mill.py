@@ -14,23 +14,27 @@ from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
 from promptmill.ports.model_provider import ModelProviders
-from promptmill.workflows.answer_request import IncomingRequest, RequestReport, answer_request
+from promptmill.workflows.answer_request import IncomingRequest, RequestReport, RequestWorker, answer_request
 from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.calls.places import Places
+from promptmill.workflows.flow.pacing import Unpaced
 from promptmill.workflows.plan_job import Planned, plan_job
 from promptmill.workflows.read_manifest import ReadManifest
-from promptmill.workflows.request_answer import RequestWorker
 from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.workflows.settle_dead_letter import settle_dead_letter
 from promptmill.workflows.sweep import Swept, sweep
+from promptmill.workflows.units.places import Places
+from promptmill.workflows.units.switch import Switch
+from promptmill.workflows.units.unit import Engine
 from tests.fakes.clock import FakeClock
-from tests.fakes.jobs import FakeJobs, FakeRequestRegistry
+from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.price_book import FlatPrices
 from tests.fakes.queues import FakeCopies, FakeEvents, FakeLease, FakeReplies, FakeWorkQueue
 from tests.fakes.recipe_source import FakeRecipes
+from tests.fakes.switches import FakeSwitches
+from tests.fakes.units import FakeUnits
 
 LEASE_S = 120
 NEVER = 1e9
@@ -45,7 +49,9 @@ class Mill:
         self.clock = FakeClock()
         self.objects, self.jobs, self.ledger = FakeObjectStore(self.clock), FakeJobs(), FakeLedger()
         self.queue, self.events, self.lease = FakeWorkQueue(), FakeEvents(), FakeLease()
-        self.registry, self.replies, self.copies = FakeRequestRegistry(), replies or FakeReplies(), FakeCopies()
+        self.units, self.switches = FakeUnits(self.jobs.shut), FakeSwitches()
+        self.replies, self.copies = replies or FakeReplies(), FakeCopies()
+        self.day_cap: int | None = None
         self.recipes, self.prices = FakeRecipes(*recipes), FlatPrices()
         self.models: ModelProviders = models or FakeModels()
         self.rng = random.Random(7)
@@ -69,22 +75,31 @@ class Mill:
     async def run_chunk(self, message: ChunkMessage, *, owner: str = "worker") -> ChunkReport:
         return await run_chunk(message, worker=self.chunk_worker(owner))
 
-    def chunk_worker(self, owner: str) -> ChunkWorker:
+    def chunk_worker(self, owner: str = "worker") -> ChunkWorker:
         return ChunkWorker(
-            objects=self.objects,
+            engine=self.engine(owner),
             jobs=self.jobs,
-            ledger=self.ledger,
             queue=self.queue,
-            lease=self.lease,
             manifests=ReadManifest(self.objects),
+            lease=self.lease,
+        )
+
+    def engine(self, owner: str = "worker") -> Engine:
+        return Engine(
+            objects=self.objects,
+            units=self.units,
+            ledger=self.ledger,
             providers=self.models,
             prices=self.prices,
-            places=lambda: Places(500),
+            pacing=Unpaced(),
+            places=Places(500),
+            switch=Switch(self.switches, self.clock),
             clock=self.clock,
             rng=self.rng,
             owner=owner,
             lease_s=LEASE_S,
             ends_at=self.clock.monotonic() + NEVER,
+            day_cap=self.day_cap,
         )
 
     async def finish(self, message: FinishMessage) -> Any:
@@ -93,24 +108,13 @@ class Mill:
             message.run,
             objects=self.objects,
             jobs=self.jobs,
-            ledger=self.ledger,
             events=self.events,
             manifests=ReadManifest(self.objects),
             clock=self.clock,
         )
 
     async def settle(self, body: str) -> str:
-        return await settle_dead_letter(
-            body,
-            objects=self.objects,
-            jobs=self.jobs,
-            ledger=self.ledger,
-            queue=self.queue,
-            events=self.events,
-            manifests=ReadManifest(self.objects),
-            clock=self.clock,
-            lease_s=LEASE_S,
-        )
+        return await settle_dead_letter(body, worker=self.chunk_worker("settler"), events=self.events)
 
     async def sweep(self) -> Swept:
         return await sweep(
@@ -125,24 +129,14 @@ class Mill:
         """Deliver one message of the requests queue."""
         text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
         worker = RequestWorker(
-            objects=self.objects,
-            registry=self.registry,
+            engine=self.engine(),
             recipes=self.recipes,
-            ledger=self.ledger,
             copies=self.copies,
             replies=self.replies,
             lease=self.lease,
-            providers=self.models,
-            prices=self.prices,
-            places=lambda: Places(500),
-            clock=self.clock,
-            rng=self.rng,
-            owner="worker",
-            lease_s=LEASE_S,
-            ends_at=self.clock.monotonic() + NEVER,
             bucket="bucket",
             own_replies="promptmill-test-replies",
-            give_up=more.pop("give_up", False),
+            settling=more.pop("settling", False),
         )
         return await answer_request(IncomingRequest(text, message_id, **more), worker=worker)
 

@@ -47,9 +47,9 @@ class FakeCopies:
     """Requests sent again."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, str, tuple[int, int]]] = []
+        self.sent: list[tuple[str, str, tuple[int, int] | None]] = []
 
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int], delay_s: int) -> None:
+    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
         del delay_s
         self.sent.append((body, request_id, seen))
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -20,13 +19,14 @@ from promptmill.domain.errors import (
     RouteClosedError,
 )
 from promptmill.domain.recipe import Route
-from promptmill.domain.record import Price
-from promptmill.workflows.calls.call_routes import Called, call_routes
+from promptmill.domain.record import Attempt, Price
+from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.calls.places import Places
+from promptmill.workflows.calls.sending import SendingEndedError
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.price_book import FlatPrices
+from tests.fakes.sending import OpenSending
 
 REQUEST = CompletionRequest(messages=(Message("user", (Text("Sky colour?"),)),))
 A, B = Route("a", "openai", "m", attempts=3), Route("b", "anthropic", "m", attempts=3)
@@ -39,34 +39,28 @@ NO_SEED = RecordError("seed: cannot be sent", code="unsupported_field", field="s
 class Bench:
     """Everything that call_routes takes, with a script a route."""
 
-    def __init__(self, latency_s: float = 0.0, total: int = 100, **scripts: Sequence[Step]) -> None:
+    def __init__(
+        self, latency_s: float = 0.0, total: int = 100, ends_at: float = math.inf, **scripts: Sequence[Step]
+    ) -> None:
         self.clock = FakeClock()
         self.models = FakeModels(scripts, clock=self.clock, latency_s=latency_s)
         self.closings: list[tuple[str, str]] = []
         self.closed = ClosedRoutes(on_close=self._on_close)
-        self.places = Places(total)
-        self.call_ids = self._call_ids()
+        self.sending = OpenSending(self.clock, total=total, ends_at=ends_at)
 
     async def _on_close(self, route: str, code: str) -> None:
         self.closings.append((route, code))
 
-    def _call_ids(self) -> Iterator[str]:
-        return (f"j.1.0.1.{number}" for number in itertools.count())
-
-    async def run(self, *routes: Route, deadline: float = math.inf, seed: int = 1, record: int = 7) -> Called:
-        return await call_routes(
-            REQUEST,
-            routes=routes,
+    async def run(self, *routes: Route, seed: int = 1, record: int = 7, earlier: Sequence[Attempt] = ()) -> Called:
+        caller = Caller(
+            sending=self.sending,
             closed=self.closed,
-            places=self.places,
             providers=self.models,
             prices=FlatPrices(),
             clock=self.clock,
             rng=random.Random(seed),
-            call_ids=self.call_ids,
-            record=record,
-            deadline=deadline,
         )
+        return await call_routes(REQUEST, routes=routes, record=record, caller=caller, earlier=earlier)
 
     @property
     def waits(self) -> list[float]:

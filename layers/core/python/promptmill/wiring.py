@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
     from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-    from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
+    from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
+    from promptmill.adapters.dynamodb_units import DynamoDbUnits
     from promptmill.adapters.eventbridge_bus import EventBridgeBus
     from promptmill.adapters.genai_price_book import GenaiPriceBook
     from promptmill.adapters.model_providers import HttpModelProviders
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from promptmill.adapters.sqs_queues import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
     from promptmill.adapters.system_clock import SystemClock
     from promptmill.workflows.read_manifest import ReadManifest
+    from promptmill.workflows.units.unit import Engine
 
 T = TypeVar("T")
 
@@ -106,10 +108,16 @@ class Services:
         return DynamoDbJobs(self._dynamodb, self.settings.jobs_table)
 
     @cached_property
-    def registry(self) -> DynamoDbRequestRegistry:
-        from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
+    def units(self) -> DynamoDbUnits:
+        from promptmill.adapters.dynamodb_units import DynamoDbUnits
 
-        return DynamoDbRequestRegistry(self._dynamodb, self.settings.jobs_table)
+        return DynamoDbUnits(self._dynamodb, self.settings.jobs_table, self.rng)
+
+    @cached_property
+    def switches(self) -> DynamoDbSwitches:
+        from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
+
+        return DynamoDbSwitches(self._dynamodb, self.settings.jobs_table)
 
     @cached_property
     def ledger(self) -> DynamoDbLedger:
@@ -188,6 +196,32 @@ class Services:
 
         return HttpModelProviders(
             settings=self.settings, secrets=self.secrets, clock=self.clock, make_aws_session=self._botocore_session
+        )
+
+    def engine(self, *, owner: str, ends_at: float) -> Engine:
+        """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
+        from promptmill.domain.money import parse_usd
+        from promptmill.workflows.flow.pacing import Unpaced
+        from promptmill.workflows.units.places import Places
+        from promptmill.workflows.units.switch import Switch
+        from promptmill.workflows.units.unit import Engine
+
+        cap = self.settings.day_cap_usd
+        return Engine(
+            objects=self.objects,
+            units=self.units,
+            ledger=self.ledger,
+            providers=self.providers,
+            prices=self.prices,
+            pacing=Unpaced(),
+            places=Places(self.settings.in_flight),
+            switch=Switch(self.switches, self.clock),
+            clock=self.clock,
+            rng=self.rng,
+            owner=owner,
+            lease_s=self.settings.lease_s,
+            ends_at=ends_at,
+            day_cap=parse_usd(cap) if cap else None,
         )
 
     def _botocore_session(self) -> botocore.session.Session:

@@ -3,10 +3,11 @@
 | pk | sk | what |
 |---|---|---|
 | ``JOB#<job>`` | ``RUN#0001`` | the run |
-| ``JOB#<job>`` | ``RUN#0001#CHUNK#00000012`` | a chunk's claim |
 | ``JOB#<job>`` | ``RUN#0001#LIVE#00000012`` | progress of a chunk that is running |
 | ``JOB#<job>`` | ``RUN#0001#ENDED#000000`` | which of 1,000 chunks have ended, and their sums |
-| ``REQUEST#<recipe>#<digest>`` | ``CLAIM`` | a request's claim (``dynamodb_requests``) |
+| ``SWITCH`` | ``PAUSED#<recipe>`` | a paused recipe (``dynamodb_switches``) |
+
+Units, their intents and budgets lie here too: see ``dynamodb_units``.
 
 Index ``open`` lists runs that are not terminal, ``by_time`` all runs of a month.
 """
@@ -18,7 +19,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from promptmill.adapters.dynamodb_claims import DynamoDbClaims
 from promptmill.adapters.dynamodb_items import from_item, query, to_item, write_if
 from promptmill.adapters.dynamodb_progress import DynamoDbProgress, counts_from
 from promptmill.domain.job import Counts, JobRun, JobState, Source
@@ -38,7 +38,7 @@ _KEPT = timedelta(days=400)
 _MONTHS_BACK = 14
 
 
-class DynamoDbJobs(DynamoDbClaims, DynamoDbProgress):
+class DynamoDbJobs(DynamoDbProgress):
     """Runs, and with its parents all of the ``Jobs`` port."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:

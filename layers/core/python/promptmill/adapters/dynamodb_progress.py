@@ -23,6 +23,11 @@ class DynamoDbProgress:
     _db: DynamoDBClient
     _table: str
 
+    async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
+        live = {name: getattr(counts, name) for name in _SUMS}
+        key = {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"}
+        await to_thread(self._db.put_item, TableName=self._table, Item=to_item(key | live | {"at": at, "chunk": chunk}))
+
     async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool:
         found = await to_thread(
             self._db.get_item, TableName=self._table, Key=_ended_key(job_id, run, chunk), ConsistentRead=True

@@ -111,12 +111,11 @@ class SqsRequestQueue:
     def __init__(self, client: SQSClient, url: str) -> None:
         self._sqs, self._url = client, url
 
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int], delay_s: int) -> None:
+    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
         """The identity travels with the copy, in attributes that publishers do not set."""
-        attributes: Any = {
-            "promptmill_id": {"DataType": "String", "StringValue": request_id},
-            "promptmill_seen": {"DataType": "String", "StringValue": f"{seen[0]}.{seen[1]}"},
-        }
+        attributes: Any = {"promptmill_id": {"DataType": "String", "StringValue": request_id}}
+        if seen is not None:
+            attributes["promptmill_seen"] = {"DataType": "String", "StringValue": f"{seen[0]}.{seen[1]}"}
         await to_thread(
             self._sqs.send_message,
             QueueUrl=self._url,

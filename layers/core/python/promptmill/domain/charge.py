@@ -80,21 +80,11 @@ class Spending(Struct, frozen=True):
     unbounded: int = 0
 
 
-def charges_for(
-    costs: Iterable[RouteCost], *, unit: str, epoch: int, recipe: Recipe, job_id: str, day: str
-) -> Iterator[Charge]:
-    """A pure function of a result: whoever writes its charges writes the same. ``job_id`` is "" for requests."""
+def charges_for(costs: Iterable[RouteCost], *, unit: str, recipe: Recipe, job_id: str) -> Iterator[Charge]:
+    """A pure function of what is durable: whoever writes the charges writes the same. ``job_id`` is "" for requests."""
     for cost in costs:
         fields = {name: getattr(cost, name) for name in cost.__struct_fields__}
-        yield Charge(
-            unit=unit,
-            epoch=epoch,
-            model=model_of(recipe, cost.route),
-            recipe=recipe.name,
-            job_id=job_id,
-            day=day,
-            **fields,
-        )
+        yield Charge(unit=unit, model=model_of(recipe, cost.route), recipe=recipe.name, job_id=job_id, **fields)
 
 
 def spent_by(charge: Charge) -> Spending:

@@ -11,7 +11,8 @@ PromptmillError
 │  ├─ RecordRefusedError  this record will never work on this route
 │  └─ RouteClosedError    no record will work on this route: key, quota, money, access
 ├─ SupersededError        another worker owns the unit now
-└─ MissingObjectError     an object or item that was expected is not there
+├─ MissingObjectError     an object or item that was expected is not there
+└─ InconsistentError      what can only be written in one way was found written in another
 """
 
 from __future__ import annotations
@@ -112,3 +113,7 @@ class SupersededError(PromptmillError):
 
 class MissingObjectError(PromptmillError):
     """An object or item that was expected is not there."""
+
+
+class InconsistentError(PromptmillError):
+    """What can only be written in one way was found written in another: a fault of ours, or of a store."""

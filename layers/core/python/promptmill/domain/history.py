@@ -46,6 +46,10 @@ class History(Struct, frozen=True):
     calls: tuple[Call, ...] = ()
     results: Mapping[int, RecordResult] = {}
 
+    def plus(self, later: History) -> History:
+        """With what a later epoch did."""
+        return History((*self.calls, *later.calls), {**later.results, **self.results})
+
     @property
     def used(self) -> int:
         """Nano-dollars counted against the budgets."""

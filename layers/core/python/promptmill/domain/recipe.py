@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from promptmill.domain.budget import BudgetPolicy
+
 
 class UserPrice(Struct, frozen=True):
     """Set by the operator: USD as decimal text. A call costs the sum of all that are set.
@@ -117,6 +119,7 @@ class Recipe(Struct, frozen=True):
         prompt: template with ``{{ column }}`` for CSV, ``{{ text }}`` for txt and ``{"id", "prompt"}`` lines; "" for none.
         answer_schema: JSON schema that answers follow where a record brings none of its own.
         replies: names or URLs of queues that requests may ask their reply on.
+        give_up_after_h: hours after which a run ends, whatever is still open.
     """
 
     name: str
@@ -134,3 +137,5 @@ class Recipe(Struct, frozen=True):
     attachments: Literal["refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     replies: tuple[str, ...] = ()
+    budget: BudgetPolicy = BudgetPolicy()
+    give_up_after_h: int = 24

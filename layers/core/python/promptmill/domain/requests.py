@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.charge import Charge
 from promptmill.domain.dialects.json_values import decode_json
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe_names import valid_name
@@ -48,11 +47,10 @@ class RequestEnvelope(Struct, frozen=True):
 
 
 class StoredAnswer(Struct, frozen=True):
-    """The answer object of a request: the reply to give at every delivery, and the charges that go with it."""
+    """The answer object of a request: the reply to give at every delivery."""
 
     body_hash: str
     reply: dict[str, Any]
-    charges: tuple[Charge, ...] = ()
 
 
 def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
@@ -89,6 +87,11 @@ def reply_queue_of(message: bytes) -> str:
 def body_hash(body: dict[str, Any]) -> str:
     """The same for the same fields, in whatever order and spacing they came."""
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+def request_unit(recipe: str, request_id: str) -> str:
+    """The name of the unit: an id may hold anything."""
+    return f"request.{recipe}.{hashlib.sha256(request_id.encode()).hexdigest()}"
 
 
 def id_reused() -> RecordError:

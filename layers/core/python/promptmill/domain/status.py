@@ -15,6 +15,7 @@ IN_WORDS = {
     JobState.JOINING: "every record has its outcome; the results are being joined",
     JobState.DONE: "every record has its outcome",
     JobState.STOPPED: "the job was ended before every record could run; those are in the errors file",
+    JobState.CANCELLED: "cancelled; what was answered before is in the results, the rest in the errors file",
     JobState.REJECTED: "nothing was sent to any model",
 }
 

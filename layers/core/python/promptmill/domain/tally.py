@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-
 from msgspec import Struct
 
 from promptmill.domain.job import Counts
-from promptmill.domain.record import Attempt, Outcome
+from promptmill.domain.record import Outcome
 
 OTHERS = "(others)"
 _MOST_NAMES = 100
@@ -83,29 +81,6 @@ class RouteCost(Struct, frozen=True):
     unbounded: int = 0
     epoch: int = 1
     day: str = ""
-
-
-def route_costs(attempts: Iterable[Attempt]) -> list[RouteCost]:
-    """One entry a route, in the order of their names."""
-    by_route: dict[str, list[Attempt]] = {}
-    for attempt in attempts:
-        by_route.setdefault(attempt.route, []).append(attempt)
-    return [_route_cost(route, by_route[route]) for route in sorted(by_route)]
-
-
-def _route_cost(route: str, attempts: Sequence[Attempt]) -> RouteCost:
-    return RouteCost(
-        route=route,
-        nano_usd=sum(a.price.nano_usd or 0 for a in attempts),
-        attempts=len(attempts),
-        failed_attempts=sum(a.code != "ok" for a in attempts),
-        unpriced=sum(a.price.nano_usd is None for a in attempts),
-        input_tokens=sum(a.usage.input_total for a in attempts),
-        cache_read_tokens=sum(a.usage.cache_read for a in attempts),
-        cache_write_tokens=sum(a.usage.cache_write for a in attempts),
-        output_tokens=sum(a.usage.output_total for a in attempts),
-        bases=tuple(sorted({a.price.basis for a in attempts})),
-    )
 
 
 def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:

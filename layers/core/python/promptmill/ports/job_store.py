@@ -5,29 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from msgspec import Struct
-
-from promptmill.domain.job import Counts, JobRun, JobState, Source
-
-
-class Claim(Struct, frozen=True):
-    """Who works on a unit.
-
-    Attributes:
-        beat: moves while the owner lives.
-        released: the owner gave the unit back.
-        crashes: owners so far that ended without giving it back.
-    """
-
-    epoch: int
-    beat: int
-    owner: str
-    released: bool = False
-    crashes: int = 0
-
-    def taken_over(self, owner: str) -> Claim:
-        """The next owner's claim."""
-        return Claim(self.epoch + 1, 0, owner, crashes=self.crashes + (not self.released))
+from promptmill.domain.job import Counts, JobRun, JobState
 
 
 class JobStore(Protocol):
@@ -93,23 +71,11 @@ class RunStops(Protocol):
         ...
 
 
-class ChunkClaims(Protocol):
-    async def read_claim(self, job_id: str, run: int, chunk: int) -> Claim | None: ...
-
-    async def claim(self, job_id: str, run: int, chunk: int, *, seen: Claim | None, owner: str) -> Claim | None:
-        """Raise the epoch if (epoch, beat) are still as seen; None if they are not."""
-        ...
-
-    async def release(self, job_id: str, run: int, chunk: int, claim: Claim) -> bool:
-        """Give it back, so that the next claim counts no crash; False if another epoch owns it."""
-        ...
-
-    async def beat(self, job_id: str, run: int, chunk: int, claim: Claim, counts: Counts, *, at: str) -> Claim | None:
-        """Show life and progress; None if another epoch owns the chunk."""
-        ...
-
-
 class ChunkProgress(Protocol):
+    async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
+        """Of a chunk that is running."""
+        ...
+
     async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool: ...
 
     async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
@@ -121,8 +87,8 @@ class ChunkProgress(Protocol):
         ...
 
 
-class Jobs(JobStore, JobIndex, RunNotes, ChunkClaims, ChunkProgress, Protocol):
+class Jobs(JobStore, JobIndex, RunNotes, RunStops, ChunkProgress, Protocol):
     """All of it."""
 
 
-__all__ = ["ChunkClaims", "ChunkProgress", "Claim", "JobIndex", "JobStore", "Jobs", "RunNotes", "Source"]
+__all__ = ["ChunkProgress", "JobIndex", "JobStore", "Jobs", "RunNotes", "RunStops"]

@@ -37,6 +37,6 @@ class EventBus(Protocol):
 
 
 class RequestCopies(Protocol):
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int], delay_s: int) -> None:
-        """Put a request back on the requests queue, with the identity and the owner that a deferral saw."""
+    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
+        """Put a request back on the requests queue, with its identity and the owner that a deferral saw, if one did."""
         ...

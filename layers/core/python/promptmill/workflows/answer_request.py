@@ -18,13 +18,17 @@ from promptmill.domain.requests import (
     body_hash,
     encode_reply,
     error_reply,
+    has_expired,
     id_reused,
     parse_envelope,
     reply_queue_of,
 )
-from promptmill.domain.times import rfc3339
-from promptmill.ports.job_store import Claim
-from promptmill.workflows.request_answer import RequestWorker, UnitOfRequest, make_answer
+from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
+from promptmill.ports.recipe_source import RecipeSource
+from promptmill.workflows.request_unit import RequestUnit
+from promptmill.workflows.units.claim_unit import claim_unit
+from promptmill.workflows.units.run_unit import MOST_CRASHES, run_unit
+from promptmill.workflows.units.unit import Engine
 
 
 class IncomingRequest(Struct, frozen=True):
@@ -39,14 +43,32 @@ class IncomingRequest(Struct, frozen=True):
 class RequestReport(Struct, frozen=True):
     """What became of it. ``code`` is "ok" or an error's code; ``replied`` whether somebody was told."""
 
-    verdict: Literal["answered", "known", "deferred", "refused"]
+    verdict: Literal["answered", "known", "deferred", "yielded", "superseded", "refused"]
     code: str = "ok"
     replied: bool = False
 
 
+class RequestWorker(Struct, frozen=True):
+    """What one message of the requests queue is worked on with.
+
+    Attributes:
+        own_replies: prefix of the names of the stack's own reply queues.
+        settling: the message is a dead letter: it gets a fresh start, unless it brought its workers down too often.
+    """
+
+    engine: Engine
+    recipes: RecipeSource
+    copies: RequestCopies
+    replies: ReplySender
+    lease: MessageLease
+    bucket: str
+    own_replies: str
+    settling: bool = False
+
+
 async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
     """One reply for each delivery that is not deferred, failures too; one charge in all."""
-    await worker.lease.renew(worker.lease_s)
+    await worker.lease.renew(worker.engine.lease_s)
     recipe: Recipe | None = None
     envelope = RequestEnvelope(recipe="", id=incoming.copied_id or incoming.message_id)
     envelope = msgspec.structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
@@ -67,55 +89,75 @@ async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) ->
 async def _answer(
     incoming: IncomingRequest, envelope: RequestEnvelope, body: dict[str, Any], recipe: Recipe, worker: RequestWorker
 ) -> RequestReport:
-    digest = body_hash(body)
-    claim, ours = await worker.registry.claim_request(
-        envelope.recipe,
-        envelope.id,
-        body_hash=digest,
-        owner=worker.owner,
-        seen=incoming.seen,
-        at=rfc3339(worker.clock.now()),
-    )
-    key = layout.answer_key(envelope.recipe, envelope.id)
+    digest, key = body_hash(body), layout.answer_key(envelope.recipe, envelope.id)
     stored = await _stored(key, worker)
-    if stored is not None and stored.body_hash != digest:
-        raise id_reused()
     verdict: Literal["answered", "known"] = "known" if stored else "answered"
-    if stored is None and not ours:
-        return await _defer(incoming, claim, worker)
     if stored is None:
-        unit = UnitOfRequest(envelope, body, recipe, digest, claim)
-        stored = await _make(unit, key, worker)
-    for charge in stored.charges:
-        await worker.ledger.record(charge)
+        left = await _run(incoming, envelope, body, recipe, digest, worker)
+        if left is not None:
+            return left
+        stored = await _stored(key, worker)
+    if stored is None:
+        raise MissingObjectError(key)
+    if stored.body_hash != digest:
+        raise id_reused()
     replied = await _reply(envelope, stored.reply, key, worker)
     failure = stored.reply.get("error")
     return RequestReport(verdict, failure["code"] if failure else "ok", replied)
 
 
-async def _make(unit: UnitOfRequest, key: str, worker: RequestWorker) -> StoredAnswer:
-    try:
-        made = await make_answer(unit, worker=worker)
-    except Exception:
-        await worker.registry.release_request(unit.recipe.name, unit.envelope.id, unit.claim)
-        raise
-    if await worker.objects.create(key, msgspec.json.encode(made), content_type="application/json"):
-        return made
-    return await _stored(key, worker) or made
+async def _run(
+    incoming: IncomingRequest,
+    envelope: RequestEnvelope,
+    body: dict[str, Any],
+    recipe: Recipe,
+    digest: str,
+    worker: RequestWorker,
+) -> RequestReport | None:
+    """None once the answer is durable; else the message was sent again."""
+    engine = worker.engine
+    unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, engine=engine)
+    expired = has_expired(envelope, engine.clock.now())
+    paused_s = await engine.switch.pause_of(recipe.name)
+    if paused_s is not None and not expired:
+        return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
+    claiming = await claim_unit(
+        unit.name, seen=incoming.seen, owner=engine.owner, units=engine.units, rng=engine.rng, body_hash=digest
+    )
+    if claiming.body_hash != digest:
+        raise id_reused()
+    claim = claiming.mine
+    if claim is None:
+        return await _send_again(incoming, claiming.seen, worker, delay_s=engine.lease_s)
+    if worker.settling and claim.crashes < MOST_CRASHES and claim.verdict is None:
+        await engine.units.release(unit.name, claim)
+        return await _send_again(incoming, None, worker, delay_s=0)
+    end = await run_unit(unit, claim, engine=engine, stop_code="expired" if expired else "")
+    if end.verdict == "ended":
+        return None
+    delay_s = engine.lease_s if end.verdict == "superseded" else end.delay_s
+    return await _send_again(incoming, None, worker, delay_s=delay_s, verdict=end.verdict)
 
 
 async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:
     try:
-        return msgspec.json.decode(await worker.objects.read(key), type=StoredAnswer)
+        return msgspec.json.decode(await worker.engine.objects.read(key), type=StoredAnswer)
     except MissingObjectError:
         return None
 
 
-async def _defer(incoming: IncomingRequest, claim: Claim, worker: RequestWorker) -> RequestReport:
+async def _send_again(
+    incoming: IncomingRequest,
+    seen: tuple[int, int] | None,
+    worker: RequestWorker,
+    *,
+    delay_s: int,
+    verdict: Literal["deferred", "yielded", "superseded"] = "deferred",
+) -> RequestReport:
     """The message's own id travels, for requests that bring none: a publisher's may hold what SQS refuses."""
-    seen, message_id = (claim.epoch, claim.beat), incoming.copied_id or incoming.message_id
-    await worker.copies.send_again(incoming.body, request_id=message_id, seen=seen, delay_s=worker.lease_s)
-    return RequestReport("deferred")
+    message_id = incoming.copied_id or incoming.message_id
+    await worker.copies.send_again(incoming.body, request_id=message_id, seen=seen, delay_s=delay_s)
+    return RequestReport(verdict)
 
 
 async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: RequestWorker) -> dict[str, Any]:
@@ -137,12 +179,12 @@ async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: R
 
 
 async def _object(key: str, worker: RequestWorker) -> bytes:
-    info = await worker.objects.head(key)
+    info = await worker.engine.objects.head(key)
     if info is not None and info.size > MAX_BYTES:
         raise RecordError(
             f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
         )
-    return await worker.objects.read(key)
+    return await worker.engine.objects.read(key)
 
 
 def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:

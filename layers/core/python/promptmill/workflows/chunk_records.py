@@ -30,6 +30,17 @@ def unreadable_records(chunk: ChunkRange) -> list[RawRecord]:
     return [RawRecord(chunk.first_record + i, chunk.first_line, b"") for i in range(chunk.records)]
 
 
+def gone_records(chunk: ChunkRange) -> list[RawRecord]:
+    """Stand-ins for a chunk whose object was deleted."""
+    return [
+        RawRecord(chunk.first_record + i, chunk.first_line, b"", Failure("record", "file_gone", _GONE))
+        for i in range(chunk.records)
+    ]
+
+
+_GONE = "the file was deleted before this record was read. Drop it again"
+
+
 def _too_large(chunk: ChunkRange) -> RawRecord:
     size, limit = chunk.end - chunk.start, MAX_BYTES >> 20
     message = f"line {chunk.first_line}: the record has {size:,} bytes. Split it: {limit} MiB is the most"

@@ -13,15 +13,14 @@ from promptmill.domain.chunk_result import ChunkHeader, ChunkResult
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.status import encode as encode_json
+from promptmill.domain.stop_reasons import CANCELLED, reason_of_run
 from promptmill.domain.summary import Summary, summary_document
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
-from promptmill.ports.ledger import Charges
 from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectStore
-from promptmill.workflows.follow_up import charges_of
 from promptmill.workflows.join_sections import join_sections
 from promptmill.workflows.publish_status import publish_latest_status, publish_status
 from promptmill.workflows.read_manifest import ReadManifest
@@ -43,7 +42,6 @@ async def finish_job(
     *,
     objects: ObjectStore,
     jobs: Jobs,
-    ledger: Charges,
     events: EventBus,
     manifests: ReadManifest,
     clock: Clock,
@@ -62,7 +60,6 @@ async def finish_job(
     await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
     await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
     headers = await _join(manifest, objects)
-    await _settle_charges(manifest, headers, ledger)
     return await _end(job, manifest, headers, objects, jobs, events, clock)
 
 
@@ -110,15 +107,6 @@ async def _results(manifest: Manifest, objects: ObjectStore) -> AsyncIterator[Ch
             yield chunk_result.decode(data)
 
 
-async def _settle_charges(manifest: Manifest, headers: list[ChunkHeader], ledger: Charges) -> None:
-    """Every charge is in the ledger before the run ends, also those of a worker that died after its result."""
-    known = {(charge.unit, charge.epoch, charge.route) async for charge in ledger.charges_of(manifest.job_id)}
-    for header in headers:
-        for charge in charges_of(manifest, header):
-            if (charge.unit, charge.epoch, charge.route) not in known:
-                await ledger.record(charge)
-
-
 async def _end(
     job: JobRun,
     manifest: Manifest,
@@ -131,15 +119,29 @@ async def _end(
     tally, at = Tally(), rfc3339(clock.now())
     for header in headers:
         tally = tally.plus(header.tally)
-    state = JobState.STOPPED if tally.counts.stopped else JobState.DONE
+    state = _state(tally)
     files = file_keys(manifest)
     summary = summary_document(Summary(manifest, tally, headers, state, files))
     await objects.create(files["summary"], encode_json(summary), content_type="application/json")
-    reason = "" if state is JobState.DONE else "every route was closed; see closed_routes and the errors file"
+    reason = _reason(tally)
     await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
     over = await publish_latest_status(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
     await _tell(over or job, events)
     return Finished("finished", state.value, tally.counts)
+
+
+def _state(tally: Tally) -> JobState:
+    """From the results alone, so that every finisher agrees."""
+    if CANCELLED in tally.failures:
+        return JobState.CANCELLED
+    return JobState.STOPPED if tally.counts.stopped else JobState.DONE
+
+
+def _reason(tally: Tally) -> str:
+    """Of a run that ended early, in words."""
+    if "routes_closed" in tally.failures:
+        return "every route was closed; see closed_routes and the errors file"
+    return next((reason_of_run(code) for code in sorted(tally.failures) if reason_of_run(code)), "")
 
 
 async def _tell(job: JobRun, events: EventBus) -> None:

@@ -1,48 +1,39 @@
-"""End a chunk whose message came back too often."""
+"""What becomes of a chunk whose message came back too often."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from promptmill.domain import chunk_result, layout
+from promptmill.domain import layout
 from promptmill.domain.messages import ChunkMessage
-from promptmill.ports.clock import Clock
-from promptmill.ports.job_store import Jobs
-from promptmill.ports.ledger import Ledger
-from promptmill.ports.message_queue import WorkQueue
-from promptmill.ports.object_store import ObjectStore
-from promptmill.workflows.claim_chunk import claim_chunk
-from promptmill.workflows.follow_up import follow_up
-from promptmill.workflows.give_up_chunk import give_up_chunk
-from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.domain.units import chunk_unit
+from promptmill.workflows.run_chunk import ChunkWorker, claim_chunk, run_chunk, run_claimed, send_again
+from promptmill.workflows.units.run_unit import MOST_CRASHES
 
-Settled = Literal["over", "deferred", "known", "settled"]
+Settled = Literal["over", "known", "deferred", "settled", "sent again"]
 
 
-async def settle_chunk(
-    message: ChunkMessage,
-    *,
-    objects: ObjectStore,
-    jobs: Jobs,
-    ledger: Ledger,
-    queue: WorkQueue,
-    manifests: ReadManifest,
-    clock: Clock,
-    lease_s: int,
-) -> Settled:
-    """Claims like any worker, so that a chunk whose owner lives is left to it."""
-    job = await jobs.read(message.job_id, message.run)
+async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled:
+    """Claims like any worker, so that a chunk whose owner lives is left to it.
+
+    A dead letter is a message, not a verdict: unless the run is stopped, or the chunk brought its workers down too
+    often, the chunk starts again with a fresh message.
+    """
+    job = await worker.jobs.read(message.job_id, message.run)
     if job is None or job.state.terminal:
         return "over"
-    manifest = await manifests(message.job_id, message.run)
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
-    verdict: Settled = "known"
-    if await objects.head(key) is None:
-        claim = await claim_chunk(message, jobs=jobs, queue=queue, owner="settle_dead_letter", lease_s=lease_s)
-        if claim is None:
-            return "deferred"
-        result = await give_up_chunk(manifest, message.chunk, claim.epoch, objects=objects, clock=clock)
-        await objects.create(key, chunk_result.encode(result))
-        verdict = "settled"
-    await follow_up(manifest, message.chunk, objects=objects, jobs=jobs, ledger=ledger, queue=queue, clock=clock)
-    return verdict
+    if await worker.engine.objects.head(key) is not None:
+        await run_chunk(message, worker=worker)
+        return "known"
+    claim = await claim_chunk(message, worker=worker)
+    if claim is None:
+        return "deferred"
+    crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""
+    if claim.verdict is not None or job.stop or crashed:
+        manifest = await worker.manifests(message.job_id, message.run)
+        await run_claimed(job, manifest, message, claim, worker=worker, stop_code=job.stop or crashed)
+        return "settled"
+    await worker.engine.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
+    await send_again(message, None, worker.queue, delay_s=0)
+    return "sent again"

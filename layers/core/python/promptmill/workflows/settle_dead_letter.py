@@ -11,26 +11,16 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.uploads import plans_of
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
-from promptmill.ports.ledger import Charges
-from promptmill.ports.message_queue import EventBus, WorkQueue
+from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectStore
 from promptmill.workflows.finish_job import finish_job
 from promptmill.workflows.plan_job import RUN, open_job, reject_gone, reject_job
-from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.workflows.run_chunk import ChunkWorker
 from promptmill.workflows.settle_chunk import settle_chunk
 
 
 async def settle_dead_letter(
-    body: str,
-    *,
-    objects: ObjectStore,
-    jobs: Jobs,
-    ledger: Charges,
-    queue: WorkQueue,
-    events: EventBus,
-    manifests: ReadManifest,
-    clock: Clock,
-    lease_s: int,
+    body: str, *, worker: ChunkWorker, events: EventBus
 ) -> str:
     """What was done, in a word or two. Safe to repeat."""
     try:
@@ -38,27 +28,12 @@ async def settle_dead_letter(
     except (msgspec.DecodeError, RecursionError):  # nobody will ever be able to
         return "unreadable"
     if isinstance(message, ChunkMessage):
-        verdict = await settle_chunk(
-            message,
-            objects=objects,
-            jobs=jobs,
-            ledger=ledger,
-            queue=queue,
-            manifests=manifests,
-            clock=clock,
-            lease_s=lease_s,
-        )
-        return f"chunk {verdict}"
+        return f"chunk {await settle_chunk(message, worker=worker)}"
+    objects, jobs, clock = worker.engine.objects, worker.jobs, worker.engine.clock
     if isinstance(message, FinishMessage):
+        job_id, run, manifests = message.job_id, message.run, worker.manifests
         finished = await finish_job(
-            message.job_id,
-            message.run,
-            objects=objects,
-            jobs=jobs,
-            ledger=ledger,
-            events=events,
-            manifests=manifests,
-            clock=clock,
+            job_id, run, objects=objects, jobs=jobs, events=events, manifests=manifests, clock=clock
         )
         return f"finish {finished.verdict}"
     plans = message if isinstance(message, list) else [message]

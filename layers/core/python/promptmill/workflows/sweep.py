@@ -40,6 +40,8 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
     seen, sent, faults = 0, list[Message](), list[Exception]()
     async for job in jobs.open_runs():
         seen += 1
+        if job.stop:  # perhaps by somebody who ended before every gate was shut
+            await jobs.shut_gates(job.job_id, job.run)
         if job.last_progress >= before:
             continue
         try:

@@ -14,12 +14,12 @@ class Reason(Struct, frozen=True):
     """Of one route.
 
     Attributes:
-        kind: ``late``: no time was left; ``exhausted``: its tries are used up; ``fault``: a fault of ours;
+        kind: ``exhausted``: its tries are used up; ``fault``: a fault of ours;
             ``refused``: by the provider; ``unsupported``: by us, before sending; ``closed``: for every record.
     """
 
     route: str
-    kind: Literal["late", "exhausted", "fault", "refused", "unsupported", "closed"]
+    kind: Literal["exhausted", "fault", "refused", "unsupported", "closed"]
     code: str
     detail: str = ""
     field: str = ""
@@ -31,7 +31,7 @@ def failure_of(reasons: Sequence[Reason]) -> Failure:
     What may still work later outweighs what will not: a record is at fault only if every open route refused it.
     """
     said = "; ".join(f"{r.route}: {r.code}{f' ({r.detail})' if r.detail else ''}" for r in reasons)
-    for kind in ("late", "exhausted", "fault", "refused", "unsupported"):
+    for kind in ("exhausted", "fault", "refused", "unsupported"):
         first = next((reason for reason in reasons if reason.kind == kind), None)
         if first is not None:
             return Failure(_KINDS[first.kind], first.code, said, first.field)
@@ -39,7 +39,6 @@ def failure_of(reasons: Sequence[Reason]) -> Failure:
 
 
 _KINDS: dict[str, Literal["record", "provider", "worker"]] = {
-    "late": "worker",
     "exhausted": "provider",
     "fault": "worker",
     "refused": "record",

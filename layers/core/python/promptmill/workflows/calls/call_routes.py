@@ -6,14 +6,14 @@ up its tries leaves the record to the next one. Each call made is one attempt, p
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Completion, CompletionRequest, Usage
+from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import (
     PromptmillError,
     ProviderError,
@@ -23,19 +23,34 @@ from promptmill.domain.errors import (
     RouteClosedError,
 )
 from promptmill.domain.recipe import Route
-from promptmill.domain.record import Attempt, Failure, Price
+from promptmill.domain.record import Attempt, Failure
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.ports.price_book import PriceBook
+from promptmill.workflows.calls.attempts import answered_attempt, failed_attempt
+from promptmill.workflows.calls.bounds import bound_of
 from promptmill.workflows.calls.call_failures import Reason, failure_of
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.calls.places import Places
-from promptmill.workflows.calls.retry_policy import LONGEST_WAIT_S, OutOfTimeError, retried
+from promptmill.workflows.calls.retry_policy import LONGEST_WAIT_S, retried
+from promptmill.workflows.calls.sending import Bound, Permit, Sending, SendingEndedError
 
-_NOT_CHARGED = Price(0, "not-charged")
-_UNKNOWN = Price(None, "unknown")
-_NO_USAGE = Usage(source="none")
 FAULT = "internal_error"
+
+
+class Caller(Struct, frozen=True):
+    """What all calls of one unit share.
+
+    Attributes:
+        budgeted: a budget holds: calls without a price are not made.
+    """
+
+    sending: Sending
+    closed: ClosedRoutes
+    providers: ModelProviders
+    prices: PriceBook
+    clock: Clock
+    rng: random.Random
+    budgeted: bool = False
 
 
 class Called(Struct, frozen=True):
@@ -53,25 +68,14 @@ class Called(Struct, frozen=True):
 
 
 async def call_routes(
-    request: CompletionRequest,
-    *,
-    routes: Sequence[Route],
-    closed: ClosedRoutes,
-    places: Places,
-    providers: ModelProviders,
-    prices: PriceBook,
-    clock: Clock,
-    rng: random.Random,
-    call_ids: Iterator[str],
-    record: int,
-    deadline: float = math.inf,
+    request: CompletionRequest, *, routes: Sequence[Route], record: int, caller: Caller, earlier: Sequence[Attempt] = ()
 ) -> Called:
-    """One record's answer, or why it has none.
+    """One record's answer, or why it has none. ``earlier``: attempts of workers before us, which used up tries.
 
-    No call starts at or after ``deadline``, which is monotonic. One of ``call_ids`` is drawn for each try; one that
-    was drawn for nothing is not used again.
+    Raises:
+        SendingEndedError: the record is not done.
     """
-    calls = _Calls(request, closed, places, providers, prices, clock, rng, call_ids, record, deadline)
+    calls = _Calls(request, record, caller, earlier)
     reasons: list[Reason] = []
     for route in routes:
         answered = await calls.ask(route)
@@ -86,38 +90,27 @@ class CallFaultError(PromptmillError):
 
 
 class RestingError(PromptmillError):
-    """The route asked for a rest longer than a worker waits."""
+    """The route is not to be called for longer than a worker waits."""
 
-    def __init__(self, seconds: float, code: str) -> None:
-        self.seconds, self.code = seconds, code
+    def __init__(self, detail: str, code: str) -> None:
+        self.detail, self.code = detail, code
         super().__init__(code)
 
 
 class _Calls:
     """The calls for one record."""
 
-    def __init__(
-        self,
-        request: CompletionRequest,
-        closed: ClosedRoutes,
-        places: Places,
-        providers: ModelProviders,
-        prices: PriceBook,
-        clock: Clock,
-        rng: random.Random,
-        call_ids: Iterator[str],
-        record: int,
-        deadline: float,
-    ) -> None:
+    def __init__(self, request: CompletionRequest, record: int, caller: Caller, earlier: Sequence[Attempt]) -> None:
         self.attempts: list[Attempt] = []
-        self._request, self._record, self._deadline = request, record, deadline
-        self._closed, self._places, self._providers, self._prices = closed, places, providers, prices
-        self._clock, self._rng, self._call_ids = clock, rng, call_ids
+        self._request, self._record, self._caller = request, record, caller
+        self._used = Counter(attempt.route for attempt in earlier)
 
     async def ask(self, route: Route) -> Completion | Reason:
         """The route's answer, or why it gave none."""
         try:
             return await self._ask_or_close(route)
+        except SendingEndedError:
+            raise
         except Exception as error:  # noqa: BLE001  a fault of ours costs the record a route, never the account of its calls
             return self._reason(route, CallFaultError(type(error).__name__))
 
@@ -125,16 +118,9 @@ class _Calls:
         try:
             return await self._ask(route)
         except RouteClosedError as error:
-            await self._closed.close(route.id, error.code)
+            await self._caller.closed.close(route.id, error.code)
             return Reason(route.id, "closed", error.code, error.detail)
-        except (
-            RetryLaterError,
-            RecordRefusedError,
-            RecordError,
-            RestingError,
-            OutOfTimeError,
-            CallFaultError,
-        ) as error:
+        except (RetryLaterError, RecordRefusedError, RecordError, RestingError, CallFaultError) as error:
             return self._reason(route, error)
 
     def _reason(self, route: Route, error: PromptmillError) -> Reason:
@@ -146,101 +132,92 @@ class _Calls:
             case RecordError():
                 return Reason(route.id, "unsupported", error.code, error.message, error.field)
             case RestingError():
-                return Reason(route.id, "exhausted", error.code, f"not to be called for another {error.seconds:.0f} s")
-            case OutOfTimeError():
-                return Reason(route.id, "late", "out_of_time")
+                return Reason(route.id, "exhausted", error.code, error.detail)
             case _:
                 return Reason(route.id, "fault", FAULT, f"{error} in Promptmill itself: please report it")
 
     async def _ask(self, route: Route) -> Completion:
+        caller = self._caller
+        bound = bound_of(
+            self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted
+        )
+        if caller.budgeted and bound.high is None:
+            raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
         try:
-            return await self._call(route)
+            return await self._call(route, bound)
         except RetryLaterError as error:
             return await retried(
-                lambda: self._call(route),
+                lambda: self._call(route, bound),
                 failed=error,
-                tries=route.attempts,
-                clock=self._clock,
-                rng=self._rng,
-                deadline=self._deadline,
+                tries=max(1, route.attempts - self._used[route.id]),
+                counts=lambda: caller.sending.counts(route),
+                pause=caller.sending.pause,
+                rng=caller.rng,
             )
 
     def _exhausted(self, route: Route, error: RetryLaterError) -> Reason:
         asked = error.retry_after_s or 0.0
         if asked > LONGEST_WAIT_S:
-            self._closed.rest(route.id, error.code, until=self._clock.monotonic() + asked)
+            until = self._caller.clock.monotonic() + asked
+            self._caller.closed.rest(route.id, error.code, until=until)
         return Reason(route.id, "exhausted", error.code, error.detail)
 
-    async def _call(self, route: Route) -> Completion:
-        async with self._places.on(route):
-            self._check_open(route)
-            provider = self._providers.provider_for(route)
-            call_id, at, started = next(self._call_ids), self._clock.now(), self._clock.monotonic()
-            try:
-                completion = await provider.complete(route, self._request, call_id=call_id)
-                self._note_answered(route, completion, call_id, at, started)
-            except ProviderError as error:
-                if was_called(error):
-                    self._note_failed(route, error, call_id, at, started)
-                raise
-            except RecordError:  # nothing was sent
-                raise
-            except Exception as error:
-                self._note_failed(route, ProviderError(FAULT, usage_unknown=True), call_id, at, started)
-                raise CallFaultError(type(error).__name__) from error
-            return completion
+    async def _call(self, route: Route, bound: Bound) -> Completion:
+        self._check_open(route)
+        async with self._caller.sending.call(route, record=self._record, bound=bound) as permit:
+            self._check_open(route)  # other records may have closed it while this one waited
+            return await self._send(route, permit)
+
+    async def _send(self, route: Route, permit: Permit) -> Completion:
+        caller = self._caller
+        provider = caller.providers.provider_for(route)
+        at, started = caller.clock.now(), caller.clock.monotonic()
+        permit.sent = True
+        try:
+            completion = await provider.complete(route, self._request, call_id=permit.call_id)
+            attempt = answered_attempt(
+                permit.call_id,
+                self._record,
+                route,
+                completion,
+                price=caller.prices.price(route, completion.usage, model=completion.model, at=at),
+                at=at,
+                latency_ms=self._milliseconds_since(started),
+            )
+        except ProviderError as error:
+            permit.sent = was_called(error)
+            if permit.sent:
+                self._failed(route, permit, error, at, started)
+            raise
+        except RecordError:  # nothing was sent
+            permit.sent = False
+            raise
+        except Exception as error:
+            self._failed(route, permit, ProviderError(FAULT, usage_unknown=True), at, started)
+            raise CallFaultError(type(error).__name__) from error
+        permit.ended(attempt)
+        self.attempts.append(attempt)
+        return completion
+
+    def _failed(self, route: Route, permit: Permit, error: ProviderError, at: datetime, started: float) -> None:
+        latency_ms = self._milliseconds_since(started)
+        attempt = failed_attempt(permit.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
+        permit.ended(attempt, error)
+        self.attempts.append(attempt)
 
     def _check_open(self, route: Route) -> None:
-        """After the wait for a place, in which other records may have closed the route."""
-        now = self._clock.monotonic()
-        if (code := self._closed.code_of(route.id)) is not None:
+        closed, now = self._caller.closed, self._caller.clock.monotonic()
+        if (code := closed.code_of(route.id)) is not None:
             raise RouteClosedError(code)
-        if (rest := self._closed.rest_of(route.id, now=now)) is not None:
-            raise RestingError(*rest)
-        if now >= self._deadline:
-            raise OutOfTimeError
-
-    def _note_answered(self, route: Route, completion: Completion, call_id: str, at: datetime, started: float) -> None:
-        self.attempts.append(
-            Attempt(
-                call_id=call_id,
-                record=self._record,
-                route=route.id,
-                started_at=_text_of(at),
-                latency_ms=self._milliseconds_since(started),
-                code="ok",
-                status=200,
-                usage=completion.usage,
-                price=self._prices.price(route, completion.usage, model=completion.model, at=at),
-                model=completion.model,
-                request_id=completion.request_id,
-            )
-        )
-
-    def _note_failed(self, route: Route, error: ProviderError, call_id: str, at: datetime, started: float) -> None:
-        self.attempts.append(
-            Attempt(
-                call_id=call_id,
-                record=self._record,
-                route=route.id,
-                started_at=_text_of(at),
-                latency_ms=self._milliseconds_since(started),
-                code=error.code,
-                status=error.status,
-                usage=_NO_USAGE,
-                price=_UNKNOWN if error.usage_unknown else _NOT_CHARGED,
-                request_id=error.request_id,
-            )
-        )
+        if (rest := closed.rest_of(route.id, now=now)) is not None:
+            raise RestingError(f"not to be called for another {rest[0]:.0f} s", rest[1])
+        if self._caller.sending.rests(route):
+            raise RestingError("it failed for everybody just now, and is given a rest", "circuit_open")
 
     def _milliseconds_since(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
+        return round((self._caller.clock.monotonic() - started) * 1000)
 
 
 def was_called(error: ProviderError) -> bool:
     """Whether a call was made at all: a route that closes without a status was closed by us, before sending."""
     return bool(error.status) or not isinstance(error, RouteClosedError)
-
-
-def _text_of(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

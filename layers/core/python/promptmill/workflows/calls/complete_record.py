@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.dialects.dialect import Dialect, FileFacts
 from promptmill.domain.errors import RecordError
+from promptmill.domain.journal import ANSWERED, RecordResult
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.recipe_names import nearest
-from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
 from promptmill.domain.redaction import Redacted, redact_request, restore_completion
-from promptmill.ports.clock import Clock
-from promptmill.ports.model_provider import ModelProviders
-from promptmill.ports.price_book import PriceBook
-from promptmill.workflows.calls.call_routes import Called, call_routes
-from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.calls.places import Places
-
-
-class Lane(Struct, frozen=True):
-    """What the calls of one worker share.
-
-    Attributes:
-        call_ids: a new one at each call.
-        deadline: ``clock.monotonic()`` after which no call starts.
-    """
-
-    recipe: Recipe
-    closed: ClosedRoutes
-    places: Places
-    providers: ModelProviders
-    prices: PriceBook
-    clock: Clock
-    rng: random.Random
-    call_ids: Iterator[str]
-    deadline: float
+from promptmill.workflows.calls.bounds import DEFAULT_OUTPUT_TOKENS
+from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
+from promptmill.workflows.calls.sending import SendingEndedError
 
 
 def last_start(recipe: Recipe, ends_at: float) -> float:
@@ -46,14 +24,28 @@ def last_start(recipe: Recipe, ends_at: float) -> float:
     return ends_at - max(route.timeout_s for route in recipe.routes)
 
 
-async def complete_record(record: RawRecord, *, dialect: Dialect, facts: FileFacts, lane: Lane) -> Outcome:
-    """The record's one outcome. A record that is wrong gets a failure that names its line; nothing is raised for it."""
+async def complete_record(
+    record: RawRecord,
+    *,
+    dialect: Dialect,
+    facts: FileFacts,
+    recipe: Recipe,
+    caller: Caller,
+    earlier: Sequence[Attempt] = (),
+) -> Outcome:
+    """The record's one outcome. A record that is wrong gets a failure that names its line; nothing is raised for it.
+
+    Raises:
+        SendingEndedError: it has none yet.
+    """
     if record.error is not None:
-        return Outcome(record, None, record.error)
+        return Outcome(record, None, record.error, attempts=tuple(earlier))
     try:
-        return await _complete(record, dialect, facts, lane)
+        return await _Completing(record, dialect, facts, recipe, caller, tuple(earlier)).run()
+    except SendingEndedError:
+        raise
     except Exception as error:  # noqa: BLE001  a fault of ours costs one record, never its neighbours
-        return Outcome(record, None, fault_in(record, error))
+        return Outcome(record, None, fault_in(record, error), attempts=tuple(earlier))
 
 
 def fault_in(record: RawRecord, error: Exception) -> Failure:
@@ -62,20 +54,57 @@ def fault_in(record: RawRecord, error: Exception) -> Failure:
     return Failure("worker", "internal_error", message)
 
 
-async def _complete(record: RawRecord, dialect: Dialect, facts: FileFacts, lane: Lane) -> Outcome:
-    request: CompletionRequest | None = None
-    try:
-        request = dialect.parse(record, facts, lane.recipe)
-        routes = routes_for(request, lane.recipe, where=f"line {record.line}")
-        redacted = redact_request(request, lane.recipe.redact)
-    except RecordError as error:
-        return Outcome(record, None, failure_of(error), requested_model=request.model if request else "")
-    called = await _call(record, redacted, routes, lane)
-    try:
-        return _outcome(record, request, redacted, called, restore=lane.recipe.redact.restore)
-    except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
-        failure = fault_in(record, error)
-        return Outcome(record, None, failure, attempts=called.attempts, requested_model=request.model)
+class _Completing(Struct, frozen=True):
+    record: RawRecord
+    dialect: Dialect
+    facts: FileFacts
+    recipe: Recipe
+    caller: Caller
+    earlier: tuple[Attempt, ...]
+
+    async def run(self) -> Outcome:
+        request: CompletionRequest | None = None
+        try:
+            request = self.dialect.parse(self.record, self.facts, self.recipe)
+            routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
+            redacted = redact_request(bounded(request, self.caller), self.recipe.redact)
+        except RecordError as error:
+            return self._refused(error, request)
+        called = await call_routes(
+            redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
+        )
+        try:
+            return self._outcome(redacted, called)
+        except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
+            failure, attempts = fault_in(self.record, error), (*self.earlier, *called.attempts)
+            return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
+
+    def _refused(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
+        asked = request.model if request else ""
+        return Outcome(self.record, None, failure_of(error), attempts=self.earlier, requested_model=asked)
+
+    def _outcome(self, redacted: Redacted, called: Called) -> Outcome:
+        completion = called.completion
+        if completion is not None and self.recipe.redact.restore:
+            completion = restore_completion(completion, redacted.map)
+        return Outcome(
+            self.record,
+            completion,
+            called.failure,
+            attempts=(*self.earlier, *called.attempts),
+            route=called.route,
+            requested_model=redacted.request.model,
+            notes=redacted.request.notes,
+            redacted=redacted.counts,
+        )
+
+
+def bounded(request: CompletionRequest, caller: Caller) -> CompletionRequest:
+    """Under a budget, an answer has a length."""
+    if not caller.budgeted or request.max_output_tokens is not None:
+        return request
+    note = f"max_output_tokens was set to {DEFAULT_OUTPUT_TOKENS}, since a budget holds"
+    return structs.replace(request, max_output_tokens=DEFAULT_OUTPUT_TOKENS, notes=(*request.notes, note))
 
 
 def routes_for(request: CompletionRequest, recipe: Recipe, *, where: str) -> tuple[Route, ...]:
@@ -106,35 +135,21 @@ def failure_of(error: RecordError) -> Failure:
     return Failure("record", error.code, error.message, error.field)
 
 
-async def _call(record: RawRecord, redacted: Redacted, routes: tuple[Route, ...], lane: Lane) -> Called:
-    return await call_routes(
-        redacted.request,
-        routes=routes,
-        closed=lane.closed,
-        places=lane.places,
-        providers=lane.providers,
-        prices=lane.prices,
-        clock=lane.clock,
-        rng=lane.rng,
-        call_ids=lane.call_ids,
-        record=record.index,
-        deadline=lane.deadline,
-    )
-
-
-def _outcome(
-    record: RawRecord, request: CompletionRequest, redacted: Redacted, called: Called, *, restore: bool
-) -> Outcome:
-    completion: Completion | None = called.completion
-    if completion is not None and restore:
-        completion = restore_completion(completion, redacted.map)
-    return Outcome(
-        record,
-        completion,
-        called.failure,
-        attempts=called.attempts,
-        route=called.route,
-        requested_model=request.model,
-        notes=request.notes,
-        redacted=redacted.counts,
+def result_of(outcome: Outcome, dialect: Dialect, facts: FileFacts, recipe: Recipe, job_id: str) -> RecordResult:
+    """As it will stand in the files. An answer that cannot be written is a failure of its record, never of its unit."""
+    try:
+        line = dialect.render(outcome, facts, recipe, job_id)
+    except Exception as error:  # noqa: BLE001  whatever it is, the neighbours' answers are paid for
+        outcome = structs.replace(outcome, completion=None, failure=fault_in(outcome.record, error))
+        line = dialect.render(outcome, facts, recipe, job_id)
+    failure, completion = outcome.failure, outcome.completion
+    return RecordResult(
+        outcome.record.index,
+        line,
+        dialect.render_error(outcome.record, facts) if failure else b"",
+        failure.kind if failure else ANSWERED,
+        failure.code if failure else "",
+        outcome.requested_model,
+        (completion.model or outcome.route) if completion else "",
+        outcome.redacted,
     )

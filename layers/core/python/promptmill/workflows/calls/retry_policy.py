@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
-from promptmill.domain.errors import PromptmillError, RetryLaterError
-from promptmill.ports.clock import Clock
+from promptmill.domain.errors import RetryLaterError
 
 T = TypeVar("T")
 
@@ -24,43 +23,39 @@ LONGEST_STRETCH = 1.5
 _growing = wait_exponential(multiplier=1, max=LONGEST_BACKOFF_S)
 
 
-class OutOfTimeError(PromptmillError):
-    """No call may start any more before the worker ends."""
-
-
 async def retried(
     call: Callable[[], Awaitable[T]],
     *,
     failed: RetryLaterError,
     tries: int,
-    clock: Clock,
+    counts: Callable[[], bool],
+    pause: Callable[[float], Awaitable[None]],
     rng: random.Random,
-    deadline: float,
 ) -> T:
     """What ``call`` returns in the end, after its first try ``failed``, which counts among the ``tries``.
 
+    Tries that fail while ``counts`` says no are free: the route is braked, and the record is not to blame.
+
     Raises:
-        OutOfTimeError: the next try would start after the deadline.
         RetryLaterError: the last try's, once there may be no further one.
     """
     first_tries = iter((failed,))
+    free = 0
 
     async def again() -> T:
         for error in first_tries:  # tenacity is set up only once a try has failed: it starts from that failure
             raise error
         return await call()
 
-    def too_long(state: RetryCallState) -> bool:
-        if (_retry_after(state) or 0.0) > LONGEST_WAIT_S:
-            return True
-        if clock.monotonic() + state.upcoming_sleep >= deadline:
-            raise OutOfTimeError
-        return False
+    def is_last(state: RetryCallState) -> bool:
+        nonlocal free
+        free += not counts()
+        return state.attempt_number - free >= tries or (_retry_after(state) or 0.0) > LONGEST_WAIT_S
 
     retrying = AsyncRetrying(
-        sleep=clock.sleep,
+        sleep=pause,
         wait=lambda state: _wait(state, rng),
-        stop=lambda state: state.attempt_number >= tries or too_long(state),
+        stop=is_last,
         retry=retry_if_exception_type(RetryLaterError),
         reraise=True,
     )

@@ -1,0 +1,128 @@
+"""A chunk of a run, as the engine sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from promptmill.domain import chunk_result, layout
+from promptmill.domain.charge import charges_for
+from promptmill.domain.dialects.dialect import ChunkRange, Dialect, FileFacts
+from promptmill.domain.dialects.registry import dialect_named
+from promptmill.domain.errors import InconsistentError, MissingObjectError
+from promptmill.domain.history import History
+from promptmill.domain.job import Counts, JobRun, Manifest
+from promptmill.domain.journal import RecordResult
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Outcome, RawRecord
+from promptmill.domain.stop_reasons import stopped
+from promptmill.domain.times import rfc3339
+from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
+from promptmill.ports.job_store import Jobs
+from promptmill.ports.message_queue import MessageLease
+from promptmill.workflows.calls.closed_routes import ClosedRoutes
+from promptmill.workflows.calls.complete_record import result_of
+from promptmill.workflows.chunk_records import chunk_records, gone_records, unreadable_records
+from promptmill.workflows.publish_status import publish_status_in_turn
+from promptmill.workflows.stop_run import stop_run
+from promptmill.workflows.units.unit import Engine
+
+
+class ChunkUnit:
+    """The ``Unit`` of one chunk."""
+
+    def __init__(
+        self, job: JobRun, manifest: Manifest, chunk: ChunkRange, *, jobs: Jobs, lease: MessageLease, engine: Engine
+    ) -> None:
+        self._job, self._manifest, self._chunk = job, manifest, chunk
+        self._jobs, self._engine, self.lease = jobs, engine, lease
+        self._records: list[RawRecord] | None = None
+        self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
+
+    @property
+    def name(self) -> str:
+        return chunk_unit(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def job_id(self) -> str:
+        return self._job.job_id
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._manifest.recipe
+
+    @property
+    def journals(self) -> str:
+        return layout.chunk_journals(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def gate(self) -> Gate:
+        return gate_of(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect_named(self._manifest.facts.dialect)
+
+    @property
+    def facts(self) -> FileFacts:
+        return self._manifest.facts
+
+    async def stop_code(self) -> str:
+        job = await self._jobs.read(self._job.job_id, self._job.run)
+        if job is not None and job.stop:
+            return job.stop
+        ends = datetime.fromisoformat(self._job.created_at) + timedelta(hours=self.recipe.give_up_after_h)
+        if self._engine.clock.now() < ends:
+            return ""
+        await self._stop("gave_up")
+        return "gave_up"
+
+    async def records(self) -> list[RawRecord]:
+        if self._records is None:
+            try:
+                self._records = await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
+            except MissingObjectError:
+                self._records = gone_records(self._chunk)
+        return self._records
+
+    def result(self, outcome: Outcome) -> RecordResult:
+        return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
+
+    async def no_money(self, code: str, *, waits: bool) -> bool:
+        if not waits:
+            await self._stop(code)
+        return not waits
+
+    async def progress(self, counts: Counts) -> None:
+        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._engine.clock.now())
+        await self._jobs.note_progress(job_id, run, self._chunk.number, counts, at=at)
+        await publish_status_in_turn(
+            job_id, run, jobs=self._jobs, objects=self._engine.objects, clock=self._engine.clock
+        )
+
+    async def close(self, history: History, verdict: Verdict) -> None:
+        result = chunk_result.chunk_result(self._chunk.number, await self._results(history, verdict), history)
+        for charge in charges_for(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
+            await self._engine.ledger.record(charge)
+        key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
+        if not await self._engine.objects.create(key, chunk_result.encode(result)):
+            raise InconsistentError(f"the result of {self.name} is there, and differs")
+
+    async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
+        known, results = dict(history.results), []
+        missing = len(known) < self._chunk.records
+        records = (unreadable_records(self._chunk) if verdict.unread else await self.records()) if missing else []
+        left = {record.index: record for record in records}
+        for index in range(self._chunk.first_record, self._chunk.first_record + self._chunk.records):
+            results.append(known[index] if index in known else self._stopped(left[index], verdict, history))
+        return results
+
+    def _stopped(self, record: RawRecord, verdict: Verdict, history: History) -> RecordResult:
+        failure = record.error or stopped(record, verdict.code)
+        return self.result(Outcome(record, None, failure, attempts=history.attempts_of(record.index)))
+
+    async def _stop(self, code: str) -> None:
+        await stop_run(self._job.job_id, self._job.run, code, jobs=self._jobs, clock=self._engine.clock)
+
+    async def _note_closed(self, route: str, code: str) -> None:
+        await self._jobs.close_route(self._job.job_id, self._job.run, route, code)
+
