@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-import msgspec
 from pydantic import BaseModel, ValidationError
 
 from promptmill.domain.errors import RecipeError
-from promptmill.domain.json_schemas import closed
 from promptmill.domain.providers import PROVIDERS, Provider
-from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice, Wire
+from promptmill.domain.recipe import Recipe
 from promptmill.domain.recipe_model import (
     AnswerDocument,
+    BudgetDocument,
     PriceDocument,
     RecipeDocument,
     RedactDocument,
@@ -24,18 +22,17 @@ from promptmill.domain.recipe_model import (
     spelled_out,
 )
 from promptmill.domain.recipe_names import did_you_mean, valid_name
+from promptmill.domain.recipe_resolved import resolved, routes_by_name
 from promptmill.domain.recipe_yaml import Document, Path, Problem, path_text, read_yaml
 
 _LATER_KEYS = frozenset(
     (
         "allow",
         "batch",
-        "budget",
         "cache",
         "circuit",
         "compare",
         "duplicates",
-        "give_up_after",
         "guardrail",
         "limit",
         "limit_group",
@@ -53,10 +50,9 @@ _LATER_KEYS = frozenset(
         "skip",
         "store",
         "tokens_per_minute",
-        "when_day_spent",
     )
 )
-_LATER_PROVIDERS = frozenset(("nlpcloud", "replicate", "vertex"))
+_LATER_PROVIDERS = frozenset(("nlpcloud", "replicate"))
 
 
 def parse_recipe(
@@ -88,7 +84,7 @@ def check_recipe(
         return None, sorted(first_of_each.values(), key=lambda problem: problem.line)
     document = RecipeDocument.model_validate(source.data, context={"stage": stage})
     problems = [_problem(path, reason, source) for path, reason in _contradictions(document)]
-    return (None, problems) if problems else (_resolved(name, document), [])
+    return (None, problems) if problems else (resolved(name, document), [])
 
 
 def _error(name: str, problems: list[Problem]) -> RecipeError:
@@ -143,6 +139,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "wire": WireDocument,
     "answer": AnswerDocument,
     "redact": RedactDocument,
+    "budget": BudgetDocument,
 }
 
 
@@ -218,75 +215,8 @@ def _contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
         seen.add(route.model)
     if document.models and document.model == "route":
         yield ("models",), "read only with `model: line`"
-    routes = _routes_by_name(document)
+    routes = routes_by_name(document)
     for wanted, target in document.models.items():
         if target not in routes:
             hint = did_you_mean(target, routes) or f"known: {', '.join(sorted(routes))}"
             yield ("models", wanted), f"no route answers for {target}; {hint}"
-
-
-def _routes_by_name(document: RecipeDocument) -> dict[str, str]:
-    """Ids of routes by id and by bare model; where two routes have the same model, the first."""
-    by_name = {route.model: route.model for route in document.routes}
-    for route in document.routes:
-        by_name.setdefault(route.model.partition("/")[2], route.model)
-    return by_name
-
-
-def _resolved(name: str, document: RecipeDocument) -> Recipe:
-    recipe = Recipe(
-        name=name,
-        version="",
-        routes=tuple(_route(route, document) for route in document.routes),
-        model=document.model,
-        models=_models(document),
-        system=document.system,
-        prompt=document.prompt,
-        answer_schema=closed(document.answer.json_schema) if document.answer else None,
-        max_output_tokens=document.max_output_tokens,
-        temperature=document.temperature,
-        seed=document.seed,
-        redact=RedactionPolicy(document.redact.types, document.redact.restore),
-        attachments=document.attachments,
-        invocation_type=document.invocation_type,
-        replies=tuple(document.replies),
-    )
-    digest = hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
-    return msgspec.structs.replace(recipe, version=digest[:12])
-
-
-def _models(document: RecipeDocument) -> dict[str, str]:
-    routes = _routes_by_name(document)
-    if document.model == "line" and not document.models:
-        return routes
-    return {wanted: routes[target] for wanted, target in document.models.items()}
-
-
-def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
-    return Route(
-        id=document.model,
-        provider=document.provider,
-        model=document.model.partition("/")[2],
-        key=document.key,
-        base_url=document.base_url,
-        region=document.region,
-        in_flight=document.in_flight,
-        timeout_s=document.timeout,
-        attempts=document.attempts,
-        price=UserPrice(**document.price.model_dump(exclude_none=True)) if document.price else None,
-        body=document.body,
-        dialect=document.dialect,
-        stream=_is_streamed(document, recipe),
-        stall_s=document.stall_timeout,
-        api_version=document.api_version,
-        account=document.account,
-        price_as=document.price_as,
-        wire=Wire(**document.wire.model_dump()),
-    )
-
-
-def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:
-    """A recipe's word holds for those of its routes that can."""
-    if route.stream is not None:
-        return route.stream
-    return recipe.stream and route.dialect != "embeddings" and "streaming" not in PROVIDERS[route.provider].lacks

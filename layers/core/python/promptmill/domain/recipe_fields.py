@@ -103,6 +103,14 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def hours(value: Any) -> int:
+    """Of ``36h`` or ``3d``."""
+    match = re.fullmatch(r"([1-9]\d{0,3})\s*(h|d)", str(value))
+    if match is None:
+        raise FieldError("write hours or days, as in 36h or 3d")
+    return int(match[1]) * (24 if match[2] == "d" else 1)
+
+
 def plain(value: Any) -> Any:
     """The same with JSON's numbers for exact ones: for what is sent as it is."""
     if isinstance(value, Decimal):

@@ -107,6 +107,12 @@ class AnswerDocument(_Strict):
     json_schema: Annotated[dict[str, Any], BeforeValidator(fields.answer_schema)]
 
 
+class BudgetDocument(_Strict):
+    per_job_usd: _Price | None = None
+    per_day_usd: _Price | None = None
+    when_day_spent: Literal["wait", "stop"] = "wait"
+
+
 class RedactDocument(_Strict):
     types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
     restore: bool = True
@@ -124,6 +130,8 @@ class RecipeDocument(_Strict):
     prompt: _Prompt = ""
     answer: AnswerDocument | None = None
     redact: RedactDocument = RedactDocument()
+    budget: BudgetDocument = BudgetDocument()
+    give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
     attachments: Literal["refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     replies: Annotated[list[Annotated[str, _staged(fields.reply_queue)]], Field(max_length=50)] = Field(
