@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
-from promptmill.workflows.calls.sending import Bound, Permit, SendingEndedError
+from promptmill.workflows.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
 
 
 class OpenSending:
@@ -26,8 +26,10 @@ class OpenSending:
         self._routes: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
-    async def call(self, route: Route, *, record: int, bound: Bound) -> AsyncIterator[Permit]:
+    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[Permit]:
         del record
+        if may_leave and route.id in self.resting:
+            raise RouteRestsError
         self.bounds.append(bound)
         own = self._routes.setdefault(route.id, asyncio.Semaphore(route.in_flight))
         async with own, self._total:

@@ -108,13 +108,12 @@ class ChunkUnit:
             raise InconsistentError(f"the result of {self.name} is there, and differs")
 
     async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
-        known, results = dict(history.results), []
+        known = history.results
         missing = len(known) < self._chunk.records
         records = (unreadable_records(self._chunk) if verdict.unread else await self.records()) if missing else []
         left = {record.index: record for record in records}
-        for index in range(self._chunk.first_record, self._chunk.first_record + self._chunk.records):
-            results.append(known[index] if index in known else self._stopped(left[index], verdict, history))
-        return results
+        places = range(self._chunk.first_record, self._chunk.first_record + self._chunk.records)
+        return [known.get(place) or self._stopped(left[place], verdict, history) for place in places]
 
     def _stopped(self, record: RawRecord, verdict: Verdict, history: History) -> RecordResult:
         failure = record.error or stopped(record, verdict.code)
@@ -125,4 +124,3 @@ class ChunkUnit:
 
     async def _note_closed(self, route: str, code: str) -> None:
         await self._jobs.close_route(self._job.job_id, self._job.run, route, code)
-

@@ -22,6 +22,7 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
+from promptmill.domain.history import LOST
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Failure
 from promptmill.ports.clock import Clock
@@ -32,7 +33,7 @@ from promptmill.workflows.calls.bounds import bound_of
 from promptmill.workflows.calls.call_failures import Reason, failure_of
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
 from promptmill.workflows.calls.retry_policy import LONGEST_WAIT_S, retried
-from promptmill.workflows.calls.sending import Bound, Permit, Sending, SendingEndedError
+from promptmill.workflows.calls.sending import Bound, Permit, RouteRestsError, Sending, SendingEndedError
 
 FAULT = "internal_error"
 
@@ -77,12 +78,17 @@ async def call_routes(
     """
     calls = _Calls(request, record, caller, earlier)
     reasons: list[Reason] = []
-    for route in routes:
-        answered = await calls.ask(route)
+    for place, route in enumerate(routes):
+        answered = await calls.ask(route, may_leave=_may_answer(routes[place + 1 :], caller))
         if isinstance(answered, Completion):
             return Called(answered, None, route.id, tuple(calls.attempts))
         reasons.append(answered)
     return Called(None, failure_of(reasons), attempts=tuple(calls.attempts))
+
+
+def _may_answer(routes: Sequence[Route], caller: Caller) -> bool:
+    """Whether one of them is open and up: a route that is down is waited for only if there is no other."""
+    return any(caller.closed.code_of(route.id) is None and not caller.sending.rests(route) for route in routes)
 
 
 class CallFaultError(PromptmillError):
@@ -103,25 +109,27 @@ class _Calls:
     def __init__(self, request: CompletionRequest, record: int, caller: Caller, earlier: Sequence[Attempt]) -> None:
         self.attempts: list[Attempt] = []
         self._request, self._record, self._caller = request, record, caller
-        self._used = Counter(attempt.route for attempt in earlier)
+        self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
 
-    async def ask(self, route: Route) -> Completion | Reason:
-        """The route's answer, or why it gave none."""
+    async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
+        """The route's answer, or why it gave none. ``may_leave``: there is another one to ask."""
         try:
-            return await self._ask_or_close(route)
+            return await self._ask_or_close(route, may_leave=may_leave)
         except SendingEndedError:
             raise
         except Exception as error:  # noqa: BLE001  a fault of ours costs the record a route, never the account of its calls
             return self._reason(route, CallFaultError(type(error).__name__))
 
-    async def _ask_or_close(self, route: Route) -> Completion | Reason:
+    async def _ask_or_close(self, route: Route, *, may_leave: bool) -> Completion | Reason:
         try:
-            return await self._ask(route)
+            return await self._ask(route, may_leave=may_leave)
         except RouteClosedError as error:
             await self._caller.closed.close(route.id, error.code)
             return Reason(route.id, "closed", error.code, error.detail)
         except (RetryLaterError, RecordRefusedError, RecordError, RestingError, CallFaultError) as error:
             return self._reason(route, error)
+        except RouteRestsError:
+            return Reason(route.id, "exhausted", "circuit_open", "it failed for everybody just now, and rests")
 
     def _reason(self, route: Route, error: PromptmillError) -> Reason:
         match error:
@@ -136,18 +144,16 @@ class _Calls:
             case _:
                 return Reason(route.id, "fault", FAULT, f"{error} in Promptmill itself: please report it")
 
-    async def _ask(self, route: Route) -> Completion:
+    async def _ask(self, route: Route, *, may_leave: bool) -> Completion:
         caller = self._caller
-        bound = bound_of(
-            self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted
-        )
+        bound = bound_of(self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted)
         if caller.budgeted and bound.high is None:
             raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
         try:
-            return await self._call(route, bound)
+            return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
             return await retried(
-                lambda: self._call(route, bound),
+                lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,
                 tries=max(1, route.attempts - self._used[route.id]),
                 counts=lambda: caller.sending.counts(route),
@@ -162,9 +168,10 @@ class _Calls:
             self._caller.closed.rest(route.id, error.code, until=until)
         return Reason(route.id, "exhausted", error.code, error.detail)
 
-    async def _call(self, route: Route, bound: Bound) -> Completion:
+    async def _call(self, route: Route, bound: Bound, *, may_leave: bool) -> Completion:
         self._check_open(route)
-        async with self._caller.sending.call(route, record=self._record, bound=bound) as permit:
+        sending = self._caller.sending
+        async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as permit:
             self._check_open(route)  # other records may have closed it while this one waited
             return await self._send(route, permit)
 
@@ -211,8 +218,6 @@ class _Calls:
             raise RouteClosedError(code)
         if (rest := closed.rest_of(route.id, now=now)) is not None:
             raise RestingError(f"not to be called for another {rest[0]:.0f} s", rest[1])
-        if self._caller.sending.rests(route):
-            raise RestingError("it failed for everybody just now, and is given a rest", "circuit_open")
 
     def _milliseconds_since(self, started: float) -> int:
         return round((self._caller.clock.monotonic() - started) * 1000)

@@ -22,6 +22,10 @@ class SendingEndedError(PromptmillError):
         super().__init__(why)
 
 
+class RouteRestsError(PromptmillError):
+    """The route went down for all workers while a call waited for it, and another route may answer."""
+
+
 class Bound(Struct, frozen=True):
     """The most that a call may take.
 
@@ -57,11 +61,12 @@ class Permit:
 class Sending(Protocol):
     """The calls of one unit."""
 
-    def call(self, route: Route, *, record: int, bound: Bound) -> AbstractAsyncContextManager[Permit]:
+    def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AbstractAsyncContextManager[Permit]:
         """Waits for a place, the route's pace, money and a durable intent; the place is held until the call is over.
 
         Raises:
             SendingEndedError: nothing is sent any more.
+            RouteRestsError: the route is down; only if ``may_leave``, since there is another one.
         """
         ...
 
@@ -70,7 +75,7 @@ class Sending(Protocol):
         ...
 
     def rests(self, route: Route) -> bool:
-        """Whether the route is left alone for now, by all workers, so that the next one should be asked."""
+        """Whether the route is down for all workers, so that another one should be asked if there is one."""
         ...
 
     def counts(self, route: Route) -> bool:

@@ -33,7 +33,13 @@ class JournalWriter:
     """
 
     def __init__(
-        self, journals: str, epoch: int, *, objects: ObjectWriter, clock: Clock, on_page: Callable[[Page], Awaitable[None]]
+        self,
+        journals: str,
+        epoch: int,
+        *,
+        objects: ObjectWriter,
+        clock: Clock,
+        on_page: Callable[[Page], Awaitable[None]],
     ) -> None:
         self.pages: list[Page] = []
         self._prefix, self._epoch = journals, epoch

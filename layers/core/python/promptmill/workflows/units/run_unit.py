@@ -40,9 +40,7 @@ async def run_unit(unit: Unit, claim: Claim, *, engine: Engine, stop_code: str =
 
 
 async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str) -> UnitEnd:
-    history = await recover_unit(
-        unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units
-    )
+    history = await recover_unit(unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units)
     if claim.verdict is not None:
         await unit.close(history, claim.verdict)
         return UnitEnd("ended")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import islice
 
 from msgspec import Struct
 
@@ -15,12 +13,13 @@ from promptmill.domain.recipe import Route
 from promptmill.domain.units import MOST_IN_GROUP, Gate, Intent, IntentGroup, call_id
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import UnitIntents
-from promptmill.workflows.calls.sending import Bound, Permit, SendingEndedError, Why
+from promptmill.workflows.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError, Why
 from promptmill.workflows.flow.pacing import Ended, HandOver, Pacing
 from promptmill.workflows.units.journal_writer import JournalWriter
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.purse import Purse, ShutError
 from promptmill.workflows.units.switch import Switch
+from promptmill.workflows.units.waiting_calls import WaitingCall, WaitingCalls
 
 _LOOK_S = 5.0
 """How often a sender with nothing to do looks at the time, the switch and whether to hand over."""
@@ -47,16 +46,6 @@ class SenderPorts(Struct, frozen=True):
     on_let_through: Callable[[int], None]
 
 
-class _Waiting:
-    """One call that wants to be made."""
-
-    __slots__ = ("bound", "let_through", "record", "route")
-
-    def __init__(self, route: Route, record: int, bound: Bound) -> None:
-        self.route, self.record, self.bound = route, record, bound
-        self.let_through: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-
 class Sender:
     """Of one unit in one epoch; the ``Sending`` of its calls.
 
@@ -72,7 +61,7 @@ class Sender:
         self.delay_s = 0
         self._unit, self._epoch, self._day, self._gate, self._recipe = unit, epoch, day, gate, recipe
         self._ports = ports
-        self._queues: dict[str, deque[_Waiting]] = {}
+        self._waiting = WaitingCalls(ports.places, ports.pacing)
         self._sequence = 0
         self._in_flight = 0
         self._written_at = 0.0
@@ -81,8 +70,8 @@ class Sender:
     # What the calls use.
 
     @asynccontextmanager
-    async def call(self, route: Route, *, record: int, bound: Bound) -> AsyncIterator[Permit]:
-        sequence = await self._let_through(route, record, bound)
+    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[Permit]:
+        sequence = await self._let_through(WaitingCall(route, record, bound, may_leave=may_leave))
         permit = Permit(call_id(self._unit, self._epoch, sequence))
         started = self._ports.clock.monotonic()
         try:
@@ -111,11 +100,7 @@ class Sender:
         if self.why is not None:
             return
         self.why, self.delay_s = why, delay_s
-        for queue in self._queues.values():
-            for waiting in queue:
-                if not waiting.let_through.done():
-                    waiting.let_through.set_exception(SendingEndedError(why))
-            queue.clear()
+        self._waiting.refuse_all(SendingEndedError(why))
         self._ended.set()
         self._changed.set()
 
@@ -137,11 +122,12 @@ class Sender:
 
     # How.
 
-    async def _let_through(self, route: Route, record: int, bound: Bound) -> int:
+    async def _let_through(self, waiting: WaitingCall) -> int:
         if self.why is not None:
             raise SendingEndedError(self.why)
-        waiting = _Waiting(route, record, bound)
-        self._queues.setdefault(route.id, deque()).append(waiting)
+        if waiting.may_leave and self.rests(waiting.route):
+            raise RouteRestsError
+        self._waiting.add(waiting)
         self._changed.set()
         return await waiting.let_through
 
@@ -149,13 +135,13 @@ class Sender:
         """Whether any was."""
         if await self._must_end():
             return False
-        batch = self._batch()
+        batch = self._waiting.next_batch()
         if not batch:
             return False
         linger_s = self._ports.pacing.linger_s(batch[0].route)
         if linger_s and len(batch) < MOST_IN_GROUP:
             await self._ports.clock.sleep(linger_s)
-            batch = self._batch()
+            batch = self._waiting.next_batch()
         batch = await self._funded(batch)
         batch = self._paced(batch)
         if batch:
@@ -166,7 +152,7 @@ class Sender:
         ports = self._ports
         if ports.clock.monotonic() >= ports.ends_at:
             self.end("time")
-        elif not any(self._queues.values()):
+        elif not self._waiting:
             return True
         elif (delay_s := await ports.switch.pause_of(self._recipe)) is not None:
             self.end("paused", delay_s=delay_s)
@@ -177,19 +163,7 @@ class Sender:
     def _hand_over(self, hand_over: HandOver) -> None:
         self.end("hand_over", delay_s=hand_over.delay_s)
 
-    def _batch(self) -> list[_Waiting]:
-        """As many of one route as places allow; the route that holds them up least."""
-        for queue in self._queues.values():
-            while queue and queue[0].let_through.done():  # cancelled
-                queue.popleft()
-            if queue:
-                route = queue[0].route
-                room = min(MOST_IN_GROUP, self._ports.places.free(route))
-                if room and self._ports.pacing.wait_s(route) <= 0:
-                    return list(islice(queue, room))
-        return []
-
-    async def _funded(self, batch: list[_Waiting]) -> list[_Waiting]:
+    async def _funded(self, batch: list[WaitingCall]) -> list[WaitingCall]:
         """As many as the purse holds. What is in flight, or unjournaled, may hold what is missing."""
         purse = self._ports.purse
         highs = [waiting.bound.high or 0 for waiting in batch]
@@ -202,24 +176,20 @@ class Sender:
             self.end("money")
         return []
 
-    def _paced(self, batch: list[_Waiting]) -> list[_Waiting]:
+    def _paced(self, batch: list[WaitingCall]) -> list[WaitingCall]:
         if self.why is not None or not batch:
             return []
         tokens = [waiting.bound.tokens for waiting in batch]
         return batch[: self._ports.pacing.take(batch[0].route, tokens)]
 
-    async def _send(self, batch: list[_Waiting]) -> None:
+    async def _send(self, batch: list[WaitingCall]) -> None:
         route = batch[0].route
-        queue = self._queues[route.id]
-        for _ in batch:
-            queue.popleft()
+        self._waiting.take(batch)
         self._ports.places.take(route, len(batch))
         self._in_flight += len(batch)
         first = self._sequence
         self._sequence += len(batch)
-        intents = [
-            Intent(first + i, waiting.record, route.id, waiting.bound.high) for i, waiting in enumerate(batch)
-        ]
+        intents = [Intent(first + i, waiting.record, route.id, waiting.bound.high) for i, waiting in enumerate(batch)]
         durable = False
         try:
             durable = await self._intended(IntentGroup(self._epoch, self._day, tuple(intents)))
@@ -247,12 +217,11 @@ class Sender:
         self.end(done)
         return False
 
-    def _withdraw(self, route: Route, batch: list[_Waiting], intents: list[Intent]) -> None:
+    def _withdraw(self, route: Route, batch: list[WaitingCall], intents: list[Intent]) -> None:
         self.end("fault")
         for waiting, intent in zip(batch, intents, strict=True):
             self._unused(route, intent.sequence)
-            if not waiting.let_through.done():
-                waiting.let_through.set_exception(SendingEndedError(self.why or "fault"))
+            waiting.refuse(SendingEndedError(self.why or "fault"))
 
     def _unused(self, route: Route, sequence: int) -> None:
         self._in_flight -= 1
@@ -279,9 +248,8 @@ class Sender:
         self._ports.places.give_back(route)
 
     def _patience(self) -> float:
-        waits = [self._ports.pacing.wait_s(queue[0].route) for queue in self._queues.values() if queue]
         left = self._ports.ends_at - self._ports.clock.monotonic()
-        return max(0.0, min(_LOOK_S, left, *(wait for wait in waits if wait > 0)))
+        return max(0.0, min(_LOOK_S, left, *self._waiting.waits()))
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """For the event, but no longer than that."""

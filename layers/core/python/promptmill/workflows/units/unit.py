@@ -61,7 +61,7 @@ class Unit(Protocol):
 
     @property
     def job_id(self) -> str:
-        """"" for a request."""
+        """ "" for a request."""
         ...
 
     @property
@@ -112,4 +112,3 @@ class Unit(Protocol):
     async def close(self, history: History, verdict: Verdict) -> None:
         """Make charges and result durable: a pure function of what it is given, so that any closer may do it again."""
         ...
-
