@@ -12,10 +12,9 @@ from moto import mock_aws
 
 from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-from promptmill.adapters.dynamodb_requests import DynamoDbRequestRegistry
 from promptmill.adapters.s3_object_store import S3ObjectStore
 from tests.fakes.clock import FakeClock
-from tests.fakes.jobs import FakeJobs, FakeRequestRegistry
+from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.object_store import FakeObjectStore
 
@@ -67,15 +66,6 @@ def jobs(request: pytest.FixtureRequest) -> Any:
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
     return DynamoDbJobs(client, "jobs")
-
-
-@pytest.fixture(params=["fake", "dynamodb"])
-def registry(request: pytest.FixtureRequest) -> Any:
-    if request.param == "fake":
-        return FakeRequestRegistry()
-    client = request.getfixturevalue("aws").client("dynamodb")
-    create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
-    return DynamoDbRequestRegistry(client, "jobs")
 
 
 @pytest.fixture(params=["fake", "dynamodb"])

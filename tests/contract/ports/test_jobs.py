@@ -78,27 +78,9 @@ async def test_one_worker_at_a_time_writes_the_status(jobs: Any) -> None:
     assert not await jobs.take_status_turn("nobody", 1, at=LATER, not_since=AT)
 
 
-async def test_a_claim_is_taken_only_as_seen(jobs: Any) -> None:
-    assert await jobs.read_claim(ID, 1, 0) is None
-    first = await jobs.claim(ID, 1, 0, seen=None, owner="a")
-    assert (first.epoch, first.beat, first.crashes) == (1, 0, 0)
-    assert await jobs.claim(ID, 1, 0, seen=None, owner="b") is None
-    alive = await jobs.beat(ID, 1, 0, first, ONE, at=AT)
-    assert alive.beat == 1
-    assert await jobs.claim(ID, 1, 0, seen=first, owner="b") is None, "its beat has moved"
-    second = await jobs.claim(ID, 1, 0, seen=alive, owner="b")
-    assert (second.epoch, second.crashes) == (2, 1)
-    assert await jobs.beat(ID, 1, 0, alive, ONE, at=AT) is None, "superseded"
-    assert not await jobs.release(ID, 1, 0, alive)
-    assert await jobs.release(ID, 1, 0, second)
-    third = await jobs.claim(ID, 1, 0, seen=await jobs.read_claim(ID, 1, 0), owner="c")
-    assert (third.epoch, third.crashes, third.released) == (3, 1, False), "giving back is no crash"
-
-
 async def test_a_chunk_ends_once(jobs: Any) -> None:
     await jobs.create(JOB)
-    claim = await jobs.claim(ID, 1, 1, seen=None, owner="a")
-    await jobs.beat(ID, 1, 1, claim, Counts(answered=1), at=AT)
+    await jobs.note_progress(ID, 1, 1, Counts(answered=1), at=AT)
     assert not await jobs.is_chunk_ended(ID, 1, 0)
     assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
     assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
