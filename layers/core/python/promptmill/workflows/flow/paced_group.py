@@ -84,6 +84,7 @@ class PacedGroup:
             self.wanted_more |= given < min(len(reserved), MOST_IN_GROUP)
         if given:
             self.brake.sent(given, now)
+            self._measures.sent(given, now)
             self.sent += given
         return given
 
@@ -99,8 +100,9 @@ class PacedGroup:
     def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:
         """Whether the brake was put on or released."""
         sent_at, used = now - latency_s, self._measures.used_of_reserved
+        self._measures.ended(now)
         if how == "ok":
-            self._measures.answered(latency_s, reserved=reserved, tokens=tokens)
+            self._measures.answered(reserved=reserved, tokens=tokens)
             self._pacer.settle(0.0 if tokens is None else tokens - reserved * used)
             self.recovered_at = max(self.recovered_at, sent_at)
             return self.brake.answered(sent_at, now)

@@ -105,13 +105,17 @@ class SharedPacing:
             if paced in self._membership:
                 await self._membership.leave(paced)
 
-    @property
-    def window(self) -> int:
+    def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
+        """How many more of the job's chunks may be sent, or taken by carrying on, now: ``windows.chunks_to_send``."""
+        return windows.chunks_to_send(sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on))
+
+    def window(self, *, carrying_on: bool = False) -> int:
         """Chunks of the job that may be sent and not yet drained."""
         if self._primary is None:
             return 1
         active = self._of(self._primary).state.jobs(self._membership.wall()) | {self._job}
-        return windows.window(needed=self._needed(self._primary), active_jobs=len(active))
+        needed = self._needed(self._primary)
+        return windows.window(needed=needed, active_jobs=len(active), carrying_on=carrying_on)
 
     @property
     def others_wait(self) -> bool:
@@ -194,7 +198,7 @@ class SharedPacing:
         opened = [paced.state.circuit.opened_at for paced in self._used.values() if paced.state.circuit]
         return self._membership.wall() - min(opened) if opened else 0.0
 
-    def _needed(self, route: Route) -> int:
+    def _needed(self, route: Route) -> float:
         paced, wall = self._of(route), self._membership.wall()
         return windows.workers_needed(
             rate=windows.rate_of(paced.group, paced.state, wall),

@@ -15,6 +15,7 @@ from promptmill.domain.limits import LimitGroup
 WINDOW = 1.5
 """Chunks that are sent and not drained, for each worker that the limit needs."""
 
+CARRYING_ON = 1.25
 FRESH_PLACES = 4
 CARRY_ON_S = 300.0
 WAKE_DELAY_S = 120
@@ -43,14 +44,19 @@ def rate_of(group: LimitGroup, state: GroupState, now: float) -> float:
     return min(rates, default=START_RATE)
 
 
-def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> int:
-    """S: workers that can use up the limit, by the mean latency as measured now."""
-    return max(1, math.ceil(rate * (latency_s or FIRST_LATENCY_S) / in_flight))
+def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> float:
+    """S, a fraction: workers that can use up the limit, by the mean latency as measured now."""
+    return rate * (latency_s or FIRST_LATENCY_S) / in_flight
 
 
-def window(*, needed: int, active_jobs: int) -> int:
-    """Chunks that one job may have sent and not yet drained."""
-    return max(1, math.ceil(WINDOW * needed / max(1, active_jobs)))
+def window(*, needed: float, active_jobs: int, carrying_on: bool = False) -> int:
+    """Chunks that one job may have sent and not yet drained.
+
+    A job that is alone may carry on a little above it: else a window on the brink between two numbers would end and
+    start workers all the time.
+    """
+    slack = CARRYING_ON if carrying_on and active_jobs <= 1 else 1.0
+    return max(1, math.ceil(WINDOW * slack * needed / max(1, active_jobs)))
 
 
 def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
@@ -62,12 +68,12 @@ def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
     return max(0, min(chunks - sent, window - (sent - drained)))
 
 
-def most_members(needed: int) -> int:
+def most_members(needed: float) -> int:
     """Of a limit group at a time."""
-    return 2 * needed + 2
+    return 2 * math.ceil(needed) + 2
 
 
-def admits(state: GroupState, job: str, *, needed: int, fresh: bool, now: float) -> bool:
+def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: float) -> bool:
     """Whether one more worker may join, which is no member yet.
 
     ``fresh``: no chunk of the job has ended. Such a job, if it has no worker either, finds a place where others don't.
