@@ -52,9 +52,11 @@ class CutOff(Struct, frozen=True):
 
 
 class Break(Struct, frozen=True):
-    """A stream that begins well and then: an error event, silence, a lost connection, or an end without its last event."""
+    """A stream that begins well, and then: an error event, silence (with or without heartbeats), a lost connection, or
+    an end without its last event.
+    """
 
-    how: Literal["error", "stall", "cut", "end"]
+    how: Literal["error", "stall", "heartbeat", "cut", "end"]
 
 
 Behaviour = Answer | Refuse | Reply | Hang | CutOff | Break

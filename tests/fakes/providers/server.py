@@ -113,6 +113,9 @@ class FakeProvider:
         stream = await _stream_of(request, wire, (*begun, wire.error) if how == "error" else begun)
         if how == "stall":
             await asyncio.Event().wait()
+        while how == "heartbeat":
+            await stream.write(b": still here\n\nevent: ping\ndata: {}\n\n")
+            await asyncio.sleep(0.005)
         if how == "cut":
             assert request.transport is not None
             request.transport.abort()

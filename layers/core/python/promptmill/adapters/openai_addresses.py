@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from promptmill.adapters.openai_presets import Preset
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Dialect, Route
@@ -35,6 +37,12 @@ def _azure_address(route: Route, dialect: Dialect, base_url: str, path: str) -> 
         return f"{resource}/openai/v1{path}" + ("?api-version=preview" if version == "preview" else "")
     place = "" if dialect == "responses" else f"/deployments/{quote(route.model, safe='')}"
     return f"{resource}/openai{place}{path}?api-version={version}"
+
+
+def preset_for(route: Route, preset: Preset) -> Preset:
+    """Azure's older versions store nothing, and know no field that says so."""
+    is_older = preset.deployments and route.api_version not in _CURRENT_AZURE
+    return msgspec.structs.replace(preset, stores=frozenset[Dialect]()) if is_older else preset
 
 
 def explained(error: ProviderError, preset: Preset, url: str) -> ProviderError:

@@ -6,7 +6,7 @@ import msgspec
 
 from promptmill.adapters.http_calls import HttpAnswer, HttpCalls, HttpStream
 from promptmill.adapters.json_answers import parsed, with_measured
-from promptmill.adapters.openai_addresses import address_of, explained
+from promptmill.adapters.openai_addresses import address_of, explained, preset_for
 from promptmill.adapters.openai_dialects import OpenAiDialect, dialect_named
 from promptmill.adapters.openai_errors import error_in_answer, error_of, holds_error, request_id_of
 from promptmill.adapters.openai_presets import Preset
@@ -50,7 +50,8 @@ class OpenAiCompatible:
         name = route.dialect or self._dialect
         dialect = dialect_named(name)
         url = address_of(route, self._preset, name, base_url=self._base_url)
-        body = dialect.request_body(request, model=route.model, preset=self._preset, wire=route.wire)
+        preset = preset_for(route, self._preset)
+        body = dialect.request_body(request, model=route.model, preset=preset, wire=route.wire)
         make_assembler = dialect.make_assembler if route.stream else None
         if make_assembler is not None:
             body |= self._stream_fields(route, name)

@@ -19,6 +19,7 @@ _MAX_DETAIL = 500
 _SAFE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _CLOSING = frozenset({401, 402, 403, 404, 405, 407, 410, 451})
 _RETRIED = frozenset({408, 409, 424, 425, 429})
+_THROTTLED = 429
 _GATEWAY = frozenset({502, 504, 520, 521, 522, 523, 524})
 
 
@@ -67,8 +68,13 @@ def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> P
         status=reply.status,
         request_id=reply.request_id,
         usage_unknown=reply.in_stream or (reply.status in _GATEWAY and not reply.codes),
-        retry_after_s=retry_after_s(reply.headers, now=now),
+        retry_after_s=retry_after_s(reply.headers, now=now, message=_words(reply)),
     )
+
+
+def _words(reply: ErrorReply) -> str:
+    """Those that may tell how long to wait; other errors may quote the prompt."""
+    return reply.message if reply.status == _THROTTLED else ""
 
 
 def _by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
