@@ -14,12 +14,17 @@ from promptmill.domain.completion import Completion, CompletionRequest, Message,
 from promptmill.domain.recipe import Route
 from promptmill.settings import Settings
 from tests.fakes.clock import FakeClock
-from tests.fakes.providers import anthropic, bedrock, google_tokens, openai, openai_like, vertex
+from tests.fakes.providers import anthropic, bedrock, google_tokens, nlp_cloud, openai, openai_like, replicate, vertex
 from tests.fakes.providers.behaviours import Behaviour
 from tests.fakes.providers.server import FakeProvider, Speaks
 from tests.fakes.secret_store import FakeSecretStore
 
-KEYS = {"openai-key": openai.KEY, "anthropic-key": anthropic.KEY}
+KEYS = {
+    "openai-key": openai.KEY,
+    "anthropic-key": anthropic.KEY,
+    "replicate-key": replicate.KEY,
+    "nlpcloud-key": nlp_cloud.KEY,
+}
 
 
 def vertex_route(model: str, **settings: str) -> Route:

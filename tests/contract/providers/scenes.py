@@ -13,7 +13,7 @@ from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import PriceBasis
 from tests.contract.providers.conftest import ROUTES, Stand, local_settings, make_providers
 from tests.fakes.clock import FakeClock
-from tests.fakes.providers import anthropic, bedrock, openai, openai_like
+from tests.fakes.providers import anthropic, bedrock, nlp_cloud, openai, openai_like, replicate, vertex
 from tests.fakes.providers.server import FakeProvider, Speaks
 
 
@@ -109,7 +109,32 @@ SCENES: dict[str, Scene] = {
     "anthropic": Scene(anthropic.Anthropic, ROUTES["anthropic"], 6_600),
     "anthropic-aws": Scene(lambda: anthropic.Anthropic(on_aws=True), ROUTES["anthropic-aws"], 6_600),
     # with the region's premium, 21 x $1.10 + 9 x $5.50 a million
-    "bedrock": Scene(bedrock.Bedrock, ROUTES["bedrock"], 72_600, base_path=""),
+    "bedrock": Scene(
+        bedrock.Bedrock,
+        ROUTES["bedrock"],
+        72_600,
+        base_path="",
+        embedding={"dialect": "embeddings", "model": "cohere.embed-multilingual-v3"},
+        refuses_filtered=True,
+    ),
+    # 21 x $0.75 + 9 x $3.75 a million
+    "vertex": Scene(
+        vertex.Vertex,
+        ROUTES["vertex"],
+        49_500,
+        base_path="",
+        embedding={"dialect": "embeddings", "model": "text-embedding-005"},
+        refuses_filtered=True,
+    ),
+    # 0.81 s of hardware at $0.001400 a second
+    "replicate": Scene(
+        replicate.Replicate,
+        _route("replicate", "meta/llama-3-70b", key="replicate-key", price=UserPrice(usd_per_second="0.0014")),
+        1_134_000,
+        "user-set",
+    ),
+    # (21 + 9) x $0.50 a million, from our own table
+    "nlpcloud": Scene(nlp_cloud.NlpCloud, _route("nlpcloud", "dolphin", key="nlpcloud-key"), 15_000, "own-table"),
 }
 
 
@@ -127,6 +152,6 @@ async def opened(name: str, **changes: Any) -> AsyncIterator[Stand]:
     scene = SCENES[name]
     route = msgspec.structs.replace(scene.route, **changes)
     async with FakeProvider(scene.speaker()) as fake:
-        providers = make_providers(local_settings(), TickingClock())
+        providers = make_providers(local_settings(), TickingClock(), url=fake.url)
         yield Stand(name, fake, providers, route=route, base_path=scene.base_path)
         await providers.close()

@@ -20,8 +20,8 @@ _PURPOSE = "search_document"
 _NEWEST = "embed-v4"
 
 
-class _ByType(Struct):
-    float: list[list[float]]
+class _ByType(Struct, rename={"floats": "float"}):
+    floats: list[list[float]]
 
 
 class _Vectors(Struct):
@@ -46,7 +46,7 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
 def embeddings_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
     told = converted(raw, _Vectors)
-    vectors = [] if told is None else told.embeddings.float if isinstance(told.embeddings, _ByType) else told.embeddings
+    vectors = [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings
     if not vectors or len(vectors) != len(request.messages):
         raise malformed(answer, "the answer has not a vector for each text", request_id=request_id)
     return Completion(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from promptmill.adapters.openai_presets import PRESETS
@@ -56,17 +56,18 @@ class HttpModelProviders:
     def _make(self, name: str) -> ModelProvider:
         if name in PRESETS:
             return self._make_openai_compatible(name)
-        if name == "anthropic":
-            return self._make_anthropic()
-        if name == "anthropic-aws":
-            return self._make_claude_on_aws()
-        if name == "bedrock":
-            return self._make_bedrock()
-        if name == "vertex":
-            return self._make_vertex()
-        raise RouteClosedError(
-            "unknown_provider", f"there is no provider {name}; known: {', '.join(sorted(PROVIDERS))}"
-        )
+        makers: Mapping[str, Callable[[], ModelProvider]] = {
+            "anthropic": self._make_anthropic,
+            "anthropic-aws": self._make_claude_on_aws,
+            "bedrock": self._make_bedrock,
+            "nlpcloud": self._make_nlp_cloud,
+            "replicate": self._make_replicate,
+            "vertex": self._make_vertex,
+        }
+        if name not in makers:
+            known = ", ".join(sorted(PROVIDERS))
+            raise RouteClosedError("unknown_provider", f"there is no provider {name}; known: {known}")
+        return makers[name]()
 
     def _make_openai_compatible(self, name: str) -> ModelProvider:
         from promptmill.adapters.openai_compatible import OpenAiCompatible  # noqa: PLC0415 (imported when first needed)
@@ -112,6 +113,16 @@ class HttpModelProviders:
             http=self._http(), clock=self._clock, make_signer=self._aws_signer, region=self._settings.region
         )
         return Vertex(http=self._http(), secrets=self._secrets, tokens=tokens, clock=self._clock, local=self._is_local)
+
+    def _make_replicate(self) -> ModelProvider:
+        from promptmill.adapters.replicate import Replicate  # noqa: PLC0415 (imported when first needed)
+
+        return Replicate(http=self._http(), secrets=self._secrets, clock=self._clock)
+
+    def _make_nlp_cloud(self) -> ModelProvider:
+        from promptmill.adapters.nlp_cloud import NlpCloud  # noqa: PLC0415 (imported when first needed)
+
+        return NlpCloud(http=self._http(), secrets=self._secrets, clock=self._clock)
 
     def _aws_signer(self) -> AwsSigner:
         """One for all that sign: it finds and refreshes the credentials of this process."""

@@ -175,6 +175,14 @@ _ALL = (
         dialects=_OPENAI_DIALECTS,
         label="the embedded model",
     ),
+    Provider(
+        "nlpcloud",
+        "nlpcloud",
+        key="required",
+        dialects=("",),
+        lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
+        label="NLP Cloud",
+    ),
     Provider("openai", "openai-chat", key="required", dialects=_OPENAI_DIALECTS, label="OpenAI"),
     Provider(
         "perplexity",
@@ -182,6 +190,14 @@ _ALL = (
         key="required",
         dialects=("responses", "embeddings"),
         label="Perplexity",
+    ),
+    Provider(
+        "replicate",
+        "replicate",
+        key="required",
+        dialects=("",),
+        lacks=frozenset({"embeddings", "streaming", "structured output", "tools", "filtered content"}),
+        label="Replicate",
     ),
     Provider(
         "vertex",

@@ -52,7 +52,6 @@ _LATER_KEYS = frozenset(
         "tokens_per_minute",
     )
 )
-_LATER_PROVIDERS = frozenset(("nlpcloud", "replicate"))
 
 
 def parse_recipe(
@@ -178,8 +177,6 @@ def _route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[
 
 
 def _unknown_provider(name: str, provider_names: AbstractSet[str]) -> str:
-    if name in _LATER_PROVIDERS:
-        return f"the provider {name} is not built yet"
     hint = did_you_mean(name, provider_names) or f"known: {', '.join(sorted(provider_names))}"
     return f"no provider is called {name}; {hint}"
 
