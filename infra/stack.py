@@ -91,6 +91,7 @@ class PromptmillStack(cdk.Stack):
             event_bus=bus.event_bus_name,
             local_model_url=self._local_model_url() if values.stage == "local" else "",
             lease_s=values.lease_s,
+            private_ranges=",".join(values.private_ranges),
         )
 
     def _local_model_url(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,8 @@ Workers = Annotated[int, Meta(ge=2, le=1_000)]
 KeyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36}))?$")]
 PolicyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:iam::(\d{12}|aws):policy/\S+)?$")]
 NonEmpty = Annotated[str, Meta(min_length=1)]
+SubnetId = Annotated[str, Meta(pattern=r"^subnet-[0-9a-f]{8,17}$")]
+SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
 RETENTIONS = {
     1: "ONE_DAY",
@@ -51,6 +54,11 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         secret_prefix: names of the secrets that functions may read start with it.
         models: ARNs of what Bedrock may be asked for; empty for every foundation model and inference profile.
         reply_queues: ARNs of queues that replies may go to besides the stack's own.
+        subnets, security_groups: where the functions that call models stand, for models in a private network; none
+            for Lambda's own. From there they must reach S3, SQS, DynamoDB, Secrets Manager, KMS and X-Ray: by NAT or
+            endpoints.
+        private_ranges: CIDR blocks of private addresses that routes may call. With interface endpoints for Bedrock
+            or Secrets Manager, theirs are among them.
     """
 
     stage: Stage
@@ -78,8 +86,15 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
     models: tuple[ArnPattern, ...] = ()
     reply_queues: tuple[ArnPattern, ...] = ()
+    subnets: tuple[SubnetId, ...] = ()
+    security_groups: tuple[SecurityGroupId, ...] = ()
+    private_ranges: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("subnets and security_groups go together")
+        for block in self.private_ranges:
+            _check_private(block)
         if self.log_retention_days not in RETENTIONS:
             raise ValueError(f"log_retention_days: logs are kept for one of {', '.join(map(str, RETENTIONS))} days")
 
@@ -145,9 +160,16 @@ def _parsed(name: str, value: object) -> object:
         return value
     if name == "tags":
         return dict(_pair(part) for part in value.split(",") if part)
-    if name in ("models", "reply_queues"):
+    if name in ("models", "reply_queues", "subnets", "security_groups", "private_ranges"):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _check_private(block: str) -> None:
+    """Raises ValueError: not a block, or one with public addresses, which may be called anyway."""
+    network = ip_network(block)
+    if not network.is_private:
+        raise ValueError(f"private_ranges: {block} is not private")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.assets import Assets
-from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions
+from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions, network_interfaces
 from infra.constructs.queues import SETTLING_TIMEOUT, WORKER_TIMEOUT, Queues
 from infra.stages import RETENTIONS, StageValues
 
@@ -100,7 +100,7 @@ class Functions(Construct):
     def _function(self, name: FunctionName) -> lambda_.Function:
         sizing, title, full_name = self._sizings[name], _title(name), self._full_name(name)
         log = self._log(title, full_name)
-        return lambda_.Function(
+        function = lambda_.Function(
             self,
             title,
             function_name=full_name,
@@ -121,6 +121,20 @@ class Functions(Construct):
                 "POWERTOOLS_METRICS_NAMESPACE": "Promptmill",
             },
         )
+        if self._stands_in_vpc(name):
+            self._place(function)
+        return function
+
+    def _stands_in_vpc(self, name: FunctionName) -> bool:
+        return bool(self._values.subnets) and ACCESS[name].models
+
+    def _place(self, function: lambda_.Function) -> None:
+        """By ids: the network is its owner's, and its other facts are of no concern here."""
+        resource = function.node.default_child
+        assert isinstance(resource, lambda_.CfnFunction)  # noqa: S101  what CDK documents; narrows the type
+        resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+            subnet_ids=list(self._values.subnets), security_group_ids=list(self._values.security_groups)
+        )
 
     def _full_name(self, name: FunctionName) -> str:
         return f"{self._values.stack_name}-{name.replace('_', '-')}"
@@ -139,6 +153,8 @@ class Functions(Construct):
         role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         for statement in self._permissions.of(name):
             role.add_to_policy(statement)
+        if self._stands_in_vpc(name):
+            role.add_to_policy(network_interfaces())
         role.add_to_policy(
             iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn])
         )

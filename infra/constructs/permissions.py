@@ -165,8 +165,9 @@ class Permissions:
             yield _allow("sqs:SendMessage", "sqs:GetQueueUrl", on=[own, *self.values.reply_queues])
 
     def _models(self) -> Iterator[iam.PolicyStatement]:
-        """Converse is authorised by InvokeModel. Routes name their region, so any may be asked."""
-        yield _allow("bedrock:InvokeModel", on=self.values.models or self._every_model())
+        """Converse is authorised by InvokeModel, whole or streamed. Routes name their region, so any may be asked."""
+        actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+        yield _allow(*actions, on=self.values.models or self._every_model())
         secrets = f"secret:{self.values.secret_prefix}*"
         yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
 
@@ -194,3 +195,20 @@ class Permissions:
 
 def _allow(*actions: str, on: Iterable[str]) -> iam.PolicyStatement:
     return iam.PolicyStatement(actions=list(actions), resources=list(on))
+
+
+def network_interfaces() -> iam.PolicyStatement:
+    """For a function in a private network: Lambda itself makes its interfaces; the function's own code may not."""
+    actions = (
+        "CreateNetworkInterface",
+        "DeleteNetworkInterface",
+        "DescribeNetworkInterfaces",
+        "DescribeSubnets",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
+    )
+    return iam.PolicyStatement(
+        actions=[f"ec2:{action}" for action in actions],
+        resources=["*"],
+        conditions={"Null": {"lambda:SourceFunctionArn": "true"}},
+    )

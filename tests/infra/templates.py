@@ -37,6 +37,9 @@ STAGES: dict[str, StageValues] = {
         reply_queues=(FOREIGN_QUEUE,),
         models=(ONE_MODEL,),
         secret_prefix="team/llm/",
+        subnets=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
+        security_groups=("sg-0a1b2c3d",),
+        private_ranges=("10.0.0.0/16", "fd12:3456::/32"),
     ),
 }
 

@@ -27,6 +27,7 @@ STREAM = {WRITE, "s3:AbortMultipartUpload"}
 GET, PUT, UPDATE, DELETE, QUERY = (f"dynamodb:{a}" for a in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"))
 CONSUME = {f"sqs:{a}" for a in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")}
 SEND = "sqs:SendMessage"
+INVOKE = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
 MODELS = {
     "arn:<Partition>:bedrock:*::foundation-model/*",
     "arn:<Partition>:bedrock:*:<AccountId>:inference-profile/*",
@@ -56,7 +57,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         CHUNKS: {SEND, *CONSUME},
         FINISH: {SEND},
         SECRETS: {"secretsmanager:GetSecretValue"},
-        **{model: {"bedrock:InvokeModel"} for model in MODELS},
+        **dict.fromkeys(MODELS, INVOKE),
     },
     "run_requests": {
         BUCKET: {"s3:ListBucket"},
@@ -68,7 +69,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         REQUESTS: {SEND, *CONSUME},
         "<QueuesReplies>*": {SEND, "sqs:GetQueueUrl"},
         SECRETS: {"secretsmanager:GetSecretValue"},
-        **{model: {"bedrock:InvokeModel"} for model in MODELS},
+        **dict.fromkeys(MODELS, INVOKE),
     },
     "finish_job": {
         BUCKET: {"s3:ListBucket"},
@@ -131,16 +132,40 @@ def test_own_bucket_key_models_secrets_and_reply_queues_replace_the_defaults(cus
     allowed = _allowed(custom, "run_requests")
     assert allowed["arn:<Partition>:s3:::team-data/answers/*"] == {READ, WRITE}
     assert allowed[EXISTING_KEY] == KEY_ACTIONS
-    assert allowed[ONE_MODEL] == {"bedrock:InvokeModel"}
+    assert allowed[ONE_MODEL] == INVOKE
     assert allowed[SECRETS.replace("promptmill/", "team/llm/")] == {"secretsmanager:GetSecretValue"}
     assert allowed[FOREIGN_QUEUE] == {SEND, "sqs:GetQueueUrl"}
     assert not MODELS & set(allowed)
 
 
-def test_nobody_but_tracing_may_touch_everything(template: StageTemplate) -> None:
+def test_nobody_but_tracing_and_lambda_itself_may_touch_everything(template: StageTemplate) -> None:
     for statement in _statements(template):
         if "*" in listed(statement["Resource"]):
-            assert all(action.startswith("xray:") for action in listed(statement["Action"]))
+            is_lambdas = statement.get("Condition") == {"Null": {"lambda:SourceFunctionArn": "true"}}
+            assert is_lambdas or all(action.startswith("xray:") for action in listed(statement["Action"]))
+
+
+def test_network_interfaces_are_made_for_those_who_call_models_and_only_in_a_vpc(
+    custom: StageTemplate, dev: StageTemplate
+) -> None:
+    def makers(template: StageTemplate) -> set[str]:
+        return {
+            function
+            for function in template.functions()
+            if "ec2:CreateNetworkInterface" in _allowed(template, function).get("*", set())
+        }
+
+    assert makers(custom) == {"run_chunk", "run_requests"}
+    assert makers(dev) == set()
+
+
+def test_functions_that_call_models_stand_where_the_stage_says(custom: StageTemplate, dev: StageTemplate) -> None:
+    placed = {name: f["VpcConfig"] for name, f in custom.functions().items() if "VpcConfig" in f}
+    network = {"SubnetIds": ["subnet-0a1b2c3d", "subnet-4e5f6a7b"], "SecurityGroupIds": ["sg-0a1b2c3d"]}
+    assert placed == {"run_chunk": network, "run_requests": network}
+    assert not any("VpcConfig" in function for function in dev.functions().values())
+    variables = custom.functions()["run_chunk"]["Environment"]["Variables"]
+    assert variables["PROMPTMILL_PRIVATE_RANGES"] == "10.0.0.0/16,fd12:3456::/32"
 
 
 def test_only_key_actions_end_in_a_wildcard(template: StageTemplate) -> None:

@@ -86,3 +86,37 @@ def test_value_that_does_not_fit_is_refused_by_name(name: str, value: str) -> No
         stage_values("dev", {name: value})
     assert name in str(raised.value)
     assert raised.value.code == "value_malformed"
+
+
+def test_a_private_network_is_given_by_lists() -> None:
+    values = stage_values(
+        "prod",
+        {
+            "subnets": "subnet-0a1b2c3d,subnet-4e5f6a7b",
+            "security_groups": "sg-0a1b2c3d",
+            "private_ranges": "10.0.0.0/16",
+        },
+    )
+    assert (len(values.subnets), values.security_groups, values.private_ranges) == (
+        2,
+        ("sg-0a1b2c3d",),
+        ("10.0.0.0/16",),
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"subnets": "subnet-0a1b2c3d"},
+        {"security_groups": "sg-0a1b2c3d"},
+        {"subnets": "vpc-1", "security_groups": "sg-0a1b2c3d"},
+        {"private_ranges": "10.0.0.1/16"},
+        {"private_ranges": "8.8.8.0/24"},
+        {"private_ranges": "0.0.0.0/0"},
+        {"private_ranges": "private"},
+    ],
+)
+def test_a_network_that_is_none_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as raised:
+        stage_values("prod", wrong)
+    assert raised.value.code == "value_malformed"
