@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
+from promptmill.domain.history import LOST
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Price
 from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
@@ -51,14 +53,23 @@ class Bench:
     async def _on_close(self, route: str, code: str) -> None:
         self.closings.append((route, code))
 
-    async def run(self, *routes: Route, seed: int = 1, record: int = 7, earlier: Sequence[Attempt] = ()) -> Called:
+    async def run(
+        self,
+        *routes: Route,
+        seed: int = 1,
+        record: int = 7,
+        earlier: Sequence[Attempt] = (),
+        prices: FlatPrices | None = None,
+        budgeted: bool = False,
+    ) -> Called:
         caller = Caller(
             sending=self.sending,
             closed=self.closed,
             providers=self.models,
-            prices=FlatPrices(),
+            prices=prices or FlatPrices(),
             clock=self.clock,
             rng=random.Random(seed),
+            budgeted=budgeted,
         )
         return await call_routes(REQUEST, routes=routes, record=record, caller=caller, earlier=earlier)
 
@@ -260,35 +271,135 @@ async def test_no_routes_at_all() -> None:
     assert (failure.kind, failure.code) == ("stopped", "routes_closed")
 
 
-async def test_no_call_starts_at_the_deadline() -> None:
-    bench = Bench()
+async def test_no_call_starts_at_the_end() -> None:
+    bench = Bench(ends_at=100.0)
     bench.clock.advance(100)
 
-    called = await bench.run(A, B, deadline=100.0)
+    with pytest.raises(SendingEndedError) as ended:
+        await bench.run(A, B)
 
-    assert called.failure is not None
-    assert (called.failure.kind, called.failure.code) == ("worker", "out_of_time")
+    assert ended.value.why == "time"
     assert bench.models.calls == []
-    assert called.attempts == ()
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun_but_the_next_route_may_answer() -> None:
-    bench = Bench(a=[RetryLaterError("slow_down", status=429, retry_after_s=60.0)])
+async def test_a_wait_beyond_the_end_leaves_the_record_to_the_next_worker() -> None:
+    bench = Bench(ends_at=30.0, a=[RetryLaterError("slow_down", status=429, retry_after_s=60.0)])
 
-    called = await bench.run(A, B, deadline=30.0)
+    with pytest.raises(SendingEndedError):
+        await bench.run(A, B)
 
-    assert called.route == "b"
     assert bench.waits == []
+    assert [route for route, _ in bench.models.calls] == ["a"], "the next route is not asked in its place"
 
 
 async def test_a_record_that_waited_for_a_place_too_long_is_not_sent() -> None:
     one_place = msgspec.structs.replace(A, in_flight=1)
-    bench = Bench(latency_s=10.0)
+    bench = Bench(latency_s=10.0, ends_at=25.0)
 
-    calls = await asyncio.gather(*(bench.run(one_place, deadline=25.0) for _ in range(5)))
+    calls = await asyncio.gather(*(bench.run(one_place) for _ in range(5)), return_exceptions=True)
 
-    assert sum(called.completion is not None for called in calls) == 3
-    assert {called.failure.code for called in calls if called.failure} == {"out_of_time"}
+    assert sum(isinstance(called, Called) for called in calls) == 3
+    assert [called.why for called in calls if isinstance(called, SendingEndedError)] == ["time", "time"]
+    assert len(bench.models.calls) == 3
+
+
+def attempt(route: Route, code: str = "timeout") -> Attempt:
+    """Of a worker before us."""
+    return Attempt("j.1.0.0.0", 7, route.id, "", 0, code, 0, Usage(source="none"), Price(None, "unknown"))
+
+
+@pytest.mark.parametrize(("before", "left"), [(0, 3), (1, 2), (2, 1), (3, 1), (9, 1)])
+async def test_tries_of_workers_before_us_are_used_up(before: int, left: int) -> None:
+    bench = Bench(a=[THROTTLED] * 9)
+
+    called = await bench.run(A, B, earlier=[attempt(A)] * before)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] * left + ["b"]
+    assert len(called.attempts) == left + 1, "those before us are not told again"
+
+
+async def test_a_call_that_was_lost_with_its_worker_is_no_try_of_the_record() -> None:
+    bench = Bench(a=[THROTTLED] * 9)
+
+    await bench.run(A, B, earlier=[attempt(A, LOST)] * 9)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] * 3 + ["b"]
+
+
+async def test_tries_used_up_on_one_route_are_not_missed_on_another() -> None:
+    bench = Bench(a=[THROTTLED] * 9, b=[THROTTLED] * 9)
+
+    await bench.run(A, B, earlier=[attempt(A)] * 2)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] + ["b"] * 3
+
+
+async def test_tries_are_free_while_a_route_is_braked_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(a=[THROTTLED] * 9)
+    braked = iter([True] * 6)
+    monkeypatch.setattr(bench.sending, "counts", lambda _: not next(braked, False))
+
+    called = await bench.run(A, B)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] * 9 + ["b"]
+    assert called.route == "b"
+
+
+async def test_a_route_that_is_down_for_all_is_left_to_the_next_one() -> None:
+    bench = Bench()
+    bench.sending.resting.add("a")
+
+    called = await bench.run(A, B)
+
+    assert (called.route, [route for route, _ in bench.models.calls]) == ("b", ["b"])
+    assert bench.sending.unused == []
+
+
+@pytest.mark.parametrize("other", ["down", "closed", "none"])
+async def test_a_route_that_is_down_for_all_is_asked_where_no_other_may_answer(other: str) -> None:
+    bench = Bench()
+    bench.sending.resting |= {"a", "b"} if other == "down" else {"a"}
+    bench.closed = ClosedRoutes({"b": "insufficient_quota"} if other == "closed" else {})
+
+    called = await bench.run(*((A,) if other == "none" else (A, B)))
+
+    assert called.route == "a"
+
+
+@pytest.mark.parametrize("refusal", [NO_SEED, RouteClosedError("secret_missing", "there is no secret x")])
+async def test_a_permit_that_was_not_used_is_told_apart(refusal: PromptmillError) -> None:
+    bench = Bench(a=[refusal])
+
+    await bench.run(A, B)
+
+    assert bench.sending.unused == ["j.1.0.1.0"]
+
+
+class NoPrices(FlatPrices):
+    def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
+        del route, usage, model, at
+        return Price(None, "unknown")
+
+
+@pytest.mark.parametrize("budgeted", [True, False])
+async def test_under_a_budget_a_call_without_a_price_is_not_made(budgeted: bool) -> None:
+    bench = Bench()
+
+    called = await bench.run(A, prices=NoPrices(), budgeted=budgeted)
+
+    assert len(bench.models.calls) == (0 if budgeted else 1)
+    assert (called.failure.code if called.failure else "ok") == ("no_bound" if budgeted else "ok")
+
+
+async def test_under_a_budget_each_call_says_the_most_it_can_cost() -> None:
+    bench = Bench()
+
+    (attempt,) = (await bench.run(A, budgeted=True)).attempts
+
+    (bound,) = bench.sending.bounds
+    assert bound.high is not None
+    assert attempt.price.nano_usd is not None
+    assert bound.high >= attempt.price.nano_usd
 
 
 @pytest.mark.parametrize(("total", "of_a", "most"), [(100, 7, 7), (5, 100, 5)])
