@@ -109,6 +109,18 @@ test: install emulator model ## every test, against the emulator and the embedde
 	@$(MAKE) synth STAGE=local CONTEXT=
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
+# The crash simulator: tests/simulation.
+SEEDS ?= 20000
+FROM ?= 0
+
+.PHONY: soak
+soak: install ## SEEDS runs of the engine, each crashing in its own way, from seed FROM on
+	@$(PYTHON) -m tests.simulation $(SEEDS) $(FROM)
+
+.PHONY: mutants
+mutants: install ## breaks the engine on purpose, in each way in turn: the tests must notice
+	@$(PYTHON) -m tests.simulation.mutants
+
 .PHONY: lint
 lint: install ## format, lint, types, import rules
 	@$(PYTHON) -m ruff format --check

@@ -1,0 +1,137 @@
+"""Ports as one process sees them: each of their calls is a step at which something may go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from tests.simulation.faults import NEVER_TWICE, Fate, Faults
+from tests.simulation.process import Crashed, Process
+from tests.simulation.trace import Trace
+
+
+class RefusedError(Exception):
+    """As an adapter raises where a service throttles or cannot be reached: nothing was done."""
+
+
+class LostResponseError(Exception):
+    """As an adapter raises where a connection breaks: it was done, or was not."""
+
+
+class Steps:
+    """The durable steps of one process."""
+
+    def __init__(self, process: Process, faults: Faults, trace: Trace) -> None:
+        self.process, self._faults, self._trace = process, faults, trace
+
+    async def do(self, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        process = self.process
+        process.check()
+        fate = self._faults.fate(process.name, step, label)
+        if fate.latency_s or process.frozen:
+            await self._travel(fate, step, label, work)
+        if fate.kind == "":
+            result = await work()
+            self._trace.add(process.name, step, label, "", result)
+            return result
+        return await self._go_wrong(fate, step, label, work)
+
+    async def _travel(self, fate: Fate, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> None:
+        """A caller that gives up on a request that is under way does not call it back."""
+        try:
+            await self.process.wait(fate.latency_s)
+        except asyncio.CancelledError:
+            if fate.latency_s * 1e6 % 2 < 1 and step != "objects.create_from":
+                result = await work()
+                self._trace.add(self.process.name, step, label, "caller gave up", result)
+            raise
+
+    async def _go_wrong(self, fate: Fate, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        name, kind = self.process.name, fate.kind
+        if kind in ("refuse", "crash"):
+            self._trace.add(name, step, label, kind)
+            if kind == "refuse":
+                raise RefusedError(step)
+            self.process.crash()
+            raise Crashed
+        if kind == "freeze":
+            self._trace.add(name, step, label, f"freeze {fate.frozen_s:.0f} s")
+            self.process.freeze(fate.frozen_s)
+            await self.process.wait(0)
+        result = await work()
+        if kind == "twice" and step not in NEVER_TWICE:
+            result = await work()
+        self._trace.add(name, step, label, kind, result)
+        await self._after(fate, step)
+        return result
+
+    async def _after(self, fate: Fate, step: str) -> None:
+        if fate.kind == "lose":
+            raise LostResponseError(step)
+        if fate.kind == "crash after":
+            self.process.crash()
+            raise Crashed
+        if fate.kind == "freeze after":
+            self.process.freeze(fate.frozen_s)
+            await self.process.wait(0)
+
+
+class Faulty:
+    """Any port: its coroutine methods and async iterators become steps ``name.method``, all else is passed on."""
+
+    def __init__(self, name: str, target: Any, steps: Steps) -> None:
+        self._name, self._target, self._steps = name, target, steps
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(self._target, attribute)
+        if inspect.iscoroutinefunction(found):
+            found = self._call(f"{self._name}.{attribute}", found)
+        elif inspect.isasyncgenfunction(found):
+            found = self._iterator(f"{self._name}.{attribute}", found)
+        self.__dict__[attribute] = found
+        return found
+
+    def _call(self, step: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        do = self._steps.do
+
+        async def called(*args: Any, **kwargs: Any) -> Any:
+            return await do(step, label_of(args), lambda: method(*args, **kwargs))
+
+        return called
+
+    def _iterator(self, step: str, method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+        steps = self._steps
+
+        def called(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return _Items(step, label_of(args), method(*args, **kwargs), steps)
+
+        return called
+
+
+class _Items:
+    """An iterator each of whose items is a step."""
+
+    def __init__(self, step: str, label: str, items: AsyncIterator[Any], steps: Steps) -> None:
+        self._step, self._label, self._items, self._steps = step, label, items, steps
+
+    def __aiter__(self) -> _Items:
+        return self
+
+    async def __anext__(self) -> Any:
+        found = await self._steps.do(self._step, self._label, self._next)
+        if not found:
+            raise StopAsyncIteration
+        return found[0]
+
+    async def _next(self) -> tuple[Any, ...]:
+        try:
+            return (await anext(self._items),)
+        except StopAsyncIteration:
+            return ()
+
+
+def label_of(args: tuple[Any, ...]) -> str:
+    """What a step is done to: its first arguments that are short, never bodies."""
+    return " ".join(str(arg) for arg in args if isinstance(arg, (str, int)))

@@ -1,0 +1,293 @@
+"""The invariants of the design, judged once everything is at rest."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from promptmill.domain.charge import Charge, Narrowing
+from promptmill.domain.errors import SupersededError
+from promptmill.domain.faults import fault_of
+from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.units import Intent
+from tests.simulation.facade import LostResponseError, RefusedError
+from tests.simulation.provider import Billed, answer_to
+from tests.simulation.scenario import CANARY, POISON, Ask, Drop
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_EXPECTED = (RefusedError, LostResponseError, SupersededError)
+CRASHED = "worker_crashed"
+Account = tuple[str, int, str]
+"""Unit, epoch, route."""
+
+
+def violations_of(world: World) -> list[str]:
+    """All of them, in words."""
+    checks = (outcomes, ledger, budgets, requests, leaks, results, errors)
+    return [f"{check.__name__}: {broken}" for check in checks for broken in check(world)]
+
+
+def outcomes(world: World) -> Iterator[str]:
+    """Each record of the input has one outcome, in order, in every run that is over."""
+    runs = defaultdict(list)
+    for (job_id, _), run in world.jobs.runs.items():
+        runs[job_id].append(run)
+    for number, drop in enumerate(world.scenario.drops):
+        found = runs.get(world.job_of(number), [])
+        if not found:
+            yield f"drop {number} has no job"
+        for run in found:
+            yield from (f"{run.job_id}.{run.run}: {broken}" for broken in _outcomes_of(world, drop, run))
+
+
+def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
+    if not run.state.terminal:
+        yield f"is {run.state.value} at rest"
+        return
+    if run.state is JobState.REJECTED:
+        yield from _rejected(world, run)
+        return
+    lines = [msgspec.json.decode(line) for line in world.objects.body(run.files["results"]).splitlines()]
+    places = [line["record"] for line in lines]
+    if places != list(range(len(drop.prompts))):
+        yield f"records {places} of {len(drop.prompts)}"
+        return
+    failed = [n for n, line in enumerate(lines) if line["status"] != "answered"]
+    for n, line in enumerate(lines):
+        prompt = msgspec.json.decode(drop._line(n, drop.prompts[n]))["prompt"]
+        if line["status"] == "answered" and line["answer"] != answer_to(prompt):
+            yield f"record {n} has somebody else's answer"
+    errors = [msgspec.json.decode(e)["id"] for e in world.objects.body(run.files["errors"]).splitlines() if e]
+    condemned = [n for n in failed if lines[n]["error"]["code"] == CRASHED]
+    unread = {f"id-{n}" for n in condemned}
+    if [name for name in errors if name not in unread] != [f"id-{n}" for n in failed if n not in condemned]:
+        yield f"error lines {errors} for records {failed}"
+    if world.innocent:
+        yield from (f"record {n} is innocent, and condemned" for n in condemned if not _kills(drop, n))
+    yield from _state_of(run, lines)
+
+
+def _kills(drop: Drop, record: int) -> bool:
+    """Whether the record brings workers down, or its neighbour does as soon as it is read."""
+    return drop.deadly >= 0 or POISON in drop.prompts[record]
+
+
+def _rejected(world: World, run: JobRun) -> Iterator[str]:
+    """Only a file that could not be planned may be, and then nothing of it was sent."""
+    if not any(reason in run.reason for reason in ("could not be planned", "the file is empty", "no record")):
+        yield f"was rejected: {run.reason}"
+    if any(unit.startswith(f"{run.job_id}.") for unit in world.units.groups):
+        yield "was rejected, and has intents"
+
+
+def _state_of(run: JobRun, lines: list[dict[str, Any]]) -> Iterator[str]:
+    """Its name comes from the outcomes alone."""
+    stopped = [line for line in lines if line["status"] == "stopped"]
+    cancelled = any(line["error"]["code"] == "cancelled" for line in stopped)
+    expected = JobState.CANCELLED if cancelled else JobState.STOPPED if stopped else JobState.DONE
+    if run.state is not expected:
+        yield f"is {run.state.value}, and its outcomes say {expected.value}"
+    counts = Counter(line["status"] for line in lines)
+    if (run.counts.answered, run.counts.failed, run.counts.stopped) != tuple(
+        counts[name] for name in ("answered", "failed", "stopped")
+    ):
+        yield f"counts {run.counts} differ from its outcomes {dict(counts)}"
+
+
+def ledger(world: World) -> Iterator[str]:
+    """Every call the provider knows of is in one entry, and the entry's range holds what the provider charged."""
+    billed: dict[Account, list[Billed]] = defaultdict(list)
+    for call in world.provider.bill:
+        unit, epoch, _ = call.call_id.rsplit(".", 2)
+        billed[unit, int(epoch), call.route].append(call)
+    narrowed: dict[Account, list[Narrowing]] = defaultdict(list)
+    for narrowing in world.ledger.narrowings.values():
+        narrowed[narrowing.unit, int(narrowing.call_id.rsplit(".", 2)[1]), narrowing.route].append(narrowing)
+    intents = intents_of(world)
+    for account in sorted(billed.keys() | narrowed.keys() | world.ledger.charges.keys()):
+        charge = world.ledger.charges.get(account)
+        if charge is None:
+            yield f"{account}: {len(billed[account])} calls, {len(narrowed[account])} narrowings and no charge"
+            continue
+        for broken in _account(charge, billed[account], narrowed[account], intents.get(account, [])):
+            yield f"{account}: {broken}"
+
+
+def _account(charge: Charge, calls: list[Billed], narrowings: list[Narrowing], intents: list[Intent]) -> Iterator[str]:
+    bill = sum(call.nano_usd for call in calls)
+    low, high = range_of(charge, narrowings)
+    unsent = sum(not narrowing.sent for narrowing in narrowings)
+    if low > bill or (bill > high and not charge.unbounded):
+        yield f"the provider charged {bill}, the ledger says [{low}, {high}]"
+    if not len(calls) <= charge.attempts - unsent <= len(intents):
+        yield f"{len(calls)} calls arrived, {len(intents)} were intended, {charge.attempts} - {unsent} are accounted for"
+    if charge.nano_usd > charge.high_nano_usd and not charge.unbounded:
+        yield f"the range [{charge.nano_usd}, {charge.high_nano_usd}] is upside down"
+    if low > high:
+        yield f"narrowings widen the range to [{low}, {high}]"
+
+
+def range_of(charge: Charge, narrowings: Iterable[Narrowing]) -> tuple[int, int]:
+    """With its narrowings applied."""
+    low, high = charge.nano_usd, charge.high_nano_usd
+    for narrowing in narrowings:
+        low += narrowing.nano_usd
+        high += narrowing.nano_usd - (narrowing.high or 0)
+    return low, high
+
+
+def intents_of(world: World) -> dict[Account, list[Intent]]:
+    """By account."""
+    found: dict[Account, list[Intent]] = defaultdict(list)
+    for unit, groups in world.units.groups.items():
+        for group in groups.values():
+            for intent in group.intents:
+                found[unit, group.epoch, intent.route].append(intent)
+    return found
+
+
+def budgets(world: World) -> Iterator[str]:
+    """What the provider charged is within every limit; what is granted is what claims hold, or what was spent."""
+    for key, state in sorted(world.units.budgets.items()):
+        if state.holders:
+            yield f"{key} has {state.holders} holders at rest"
+        if state.granted < 0:
+            yield f"{key}: {state.granted} granted"
+    for key, limit in limits_of(world).items():
+        yield from _budget(world, key, limit)
+
+
+def _budget(world: World, key: str, limit: int) -> Iterator[str]:
+    days = {f"{unit}.{group.epoch}.{i.sequence}": group.day for unit, group, i in _each_intent(world)}
+    spent = sum(call.nano_usd for call in world.provider.bill if _counts(world, key, call.call_id, days))
+    granted = world.units.budgets[key].granted if key in world.units.budgets else 0
+    if spent > limit:
+        yield f"{key}: {spent} spent of {limit}"
+    if granted > limit:
+        yield f"{key}: {granted} granted of {limit}"
+    if spent > granted:
+        yield f"{key}: {spent} spent of {granted} granted"
+    if key.startswith("job#"):
+        held = sum(claim.granted for unit, claim in world.units.claims.items() if unit.startswith(key[4:] + "."))
+        if held != granted:
+            yield f"{key}: {granted} granted, and its claims hold {held}"
+
+
+def limits_of(world: World) -> dict[str, int]:
+    """Every budget that something was charged to, by key."""
+    money = {facts.name: facts.money for facts in world.scenario.recipes}
+    days = {group.day for _, group, _ in _each_intent(world)}
+    found = {}
+    for number, drop in enumerate(world.scenario.drops):
+        per_job = money[drop.recipe].per_job
+        if per_job is not None:
+            found[f"job#{world.job_of(number)}"] = per_job
+    for day in sorted(days):
+        found |= {f"recipe#{name}#{day}": m.per_day for name, m in money.items() if m.per_day is not None}
+        if world.scenario.day_cap is not None:
+            found[f"day#{day}"] = world.scenario.day_cap
+    return found
+
+
+def _each_intent(world: World) -> Iterator[tuple[str, Any, Intent]]:
+    for unit, groups in world.units.groups.items():
+        for group in groups.values():
+            for intent in group.intents:
+                yield unit, group, intent
+
+
+def _counts(world: World, key: str, call_id: str, days: dict[str, str]) -> bool:
+    kind, _, name = key.partition("#")
+    unit = call_id.rsplit(".", 2)[0]
+    if kind == "job":
+        return unit.startswith(f"{name}.")
+    if kind == "day":
+        return days.get(call_id) == name
+    recipe, _, day = name.partition("#")
+    return days.get(call_id) == day and recipe_of(world, unit) == recipe
+
+
+def recipe_of(world: World, unit: str) -> str:
+    """The recipe that a unit runs under."""
+    if unit.startswith("request."):
+        return unit.removeprefix("request.").rsplit(".", 1)[0]
+    job_id, run, _ = unit.rsplit(".", 2)
+    return world.jobs.runs[job_id, int(run)].recipe
+
+
+def requests(world: World) -> Iterator[str]:
+    """Every request is answered, every delivery the same, and an id is one body."""
+    replies: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for _, body in world.replies.sent:
+        reply = msgspec.json.decode(body)
+        replies[reply["id"]].append(reply)
+    bodies: dict[str, set[str]] = defaultdict(set)
+    nameless = [ask for ask in world.scenario.asks if not ask.id]
+    for ask in world.scenario.asks:
+        if ask.id:
+            bodies[f"{ask.recipe}/{ask.id}"].add(ask.prompt)
+    for ask in world.scenario.asks:
+        if ask.id:
+            yield from _replies_to(ask, [r for r in replies[ask.id] if r["recipe"] == ask.recipe], bodies)
+    named = {ask.id for ask in world.scenario.asks}
+    others = {name for name in replies if name not in named}
+    if len(others) != len(nameless):
+        yield f"{len(nameless)} requests without an id, and {len(others)} were answered"
+
+
+def _replies_to(ask: Ask, replies: list[dict[str, Any]], bodies: dict[str, set[str]]) -> Iterator[str]:
+    refused = [reply for reply in replies if reply.get("error", {}).get("code") == "id_reused"]
+    others = {msgspec.json.encode(reply) for reply in replies if reply not in refused}
+    if len(others) != 1:
+        yield f"{ask.id}: {len(others)} different replies"
+        return
+    known = bodies[f"{ask.recipe}/{ask.id}"]
+    if (len(known) > 1) != bool(refused):
+        yield f"{ask.id}: {len(known)} bodies, {len(refused)} replies say that the id is used"
+    reply = msgspec.json.decode(others.pop())
+    if reply["status"] == "answered" and reply["answer"] not in {answer_to(prompt) for prompt in known}:
+        yield f"{ask.id}: somebody else's answer"
+
+
+def leaks(world: World) -> Iterator[str]:
+    """No record's text in tables, messages, events and logs. The requests queue may hold prompts."""
+    tables: dict[str, object] = {
+        "jobs": world.jobs.runs,
+        "claims": world.units.claims,
+        "intents": world.units.groups,
+        "charges": world.ledger.charges,
+        "narrowings": world.ledger.narrowings,
+        "events": world.events.published,
+        "logs": [world.reports, [fault_of(error) for _, error in world.runtime.errors]],
+        "messages": world.sent,
+    }
+    for name, table in tables.items():
+        if CANARY in repr(table):
+            yield f"a prompt stands in {name}"
+
+
+def results(world: World) -> Iterator[str]:
+    """Written once, and the same by whoever writes them."""
+    for key in world.objects.clashes:
+        yield f"{key} was written with other bytes"
+
+
+def errors(world: World) -> Iterator[str]:
+    """Nothing is raised but what the world did to the process."""
+    for name, error in world.runtime.errors:
+        for leaf in _leaves(error):
+            if not isinstance(leaf, _EXPECTED):
+                yield f"{name} raised {type(leaf).__name__}: {leaf}"
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,218 @@
+"""The real workflows on the simulated ports: the only place here that knows how they are called.
+
+Each function takes the world, the ports of its process, the message it got, and the monotonic time of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import structs
+
+from promptmill.domain import messages
+from promptmill.domain.budget import BudgetPolicy
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
+from promptmill.domain.recipe import Recipe, RedactionPolicy
+from promptmill.domain.redaction import Redacted, redact_request
+from promptmill.domain.stop_reasons import CANCELLED
+from promptmill.domain.uploads import plans_of
+from promptmill.ports.switches import EVERYTHING
+from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
+from promptmill.workflows.calls import complete_record
+from promptmill.workflows.finish_job import finish_job
+from promptmill.workflows.flow.pacing import Unpaced
+from promptmill.workflows.plan_job import plan_job
+from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
+from promptmill.workflows.settle_dead_letter import settle_dead_letter
+from promptmill.workflows.stop_run import stop_run
+from promptmill.workflows.sweep import sweep
+from promptmill.workflows.units.places import Places
+from promptmill.workflows.units.switch import Switch
+from promptmill.workflows.units.unit import Engine
+from promptmill.workflows.while_alive import while_leased
+from tests.fakes.recipe_source import FakeRecipes
+from tests.fakes.recipes import ROUTE, SPARE, recipe
+from tests.simulation.functions import Received
+from tests.simulation.provider import prompt_of
+from tests.simulation.scenario import POISON, Command, RecipeFacts, Scenario
+from tests.simulation.stores import fall_over
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Ports, World
+
+Handle = Callable[..., Coroutine[Any, Any, Any]]
+REPLIES = "promptmill-test-replies"
+JOINING_S = 30.0
+
+
+def lay_poison() -> None:
+    """From now on, whoever redacts a poisoned prompt falls over."""
+    vars(complete_record)["redact_request"] = _falls_over
+
+
+def _falls_over(request: CompletionRequest, policy: RedactionPolicy) -> Redacted:
+    if POISON in prompt_of(request):
+        fall_over("chunk", "request", "settle")
+    return redact_request(request, policy)
+
+
+class SimRecipes(FakeRecipes):
+    def recut(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        """Somebody changes the recipe, and with it how files are cut."""
+        old = self.recipes[name]
+        route = structs.replace(old.routes[0], in_flight=3)
+        new = structs.replace(old, version="abcdef012345", routes=(route, *old.routes[1:]))
+        loop.call_later(0.01, self.recipes.__setitem__, name, new)
+
+
+def recipes_of(scenario: Scenario) -> SimRecipes:
+    return SimRecipes(*map(_recipe, scenario.recipes))
+
+
+def _recipe(facts: RecipeFacts) -> Recipe:
+    route = structs.replace(ROUTE, in_flight=facts.in_flight, attempts=facts.attempts, timeout_s=facts.timeout_s)
+    spare = structs.replace(SPARE, in_flight=facts.in_flight, attempts=facts.attempts, timeout_s=facts.timeout_s)
+    routes = (route, spare) if facts.spare else (route,)
+    return recipe(
+        facts.name,
+        routes=routes,
+        replies=(REPLIES,),
+        max_output_tokens=facts.max_output_tokens,
+        budget=BudgetPolicy(facts.money.per_job, facts.money.per_day, facts.money.when_day_spent),
+    )
+
+
+async def plan(world: World, ports: Ports, received: Received, ends_at: float) -> object:
+    del ends_at
+    planned = []
+    for message in _drops_of(received.held.body):
+        work = plan_job(
+            message,
+            objects=ports.objects,
+            jobs=ports.jobs,
+            recipes=ports.recipes,
+            prices=ports.prices,
+            queue=ports.queue,
+            events=ports.events,
+            clock=ports.clock,
+        )
+        lease_s = world.scenario.lease_s
+        planned.append(await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock))
+    return planned
+
+
+def _drops_of(body: str) -> list[PlanMessage]:
+    try:
+        return [messages.decode(body, PlanMessage)]
+    except msgspec.ValidationError:
+        return plans_of(body)
+
+
+def engine(world: World, ports: Ports, ends_at: float) -> Engine:
+    return Engine(
+        objects=ports.objects,
+        units=ports.units,
+        ledger=ports.ledger,
+        providers=ports,
+        prices=ports.prices,
+        pacing=Unpaced(),
+        places=Places(500),
+        switch=Switch(ports.switches, ports.clock),
+        clock=ports.clock,
+        rng=ports.rng,
+        owner=ports.process.name,
+        lease_s=world.scenario.lease_s,
+        ends_at=ends_at - JOINING_S,
+        day_cap=world.scenario.day_cap,
+    )
+
+
+def chunk_worker(world: World, ports: Ports, received: Received, ends_at: float) -> ChunkWorker:
+    return ChunkWorker(
+        engine=engine(world, ports, ends_at),
+        jobs=ports.jobs,
+        queue=ports.queue,
+        manifests=ReadManifest(ports.objects),
+        lease=ports.lease(received),
+    )
+
+
+async def chunk(world: World, ports: Ports, received: Received, ends_at: float) -> object:
+    message = messages.decode(received.held.body, ChunkMessage)
+    return await run_chunk(message, worker=chunk_worker(world, ports, received, ends_at))
+
+
+async def finish(world: World, ports: Ports, received: Received, ends_at: float) -> object:
+    del ends_at
+    message = messages.decode(received.held.body, FinishMessage)
+    work = finish_job(
+        message.job_id,
+        message.run,
+        objects=ports.objects,
+        jobs=ports.jobs,
+        events=ports.events,
+        manifests=ReadManifest(ports.objects),
+        clock=ports.clock,
+    )
+    lease_s = world.scenario.lease_s
+    return await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock)
+
+
+async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:
+    worker = RequestWorker(
+        engine=engine(world, ports, ends_at),
+        recipes=ports.recipes,
+        copies=ports.copies,
+        replies=ports.replies,
+        lease=ports.lease(received),
+        bucket="bucket",
+        own_replies=REPLIES,
+        settling=settling,
+    )
+    held = received.held
+    epoch, _, beat = held.attributes.get("promptmill_seen", "").partition(".")
+    seen = (int(epoch), int(beat)) if epoch else None
+    incoming = IncomingRequest(held.body, held.message_id, held.attributes.get("promptmill_id", ""), seen)
+    return await answer_request(incoming, worker=worker)
+
+
+async def settle_request(world: World, ports: Ports, received: Received, ends_at: float) -> object:
+    return await request(world, ports, received, ends_at, settling=True)
+
+
+async def settle(world: World, ports: Ports, received: Received, ends_at: float) -> object:
+    worker = chunk_worker(world, ports, received, ends_at)
+    return await settle_dead_letter(received.held.body, worker=worker, events=ports.events)
+
+
+async def sweep_all(world: World, ports: Ports) -> object:
+    del world
+    return await sweep(
+        objects=ports.objects,
+        jobs=ports.jobs,
+        queue=ports.queue,
+        manifests=ReadManifest(ports.objects),
+        clock=ports.clock,
+    )
+
+
+async def command(world: World, ports: Ports, typed: Command) -> object:
+    """What a person types, for the job of a drop: ``cancel``, ``resume``; or for everything: ``pause``, ``unpause``."""
+    if typed.kind == "pause":
+        return await ports.switches.pause(EVERYTHING, by="people", at="")
+    if typed.kind == "unpause":
+        return await ports.switches.unpause(EVERYTHING)
+    if typed.drop not in world.plans:
+        return None
+    job_id = world.job_of(typed.drop)
+    if typed.kind == "cancel":
+        return await stop_run(job_id, 1, CANCELLED, jobs=ports.jobs, clock=ports.clock)
+    return None
+
+
+FUNCTIONS: dict[str, Handle] = {"uploads": plan, "chunks": chunk, "finish": finish, "requests": request}

@@ -1,0 +1,142 @@
+"""A provider with a bill of its own: every call that reached it, whoever still remembers making it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, Text, Usage
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.domain.recipe import Route
+from tests.simulation.process import Process
+
+INPUT_NANO, OUTPUT_NANO = 10, 20
+"""A token, as ``FlatPrices`` has it."""
+
+
+class Billed(Struct, frozen=True):
+    """One call that arrived. ``nano_usd`` is what the provider charges for it."""
+
+    call_id: str
+    route: str
+    prompt: str
+    nano_usd: int
+    at: float
+    answered: bool
+
+
+class Temper(Struct, frozen=True):
+    """What a provider is like.
+
+    Attributes:
+        throttled, failed, cut: chances of a 429, of a 500, and of an answer that is paid for and never arrives.
+        unreached: chance that the call does not get there.
+        refused, closing: chances of a 400, and of a 403 that closes the route.
+        latency_s: on average.
+    """
+
+    throttled: float = 0.0
+    failed: float = 0.0
+    cut: float = 0.0
+    unreached: float = 0.0
+    refused: float = 0.0
+    closing: float = 0.0
+    latency_s: float = 1.0
+
+
+CALM = Temper()
+
+
+def draw_temper(rng: random.Random) -> Temper:
+    def maybe(*rates: float) -> float:
+        return rng.choice(rates) if rng.random() < 0.5 else 0.0
+
+    return Temper(
+        throttled=maybe(0.05, 0.3),
+        failed=maybe(0.02, 0.2),
+        cut=maybe(0.02, 0.2),
+        unreached=maybe(0.02, 0.1),
+        refused=maybe(0.05),
+        closing=0.02 if rng.random() < 0.05 else 0.0,
+        latency_s=rng.choice((0.2, 1.0, 20.0)),
+    )
+
+
+def prompt_of(request: CompletionRequest) -> str:
+    return "\n".join(part.text for message in request.messages for part in message.parts if isinstance(part, Text))
+
+
+def answer_to(prompt: str) -> str:
+    """The same at every call, so that an answer shows which record it belongs to."""
+    return f"re {hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
+
+
+class Provider:
+    """Shared by all processes; ``on_arrival`` is told of each call as it gets there."""
+
+    def __init__(self, rng: random.Random, temper: Temper) -> None:
+        self.bill: list[Billed] = []
+        self.temper = temper
+        self.on_arrival: Callable[[str, Process], None] = lambda _call_id, _process: None
+        self._rng = rng
+
+    def usage_of(self, prompt: str, request: CompletionRequest) -> Usage:
+        """Well below the most that could be asked for, or just at it."""
+        most = request.max_output_tokens or 50
+        return Usage(input_total=max(1, len(prompt) // 4), output_total=self._rng.choice((1, max(1, most // 2), most)))
+
+    async def complete(self, process: Process, route: Route, request: CompletionRequest, call_id: str) -> Completion:
+        rng, temper, prompt = self._rng, self.temper, prompt_of(request)
+        latency = rng.expovariate(1.0) * temper.latency_s
+        if rng.random() < temper.unreached:
+            await process.wait(latency)
+            raise RetryLaterError("connection", prompt)
+        self.on_arrival(call_id, process)
+        usage = self.usage_of(prompt, request)
+        cost = usage.input_total * INPUT_NANO + usage.output_total * OUTPUT_NANO
+        error, charged = self._mood(prompt)
+        self.bill.append(
+            Billed(call_id, route.id, prompt, cost if charged else 0, asyncio.get_running_loop().time(), error is None)
+        )
+        await process.wait(min(latency, route.timeout_s))
+        if error is None and latency > route.timeout_s:
+            error = RetryLaterError("timeout", prompt, usage_unknown=True)
+        if error is not None:
+            raise error
+        return Completion(
+            answer_to(prompt), "stop", usage, raw_finish="stop", model=route.model, request_id=f"req-{len(self.bill)}"
+        )
+
+    def _mood(self, prompt: str) -> tuple[ProviderError | None, bool]:
+        """What goes wrong with this call, and whether it is charged. Errors quote the prompt: providers do."""
+        at, temper = self._rng.random(), self.temper
+        detail = f"could not process: {prompt}"
+        moods: list[tuple[float, ProviderError, bool]] = [
+            (temper.throttled, RetryLaterError("rate_limited", detail, status=429, retry_after_s=self._pause()), False),
+            (temper.failed, RetryLaterError("overloaded", detail, status=500), False),
+            (temper.cut, RetryLaterError("connection", detail, usage_unknown=True), self._rng.random() < 0.5),
+            (temper.refused, RecordRefusedError("invalid_request", detail, status=400), False),
+            (temper.closing, RouteClosedError("access_denied", detail, status=403), False),
+        ]
+        for chance, error, charged in moods:
+            at -= chance
+            if at < 0:
+                return error, charged
+        return None, True
+
+    def _pause(self) -> float | None:
+        return self._rng.choice((None, 1.0, 20.0))
+
+
+class Models:
+    """The ``ModelProviders`` port of one process; its ``complete`` is a step like any other."""
+
+    def __init__(self, provider: Provider, process: Process) -> None:
+        self._provider, self._process = provider, process
+
+    async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
+        return await self._provider.complete(self._process, route, request, call_id)

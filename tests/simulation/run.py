@@ -1,0 +1,82 @@
+"""One seed from beginning to end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+
+from msgspec import Struct
+
+from tests.simulation import loop, mill
+from tests.simulation.faults import Faults, RandomFaults
+from tests.simulation.invariants import violations_of
+from tests.simulation.scenario import Scenario, draw
+from tests.simulation.trace import Trace
+from tests.simulation.world import World
+
+_SEEDS_A_COLLECTION = 20
+
+
+class Report(Struct, frozen=True):
+    """What a run came to.
+
+    Attributes:
+        broken: invariants that did not hold, in words.
+        calls: that reached the provider.
+    """
+
+    seed: int
+    broken: list[str]
+    crashes: int
+    calls: int
+    steps: int
+    faults: dict[str, int]
+    trace: list[str]
+
+
+def simulate(seed: int, *, traced: bool = False) -> Report:
+    """The same seed, the same run."""
+    rng = random.Random(seed)
+    scenario = draw(rng)
+    faults = RandomFaults(random.Random(rng.getrandbits(64)), scenario.weather, most=scenario.most_faults)
+    trace = Trace(kept=traced)
+    world = play(scenario, faults, trace, random.Random(rng.getrandbits(64)))
+    if seed % _SEEDS_A_COLLECTION == 0:
+        gc.collect()
+    return Report(
+        seed=seed,
+        broken=world.watch.broken,
+        crashes=world.runtime.crashed,
+        calls=len(world.provider.bill),
+        steps=trace.steps,
+        faults=faults.counts,
+        trace=trace.lines,
+    )
+
+
+def play(scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random) -> World:
+    """The garbage collector rests: what it would end in the middle, and when, is no part of a seed."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        world: World = loop.run(_play(scenario, faults, trace, rng))
+        return world
+    finally:
+        if enabled:
+            gc.enable()
+
+
+async def _play(scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random) -> World:
+    mill.lay_poison()
+    world = World(scenario, faults, trace, rng)
+    world.schedule()
+    if isinstance(faults, RandomFaults):
+        asyncio.get_running_loop().call_later(scenario.chaos_s, world.be_fair)
+    if not await world.rest():
+        world.watch.say(f"not at rest: {world.unrest()}")
+    else:
+        for broken in violations_of(world):
+            world.watch.say(broken)
+    await world.stop()
+    return world

@@ -1,0 +1,73 @@
+"""What is judged at the very moment it becomes durable, since later it could not be seen any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from promptmill.domain import journal, layout
+from promptmill.domain.journal import Page
+from promptmill.domain.units import Gate, IntentGroup
+from tests.simulation.process import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Watch:
+    """Attributes: ``broken``: what went against an invariant, in words."""
+
+    def __init__(self, world: World) -> None:
+        self.broken: list[str] = []
+        self._world = world
+        self._shut: set[tuple[str, int]] = set()
+        self._calls: Counter[str] = Counter()
+        world.units.on_intent = self._intended
+        world.provider.on_arrival = self._arrived
+        world.jobs.on_shut = lambda job_id, run: self._shut.add((job_id, run))
+
+    def say(self, what: str) -> None:
+        self.broken.append(what)
+
+    def _arrived(self, call_id: str, process: Process) -> None:
+        """No byte without a durable intent, and no call id twice."""
+        del process
+        self._calls[call_id] += 1
+        if self._calls[call_id] > 1:
+            self.say(f"call id {call_id} was used twice")
+        unit, epoch, sequence = call_id.rsplit(".", 2)
+        groups = self._world.units.groups.get(unit, {}).values()
+        known = any(g.epoch == int(epoch) and i.sequence == int(sequence) for g in groups for i in g.intents)
+        if not known:
+            self.say(f"call {call_id} was made without an intent")
+
+    def _intended(self, unit: str, group: IntentGroup, gate: Gate | None) -> None:
+        """No new intent after the last gate is shut, after the verdict, or for a record whose outcome is journaled."""
+        if gate is not None and (gate.job_id, gate.run) in self._shut:
+            self.say(f"intent {unit}.{group.epoch}.{group.first} after its run's gates were shut")
+        claim = self._world.units.claims[unit]
+        if claim.epoch != group.epoch:
+            self.say(f"intent {unit}.{group.epoch}.{group.first} after epoch {claim.epoch} was claimed")
+        if claim.verdict is not None:
+            self.say(f"intent {unit}.{group.epoch}.{group.first} after the verdict")
+        settled = self._settled(unit)
+        for intent in group.intents:
+            if intent.record in settled:
+                self.say(f"record {intent.record} of {unit} is asked again by epoch {group.epoch}, and was journaled")
+
+    def _settled(self, unit: str) -> set[int]:
+        objects = self._world.objects
+        found: set[int] = set()
+        for key in objects.keys(self.journals_of(unit)):
+            page = journal.decode(objects.body(key))
+            if isinstance(page, Page):
+                found.update(result.record for result in page.results)
+        return found
+
+    def journals_of(self, unit: str) -> str:
+        """Prefix of a unit's journals."""
+        if unit.startswith("request."):
+            recipe, digest = unit.removeprefix("request.").rsplit(".", 1)
+            return f"{layout.WORK}requests/{recipe}/{digest[:2]}/{digest}/"
+        job_id, run, chunk = unit.rsplit(".", 2)
+        return layout.chunk_journals(job_id, int(run), int(chunk))

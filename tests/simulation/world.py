@@ -1,0 +1,234 @@
+"""One deployment in virtual time: stores, queues, functions, a provider, and people who use it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.job import Source, make_job_id
+from promptmill.domain.messages import PlanMessage
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.price_book import FlatPrices
+from tests.fakes.queues import FakeEvents, FakeReplies
+from tests.fakes.switches import FakeSwitches
+from tests.simulation import mill, provider
+from tests.simulation.facade import Faulty, Steps
+from tests.simulation.faults import Faults, RandomFaults
+from tests.simulation.functions import EventSource, Lambda, Received, each
+from tests.simulation.process import START, Process
+from tests.simulation.provider import Models, Provider
+from tests.simulation.queues import SimQueue
+from tests.simulation.scenario import Ask, Command, Drop, Scenario
+from tests.simulation.stores import SimCopies, SimJobs, SimStore, SimUnits, SimWorkQueue
+from tests.simulation.trace import Trace
+from tests.simulation.watch import Watch
+
+SWEEP_S = 300.0
+_LOOKS_S = 60.0
+_REAPED = 80
+_PATIENCE_S = 3 * 86_400.0
+_MOST_STEPS = 15_000
+"""Far beyond what any seed needs: one that goes round in circles is at no rest."""
+REPLIES = "promptmill-test-replies"
+
+
+class Ports:
+    """All of them as one process sees them."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.process, self.steps = process, Steps(process, world.faults, world.trace)
+        shared = {
+            "objects": world.objects,
+            "jobs": world.jobs,
+            "units": world.units,
+            "ledger": world.ledger,
+            "switches": world.switches,
+            "events": world.events,
+            "replies": world.replies,
+            "recipes": world.recipes,
+            "queue": SimWorkQueue(world.uploads, world.chunks, world.finish),
+            "copies": SimCopies(world.requests),
+            "models": Models(world.provider, process),
+        }
+        for name, target in shared.items():
+            setattr(self, name, Faulty(name, target, self.steps))
+        self.prices, self.clock, self.rng = FlatPrices(), process, random.Random(world.rng.getrandbits(32))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def provider_for(self, route: object) -> Any:
+        """The ``ModelProviders`` port."""
+        del route
+        return self.models
+
+    def lease(self, received: Received) -> Any:
+        return Faulty("lease", received, self.steps)
+
+
+class World:
+    """Built inside the loop that it lives in."""
+
+    def __init__(self, scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random) -> None:
+        self.scenario, self.faults, self.trace, self.rng = scenario, faults, trace, rng
+        self.loop = asyncio.get_running_loop()
+        trace.start(self.loop.time)
+        self.start = START.replace(hour=0) + timedelta(seconds=scenario.clock_s)
+        self.people = Process("people", start=self.start)
+        self.objects, self.jobs = SimStore(self.people), SimJobs()
+        self.units, self.ledger = SimUnits(self.jobs.shut), FakeLedger()
+        self.switches, self.events, self.replies = FakeSwitches(), FakeEvents(), FakeReplies()
+        self.recipes = mill.recipes_of(scenario)
+        self.provider = Provider(rng, scenario.temper)
+        self.runtime = Lambda(rng, start=self.start, limit_s=scenario.limit_s, skewed=scenario.skewed)
+        self.uploads, self.chunks = self._queue("uploads"), self._queue("chunks")
+        self.finish, self.requests = self._queue("finish"), self._queue("requests")
+        self.plans: dict[int, PlanMessage] = {}
+        self.reports: list[object] = []
+        self.watch = Watch(self)
+        self._expected, self._sweeping = 0, True
+
+    def _queue(self, name: str) -> SimQueue:
+        scenario = self.scenario
+        dead = SimQueue(f"{name}-dead-letters", rng=self.rng, visibility_s=360.0, habits=scenario.habits)
+        visibility = scenario.limit_s + 60.0
+        queue = SimQueue(
+            name,
+            rng=self.rng,
+            visibility_s=visibility,
+            max_receives=scenario.max_receives,
+            dead_letters=dead,
+            habits=scenario.habits,
+        )
+        self._source(queue, mill.FUNCTIONS[name], batch=scenario.batch if name == "requests" else 1)
+        self._source(dead, mill.settle_request if name == "requests" else mill.settle)
+        return queue
+
+    def _source(self, queue: SimQueue, handle: mill.Handle, batch: int = 1) -> None:
+        async def bound(process: Process, received: Received, left_s: float) -> None:
+            ports = Ports(self, process)
+            report = await handle(self, ports, received, process.monotonic() + left_s)
+            self.reports.append(report)
+
+        EventSource(queue, handle.__name__, each(bound), runtime=self.runtime, most=self.scenario.workers, batch=batch)
+
+    # What people do.
+
+    def schedule(self) -> None:
+        scenario = self.scenario
+        for number, drop in enumerate(scenario.drops):
+            self.at(drop.at, partial(self.drop, number, drop))
+        for ask in scenario.asks:
+            self.at(ask.at, partial(self.ask, ask))
+        for command in scenario.commands:
+            self.at(command.at, partial(self.type, command))
+        self.loop.call_later(SWEEP_S, self._sweep)
+
+    def at(self, seconds: float, act: Callable[[], object]) -> None:
+        self._expected += 1
+
+        def happen() -> None:
+            act()
+            self._expected -= 1
+
+        self.loop.call_later(seconds, happen)
+
+    def drop(self, number: int, drop: Drop) -> None:
+        info = self.objects.put(f"inbox/{drop.recipe}/{drop.name}", drop.body)
+        self.plans[number] = PlanMessage(info.key, info.version)
+        self.uploads.send(notification(info.key, info.version))
+        if self.scenario.recut:
+            self.uploads.send(notification(info.key, info.version), delay_s=self.rng.random())
+            self.recipes.recut(self.loop, drop.recipe)
+
+    def job_of(self, drop: int) -> str:
+        """The id of a drop's job."""
+        plan = self.plans[drop]
+        info = next(info for info, _ in self.objects._objects[plan.key] if info.version == plan.version)
+        return make_job_id(Source(info.key, info.version, info.size, info.modified_at))
+
+    def ask(self, ask: Ask) -> None:
+        body = {"recipe": ask.recipe, "prompt": ask.prompt, "reply_to": REPLIES}
+        if ask.id:
+            body["id"] = ask.id
+        self.requests.send(msgspec.json.encode(body).decode())
+
+    def type(self, command: Command) -> None:
+        """A person's command, in a process of its own that can die as well."""
+        self.start_process(command.kind, lambda ports: mill.command(self, ports, command))
+
+    def _sweep(self) -> None:
+        if not self._sweeping:
+            return
+        self.start_process("sweep", lambda ports: mill.sweep_all(self, ports))
+        self.loop.call_later(SWEEP_S, self._sweep)
+
+    def start_process(self, name: str, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+        async def noted(process: Process) -> None:
+            self.reports.append(await work(Ports(self, process)))
+
+        return self.runtime.start(name, noted)
+
+    # How it ends.
+
+    def be_fair(self) -> None:
+        """From now on nothing goes wrong but what follows from before."""
+        if isinstance(self.faults, RandomFaults):
+            self.faults.be_fair()
+        self.provider.temper = provider.CALM
+
+    @property
+    def innocent(self) -> bool:
+        """Whether no process ended but by what it read."""
+        kinds = self.faults.counts if isinstance(self.faults, RandomFaults) else {}
+        return not (self.runtime.timeouts or any(kind.startswith(("crash", "freeze")) for kind in kinds))
+
+    def unrest(self) -> str:
+        """What there is still to do."""
+        queues = (self.uploads, self.chunks, self.finish, self.requests)
+        waiting = {queue.name: (len(queue), len(queue.dead_letters or ())) for queue in queues}
+        runs = {f"{job}.{run}": found.state.value for (job, run), found in self.jobs.runs.items()}
+        return f"messages {waiting}, runs {runs}, running {sorted(self.runtime.running)}"
+
+    async def stop(self) -> None:
+        """Whoever still runs dies, so that no task outlives the loop."""
+        self._sweeping = False
+        for process in list(self.runtime.running.values()):
+            process.crash()
+        for _ in range(_REAPED):
+            await asyncio.sleep(0)
+
+    @property
+    def quiet(self) -> bool:
+        queues = (self.uploads, self.chunks, self.finish, self.requests)
+        waiting = any(len(queue) or len(queue.dead_letters or ()) for queue in queues)
+        open_ = any(not run.state.terminal for run in self.jobs.runs.values())
+        return not (self._expected or waiting or open_ or self.runtime.running)
+
+    async def rest(self) -> bool:
+        """Once everything has happened and nothing is left to do; False if that never comes."""
+        until = self.loop.time() + _PATIENCE_S
+        while self.loop.time() < until:
+            await asyncio.sleep(_LOOKS_S)
+            if self.quiet:
+                return True
+            if self.trace.steps > _MOST_STEPS:
+                return False
+        return False
+
+    @property
+    def sent(self) -> list[str]:
+        """What went through the internal queues."""
+        return [*self.uploads.sent, *self.chunks.sent, *self.finish.sent]
+
+
+def notification(key: str, version: str) -> str:
+    """As S3 sends it."""
+    found = {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key, "versionId": version}}}
+    return msgspec.json.encode({"Records": [found]}).decode()
