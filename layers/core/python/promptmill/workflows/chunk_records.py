@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from msgspec import structs
+
 from promptmill.domain.dialects.dialect import ChunkRange
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Manifest
@@ -30,15 +34,16 @@ def unreadable_records(chunk: ChunkRange) -> list[RawRecord]:
     return [RawRecord(chunk.first_record + i, chunk.first_line, b"") for i in range(chunk.records)]
 
 
-def gone_records(chunk: ChunkRange) -> list[RawRecord]:
-    """Stand-ins for a chunk whose object was deleted."""
-    return [
-        RawRecord(chunk.first_record + i, chunk.first_line, b"", Failure("record", "file_gone", _GONE))
-        for i in range(chunk.records)
-    ]
+def failed_records(chunk: ChunkRange, code: Literal["file_gone", "chunk_changed"]) -> list[RawRecord]:
+    """Stand-ins for a chunk that cannot be read, now or later."""
+    failure = Failure("record", code, _UNREADABLE[code])
+    return [structs.replace(record, error=failure) for record in unreadable_records(chunk)]
 
 
-_GONE = "the file was deleted before this record was read. Drop it again"
+_UNREADABLE = {
+    "file_gone": "the file was deleted before this record was read. Drop it again",
+    "chunk_changed": "the file is not what it was when it was planned. Drop it again",
+}
 
 
 def _too_large(chunk: ChunkRange) -> RawRecord:

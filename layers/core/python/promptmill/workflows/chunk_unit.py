@@ -21,7 +21,7 @@ from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import MessageLease
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
 from promptmill.workflows.calls.complete_record import result_of
-from promptmill.workflows.chunk_records import chunk_records, gone_records, unreadable_records
+from promptmill.workflows.chunk_records import chunk_records, failed_records, unreadable_records
 from promptmill.workflows.publish_status import publish_status_in_turn
 from promptmill.workflows.stop_run import stop_run
 from promptmill.workflows.units.unit import Engine
@@ -81,7 +81,9 @@ class ChunkUnit:
             try:
                 self._records = await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
             except MissingObjectError:
-                self._records = gone_records(self._chunk)
+                self._records = failed_records(self._chunk, "file_gone")
+            except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
+                self._records = failed_records(self._chunk, "chunk_changed")
         return self._records
 
     def result(self, outcome: Outcome) -> RecordResult:

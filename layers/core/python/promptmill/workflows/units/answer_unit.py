@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
@@ -90,15 +89,15 @@ class _Answering:
         self._fault: Exception | None = None
 
     async def run(self) -> Answering:
-        background = [self._sender.run(), self._journal.run(), self._beat()]
+        background = (self._sender.run, self._journal.run, self._beat)
         tasks = [asyncio.create_task(self._guarded(work)) for work in background]
         try:
-            await self._guarded(self._answer_all())
+            await self._guarded(self._answer_all)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await self._guarded(self._journal.flush())
+        await self._guarded(self._journal.flush)
         return self._told()
 
     def _told(self) -> Answering:
@@ -181,9 +180,9 @@ class _Answering:
         self._purse.release(self._claim.epoch, page)
         await self._isolation.moved()
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except SupersededError:
             self._sender.end("superseded")
         except Exception as error:  # noqa: BLE001  told in the end, once everything that is known is journaled

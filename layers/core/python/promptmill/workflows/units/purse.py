@@ -67,6 +67,10 @@ class Purse:
                 return True
         return False
 
+    def can_ever_hold(self, amount: int) -> bool:
+        """Whether the budgets would hold as much if nothing else were spent."""
+        return all(amount <= line.limit for line in self.lines)
+
     def intend(self, epoch: int, intents: Iterable[Intent]) -> None:
         """Their most counts as used from before they are written."""
         for intent in intents:

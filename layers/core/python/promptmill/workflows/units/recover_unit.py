@@ -7,6 +7,7 @@ no intent of it can be written any more: what is read here stays true.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from promptmill.domain import journal, layout
 from promptmill.domain.history import History, history_of
@@ -20,20 +21,20 @@ async def recover_unit(unit: str, claim: Claim, *, journals: str, objects: Objec
     """What earlier owners did. ``journals``: prefix of the unit's journal objects."""
     if claim.epoch == 1:
         return History()
-    there = {info.key async for info in objects.under(journals)}
+    there = {info.key: info.size async for info in objects.under(journals)}
     earlier = range(1, claim.epoch)
     pages = await asyncio.gather(*(_sealed(journals, epoch, there, objects) for epoch in earlier))
     groups = await units.intents(unit)
     return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))
 
 
-async def _sealed(journals: str, epoch: int, there: set[str], objects: ObjectStore) -> list[Page]:
+async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: ObjectStore) -> list[Page]:
     """The epoch's pages. Where a late page takes the seal's place, it is read, and the next place is sealed."""
     pages: list[Page] = []
     while True:
         key = layout.journal_key(journals, epoch, len(pages))
-        if key not in there and await objects.create(key, SEAL):
-            return pages
+        if there.get(key) == len(SEAL) or (key not in there and await objects.create(key, SEAL)):
+            return pages  # no page is as short as a seal
         page = journal.decode(await objects.read(key))
         if isinstance(page, Seal):
             return pages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct
@@ -9,7 +10,6 @@ from msgspec import Struct
 from promptmill.domain.budget import lines_for
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.history import History
-from promptmill.domain.journal import Page
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
 from promptmill.workflows.units.answer_unit import Answering, answer_unit
@@ -32,11 +32,15 @@ class UnitEnd(Struct, frozen=True):
 
 
 async def run_unit(unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "") -> UnitEnd:
-    """``stop_code``: end it without a call, for this reason."""
+    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash."""
     try:
         return await _run(unit, claim, engine, stop_code)
     except SupersededError:
         return UnitEnd("superseded")
+    except Exception:
+        with suppress(Exception):  # the first one is raised, and tells more
+            await engine.units.release(unit.name, claim)
+        raise
 
 
 async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str) -> UnitEnd:
@@ -79,15 +83,13 @@ async def _end(unit: Unit, purse: Purse, known: History, verdict: Verdict) -> Un
 
 
 async def _yield(unit: Unit, purse: Purse, answering: Answering, engine: Engine, wait: Broke) -> UnitEnd:
-    """What it holds is kept unless it waits for long. What could not be journaled leaves the unit as a crash would."""
-    if answering.fault is not None and answering.refused != Page():
+    """What it holds is kept unless it waits for long."""
+    if answering.fault is not None:
         raise answering.fault
     if wait.delay_s:
         await purse.give_back()
     if not await engine.units.release(unit.name, purse.claim):
         return UnitEnd("superseded")
-    if answering.fault is not None:
-        raise answering.fault
     return UnitEnd("yielded", wait.delay_s, wait.why or answering.why)
 
 

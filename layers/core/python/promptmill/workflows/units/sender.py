@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
-from promptmill.domain.errors import RetryLaterError, SupersededError
+from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MOST_IN_GROUP, Gate, Intent, IntentGroup, call_id
 from promptmill.ports.clock import Clock
@@ -172,8 +172,13 @@ class Sender:
         await self._ports.journal.flush()
         if await purse.fund(highs[0], highs[0]):
             return batch[:1]
-        if not self._in_flight:
-            self.end("money")
+        if purse.can_ever_hold(highs[0]):
+            if not self._in_flight:
+                self.end("money")
+            return []
+        self._waiting.take(batch[:1])
+        batch[0].refuse(_over_budget())
+        self._changed.set()
         return []
 
     def _paced(self, batch: list[WaitingCall]) -> list[WaitingCall]:
@@ -263,6 +268,15 @@ class Sender:
 
 
 _THROTTLED = 429
+
+
+def _over_budget() -> RecordError:
+    return RecordError(
+        "this call alone could cost more than a whole budget",
+        code="over_budget",
+        field="max_output_tokens",
+        remedy="ask for a shorter answer, or raise the budget",
+    )
 
 
 def _how(permit: Permit) -> Ended:

@@ -61,7 +61,7 @@ class Unit(Protocol):
 
     @property
     def job_id(self) -> str:
-        """ "" for a request."""
+        """None for a request: an empty text."""
         ...
 
     @property
