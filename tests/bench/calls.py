@@ -1,0 +1,84 @@
+"""Promptmill's calls beside a bare loop and its peers: ``python -m tests.bench.calls [cpu|wall|memory]``.
+
+Every client runs in a process of its own, in turn, against one provider on this machine. Ratios count; times don't.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+CPU_CLIENTS = ("aiohttp", "promptmill", "promptmill-redacting", "promptmill-bedrock", "openai", "litellm")
+ROUNDS = 3
+LATENCY_S = 0.2
+
+
+def run(name: str, port: int, count: int, in_flight: int, size: int = 600) -> dict[str, Any] | None:
+    command = [sys.executable, "-m", "tests.bench.clients", name, *map(str, (port, count, in_flight, size))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+class Provider:
+    def __init__(self, latency_s: float) -> None:
+        command = [sys.executable, "-m", "tests.bench.loopback", str(latency_s)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def median(name: str, port: int, what: str, *, count: int, in_flight: int) -> float | None:
+    found = [run(name, port, count, in_flight) for _ in range(ROUNDS)]
+    values = [one[what] for one in found if one]
+    return statistics.median(values) if values else None
+
+
+def cpu() -> None:
+    """CPU a record, no latency, 50 in flight."""
+    provider, count = Provider(0.0), 4000
+    own: dict[str, float] = {}
+    for name in CPU_CLIENTS:
+        seconds = median(name, provider.port, "cpu_s", count=count, in_flight=50)
+        if seconds is not None:
+            own[name] = seconds / count * 1000
+            print(f"{name:22} {own[name]:.3f} ms CPU a record   {own[name] / own['aiohttp']:.1f} x aiohttp")
+    provider.close()
+
+
+def wall() -> None:
+    """Wall time over the bare loop's, and over the ideal."""
+    provider = Provider(LATENCY_S)
+    for in_flight, count in ((100, 5000), (500, 20_000)):
+        ideal = count * LATENCY_S / in_flight
+        bare = median("aiohttp", provider.port, "wall_s", count=count, in_flight=in_flight) or 0.0
+        for name in ("promptmill", "promptmill-redacting", "openai"):
+            seconds = median(name, provider.port, "wall_s", count=count, in_flight=in_flight)
+            if seconds is not None:
+                print(f"{in_flight} in flight  {name:22} {seconds / bare:.2f} x aiohttp   {seconds / ideal:.2f} x ideal")
+    provider.close()
+
+
+def memory() -> None:
+    """Peak of the process, 200 in flight. The file and its answers are in this process too: stores are in memory."""
+    provider = Provider(0.0)
+    for count, size in ((100, 1000), (100_000, 1000), (100, 100_000), (1000, 100_000)):
+        found = run("promptmill", provider.port, count, 200, size)
+        if found:
+            print(f"{count:7} records of {size // 1000:4} KB   peak {found['peak_mb']} MB")
+    provider.close()
+
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or ("cpu", "wall", "memory"):
+        {"cpu": cpu, "wall": wall, "memory": memory}[part]()

@@ -1,0 +1,87 @@
+"""The real ``run_chunk`` with the real HTTP adapters, its stores in memory."""
+
+from __future__ import annotations
+
+import botocore.session
+from msgspec import structs
+
+from promptmill.adapters.model_providers import HttpModelProviders
+from promptmill.adapters.system_clock import SystemClock
+from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
+from promptmill.domain.redaction import ALL_TYPES
+from promptmill.settings import Settings
+from promptmill.workflows.flow.pacing import Unpaced
+from promptmill.workflows.units.places import Places
+from promptmill.workflows.units.switch import Switch
+from promptmill.workflows.units.unit import Engine
+from tests.fakes.mill import Mill
+from tests.fakes.secret_store import FakeSecretStore
+
+SETTINGS = Settings(
+    stage="local",
+    region="eu-central-1",
+    bucket="b",
+    jobs_table="j",
+    charges_table="c",
+    uploads_queue="u",
+    chunks_queue="k",
+    finish_queue="f",
+    requests_queue="r",
+    replies_prefix="p",
+    event_bus="e",
+    in_flight=900,
+)
+
+
+class Loopback(Mill):
+    """A mill whose calls go to a server on this machine, by the clock on the wall."""
+
+    def __init__(self, recipe: Recipe, providers: HttpModelProviders, in_flight: int) -> None:
+        super().__init__(recipe, models=providers)
+        self._wall, self._places = SystemClock(), Places(in_flight)
+
+    def engine(self, owner: str = "worker") -> Engine:
+        return structs.replace(
+            super().engine(owner),
+            clock=self._wall,
+            pacing=Unpaced(),
+            places=self._places,
+            switch=Switch(self.switches, self._wall),
+            ends_at=self._wall.monotonic() + 3600,
+        )
+
+
+async def mill(
+    port: int, lines: list[bytes], in_flight: int, *, redacting: bool = False, provider: str = "openai"
+) -> int:
+    recipe = _recipe(port, in_flight, redacting=redacting, provider=provider)
+    session = botocore.session.Session()
+    session.set_credentials("AKIDEXAMPLE", "secret")
+    providers = HttpModelProviders(
+        settings=SETTINGS, secrets=FakeSecretStore({"k": "sk-loopback"}), clock=SystemClock(), make_aws_session=lambda: session
+    )
+    house = Loopback(recipe, providers, in_flight)
+    try:
+        job = await house.mill("inbox/r/file.jsonl", b"\n".join(lines) + b"\n")
+    finally:
+        await providers.close()
+    if job.counts.failed or job.counts.stopped:
+        raise ValueError(f"{job.counts}: {house.lines(job, 'results')[0]}")
+    return job.counts.answered
+
+
+def _recipe(port: int, in_flight: int, *, redacting: bool, provider: str) -> Recipe:
+    model = "eu.amazon.nova-lite-v1:0" if provider == "bedrock" else "gpt-6-luna"
+    base = f"http://127.0.0.1:{port}" + ("" if provider == "bedrock" else "/v1")
+    route = Route(
+        f"{provider}/{model}",
+        provider,
+        model,
+        key="" if provider == "bedrock" else "k",
+        base_url=base,
+        region="eu-central-1" if provider == "bedrock" else "",
+        in_flight=in_flight,
+        price=UserPrice(input_usd_per_mtok="1", output_usd_per_mtok="2"),
+    )
+    policy = RedactionPolicy(types=tuple(ALL_TYPES) if redacting else ())
+    return Recipe(name="r", version="0", routes=(route,), redact=policy)
