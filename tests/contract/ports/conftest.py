@@ -65,7 +65,7 @@ def jobs(request: pytest.FixtureRequest) -> Any:
         return FakeJobs()
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
-    return DynamoDbJobs(client, "jobs")
+    return DynamoDbJobs(client, "jobs", random.Random(1))
 
 
 @pytest.fixture(params=["fake", "dynamodb"])

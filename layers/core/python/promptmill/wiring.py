@@ -105,7 +105,7 @@ class Services:
     def jobs(self) -> DynamoDbJobs:
         from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 
-        return DynamoDbJobs(self._dynamodb, self.settings.jobs_table)
+        return DynamoDbJobs(self._dynamodb, self.settings.jobs_table, self.rng)
 
     @cached_property
     def units(self) -> DynamoDbUnits:

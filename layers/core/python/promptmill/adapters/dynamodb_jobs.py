@@ -7,13 +7,14 @@
 | ``JOB#<job>`` | ``RUN#0001#ENDED#000000`` | which of 1,000 chunks have ended, and their sums |
 | ``SWITCH`` | ``PAUSED#<recipe>`` | a paused recipe (``dynamodb_switches``) |
 
-Units, their intents and budgets lie here too: see ``dynamodb_units``.
+Units, intents, gates and budgets lie here too: see ``dynamodb_unit_items``.
 
 Index ``open`` lists runs that are not terminal, ``by_time`` all runs of a month.
 """
 
 from __future__ import annotations
 
+import random
 from asyncio import to_thread
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptmill.adapters.dynamodb_items import from_item, query, to_item, write_if
 from promptmill.adapters.dynamodb_progress import DynamoDbProgress, counts_from
+from promptmill.adapters.dynamodb_stops import OVER, DynamoDbStops
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 
 if TYPE_CHECKING:
@@ -30,19 +32,20 @@ RANKS = {
     JobState.PLANNING: 1,
     JobState.RUNNING: 2,
     JobState.JOINING: 3,
-    JobState.DONE: 4,
-    JobState.STOPPED: 4,
-    JobState.REJECTED: 4,
+    JobState.DONE: OVER,
+    JobState.STOPPED: OVER,
+    JobState.CANCELLED: OVER,
+    JobState.REJECTED: OVER,
 }
 _KEPT = timedelta(days=400)
 _MONTHS_BACK = 14
 
 
-class DynamoDbJobs(DynamoDbProgress):
+class DynamoDbJobs(DynamoDbProgress, DynamoDbStops):
     """Runs, and with its parents all of the ``Jobs`` port."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._db, self._table = client, table
+    def __init__(self, client: DynamoDBClient, table: str, rng: random.Random) -> None:
+        self._db, self._table, self._rng = client, table, rng
 
     async def create(self, job: JobRun) -> bool:
         item = {
@@ -196,6 +199,7 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         remedy=item.get("remedy", ""),
         records=item.get("records", 0),
         chunks=item.get("chunks", 0),
+        stop=item.get("stop", ""),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
         files=item.get("files", {}),
