@@ -189,8 +189,9 @@ def _titan_chunks(behaviour: Answer) -> list[dict[str, Any]]:
     total = behaviour.output_tokens if behaviour.with_usage else None
     begun = {"outputText": first, "index": 0, "completionReason": None, "inputTextTokenCount": count}
     reason = _TITAN[behaviour.finish]
-    ended = {"outputText": second, "index": 0, "completionReason": reason, "totalOutputTextTokenCount": total}
-    return [begun, {**ended, **_metrics(behaviour)}]
+    between = {"outputText": second, "index": 0, "completionReason": None}
+    ended = {"outputText": "", "index": 0, "completionReason": reason, "totalOutputTextTokenCount": total}
+    return [begun, between, {**ended, **_metrics(behaviour)}]
 
 
 def _llama(behaviour: Answer) -> dict[str, Any]:
@@ -207,8 +208,9 @@ def _llama_chunks(behaviour: Answer) -> list[dict[str, Any]]:
     begun = {"generation": first, "prompt_token_count": behaviour.input_tokens, "generation_token_count": 1}
     if not behaviour.with_usage:
         begun = {"generation": first}
-    ended = {**_llama(behaviour), "generation": second, "prompt_token_count": None}
-    return [{**begun, "stop_reason": None}, {**ended, **_metrics(behaviour)}]
+    between = {**begun, "generation": second, "stop_reason": None}
+    ended = {**_llama(behaviour), "generation": "", "prompt_token_count": None}
+    return [{**begun, "stop_reason": None}, between, {**ended, **_metrics(behaviour)}]
 
 
 def _jamba(behaviour: Answer) -> dict[str, Any]:
@@ -226,6 +228,7 @@ def _jamba_usage(behaviour: Answer) -> dict[str, int]:
 def _jamba_chunks(behaviour: Answer) -> list[dict[str, Any]]:
     first, second = _halves(behaviour.text)
     begun = {"id": "chat-1", "choices": [{"index": 0, "delta": {"role": "assistant", "content": first}}]}
-    last = {"index": 0, "delta": {"content": second}, "finish_reason": _JAMBA[behaviour.finish]}
+    between = {"id": "chat-1", "choices": [{"index": 0, "delta": {"content": second}, "finish_reason": None}]}
+    last = {"index": 0, "delta": {}, "finish_reason": _JAMBA[behaviour.finish]}
     usage = {"usage": _jamba_usage(behaviour)} if behaviour.with_usage else {}
-    return [begun, {"id": "chat-1", "choices": [last], **usage, **_metrics(behaviour)}]
+    return [begun, between, {"id": "chat-1", "choices": [last], **usage, **_metrics(behaviour)}]

@@ -18,8 +18,8 @@ METRICS = "amazon-bedrock-invocationMetrics"
 _COUNTS = "x-amzn-bedrock-{}-token-count"
 
 
-class _Chunk(Struct):
-    bytes: bytes = b""
+class _Chunk(Struct, rename={"data": "bytes"}):
+    data: bytes = b""
 
 
 class _Metrics(Struct, rename="camel"):
@@ -32,7 +32,7 @@ class _Metrics(Struct, rename="camel"):
 def chunk_json(event: StreamEvent) -> Any:
     """The vendor's JSON in one event, None if there is none."""
     chunk = converted(parsed(event.data), _Chunk) if event.name == "chunk" else None
-    return parsed(chunk.bytes) if chunk else None
+    return parsed(chunk.data) if chunk else None
 
 
 def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
