@@ -22,7 +22,7 @@ from tests.fakes.providers.behaviours import Reply
 from tests.fakes.providers.openai import KEY, OpenAi
 from tests.fakes.providers.server import FakeProvider
 
-BODY = b'{"model":"m","store":false,"messages":[{"role":"user","content":"hi"}]}'
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 LOCAL = UrlPolicy(local=True)
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
-from promptmill.adapters.secrets_manager import CACHED_S, SecretsManagerStore
+from promptmill.adapters.secrets_manager import CACHED_S, REFUSED_S, SecretsManagerStore
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
 from promptmill.ports.secret_store import SecretStore
 from tests.fakes.clock import FakeClock
@@ -116,3 +116,32 @@ async def test_a_failure_is_not_remembered() -> None:
     client.answer = {"SecretString": "sk-1"}
 
     assert await store.read("promptmill/openai") == "sk-1"
+
+
+async def test_a_rotated_key_is_picked_up_within_five_minutes() -> None:
+    client, clock = CountingClient({"SecretString": "old"}), FakeClock(auto=False)
+    store = store_of(client, clock)
+    seen = [await store.read("promptmill/openai")]
+    client.answer = {"SecretString": "new"}
+    for pause_s in (CACHED_S - 1, 1):
+        clock.advance(pause_s)
+        seen.append(await store.read("promptmill/openai"))
+
+    assert seen == ["old", "old", "new"]
+    assert CACHED_S == 300
+
+
+async def test_a_key_that_was_refused_is_read_again_but_not_by_every_call() -> None:
+    client, clock = CountingClient({"SecretString": "old"}), FakeClock(auto=False)
+    store = store_of(client, clock)
+    await store.read("promptmill/openai")
+    clock.advance(REFUSED_S)
+    asked = [store.read("promptmill/openai", other_than="old") for _ in range(20)]
+
+    assert await asyncio.gather(*asked) == ["old"] * 20
+    assert client.calls == 2
+    client.answer = {"SecretString": "new"}
+    clock.advance(REFUSED_S)
+    assert await store.read("promptmill/openai", other_than="old") == "new"
+    assert await store.read("promptmill/openai", other_than="old") == "new"
+    assert client.calls == 3

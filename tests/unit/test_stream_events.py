@@ -53,7 +53,7 @@ def test_a_line_end_of_two_bytes_may_come_in_two_blocks() -> None:
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["", "delta", "message_stop"]),
-        st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), min_size=1, max_size=20),
+        st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1, max_size=20),
     ),
     max_size=6,
 )

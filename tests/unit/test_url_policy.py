@@ -21,7 +21,7 @@ from tests.fakes.providers.server import FakeProvider
 DEPLOYED = UrlPolicy()
 LOCAL = UrlPolicy(local=True)
 VPC = policy_of(local=False, private_ranges="10.0.0.0/16, fd12:3456::/32,")
-BODY = b'{"model":"m","store":false,"messages":[{"role":"user","content":"hi"}]}'
+BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 

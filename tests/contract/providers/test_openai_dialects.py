@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from promptmill.adapters.model_providers import HttpModelProviders
 from promptmill.adapters.openai_presets import PRESETS
 from promptmill.domain.completion import (
     Attachment,
@@ -23,11 +24,15 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.providers import PROVIDERS
-from promptmill.domain.recipe import Wire
-from tests.contract.providers.conftest import nothing_sent
+from promptmill.domain.recipe import Route, Wire
+from tests.contract.providers.conftest import fake_aws_session, local_settings, nothing_sent
 from tests.contract.providers.scenes import SCENES, opened
+from tests.fakes.clock import FakeClock
+from tests.fakes.providers import openai
 from tests.fakes.providers.behaviours import Answer, Break, Reply
 from tests.fakes.providers.openai_like import KEYS
+from tests.fakes.providers.server import FakeProvider
+from tests.fakes.secret_store import FakeSecretStore
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 SCHEMA = {
@@ -60,10 +65,28 @@ async def test_a_stream_says_what_a_whole_answer_does(name: str, dialect: str) -
     assert stand.fake.refused == []
     assert [sent.body.get("stream", False) for sent in stand.fake.sent] == [False, True]
     assert streamed.first_token_ms is not None
-    plain = {"first_token_ms": None, "raw": {}}
-    took = {"usage": msgspec.structs.replace(streamed.usage, compute_us=whole.usage.compute_us)}
-    assert msgspec.structs.replace(streamed, **plain, **took) == msgspec.structs.replace(whole, **plain)
+    usage = msgspec.structs.replace(streamed.usage, compute_us=whole.usage.compute_us)
+    alike = msgspec.structs.replace(streamed, usage=usage, first_token_ms=None, raw={})
+    assert alike == msgspec.structs.replace(whole, raw={})
     assert (whole.text, whole.finish_reason) == ("Blå himmel.", "length")
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        ("openai", "chat"),
+        ("openai", "responses"),
+        ("azure", "chat"),
+        ("azure", "responses"),
+        ("perplexity", "responses"),
+        ("compatible", "responses"),
+        ("local", "responses"),
+    ],
+)
+async def test_nothing_is_stored_where_that_can_be_said(name: str, dialect: str) -> None:
+    async with opened(name, dialect=dialect) as stand:
+        await stand.ask(asking())
+    assert stand.fake.sent[0].body["store"] is False
 
 
 @pytest.mark.parametrize("dialect", ["chat", "responses"])
@@ -211,7 +234,7 @@ async def test_an_operator_tells_how_a_server_differs(wire: Wire, sent: dict[str
 
     (seen,) = stand.fake.sent
     for name, value in sent.items():
-        found = seen.body.get(name)
+        found: Any = seen.body.get(name)
         assert (found[0] if name == "messages" else found) == (value[0] if name == "messages" else value)
     assert ("x-key" in seen.headers) == bool(wire.key_header)
 
@@ -339,3 +362,23 @@ async def test_a_wait_told_in_words_is_kept(message: str, seconds: float | None)
         with pytest.raises(RetryLaterError) as caught:
             await stand.ask(asking())
     assert caught.value.retry_after_s == seconds
+
+
+async def test_a_key_that_was_rotated_while_it_was_cached_does_not_close_the_route() -> None:
+    async with FakeProvider(openai.OpenAi()) as fake:
+        secrets = FakeSecretStore({"key": "sk-old"})
+        secrets.rotated["key"] = openai.KEY
+        providers = HttpModelProviders(
+            settings=local_settings(), secrets=secrets, clock=FakeClock(), make_aws_session=fake_aws_session
+        )
+        route = Route("openai/m", "openai", "m", key="key", base_url=f"{fake.url}/v1")
+        provider = providers.provider_for(route)
+        with pytest.raises(RetryLaterError) as caught:
+            await provider.complete(route, asking(), call_id="1")
+        completion = await provider.complete(route, asking(), call_id="2")
+        secrets.secrets["key"] = "sk-wrong"
+        with pytest.raises(RouteClosedError):
+            await provider.complete(route, asking(), call_id="3")
+        await providers.close()
+
+    assert (caught.value.code, caught.value.usage_unknown, completion.text) == ("key_rotated", False, "Blue.")

@@ -80,11 +80,7 @@ class OpenAi:
         if other in sent.body:
             return f"Unsupported parameter: '{other}' is not supported with this model."
         also = frozenset({"top_k"}) if self._flavour == "vllm" else frozenset[str]()
-        return common_problem(sent, dialect, also=also) or (self._is_stored(sent, dialect))
-
-    def _is_stored(self, sent: Sent, dialect: Dialect) -> str | None:
-        kept = dialect == "responses" or (dialect == "chat" and self._flavour == "openai")
-        return "this would be stored" if kept and sent.body.get("store") is not False else None
+        return common_problem(sent, dialect, also=also)
 
     def refusal(self, behaviour: Refuse) -> Wire:
         status, kind, code = _TROUBLES[behaviour.trouble]

@@ -100,8 +100,6 @@ class Azure(_Like):
             return "two keys"
         if self._OLDER.fullmatch(sent.path) and dialect == "chat" and "store" in sent.body:
             return "Unrecognized request argument supplied: store"
-        if self._CURRENT.fullmatch(sent.path) and dialect in ("chat", "responses") and sent.body.get("store", True):
-            return "this would be stored"
         return common_problem(sent, dialect) if dialect != "chat" else super().problem(sent, dialect)
 
     def refusal(self, behaviour: Refuse) -> Wire:
@@ -146,8 +144,6 @@ class Perplexity(_Like):
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         if dialect == "embeddings":
             return problem_with(sent.body, EmbeddingCreateParams)
-        if sent.body.get("store") is not False:
-            return "this would be stored"
         return problem_with(sent.body, self._PARAMS[str(sent.body.get("stream", False))])
 
     def error(self, status: int, message: str) -> Wire:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from promptmill.adapters.openai_presets import PRESETS
+from promptmill.adapters.rotated_keys import WithRotatedKeys
 from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.providers import PROVIDERS
 from promptmill.domain.recipe import Route
@@ -46,7 +47,8 @@ class HttpModelProviders:
     def provider_for(self, route: Route) -> ModelProvider:
         """See ports/model_provider.py."""
         if (provider := self._providers.get(route.provider)) is None:
-            provider = self._providers[route.provider] = self._make(route.provider)
+            provider = WithRotatedKeys(self._make(route.provider), self._secrets)
+            self._providers[route.provider] = provider
         return provider
 
     async def close(self) -> None:

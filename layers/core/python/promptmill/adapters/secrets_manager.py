@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager.type_defs import GetSecretValueResponseTypeDef
 
 CACHED_S = 300.0
+REFUSED_S = 10.0
+"""How long a key that a provider refused is believed to be the secret's still."""
 _MISSING = frozenset(
     {"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "ParamValidationError"}
 )
@@ -44,20 +46,21 @@ class SecretsManagerStore:
         self._read: dict[str, tuple[float, str]] = {}
         self._reading: dict[str, asyncio.Lock] = {}
 
-    async def read(self, name: str) -> str:
+    async def read(self, name: str, *, other_than: str = "") -> str:
         """See ports/secret_store.py. Raises RetryLaterError too, where Secrets Manager does not answer."""
-        known = self._cached(name)
-        return known if known is not None else await self._read_once(name)
+        known = self._cached(name, other_than)
+        return known if known is not None else await self._read_once(name, other_than)
 
-    def _cached(self, name: str) -> str | None:
+    def _cached(self, name: str, other_than: str) -> str | None:
         read_at, key = self._read.get(name, (0.0, ""))
-        return key if key and self._clock.monotonic() - read_at < CACHED_S else None
+        kept_s = CACHED_S if key != other_than else REFUSED_S
+        return key if key and self._clock.monotonic() - read_at < kept_s else None
 
-    async def _read_once(self, name: str) -> str:
+    async def _read_once(self, name: str, other_than: str) -> str:
         """However many calls wait for it."""
         async with self._reading.setdefault(name, asyncio.Lock()):
             try:
-                key = self._cached(name)
+                key = self._cached(name, other_than)
                 if key is None:
                     key = await asyncio.to_thread(self._fetch, name)
                     self._read[name] = (self._clock.monotonic(), key)
