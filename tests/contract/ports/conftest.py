@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.dynamodb.models.dynamo_type import DynamoType
 
 from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
@@ -26,8 +28,14 @@ BUCKET = "promptmill-contract"
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(DynamoType, "__add__", _sum_without_exponent)
     with mock_aws():
         yield boto3.Session("test", "test", region_name=REGION)
+
+
+def _sum_without_exponent(one: DynamoType, other: DynamoType) -> DynamoType:
+    """As DynamoDB keeps it: moto writes small sums as ``1E-9``, and then cannot read them."""
+    return DynamoType({"N": f"{Decimal(one.value) + Decimal(other.value):f}"})
 
 
 def create_table(client: Any, name: str, indexes: dict[str, tuple[str, str]]) -> None:
