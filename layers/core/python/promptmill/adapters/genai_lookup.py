@@ -26,11 +26,14 @@ _FINE_TUNED = ("ft:", ".ft-")
 _NO_SUCH = "no-such-value"
 
 
-def provider_id_of(provider: str, model: str) -> str | None:
-    """None for providers that the table does not know. At Hugging Face's router the model's suffix names the seller."""
-    if provider == _ROUTER:
-        return f"{_ROUTER}_{model.rpartition(':')[2]}" if ":" in model else None
-    return _PROVIDER_IDS.get(provider)
+def provider_id_of(route: Route) -> str | None:
+    """None for providers that the table does not know. At Hugging Face's router the model's suffix names the seller.
+
+    ``price_as`` may name any provider of the table's.
+    """
+    if route.provider == _ROUTER:
+        return f"{_ROUTER}_{route.model.rpartition(':')[2]}" if ":" in route.model else None
+    return _PROVIDER_IDS.get(route.provider, route.provider if route.price_as else None)
 
 
 def names_of(route: Route, answered: str) -> Iterator[str]:

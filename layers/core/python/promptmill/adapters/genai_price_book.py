@@ -90,7 +90,7 @@ class GenaiPriceBook:
     def context_window(self, route: Route, *, at: datetime) -> int | None:
         """Tokens; None where the table does not say."""
         priced_as = _priced_as(route)
-        provider_id = provider_id_of(priced_as.provider, priced_as.model)
+        provider_id = provider_id_of(priced_as)
         found = (context_window(provider_id, priced_as.base_url, name, at) for name in names_of(priced_as, ""))
         return next((window for window in found if window), None)
 
@@ -103,7 +103,7 @@ class GenaiPriceBook:
         """Of the model that answered, if the table has it, else of the one that was asked."""
         context, minute = _context(route, usage), f"{at:%Y%m%d%H%M}"
         priced_as = _priced_as(route)
-        provider_id = provider_id_of(priced_as.provider, priced_as.model)
+        provider_id = provider_id_of(priced_as)
         if provider_id is None and not priced_as.base_url:
             return None
         for name in names_of(priced_as, "" if route.price_as else model):
