@@ -111,16 +111,21 @@ class Faulty:
 
 
 class _Items:
-    """An iterator each of whose items is a step."""
+    """An iterator: a listing is one step, a stream is one a block."""
 
     def __init__(self, step: str, label: str, items: AsyncIterator[Any], steps: Steps) -> None:
         self._step, self._label, self._items, self._steps = step, label, items, steps
+        self._begun = False
 
     def __aiter__(self) -> _Items:
         return self
 
     async def __anext__(self) -> Any:
-        found = await self._steps.do(self._step, self._label, self._next)
+        if self._begun and self._step != "objects.stream":
+            found = await self._next()
+        else:
+            self._begun = True
+            found = await self._steps.do(self._step, self._label, self._next)
         if not found:
             raise StopAsyncIteration
         return found[0]

@@ -46,6 +46,7 @@ class Lambda:
         started, crashed, timeouts: how many; a timeout is a crash, too.
         errors: what invocations raised, by type and place.
         running: those that run now.
+        skews: of clocks, by the process's name, where they are not to be drawn.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Lambda:
     ) -> None:
         self.started = self.crashed = self.timeouts = 0
         self.running: dict[str, Process] = {}
+        self.skews: dict[str, float] = {}
         self.errors: list[tuple[str, BaseException]] = []
         self._rng, self._start, self.limit_s, self._skewed = rng, start, limit_s, skewed
         self._numbers: dict[str, itertools.count[int]] = {}
@@ -63,7 +65,8 @@ class Lambda:
         """One invocation. The task ends with it, and never fails."""
         number = next(self._numbers.setdefault(function, itertools.count(1)))
         skew = self._rng.uniform(-SKEW_S, SKEW_S) if self._skewed else 0.0
-        process = Process(f"{function}-{number}", start=self._start, skew_s=skew, ticks_s=self._rng.uniform(0, 1e4))
+        name, ticks = f"{function}-{number}", self._rng.uniform(0, 1e4)
+        process = Process(name, start=self._start, skew_s=self.skews.get(name, skew), ticks_s=ticks)
         self.started += 1
         self.running[process.name] = process
         task = self._loop.create_task(self._run(process, work))

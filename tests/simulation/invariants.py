@@ -172,7 +172,11 @@ def _budget(world: World, key: str, limit: int) -> Iterator[str]:
         yield f"{key}: {granted} granted of {limit}"
     if spent > granted:
         yield f"{key}: {spent} spent of {granted} granted"
-    if key.startswith("job#"):
+    if not key.startswith("job#"):
+        used = sum(charge.high_nano_usd for charge in world.ledger.charges.values() if _charged(key, charge))
+        if used != granted:
+            yield f"{key}: {granted} granted, and its charges come to {used} at most"
+    else:
         held = sum(claim.granted for unit, claim in world.units.claims.items() if unit.startswith(key[4:] + "."))
         if held != granted:
             yield f"{key}: {granted} granted, and its claims hold {held}"
@@ -210,6 +214,11 @@ def _counts(world: World, key: str, call_id: str, days: dict[str, str]) -> bool:
         return days.get(call_id) == name
     recipe, _, day = name.partition("#")
     return days.get(call_id) == day and recipe_of(world, unit) == recipe
+
+
+def _charged(key: str, charge: Charge) -> bool:
+    """Whether a day's budget holds what the charge says."""
+    return key in (f"day#{charge.day}", f"recipe#{charge.recipe}#{charge.day}")
 
 
 def recipe_of(world: World, unit: str) -> str:

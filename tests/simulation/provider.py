@@ -10,7 +10,13 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Text, Usage
-from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.domain.errors import (
+    PromptmillError,
+    ProviderError,
+    RecordRefusedError,
+    RetryLaterError,
+    RouteClosedError,
+)
 from promptmill.domain.recipe import Route
 from tests.simulation.process import Process
 
@@ -75,12 +81,27 @@ def answer_to(prompt: str) -> str:
     return f"re {hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
 
 
+class Scripted(Struct, frozen=True):
+    """What becomes of the calls for one prompt. ``arrives``: False if the call is refused before it is sent."""
+
+    error: PromptmillError | None = None
+    charged: bool = True
+    latency_s: float = 1.0
+    arrives: bool = True
+
+
 class Provider:
-    """Shared by all processes; ``on_arrival`` is told of each call as it gets there."""
+    """Shared by all processes.
+
+    Attributes:
+        script: by prompt, where chance is not to decide.
+        on_arrival: told of each call as it gets there.
+    """
 
     def __init__(self, rng: random.Random, temper: Temper) -> None:
         self.bill: list[Billed] = []
         self.temper = temper
+        self.script: dict[str, Scripted] = {}
         self.on_arrival: Callable[[str, Process], None] = lambda _call_id, _process: None
         self._rng = rng
 
@@ -92,13 +113,18 @@ class Provider:
     async def complete(self, process: Process, route: Route, request: CompletionRequest, call_id: str) -> Completion:
         rng, temper, prompt = self._rng, self.temper, prompt_of(request)
         latency = rng.expovariate(1.0) * temper.latency_s
-        if rng.random() < temper.unreached:
+        scripted = self.script.get(prompt)
+        if scripted is not None:
+            latency = scripted.latency_s
+            if not scripted.arrives and scripted.error is not None:
+                raise scripted.error
+        elif rng.random() < temper.unreached:
             await process.wait(latency)
             raise RetryLaterError("connection", prompt)
         self.on_arrival(call_id, process)
         usage = self.usage_of(prompt, request)
         cost = usage.input_total * INPUT_NANO + usage.output_total * OUTPUT_NANO
-        error, charged = self._mood(prompt)
+        error, charged = (scripted.error, scripted.charged) if scripted else self._mood(prompt)
         self.bill.append(
             Billed(call_id, route.id, prompt, cost if charged else 0, asyncio.get_running_loop().time(), error is None)
         )
@@ -111,7 +137,7 @@ class Provider:
             answer_to(prompt), "stop", usage, raw_finish="stop", model=route.model, request_id=f"req-{len(self.bill)}"
         )
 
-    def _mood(self, prompt: str) -> tuple[ProviderError | None, bool]:
+    def _mood(self, prompt: str) -> tuple[PromptmillError | None, bool]:
         """What goes wrong with this call, and whether it is charged. Errors quote the prompt: providers do."""
         at, temper = self._rng.random(), self.temper
         detail = f"could not process: {prompt}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -55,21 +56,32 @@ def simulate(seed: int, *, traced: bool = False) -> Report:
     )
 
 
-def play(scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random) -> World:
+def play(
+    scenario: Scenario,
+    faults: Faults,
+    trace: Trace,
+    rng: random.Random,
+    *,
+    begin: Callable[[World], None] | None = None,
+) -> World:
     """The garbage collector rests: what it would end in the middle, and when, is no part of a seed."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        world: World = loop.run(_play(scenario, faults, trace, rng))
+        world: World = loop.run(_play(scenario, faults, trace, rng, begin))
         return world
     finally:
         if enabled:
             gc.enable()
 
 
-async def _play(scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random) -> World:
+async def _play(
+    scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random, begin: Callable[[World], None] | None
+) -> World:
     mill.lay_poison()
     world = World(scenario, faults, trace, rng)
+    if begin is not None:
+        begin(world)
     world.schedule()
     if isinstance(faults, RandomFaults):
         asyncio.get_running_loop().call_later(scenario.chaos_s, world.be_fair)

@@ -61,12 +61,13 @@ class Drop(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """A request, published."""
+    """A request, published. ``expires_s``: after the world's beginning."""
 
     at: float
     recipe: str
     prompt: str
     id: str = ""
+    expires_s: float | None = None
 
 
 class Command(Struct, frozen=True):
@@ -105,6 +106,7 @@ class Scenario(Struct, frozen=True):
     skewed: bool = True
     day_cap: int | None = None
     recut: bool = False
+    sweep_s: float = 300.0
 
 
 def draw(rng: random.Random) -> Scenario:

@@ -94,6 +94,13 @@ class SimJobs(FakeJobs):
     def __init__(self) -> None:
         super().__init__()
         self.on_shut: Callable[[str, int], None] = lambda _job_id, _run: None
+        self.on_stop: Callable[[str, str], None] = lambda _job_id, _code: None
+
+    async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
+        stopped = await super().stop(job_id, run, code=code, at=at)
+        if stopped:
+            self.on_stop(job_id, code)
+        return stopped
 
     async def shut_gates(self, job_id: str, run: int) -> None:
         await super().shut_gates(job_id, run)

@@ -24,6 +24,7 @@ class Watch:
         self._calls: Counter[str] = Counter()
         world.units.on_intent = self._intended
         world.provider.on_arrival = self._arrived
+        world.jobs.on_stop = self._stopped
         world.jobs.on_shut = lambda job_id, run: self._shut.add((job_id, run))
 
     def say(self, what: str) -> None:
@@ -54,6 +55,13 @@ class Watch:
         for intent in group.intents:
             if intent.record in settled:
                 self.say(f"record {intent.record} of {unit} is asked again by epoch {group.epoch}, and was journaled")
+
+    def _stopped(self, job_id: str, code: str) -> None:
+        """A run ends for want of money only once nobody holds any."""
+        key = f"job#{job_id}"
+        state = self._world.units.budgets.get(key)
+        if code == "budget_spent" and state is not None and state.holders:
+            self.say(f"{key}: stopped while {state.holders} units held money")
 
     def _settled(self, unit: str) -> set[int]:
         objects = self._world.objects

@@ -29,7 +29,6 @@ from tests.simulation.stores import SimCopies, SimJobs, SimStore, SimUnits, SimW
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 
-SWEEP_S = 300.0
 _LOOKS_S = 60.0
 _REAPED = 80
 _PATIENCE_S = 3 * 86_400.0
@@ -128,7 +127,7 @@ class World:
             self.at(ask.at, partial(self.ask, ask))
         for command in scenario.commands:
             self.at(command.at, partial(self.type, command))
-        self.loop.call_later(SWEEP_S, self._sweep)
+        self.loop.call_later(self.scenario.sweep_s, self._sweep)
 
     def at(self, seconds: float, act: Callable[[], object]) -> None:
         self._expected += 1
@@ -157,6 +156,8 @@ class World:
         body = {"recipe": ask.recipe, "prompt": ask.prompt, "reply_to": REPLIES}
         if ask.id:
             body["id"] = ask.id
+        if ask.expires_s is not None:
+            body["expires_at"] = (self.start + timedelta(seconds=ask.expires_s)).isoformat()
         self.requests.send(msgspec.json.encode(body).decode())
 
     def type(self, command: Command) -> None:
@@ -167,7 +168,7 @@ class World:
         if not self._sweeping:
             return
         self.start_process("sweep", lambda ports: mill.sweep_all(self, ports))
-        self.loop.call_later(SWEEP_S, self._sweep)
+        self.loop.call_later(self.scenario.sweep_s, self._sweep)
 
     def start_process(self, name: str, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
         async def noted(process: Process) -> None:
@@ -199,6 +200,9 @@ class World:
     async def stop(self) -> None:
         """Whoever still runs dies, so that no task outlives the loop."""
         self._sweeping = False
+        for queue in (self.uploads, self.chunks, self.finish, self.requests):
+            for source in filter(None, (queue, queue.dead_letters)):
+                source.on_visible = _nobody
         for process in list(self.runtime.running.values()):
             process.crash()
         for _ in range(_REAPED):
@@ -209,7 +213,8 @@ class World:
         queues = (self.uploads, self.chunks, self.finish, self.requests)
         waiting = any(len(queue) or len(queue.dead_letters or ()) for queue in queues)
         open_ = any(not run.state.terminal for run in self.jobs.runs.values())
-        return not (self._expected or waiting or open_ or self.runtime.running)
+        running = any(not name.startswith("sweep") for name in self.runtime.running)
+        return not (self._expected or waiting or open_ or running)
 
     async def rest(self) -> bool:
         """Once everything has happened and nothing is left to do; False if that never comes."""
@@ -226,6 +231,10 @@ class World:
     def sent(self) -> list[str]:
         """What went through the internal queues."""
         return [*self.uploads.sent, *self.chunks.sent, *self.finish.sent]
+
+
+def _nobody() -> None:
+    """No function takes these any more."""
 
 
 def notification(key: str, version: str) -> str:
