@@ -83,6 +83,7 @@ class _Content(_Strict):
 
 class _System(_Strict):
     parts: list[_Part]
+    role: str = ""
 
 
 class _Config(_Strict):
