@@ -215,7 +215,7 @@ def test_fine_tuned_models_are_priced_as_such(asked: str, answered: str, expecte
     [
         (route("azure/my-deployment"), None, "unknown"),
         (route("azure/my-deployment", price_as="azure/gpt-6-luna"), 105_000, "bundled"),
-        (route("compatible/gpt-oss", price_as="groq/openai/gpt-oss-120b"), 157_500, "bundled"),
+        (route("compatible/gpt-oss", price_as="groq/openai/gpt-oss-120b"), 156_000, "bundled"),  # 0.15 / 0.60
         (route("compatible/gpt-oss", price_as="nobody/openai/gpt-oss-120b"), None, "unknown"),
         (route("compatible/gpt-oss", price_as="cloudflare/@cf/openai/gpt-oss-120b"), 357_500, "bundled"),
         (route("huggingface/openai/gpt-oss-120b:groq"), 157_500, "bundled"),  # 0.15 / 0.75
