@@ -51,13 +51,10 @@ async def test_only_a_job_that_is_being_planned_can_be_rejected() -> None:
 async def test_a_chunk_whose_source_is_gone_becomes_error_lines() -> None:
     mill, _, job = await planned()
     del mill.objects._objects[KEY]
-    (message,) = mill.queue.waiting
-    with pytest.raises(MissingObjectError):
-        await mill.run_chunk(message)  # type: ignore[arg-type]
-    assert await mill.settle(messages.encode(message)) == "chunk settled"
-    mill.queue.waiting.pop(0)
     await mill.pump()
-    assert (mill.job(job.job_id).state, mill.job(job.job_id).counts.failed) == (JobState.DONE, 10)
+    done = mill.job(job.job_id)
+    assert (done.state, done.counts.failed) == (JobState.DONE, 10)
+    assert {line["error"]["code"] for line in mill.lines(done, "results")} == {"file_gone"}
 
 
 @pytest.mark.parametrize("way", ["planned again", "dead letter"])

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
-from promptmill.ports.job_store import Claim
+from promptmill.domain.units import Claim
 from promptmill.workflows.while_alive import while_leased
 from tests.fakes.clock import FakeClock
-from tests.fakes.mill import Mill, jsonl
+from tests.fakes.mill import LEASE_S, Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 
@@ -84,22 +86,28 @@ async def test_a_table_that_does_not_answer_costs_no_record_its_next_route() -> 
     assert len(mill.lines(done, "attempts")) == len(models.calls) == done.counts.attempts
 
 
-async def test_a_heartbeat_that_fails_now_and_then_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["beat", "lease", "status"])
+async def test_a_heartbeat_that_fails_now_and_then_costs_no_answer(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = FakeModels()
-    mill, message, job = await planned(models=slow)
-    slow._clock, slow._latency_s = mill.clock, 200.0
-    replace, failures = mill.objects.replace, iter([True, False] * 100)
+    mill, message, job = await planned(50, models=slow, routes=(structs.replace(ROUTE, in_flight=5),))
+    slow._clock, slow._latency_s = mill.clock, 60.0
+    owner, name = {
+        "beat": (mill.units, "beat"),
+        "lease": (mill.lease, "renew"),
+        "status": (mill.jobs, "note_progress"),
+    }[part]
+    works, fails = getattr(owner, name), itertools.cycle([False, True, True])
 
-    async def flaky(*args: Any, **more: Any) -> None:
-        if next(failures):
+    async def flaky(*args: Any, **more: Any) -> Any:
+        if next(fails):
             raise ConnectionAbortedError
-        await replace(*args, **more)
+        return await works(*args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mill.objects, "replace", flaky)
-        patch.setattr("promptmill.workflows.run_chunk.follow_up", nothing)
-        assert (await mill.run_chunk(message)).verdict == "ended"
-    assert len(slow.calls) == 10
+        patch.setattr(owner, name, flaky)
+        report = await mill.run_chunk(message)
+    assert (report.verdict, report.failures) == ("ended", {})
+    assert report.counts.answered == len(slow.calls) > 20
     assert mill.chunk_keys(job)
 
 
@@ -109,29 +117,84 @@ async def nothing(*_: Any, **__: Any) -> None:
 
 async def test_a_worker_without_a_heartbeat_stops() -> None:
     slow = FakeModels()
-    mill, message, job = await planned(models=slow)
-    slow._clock, slow._latency_s = mill.clock, 2000.0
+    mill, message, job = await planned(300, models=slow, routes=(structs.replace(ROUTE, in_flight=10),))
+    slow._clock, slow._latency_s = mill.clock, 25.0
+    started: list[float] = []
 
     async def broken(*_: Any, **__: Any) -> Any:
         raise ConnectionAbortedError
 
-    mill.jobs.beat = broken  # type: ignore[method-assign]
+    async def noted(*args: Any, **more: Any) -> Any:
+        started.append(mill.clock.monotonic())
+        return await complete(*args, **more)
+
+    complete = slow.complete
+    slow.complete = noted  # type: ignore[method-assign]
+    mill.units.beat = broken  # type: ignore[method-assign]
     with pytest.raises(ConnectionAbortedError):
         await mill.run_chunk(message)
     assert mill.chunk_keys(job) == []
-    assert mill.clock.monotonic() < 120, "before another may take it for dead"
+    assert 10 <= len(started) < 300
+    assert max(started) < LEASE_S / 2, "before another may take it for dead"
 
 
 async def test_a_claim_whose_response_was_lost_is_ours() -> None:
     mill, message, job = await planned()
-    claim = mill.jobs.claim
+    claim = mill.units.claim
 
     async def lost(*args: Any, **more: Any) -> Claim | None:
         await claim(*args, **more)
         return None  # it was sent again underneath, and refused by its own first success
 
-    mill.jobs.claim = lost  # type: ignore[method-assign]
+    mill.units.claim = lost  # type: ignore[method-assign]
     assert (await ended(mill, message, job)).counts.answered == 10
+
+
+async def test_intents_whose_response_was_lost_are_made_and_charged_once() -> None:
+    mill, message, job = await planned()
+    intend = mill.units.intend
+
+    async def lost(*args: Any, **more: Any) -> Any:
+        await intend(*args, **more)
+        return await intend(*args, **more)
+
+    mill.units.intend = lost  # type: ignore[method-assign]
+    done = await ended(mill, message, job)
+    assert (done.counts.answered, done.counts.attempts) == (10, 10)
+
+
+async def test_intents_that_may_be_durable_and_are_not_sent_are_told_as_not_sent() -> None:
+    mill, message, job = await planned()
+    intend = mill.units.intend
+
+    async def lost(*args: Any, **more: Any) -> Any:
+        await intend(*args, **more)
+        raise ConnectionAbortedError
+
+    mill.units.intend = lost  # type: ignore[method-assign]
+    with pytest.raises(ConnectionAbortedError):
+        await mill.run_chunk(message)
+    mill.units.intend = intend  # type: ignore[method-assign]
+    assert isinstance(mill.models, FakeModels)
+    assert mill.models.calls == []
+    done = await ended(mill, message, job)
+    assert (done.counts.answered, done.counts.attempts, done.counts.unpriced) == (10, 10, 0)
+
+
+async def test_a_journal_page_whose_response_was_lost_is_recognised_as_our_own() -> None:
+    mill, message, job = await planned()
+    create, refused = mill.objects.create, iter([True])
+
+    async def lost(key: str, *args: Any, **more: Any) -> bool:
+        there = await create(key, *args, **more)
+        if "/journals/" in key and next(refused, False):
+            raise ConnectionAbortedError
+        return there
+
+    mill.objects.create = lost  # type: ignore[method-assign]
+    done = await ended(mill, message, job)
+    assert (done.counts.answered, done.counts.unpriced) == (10, 0)
+    assert mill.ledger.narrowings == {}
 
 
 async def test_a_late_status_never_hides_the_end() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from promptmill.domain.planning import MAX_BYTES
-from promptmill.domain.requests import encode_reply, parse_envelope, reply_queue_of
+from promptmill.domain.requests import body_hash, encode_reply, parse_envelope, reply_queue_of, request_unit
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
@@ -64,7 +64,7 @@ async def test_a_wrong_request_whose_reply_queue_is_gone_ends_too(asked: dict[st
 async def test_a_stored_answer_is_given_to_its_own_body_only() -> None:
     house = mill()
     await house.ask(ASK)
-    house.registry.claims.clear()  # claims are forgotten in time, answers are not
+    house.units.claims.clear()  # claims are forgotten in time, answers are not
     report = await house.ask(ASK | {"prompt": "Another"})
     assert (report.verdict, report.code) == ("refused", "id_reused")
     assert "answer" not in msgspec.json.decode(house.replies.sent[-1][1])
@@ -75,11 +75,9 @@ async def test_a_stored_answer_is_given_to_its_own_body_only() -> None:
 async def test_a_copy_carries_the_message_id_and_never_what_a_publisher_wrote() -> None:
     house = mill()
     odd = ASK | {"id": "\x01\uffff"}
-    envelope, _ = parse_envelope(msgspec.json.encode(odd))
-    assert (await house.ask(odd)).code == "ok"
-    known, claim = house.registry.claims["r", envelope.id]
-    house.objects._objects = {}
-    house.registry.claims["r", envelope.id] = (known, claim)
+    envelope, body = parse_envelope(msgspec.json.encode(odd))
+    unit = request_unit("r", envelope.id)
+    await house.units.claim(unit, seen=None, owner="alive", body_hash=body_hash(body))
     assert (await house.ask(odd, message_id="m-7")).verdict == "deferred"
     assert house.copies.sent[-1][1] == "m-7"
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
-from promptmill.domain.completion import Completion, Usage
+from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import RouteClosedError
-from promptmill.domain.requests import body_hash, parse_envelope
-from tests.fakes.mill import Mill
+from promptmill.domain.recipe import Route
+from promptmill.domain.requests import body_hash, parse_envelope, request_unit
+from promptmill.domain.units import Verdict
+from promptmill.workflows.units.run_unit import MOST_CRASHES
+from tests.fakes.mill import Mill, vanish
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
 from tests.fakes.recipes import ROUTE, recipe
@@ -79,13 +83,56 @@ async def test_without_an_id_the_message_is_the_identity() -> None:
 
 async def test_a_request_whose_owner_lives_is_sent_again() -> None:
     house = mill()
-    body = msgspec.json.encode(ASK).decode()
-    _, fields = parse_envelope(body.encode())
-    await house.registry.claim_request("r", "order-17", body_hash=body_hash(fields), owner="o", seen=None, at="")
+    await claimed(house)
     assert (await house.ask(ASK)).verdict == "deferred"
     ((sent, request_id, seen),) = house.copies.sent
+    body = msgspec.json.encode(ASK).decode()
     assert (sent, request_id, seen) == (body, "m-1", (1, 0)), "its own id is in the body"
     assert (await house.ask(ASK, copied_id=request_id, seen=seen)).verdict == "answered", "the owner stood still"
+
+
+async def claimed(house: Mill, times: int = 1) -> None:
+    """By owners who end without a word."""
+    _, fields = parse_envelope(msgspec.json.encode(ASK))
+    unit, digest = request_unit("r", "order-17"), body_hash(fields)
+    for n in range(times):
+        await house.units.claim(unit, seen=house.units.claims.get(unit), owner=f"{n}", body_hash=digest)
+
+
+@pytest.mark.parametrize("when", ["running", "yielded", "answered"])
+async def test_another_body_under_the_same_id_is_refused_at_every_moment(when: str) -> None:
+    house = mill()
+    await claimed(house)
+    if when == "yielded":
+        unit = request_unit("r", "order-17")
+        await house.units.release(unit, house.units.claims[unit])
+    elif when == "answered":
+        await house.ask(ASK, seen=(1, 0))
+    report = await house.ask(ASK | {"prompt": "Bye"}, seen=(1, 0))
+    assert (report.verdict, report.code) == ("refused", "id_reused")
+    assert calls(house) == (1 if when == "answered" else 0)
+
+
+async def test_a_request_whose_worker_vanished_is_answered_and_its_answer_is_paid_once() -> None:
+    slow = FakeModels()
+    house = mill(slow)
+    slow._clock, slow._latency_s = house.clock, 60.0
+    create = house.objects.create
+
+    async def gone(key: str, *args: Any, **more: Any) -> bool:
+        if key.startswith("answers/"):
+            await asyncio.Future()
+        return await create(key, *args, **more)
+
+    house.objects.create = gone  # type: ignore[method-assign]
+    await vanish(house.ask(ASK), after_turns=600)
+    house.objects.create = create  # type: ignore[method-assign]
+    claim = house.units.claims[request_unit("r", "order-17")]
+    assert (claim.verdict, calls(house), replies(house)) == (Verdict("completed"), 1, [])
+    report = await house.ask(ASK, seen=(claim.epoch, claim.beat))
+    assert (report.verdict, report.code) == ("answered", "ok")
+    assert calls(house) == 1
+    assert sum(charge.attempts for charge in house.ledger.charges.values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -169,9 +216,45 @@ async def test_large_answers_go_by_pointer_with_the_id() -> None:
 
 async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
     house = mill()
-    report = await house.ask(ASK, give_up=True)
+    await claimed(house, MOST_CRASHES)
+    report = await house.ask(ASK, seen=(MOST_CRASHES, 0))
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
     assert calls(house) == 0
+
+
+async def test_a_dead_letter_of_a_request_starts_it_again() -> None:
+    house = mill()
+    assert (await house.ask(ASK, settling=True)).verdict == "deferred"
+    assert (calls(house), replies(house)) == (0, [])
+    ((body, request_id, seen),) = house.copies.sent
+    assert (await house.ask(body, copied_id=request_id, seen=seen)).code == "ok"
+
+
+async def test_a_dead_letter_of_a_request_that_brought_its_workers_down_too_often_is_answered_with_that() -> None:
+    house = mill()
+    await claimed(house, MOST_CRASHES)
+    report = await house.ask(ASK, seen=(MOST_CRASHES, 0), settling=True)
+    assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
+
+
+async def test_a_request_that_brings_its_workers_down_is_answered_with_that() -> None:
+    house = mill(Deadly())
+    seen: tuple[int, int] | None = None
+    for _ in range(20):
+        await vanish(house.ask(ASK, seen=seen), after_turns=100)
+        if house.replies.sent:
+            break
+        claim = house.units.claims[request_unit("r", "order-17")]
+        seen = (claim.epoch, claim.beat)
+    assert replies(house)[0]["error"]["code"] == "worker_crashed"
+    assert 0 < calls(house) < MOST_CRASHES
+
+
+class Deadly(FakeModels):
+    async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
+        del request
+        self.calls.append((route.id, call_id))
+        return await asyncio.Future()
 
 
 async def test_closed_routes_are_an_answer_too() -> None:

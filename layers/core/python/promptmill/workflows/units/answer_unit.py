@@ -190,12 +190,11 @@ class _Answering:
             self._sender.end("fault")
 
     async def _beat(self) -> None:
-        engine, missed = self._engine, 0
+        missed = 0
         while True:
-            await engine.clock.sleep(engine.lease_s / 6)
+            await self._engine.clock.sleep(self._engine.lease_s / 6)
             try:
-                alive = await engine.units.beat(self._unit.name, self._claim)
-                await self._unit.lease.renew(engine.lease_s)
+                alive = await self._show_life()
                 missed = 0
             except Exception:
                 missed += 1
@@ -204,4 +203,11 @@ class _Answering:
                 continue
             if not alive:
                 raise SupersededError("another worker owns this unit")
-            await self._unit.progress(self._counts)
+
+    async def _show_life(self) -> bool:
+        """False if another worker owns the unit."""
+        if not await self._engine.units.beat(self._unit.name, self._claim):
+            return False
+        await self._unit.lease.renew(self._engine.lease_s)
+        await self._unit.progress(self._counts)
+        return True
