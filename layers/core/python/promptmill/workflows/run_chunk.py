@@ -17,6 +17,7 @@ from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import MessageLease, WorkQueue
 from promptmill.workflows.chunk_unit import ChunkUnit
 from promptmill.workflows.follow_up import follow_up
+from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.units.claim_unit import claim_unit
 from promptmill.workflows.units.run_unit import UnitEnd, run_unit
@@ -47,7 +48,10 @@ class ChunkWorker(Struct, frozen=True):
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
     """One result a chunk, however often its message comes."""
     job = await worker.jobs.read(message.job_id, message.run)
-    if job is None or job.state.terminal:
+    if job is None:
+        return ChunkReport("over")
+    if job.state.terminal:  # perhaps under a status that a worker left behind as it vanished
+        await publish_status(job, jobs=worker.jobs, objects=worker.engine.objects, clock=worker.engine.clock)
         return ChunkReport("over")
     manifest = await worker.manifests(message.job_id, message.run)
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
