@@ -96,8 +96,9 @@ class Sender:
     # What the unit uses.
 
     def end(self, why: Why, *, delay_s: int = 0) -> None:
-        """Let nothing through any more; the first reason stands."""
+        """Let nothing through any more; the first reason stands, unless the unit is not ours."""
         if self.why is not None:
+            self.why = "superseded" if why == "superseded" else self.why
             return
         self.why, self.delay_s = why, delay_s
         self._waiting.refuse_all(SendingEndedError(why))
@@ -116,8 +117,10 @@ class Sender:
             self.end("superseded")
         except ShutError:
             self.end("shut")
-        finally:
+        except Exception:
             self.end("fault")
+            raise
+        finally:
             self._ports.places.forget(self._changed.set)
 
     # How.
