@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from promptmill.adapters.bedrock_converse_body import PROTOCOL
@@ -22,6 +23,7 @@ _FINISH: dict[str, FinishReason] = {
     "malformed_model_output": "error",
     "malformed_tool_use": "error",
 }
+_HOUR, _STANDARD = "1h", "default"
 
 
 class _ToolUse(Struct, rename="camel"):
@@ -59,11 +61,23 @@ class _Converse(Struct, rename="camel"):
     trace: _Trace | None = None
 
 
+class _CacheDetail(Struct, rename="camel"):
+    """Of what was written: how long it is kept."""
+
+    ttl: str
+    input_tokens: int
+
+
+class _Tier(Struct):
+    type: str
+
+
 class _Usage(Struct, rename="camel"):
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int | None = None
     cache_write_input_tokens: int | None = None
+    cache_details: list[_CacheDetail] | None = None
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -77,7 +91,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        usage=_usage(raw.get("usage"), raw.get("serviceTier")) or estimated_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=_routed_model(reply),
@@ -97,16 +111,23 @@ def _tool_call(use: _ToolUse) -> ToolCall:
     return ToolCall(id=use.tool_use_id, name=use.name, arguments=use.input if isinstance(use.input, dict) else {})
 
 
-def _usage(reported: Any) -> Usage | None:
+def _usage(reported: Any, tier: Any) -> Usage | None:
     """The provider's input excludes what was read from and written to its cache."""
     usage = converted(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
     read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_write_input_tokens or 0)
-    return reported_usage(
+    whole = reported_usage(
         input_total=usage.input_tokens + read + written,
         cache_read=read,
         cache_write=written,
         output_total=usage.output_tokens,
         reasoning=0,
+    )
+    hour = sum(max(0, detail.input_tokens) for detail in usage.cache_details or () if detail.ttl == _HOUR)
+    served = converted(tier, _Tier)
+    return msgspec.structs.replace(
+        whole,
+        cache_write_1h=min(hour, whole.cache_write),
+        service_tier="" if served is None or served.type == _STANDARD else served.type,
     )
