@@ -15,7 +15,9 @@ from moto import mock_aws
 
 from promptmill import wiring
 from promptmill.domain import layout
+from promptmill.domain.requests import body_hash, parse_envelope, request_unit
 from promptmill.settings import Settings, to_environment
+from promptmill.workflows.units.run_unit import MOST_CRASHES
 from tests.contract.ports.conftest import create_table
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.price_book import FlatPrices
@@ -227,18 +229,50 @@ def test_what_a_publisher_writes_into_our_attributes_harms_nobody(deployed: Depl
     assert invoke("run_requests", {"Records": records}) == {"batchItemFailures": []}
 
 
-@pytest.mark.parametrize("name", ["dead_chunk", "dead_request"])
-def test_dead_letters_are_settled(deployed: Deployed, name: str) -> None:
+def dead_letter(deployed: Deployed, name: str) -> dict[str, Any]:
+    """The sample event, of a message that is there."""
     event = sample(name)
-    deployed.sqs.send_message(
-        QueueUrl=deployed.settings.requests_queue + "-dead-letters", MessageBody=event["Records"][0]["body"]
-    )
-    received = deployed.sqs.receive_message(QueueUrl=deployed.settings.requests_queue + "-dead-letters")
+    queue = deployed.settings.requests_queue + "-dead-letters"
+    deployed.sqs.send_message(QueueUrl=queue, MessageBody=event["Records"][0]["body"])
+    received = deployed.sqs.receive_message(QueueUrl=queue)
     event["Records"][0]["receiptHandle"] = received["Messages"][0]["ReceiptHandle"]
+    return event
+
+
+def test_a_dead_chunk_of_a_job_that_is_gone_is_let_go(deployed: Deployed) -> None:
+    assert invoke("settle_dead_letter", dead_letter(deployed, "dead_chunk")) == {"batchItemFailures": []}
+    assert deployed.take("chunks") == []
+
+
+def test_a_dead_request_starts_again_and_keeps_its_identity(deployed: Deployed) -> None:
+    event = dead_letter(deployed, "dead_request")
     assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
-    replies = deployed.take("replies")
-    if name == "dead_request":
-        assert json.loads(replies[0]["body"])["error"]["code"] == "worker_crashed"
+    assert deployed.take("replies") == []
+    copies = deployed.take("requests")
+    assert [copy["body"] for copy in copies] == [event["Records"][0]["body"]]
+    assert invoke("run_requests", {"Records": copies}) == {"batchItemFailures": []}
+    (reply,) = deployed.take("replies")
+    assert json.loads(reply["body"])["answer"] == "Blue."
+
+
+def test_a_dead_request_that_brought_its_workers_down_is_answered_with_that(deployed: Deployed) -> None:
+    event = dead_letter(deployed, "dead_request")
+    envelope, body = parse_envelope(event["Records"][0]["body"].encode())
+    unit, services = request_unit(envelope.recipe, envelope.id), wiring.services_of_process()
+
+    async def crash() -> None:
+        for n in range(MOST_CRASHES):
+            seen = await services.units.read(unit)
+            assert await services.units.claim(unit, seen=seen, owner=f"{n}", body_hash=body_hash(body))
+
+    services.run(crash())
+    assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
+    assert deployed.take("replies") == [], "the last owner may live: a copy looks again after a lease"
+    seen = {"promptmill_seen": {"stringValue": f"{MOST_CRASHES}.0", "dataType": "String"}}
+    records = deployed.send("requests", event["Records"][0]["body"])["Records"]
+    assert invoke("run_requests", {"Records": [records[0] | {"messageAttributes": seen}]}) == {"batchItemFailures": []}
+    (reply,) = deployed.take("replies")
+    assert json.loads(reply["body"])["error"]["code"] == "worker_crashed"
 
 
 def test_a_fault_is_logged_without_what_was_in_it(deployed: Deployed, caplog: pytest.LogCaptureFixture) -> None:
