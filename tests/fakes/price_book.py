@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from promptmill.domain.completion import Usage
+from promptmill.domain.pricing import Rates
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price
 
@@ -20,6 +22,14 @@ class FlatPrices:
             return Price(None, "unknown")
         nano = usage.input_total * 10 + usage.output_total * 20
         return Price(nano, "estimated" if usage.source == "estimated" else "user-set")
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        del route, model, at
+        return Rates(Decimal("0.01"), Decimal("0.02"))
+
+    def context_window(self, route: Route, *, at: datetime) -> int | None:
+        del route, at
+        return 128_000
 
     def knows(self, route: Route, *, at: datetime) -> bool:
         del route, at

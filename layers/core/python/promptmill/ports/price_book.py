@@ -6,8 +6,21 @@ from datetime import datetime
 from typing import Protocol
 
 from promptmill.domain.completion import Usage
+from promptmill.domain.pricing import Rates
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price
+
+
+class ModelFacts(Protocol):
+    """What is known of a route's model before it is called."""
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        """USD per million tokens of a short prompt; None where the price is unknown, or not by tokens."""
+        ...
+
+    def context_window(self, route: Route, *, at: datetime) -> int | None:
+        """Tokens; None where it is unknown."""
+        ...
 
 
 class PriceBook(Protocol):
