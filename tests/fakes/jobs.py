@@ -9,7 +9,7 @@ from msgspec import structs
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.units import Gate, gates_of
 
-_RANKS = {JobState.PLANNING: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
+_RANKS = {JobState.PLANNING: 0, JobState.DUPLICATE: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
 _TERMINAL = 4
 
 
@@ -44,6 +44,7 @@ class FakeJobs:
         records: int | None = None,
         chunks: int | None = None,
         recipe: str = "",
+        kept: Counts | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
@@ -52,8 +53,9 @@ class FakeJobs:
         if _RANKS.get(job.state, _TERMINAL) >= below:
             return False
         given = {
-            "reason": reason or None,
-            "remedy": remedy or None,
+            "reason": reason,
+            "remedy": remedy,
+            "kept": kept,
             "records": records,
             "chunks": chunks,
             "recipe": recipe or None,
@@ -66,7 +68,7 @@ class FakeJobs:
 
     async def open_runs(self) -> AsyncIterator[JobRun]:
         for job in list(self.runs.values()):
-            if not job.state.terminal:
+            if not job.state.resting:
                 yield job
 
     async def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
@@ -77,6 +79,11 @@ class FakeJobs:
         job = self.runs[job_id, run]
         self.runs[job_id, run] = structs.replace(
             job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items()))
+        )
+
+    async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
+        self.runs[job_id, run] = structs.replace(
+            self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until
         )
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:

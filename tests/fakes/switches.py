@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from promptmill.ports.switches import EVERYTHING
+from promptmill.ports.switches import Pause
 
 
 class FakeSwitches:
     def __init__(self) -> None:
-        self._paused: dict[str, str] = {}
+        self._paused: dict[str, Pause] = {}
 
-    async def is_paused(self, recipe: str) -> bool:
-        return recipe in self._paused or EVERYTHING in self._paused
+    async def paused(self) -> dict[str, Pause]:
+        return dict(self._paused)
 
     async def pause(self, recipe: str, *, by: str, at: str) -> None:
-        del by
-        self._paused[recipe] = at
+        self._paused[recipe] = Pause(by, at)
 
     async def unpause(self, recipe: str) -> None:
         self._paused.pop(recipe, None)
-
-    async def paused(self) -> dict[str, str]:
-        return dict(self._paused)

@@ -24,9 +24,9 @@ from pydantic.fields import FieldInfo
 
 from infra.stages import stage_values
 from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+from promptmill.cli.ending import EXIT_NOT_DONE, EXIT_SOME_FAILED
 from promptmill.cli.local.downloads import DOWNLOADS
 from promptmill.cli.main import cli
-from promptmill.cli.submit import EXIT_NOT_DONE, EXIT_SOME_FAILED
 from promptmill.domain import recipe_model
 from promptmill.domain.charge import Charge
 from promptmill.domain.dialects import csv_table, promptmill

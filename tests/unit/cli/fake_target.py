@@ -14,6 +14,7 @@ from promptmill.cli.main import cli
 from promptmill.domain.recipe import Recipe
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
+from promptmill.workflows.read_manifest import ReadManifest
 from tests.fakes.mill import Mill
 from tests.fakes.secret_store import FakeSecretStore
 
@@ -41,6 +42,7 @@ class FakeServices:
         self.objects, self.jobs, self.ledger = mill.objects, mill.jobs, mill.ledger
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
+        self.switches, self.queue, self.manifests = mill.switches, mill.queue, ReadManifest(mill.objects)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

@@ -53,6 +53,7 @@ def test_all_well() -> None:
         "stack",
         "bucket",
         "jobs",
+        "pauses",
         "recipe r",
         f"{ROUTE.id} key",
         f"{ROUTE.id} access",

@@ -81,8 +81,21 @@ def test_a_drop_that_nobody_sees_brings_a_hint_after_a_minute() -> None:
 def test_states_without_records_speak_for_themselves() -> None:
     rejected = structs.replace(JOB, state=JobState.REJECTED, records=0, reason="a PDF")
     assert describe(Sight(rejected, Counts(), 1)) == "rejected · a PDF"
-    waiting = structs.replace(JOB, waiting_for="the key of openai")
-    assert describe(Sight(waiting, Counts(), 1)).endswith("waits for the key of openai")
+    assert describe(Sight(JOB, Counts(), 1, waits_for="the next day's budget")).endswith("waits: the next day's budget")
+
+
+async def test_what_holds_a_job_up_is_seen_for_as_long_as_it_does() -> None:
+    jobs, clock = FakeJobs(), FakeClock()
+    jobs.runs["j", 1] = structs.replace(
+        JOB, waiting_for="the next day's budget", waiting_until="2026-11-22T12:01:00.000Z"
+    )
+    seen = sights("j", jobs=jobs, clock=clock, every_s=40)
+    assert [(await anext(seen)).waits_for for _ in range(3)] == ["the next day's budget"] * 2 + [""]
+
+
+def test_what_is_spent_of_a_budget() -> None:
+    sight = Sight(JOB, Counts(answered=1, nano_usd=4_020_000_000), 60)
+    assert "$4.02 of $25.00" in describe(sight, budget=25_000_000_000)
 
 
 def test_time_left_in_words() -> None:

@@ -9,7 +9,7 @@
 
 Units, intents, gates and budgets lie here too: see ``dynamodb_unit_items``.
 
-Index ``open`` lists runs that are not terminal, ``by_time`` all runs of a month.
+Index ``open`` lists runs that are neither terminal nor waiting for somebody's word, ``by_time`` all runs of a month.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from promptmill.adapters.dynamodb_items import from_item, query, to_item, write_if
 from promptmill.adapters.dynamodb_progress import DynamoDbProgress, counts_from
 from promptmill.adapters.dynamodb_stops import OVER, DynamoDbStops
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 RANKS = {
-    JobState.PLANNING: 1,
+    JobState.PLANNING: 0,
+    JobState.DUPLICATE: 1,
     JobState.RUNNING: 2,
     JobState.JOINING: 3,
     JobState.DONE: OVER,
@@ -67,6 +70,8 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops):
             "remedy": job.remedy,
             "records": job.records,
             "chunks": job.chunks,
+            "rerun": job.rerun,
+            "route": job.route,
             "month": job.created_at[:7],
             "sk_time": f"{job.job_id}#{job.run:04d}",
             "open": None if job.state.terminal else "open",
@@ -100,16 +105,18 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops):
         records: int | None = None,
         chunks: int | None = None,
         recipe: str = "",
+        kept: Counts | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
         values: dict[str, Any] = {"state": to.value, "rank": RANKS[to], "last_progress": at}
-        values |= {k: v for k, v in {"reason": reason, "remedy": remedy, "recipe": recipe}.items() if v}
+        values |= {"reason": reason, "remedy": remedy} | ({"recipe": recipe} if recipe else {})
         values |= {k: v for k, v in {"records": records, "chunks": chunks, "files": files}.items() if v is not None}
-        if counts is not None:
-            values["counts"] = {f: getattr(counts, f) for f in counts.__struct_fields__}
+        sums = {"kept": kept, "counts": counts}
+        values |= {name: structs.asdict(of) for name, of in sums.items() if of is not None}
         below = RANKS[JobState.RUNNING if to is JobState.REJECTED else to]
-        remove = ("open",) if to.terminal else ()
+        values |= {} if to.resting else {"open": "open"}
+        remove = ("open",) if to.resting else ()
         return await self._set(job_id, run, values, remove=remove, condition="#rank < :below", extra={":below": below})
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None:
@@ -121,6 +128,10 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops):
             ConditionExpression="attribute_exists(pk)",
             ExpressionAttributeValues=to_item({":route": {f"{route} {code}"}}),
         )
+
+    async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
+        waiting = {"waiting_for": waiting_for, "waiting_until": until}
+        await self._set(job_id, run, waiting, condition="attribute_exists(pk)", extra={}, names={})
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         return await self._set(
@@ -200,6 +211,11 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         records=item.get("records", 0),
         chunks=item.get("chunks", 0),
         stop=item.get("stop", ""),
+        waiting_for=item.get("waiting_for", ""),
+        waiting_until=item.get("waiting_until", ""),
+        rerun=item.get("rerun", ""),
+        route=item.get("route", ""),
+        kept=counts_from(item.get("kept", {})),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
         files=item.get("files", {}),

@@ -6,7 +6,7 @@ from asyncio import to_thread
 from typing import TYPE_CHECKING, Any
 
 from promptmill.adapters.dynamodb_items import query, to_item
-from promptmill.ports.switches import EVERYTHING
+from promptmill.ports.switches import Pause
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -20,10 +20,6 @@ class DynamoDbSwitches:
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._db, self._table = client, table
 
-    async def is_paused(self, recipe: str) -> bool:
-        paused = await self.paused()
-        return recipe in paused or EVERYTHING in paused
-
     async def pause(self, recipe: str, *, by: str, at: str) -> None:
         item = to_item(_key(recipe) | {"by": by, "at": at})
         await to_thread(self._db.put_item, TableName=self._table, Item=item)
@@ -31,7 +27,7 @@ class DynamoDbSwitches:
     async def unpause(self, recipe: str) -> None:
         await to_thread(self._db.delete_item, TableName=self._table, Key=to_item(_key(recipe)))
 
-    async def paused(self) -> dict[str, str]:
+    async def paused(self) -> dict[str, Pause]:
         found = query(
             self._db,
             TableName=self._table,
@@ -39,7 +35,7 @@ class DynamoDbSwitches:
             ExpressionAttributeValues=to_item({":pk": "SWITCH", ":sk": _PREFIX}),
             ConsistentRead=True,
         )
-        return {item["sk"].removeprefix(_PREFIX): item["at"] async for item in found}
+        return {item["sk"].removeprefix(_PREFIX): Pause(item["by"], item["at"]) async for item in found}
 
 
 def _key(recipe: str) -> dict[str, Any]:

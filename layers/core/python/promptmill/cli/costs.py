@@ -11,11 +11,11 @@ from msgspec import Struct, structs
 
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.output import Output
-from promptmill.cli.status import find_job
 from promptmill.domain.charge import Charge, Spending
 from promptmill.domain.money import usd_text
 from promptmill.domain.times import utc_day
 from promptmill.ports.ledger import SpendingReader
+from promptmill.workflows.find_run import find_run
 
 By = Literal["job", "day", "model", "recipe"]
 _NUMBERS = ("attempts", "failed_attempts", "unpriced_attempts", "input_tokens", "output_tokens", "nano_usd")
@@ -78,7 +78,7 @@ async def spent(by: By, name: str, *, services: Any, since: str = "", until: str
     if by == "job":
         found = [_row_of_charge(charge) async for charge in ledger.charges_of(name)]
         if not found:
-            await find_job(name, services.jobs)
+            await find_run(name, jobs=services.jobs)
     else:
         found = [_row_of_spending(s) async for s in ledger.spending(by, name, since=since, until=until)]
     return summed(found, _KEYS[by])

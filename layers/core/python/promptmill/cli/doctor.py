@@ -14,6 +14,7 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.failures import EXIT_FAILED
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
+from promptmill.ports.switches import EVERYTHING
 
 
 @click.command()
@@ -50,6 +51,7 @@ async def _checks(invocation: Invocation, recipe: str | None) -> AsyncIterator[C
     yield Check("stack", good=True, found=f"version {target.outputs.get('Version', 'unknown')}")
     yield await _guarded("bucket", _check_bucket(services, target.settings.bucket))
     yield await _guarded("jobs", _check_jobs(services))
+    yield await _guarded("pauses", _check_pauses(services))
     if recipe:
         async for check in check_recipe_routes(
             recipe,
@@ -78,6 +80,15 @@ async def _check_bucket(services: Any, bucket: str) -> Check:
     if names:
         return Check("bucket", good=True, found=found)
     return Check("bucket", good=False, found=found, remedy="promptmill recipe push recipes/*.yaml")
+
+
+async def _check_pauses(services: Any) -> Check:
+    paused = await services.switches.paused()
+    if not paused:
+        return Check("pauses", good=True, found="nothing is paused")
+    names = {name: "everything" if name == EVERYTHING else name for name in sorted(paused)}
+    found = "; ".join(f"{shown} is {paused[name]}" for name, shown in names.items())
+    return Check("pauses", good=False, found=found, remedy="promptmill unpause RECIPE, or unpause --all")
 
 
 async def _check_jobs(services: Any) -> Check:

@@ -7,9 +7,13 @@ import sys
 import click
 
 from promptmill import __version__
+from promptmill.cli.cancel import cancel
 from promptmill.cli.costs import costs
 from promptmill.cli.doctor import doctor
 from promptmill.cli.local_commands import local
+from promptmill.cli.models import models
+from promptmill.cli.pause import pause, unpause
+from promptmill.cli.providers import providers
 from promptmill.cli.recipe import recipe
 from promptmill.cli.results import results
 from promptmill.cli.status import status
@@ -28,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (submit, status, costs, results, recipe, doctor, local):
+for command in (submit, status, cancel, pause, unpause, costs, models, results, providers, recipe, doctor, local):
     cli.add_command(command)
 
 

@@ -8,50 +8,37 @@ import click
 
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.output import usd_short
-from promptmill.domain.errors import UserError
-from promptmill.domain.job import Counts, JobRun
+from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.status import status_document
 from promptmill.domain.times import rfc3339
-from promptmill.workflows.plan_job import RUN
+from promptmill.ports.switches import pause_on
+from promptmill.workflows.find_run import FIRST_RUN, find_run
+from promptmill.workflows.publish_status import counts_so_far
 
 
 @click.command()
 @click.argument("job", required=False)
+@click.option("--run", type=click.IntRange(1), help="Which run of JOB; the latest if nothing is said.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many jobs to list.")
 @on_target
-def status(invocation: Invocation, *, job: str | None, limit: int) -> None:
+def status(invocation: Invocation, *, job: str | None, run: int | None, limit: int) -> None:
     """How JOB is doing; without one, the newest jobs."""
     services = invocation.target.services
     if job:
-        services.run(_one(invocation, job))
+        services.run(_one(invocation, job, run))
     else:
         services.run(_recent(invocation, limit))
 
 
-async def find_job(job_id: str, jobs: Any) -> tuple[JobRun, Counts]:
-    """The job and what it has come to so far.
-
-    Raises:
-        UserError: there is none of that id.
-    """
-    job: JobRun | None = await jobs.read(job_id, RUN)
-    if job is None:
-        raise UserError(f"there is no job {job_id}", code="unknown_job", remedy="run promptmill status for a list")
-    return job, await _counts(job, jobs)
-
-
-async def _counts(job: JobRun, jobs: Any) -> Counts:
-    counts: Counts = job.counts if job.state.terminal else await jobs.read_progress(job.job_id, job.run)
-    return counts
-
-
-async def _one(invocation: Invocation, job_id: str) -> None:
-    job, counts = await find_job(job_id, invocation.target.services.jobs)
-    document = status_document(job, counts, at=rfc3339(invocation.target.services.clock.now()))
+async def _one(invocation: Invocation, job_id: str, run: int | None) -> None:
+    services = invocation.target.services
+    job = await find_run(job_id, run, jobs=services.jobs)
+    counts = await counts_so_far(job, jobs=services.jobs)
+    document = await _document(job, counts, services)
     out = invocation.out
     out.document(document)
     rows = [
-        ("job", job.job_id),
+        ("job", _name(job)),
         ("state", job.state.value),
         ("reason", document["reason"]),
         ("remedy", job.remedy),
@@ -70,15 +57,14 @@ async def _one(invocation: Invocation, job_id: str) -> None:
 
 async def _recent(invocation: Invocation, limit: int) -> None:
     services, out = invocation.target.services, invocation.out
-    found = [(job, await _counts(job, services.jobs)) async for job in services.jobs.recent(limit=limit)]
-    at = rfc3339(services.clock.now())
-    out.document({"jobs": [status_document(job, counts, at=at) for job, counts in found]})
+    found = [(job, await counts_so_far(job, jobs=services.jobs)) async for job in services.jobs.recent(limit=limit)]
+    out.document({"jobs": [await _document(job, counts, services) for job, counts in found]})
     if not found:
         out.line("no jobs yet: drop a file with promptmill submit FILE --recipe R")
         return
     rows = [
         (
-            job.job_id,
+            _name(job),
             job.state.value,
             job.recipe,
             job.source.key,
@@ -89,6 +75,19 @@ async def _recent(invocation: Invocation, limit: int) -> None:
         for job, counts in found
     ]
     out.table(("job", "state", "recipe", "file", "done", "failed", "cost"), rows, right=("done", "failed", "cost"))
+
+
+async def _document(job: JobRun, counts: Counts, services: Any) -> dict[str, Any]:
+    """As in the status file, and a pause as soon as it is said."""
+    document = status_document(job, counts, at=rfc3339(services.clock.now()))
+    if job.state is JobState.RUNNING and not job.stop:
+        pause = pause_on(job.recipe, await services.switches.paused())
+        document["waits_for"] = str(pause) if pause else document["waits_for"]
+    return document
+
+
+def _name(job: JobRun) -> str:
+    return job.job_id if job.run == FIRST_RUN else f"{job.job_id} run {job.run}"
 
 
 def _progress(job: JobRun, counts: Counts) -> str:

@@ -9,16 +9,14 @@ from typing import Any
 import click
 
 from promptmill.cli.command import Invocation, on_target
-from promptmill.cli.output import usd_short
-from promptmill.cli.watch import watch
+from promptmill.cli.ending import exit_code, tell_end, watch_job
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
-from promptmill.domain.job import Counts, JobRun, JobState, Source, make_job_id
+from promptmill.domain.job import JobRun, Source, make_job_id
+from promptmill.domain.recipe import Recipe
 from promptmill.domain.status import status_document
 from promptmill.domain.times import rfc3339
 
-EXIT_SOME_FAILED = 3
-EXIT_NOT_DONE = 4
 _MAX_KEY_BYTES = 1024
 
 
@@ -37,7 +35,7 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
     target, out = invocation.target, invocation.out
     key = inbox_key(recipe, name or file.name)
     size = _readable_size(file)
-    target.services.run(target.services.recipes.load(recipe))
+    loaded: Recipe = target.services.run(target.services.recipes.load(recipe))
     source = _drop(invocation, file, key, size)
     job_id = make_job_id(source)
     out.line(f"{file.name} → {key}   {size:,} bytes, job {job_id}")
@@ -46,20 +44,12 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
         out.line(f"See how it goes with: promptmill status {job_id}")
         out.document(dropped)
         return
-    job = _watched(invocation, job_id)
-    _tell_end(invocation, job)
+    job = watch_job(invocation, job_id, budget=loaded.budget.per_job)
+    tell_end(invocation, job)
     out.document(dropped | {"status": _status(invocation, job)})
     code = exit_code(job)
     if code:
         raise click.exceptions.Exit(code)
-
-
-def _watched(invocation: Invocation, job_id: str) -> JobRun:
-    try:
-        return watch(invocation, job_id)
-    except KeyboardInterrupt:
-        invocation.out.line(f"The job goes on without you: promptmill status {job_id}")
-        raise
 
 
 def inbox_key(recipe: str, name: str) -> str:
@@ -82,13 +72,6 @@ def inbox_key(recipe: str, name: str) -> str:
     return key
 
 
-def exit_code(job: JobRun) -> int:
-    """See the help of ``submit``."""
-    if job.state is not JobState.DONE:
-        return EXIT_NOT_DONE
-    return EXIT_SOME_FAILED if job.counts.failed or job.counts.stopped else 0
-
-
 def _readable_size(file: Path) -> int:
     """Raises UserError."""
     if not file.is_file():
@@ -108,20 +91,6 @@ def _drop(invocation: Invocation, file: Path, key: str, size: int) -> Source:
                 file, key, on_bytes=lambda sent: shown.update(f"uploading {100 * sent // size}%")
             )
     return Source(found.key, found.version, found.size, found.modified_at)
-
-
-def _tell_end(invocation: Invocation, job: JobRun) -> None:
-    out = invocation.out
-    counts: Counts = job.counts
-    cost = usd_short(counts.nano_usd) + (f" and {counts.unpriced} attempts of unknown cost" if counts.unpriced else "")
-    out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
-    if job.reason:
-        out.line(f"{job.reason}{f'. {job.remedy}' if job.remedy else ''}")
-    bucket = invocation.target.settings.bucket
-    for what, key in sorted(job.files.items()):
-        out.line(f"  {what:<9} s3://{bucket}/{key}")
-    if job.files:
-        out.line(f"Fetch them with: promptmill results {job.job_id}")
 
 
 def _status(invocation: Invocation, job: JobRun) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from promptmill.cli.command import Invocation
 from promptmill.cli.output import Output, usd_short
 from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.domain.status import waiting_for
+from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
-from promptmill.workflows.plan_job import RUN
+from promptmill.workflows.find_run import FIRST_RUN
+from promptmill.workflows.publish_status import counts_so_far
 
 LOCAL_POLL_S = 0.5
 POLL_S = 2.0
@@ -29,12 +32,14 @@ class Sight(Struct, frozen=True):
         job: None until its drop was seen.
         seconds: since the watching began.
         minutes_left: at the pace of the last minute, None while there is none.
+        waits_for: what holds it up, "" if nothing does.
     """
 
     job: JobRun | None
     counts: Counts
     seconds: float
     minutes_left: float | None = None
+    waits_for: str = ""
 
     @property
     def percent(self) -> int:
@@ -43,19 +48,22 @@ class Sight(Struct, frozen=True):
         return self.counts.done * 100 // records if records else 0
 
 
-async def sights(job_id: str, *, jobs: Jobs, clock: Clock, every_s: float) -> AsyncIterator[Sight]:
-    """The job every so often, ending with its terminal state."""
+async def sights(
+    job_id: str, *, run: int = FIRST_RUN, jobs: Jobs, clock: Clock, every_s: float
+) -> AsyncIterator[Sight]:
+    """The job every so often, until nothing happens any more."""
     began = clock.monotonic()
     pace: deque[tuple[float, int]] = deque()
     while True:
-        job = await jobs.read(job_id, RUN)
-        ended = job is not None and job.state.terminal
-        counts = job.counts if job and ended else await jobs.read_progress(job_id, RUN) if job else Counts()
+        job = await jobs.read(job_id, run)
+        ended = job is not None and job.state.resting
+        counts = await counts_so_far(job, jobs=jobs) if job else Counts()
         seconds = clock.monotonic() - began
         pace.append((seconds, counts.done))
         while pace[-1][0] - pace[0][0] > _WINDOW_S:
             pace.popleft()
-        yield Sight(job, counts, seconds, minutes_left(pace, job.records if job else 0))
+        waits = waiting_for(job, at=rfc3339(clock.now())) if job else ""
+        yield Sight(job, counts, seconds, minutes_left(pace, job.records if job else 0), waits)
         if ended:
             return
         await clock.sleep(every_s)
@@ -69,30 +77,30 @@ def minutes_left(pace: deque[tuple[float, int]], records: int) -> float | None:
     return (records - last_done) * (last_at - first_at) / (last_done - first_done) / 60
 
 
-def watch(invocation: Invocation, job_id: str) -> JobRun:
-    """Show progress until the job has ended."""
+def watch(invocation: Invocation, job_id: str, *, run: int = FIRST_RUN, budget: int | None = None) -> JobRun:
+    """Show progress until the run has ended. ``budget``: of the job, in nano-dollars."""
     services = invocation.target.services
     every_s = LOCAL_POLL_S if invocation.target.settings.stage == "local" else POLL_S
-    seen = sights(job_id, jobs=services.jobs, clock=services.clock, every_s=every_s)
+    seen = sights(job_id, run=run, jobs=services.jobs, clock=services.clock, every_s=every_s)
     show = _bar if invocation.out.is_live else _lines
-    job: JobRun = services.run(show(seen, invocation.out))
+    job: JobRun = services.run(show(seen, invocation.out, budget))
     return job
 
 
-async def _bar(seen: AsyncIterator[Sight], out: Output) -> JobRun:
+async def _bar(seen: AsyncIterator[Sight], out: Output, budget: int | None) -> JobRun:
     columns = (BarColumn(bar_width=30), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=out.console, transient=False) as progress:
         task: TaskID = progress.add_task("", total=100)
         async for sight in seen:
-            progress.update(task, completed=sight.percent, description=describe(sight))
+            progress.update(task, completed=sight.percent, description=describe(sight, budget=budget))
     return _ended(sight)
 
 
-async def _lines(seen: AsyncIterator[Sight], out: Output) -> JobRun:
+async def _lines(seen: AsyncIterator[Sight], out: Output, budget: int | None) -> JobRun:
     """A line whenever something has happened, at most every so often: for logs and pipes."""
     said, state, said_at = "", "", 0.0
     async for sight in seen:
-        text = describe(sight)
+        text = describe(sight, budget=budget)
         is_due = _state(sight) != state or sight.seconds - said_at >= _LINE_EVERY_S
         if is_due and text != said:
             out.line(f"  {_state(sight):<9}{text}")
@@ -100,20 +108,21 @@ async def _lines(seen: AsyncIterator[Sight], out: Output) -> JobRun:
     return _ended(sight)
 
 
-def describe(sight: Sight) -> str:
-    """``58%  57,912 done · 61 failed · $4.02 · 12 min left``."""
+def describe(sight: Sight, *, budget: int | None = None) -> str:
+    """``58%  57,912 done · 61 failed · $4.02 of $25.00 · 12 min left``."""
     job, counts = sight.job, sight.counts
     if job is None:
         return "waiting for the drop to be seen" + (_UNSEEN if sight.seconds > _UNSEEN_S else "")
     if not job.records:
         return f"{job.state.value.lower()}{f' · {job.reason}' if job.reason else ''}"
-    parts = [f"{counts.done:,} of {job.records:,} done", f"{counts.failed:,} failed", usd_short(counts.nano_usd)]
+    spent = usd_short(counts.nano_usd) + (f" of {usd_short(budget)}" if budget is not None else "")
+    parts = [f"{counts.done:,} of {job.records:,} done", f"{counts.failed:,} failed", spent]
     if job.state is JobState.RUNNING and sight.minutes_left is not None:
         parts.append(left_in_words(sight.minutes_left))
     if job.state is JobState.JOINING:
         parts.append("joining the results")
-    if job.waiting_for:
-        parts.append(f"waits for {job.waiting_for}")
+    if sight.waits_for:
+        parts.append(f"waits: {sight.waits_for}")
     return f"{sight.percent:3d}%  " + " · ".join(parts)
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
 from promptmill.domain.dialects.dialect import ChunkRange, FileFacts
 from promptmill.domain.recipe import Recipe
 
+Rerun = Literal["", "resume", "redrive"]
+"""What a further run is for: records without an answer, or only those that failed; "" for a job's first run."""
+
 
 class JobState(StrEnum):
     """What ``status.json`` and the jobs table say. The README explains each to users."""
 
     PLANNING = "PLANNING"
+    DUPLICATE = "DUPLICATE"
     RUNNING = "RUNNING"
     JOINING = "JOINING"
     DONE = "DONE"
@@ -26,6 +32,11 @@ class JobState(StrEnum):
     @property
     def terminal(self) -> bool:
         return self in (JobState.DONE, JobState.STOPPED, JobState.CANCELLED, JobState.REJECTED)
+
+    @property
+    def resting(self) -> bool:
+        """Nothing happens any more, unless somebody says so."""
+        return self.terminal or self is JobState.DUPLICATE
 
 
 class Source(Struct, frozen=True):
@@ -72,6 +83,11 @@ class Manifest(Struct, frozen=True):
     results_prefix: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def to_run(self) -> Sequence[int]:
+        """Numbers of the chunks that this run runs."""
+        return range(len(self.chunks))
+
 
 class Counts(Struct, frozen=True):
     """Records that have an outcome, and what they cost.
@@ -91,6 +107,11 @@ class Counts(Struct, frozen=True):
     @property
     def done(self) -> int:
         return self.answered + self.failed + self.stopped
+
+    @property
+    def outcomes(self) -> Counts:
+        """Without what they cost."""
+        return Counts(self.answered, self.failed, self.stopped)
 
     def plus(self, other: Counts) -> Counts:
         return Counts(
@@ -114,6 +135,9 @@ class JobRun(Struct, frozen=True):
         records, chunks: 0 until planned.
         closed_routes: why, by route.
         stop: code of why it is to end early, "" while it may go on.
+        waiting_for: what held a chunk up last; its message comes back by ``waiting_until``.
+        rerun, route: what a further run is for, and the route that it takes first, "" for that of the run before.
+        kept: outcomes of the chunks that a further run leaves as they are; what they cost is not this run's.
         counts: the final ones, once terminal.
         files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
     """
@@ -133,6 +157,10 @@ class JobRun(Struct, frozen=True):
     closed_routes: dict[str, str] = {}
     stop: str = ""
     waiting_for: str = ""
+    waiting_until: str = ""
+    rerun: Rerun = ""
+    route: str = ""
+    kept: Counts = Counts()
     counts: Counts = Counts()
     files: dict[str, str] = {}
 

@@ -11,6 +11,7 @@ from promptmill.domain.money import usd_text
 
 IN_WORDS = {
     JobState.PLANNING: "the file is being read and cut into chunks",
+    JobState.DUPLICATE: "the same file was dropped before; nothing was sent to any model",
     JobState.RUNNING: "records are being answered",
     JobState.JOINING: "every record has its outcome; the results are being joined",
     JobState.DONE: "every record has its outcome",
@@ -40,7 +41,7 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
         },
         "cost_usd": usd_text(counts.nano_usd),
         "unpriced_attempts": counts.unpriced,
-        "waits_for": waits_for(job),
+        "waits_for": waits_for(job, at=at),
         "closed_routes": job.closed_routes,
         "dropped_at": job.source.dropped_at,
         "created_at": job.created_at,
@@ -50,15 +51,25 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
     }
 
 
-def waits_for(job: JobRun) -> str:
+def waits_for(job: JobRun, *, at: str) -> str:
     """What has to happen next, "" once nothing has to."""
-    if job.waiting_for:
-        return job.waiting_for
+    if found := waiting_for(job, at=at):
+        return found
     return {
         JobState.PLANNING: "plan_job",
+        JobState.DUPLICATE: f"your word: promptmill again {job.job_id}",
         JobState.RUNNING: "answers from the recipe's routes",
         JobState.JOINING: "finish_job",
     }.get(job.state, "")
+
+
+def waiting_for(job: JobRun, *, at: str) -> str:
+    """What keeps a run from going on, "" if nothing does."""
+    if job.state is not JobState.RUNNING:
+        return ""
+    if job.stop:
+        return f"the end of calls under way ({job.stop})"
+    return job.waiting_for if job.waiting_until >= at else ""
 
 
 def encode(document: dict[str, Any]) -> bytes:

@@ -29,21 +29,23 @@ class JobStore(Protocol):
         records: int | None = None,
         chunks: int | None = None,
         recipe: str = "",
+        kept: Counts | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
-        """Forward only: PLANNING → RUNNING → JOINING → DONE or STOPPED, and PLANNING → REJECTED.
+        """Forward only: PLANNING → DUPLICATE → RUNNING → JOINING → DONE, STOPPED or CANCELLED, leaving out any.
 
-        False if it stood there or further already, or has no way there.
+        A run that is not RUNNING yet may be REJECTED. False if it stood there or further already, or has no way there.
 
-        ``counts`` and ``files`` are the final ones, from the chunk results.
+        Reason and remedy end with the state that they are of. ``counts`` and ``files`` are the final ones, from the
+        chunk results.
         """
         ...
 
 
 class JobIndex(Protocol):
     def open_runs(self) -> AsyncIterator[JobRun]:
-        """Every run that is not terminal."""
+        """Every run that something is still to happen to without anybody's word."""
         ...
 
     def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
@@ -53,6 +55,10 @@ class JobIndex(Protocol):
 
 class RunNotes(Protocol):
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None: ...
+
+    async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
+        """A chunk of it is held up; it looks again by then."""
+        ...
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         """Whether the caller may write status.json now: one worker every so often."""

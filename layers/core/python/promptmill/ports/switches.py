@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from msgspec import Struct
 
 EVERYTHING = "*"
 """In place of a recipe's name."""
 
 
+class Pause(Struct, frozen=True):
+    """Who paused, and when (RFC 3339)."""
+
+    by: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"paused by {self.by} since {self.at}"
+
+
 class Switches(Protocol):
-    async def is_paused(self, recipe: str) -> bool:
-        """By its own name or as part of everything; strongly consistent."""
+    async def paused(self) -> dict[str, Pause]:
+        """By recipe, or ``EVERYTHING``; strongly consistent."""
         ...
 
     async def pause(self, recipe: str, *, by: str, at: str) -> None: ...
 
     async def unpause(self, recipe: str) -> None: ...
 
-    async def paused(self) -> dict[str, str]:
-        """Names, and since when."""
-        ...
+
+def pause_on(recipe: str, paused: Mapping[str, Pause]) -> Pause | None:
+    """The pause that holds a recipe: its own, or that of everything."""
+    return paused.get(recipe) or paused.get(EVERYTHING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from promptmill.domain import status
-from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
@@ -15,9 +15,16 @@ _EVERY = timedelta(seconds=10)
 _JSON = "application/json"
 
 
+async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
+    """What a run has come to: its own costs, and the outcomes that it took over."""
+    if job.state.resting or job.state is JobState.PLANNING:
+        return job.counts
+    return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
+
+
 async def publish_status(job: JobRun, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> None:
     """Now, whatever was written before."""
-    counts = await jobs.read_progress(job.job_id, job.run) if job.state is JobState.RUNNING else job.counts
+    counts = await counts_so_far(job, jobs=jobs)
     document = status.status_document(job, counts, at=rfc3339(clock.now()))
     await objects.replace(f"{job.results_prefix}status.json", status.encode(document), content_type=_JSON)
 

@@ -17,6 +17,7 @@ from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import MessageLease, WorkQueue
 from promptmill.workflows.chunk_unit import ChunkUnit
 from promptmill.workflows.follow_up import follow_up
+from promptmill.workflows.note_waiting import note_waiting
 from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.units.claim_unit import claim_unit
@@ -60,8 +61,7 @@ async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkRepor
         return ChunkReport("known")
     paused_s = await worker.engine.switch.pause_of(manifest.recipe.name)
     if paused_s is not None and not job.stop:
-        await send_again(message, None, worker.queue, delay_s=paused_s)
-        return ChunkReport("yielded", why="paused")
+        return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
     claim = await claim_chunk(message, worker=worker)
     if claim is None:
         return ChunkReport("deferred")
@@ -94,9 +94,10 @@ async def run_claimed(
     end = await run_unit(unit, claim, engine=engine, stop_code=stop_code)
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
-    delay_s = engine.lease_s if end.verdict == "superseded" else end.delay_s
-    await send_again(message, None, worker.queue, delay_s=delay_s)
-    return _left(end)
+    if end.verdict == "superseded":
+        await send_again(message, None, worker.queue, delay_s=engine.lease_s)
+        return ChunkReport("superseded")
+    return await _yielded(job, message, end, worker=worker)
 
 
 async def send_again(message: ChunkMessage, seen: tuple[int, int] | None, queue: WorkQueue, *, delay_s: int) -> None:
@@ -104,8 +105,16 @@ async def send_again(message: ChunkMessage, seen: tuple[int, int] | None, queue:
     await queue.send([ChunkMessage(message.job_id, message.run, message.chunk, seen)], delay_s=delay_s)
 
 
-def _left(end: UnitEnd) -> ChunkReport:
-    return ChunkReport("superseded" if end.verdict == "superseded" else "yielded", why=end.why)
+async def _yielded(job: JobRun, message: ChunkMessage, end: UnitEnd, *, worker: ChunkWorker) -> ChunkReport:
+    await send_again(message, None, worker.queue, delay_s=end.delay_s)
+    if end.delay_s:
+        engine = worker.engine
+        why = engine.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
+        await note_waiting(job, why, end.delay_s, jobs=worker.jobs, objects=engine.objects, clock=engine.clock)
+    return ChunkReport("yielded", why=end.why)
+
+
+_IN_WORDS = {"hand_over": "its share of a limit that other jobs use too"}
 
 
 async def _ended(manifest: Manifest, chunk: int, worker: ChunkWorker) -> ChunkReport:

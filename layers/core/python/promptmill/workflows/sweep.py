@@ -6,14 +6,14 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from promptmill.domain import layout
-from promptmill.domain.job import JobRun, JobState, Manifest
+from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import WorkQueue
 from promptmill.ports.object_store import ObjectStore
+from promptmill.workflows.missing_chunks import missing_chunks
 from promptmill.workflows.plan_job import CHUNKS_AHEAD
 from promptmill.workflows.publish_status import publish_status_in_turn
 from promptmill.workflows.read_manifest import ReadManifest
@@ -42,7 +42,7 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
         seen += 1
         if job.stop:  # perhaps by somebody who ended before every gate was shut
             await jobs.shut_gates(job.job_id, job.run)
-        if job.last_progress >= before:
+        if max(job.last_progress, job.waiting_until) >= before:
             continue
         try:
             sent += await _repair(job, objects, manifests)
@@ -62,14 +62,5 @@ async def _repair(job: JobRun, objects: ObjectStore, manifests: ReadManifest) ->
     if job.state is JobState.JOINING:
         return [FinishMessage(job.job_id, job.run)]
     manifest = await manifests(job.job_id, job.run)
-    missing = await _missing(manifest, objects)
+    missing = await missing_chunks(manifest, most=CHUNKS_AHEAD, objects=objects)
     return [ChunkMessage(job.job_id, job.run, n) for n in missing] or [FinishMessage(job.job_id, job.run)]
-
-
-async def _missing(manifest: Manifest, objects: ObjectStore) -> list[int]:
-    """The first chunks without a result."""
-    prefix = layout.chunk_results_prefix(manifest.job_id, manifest.run)
-    there = {info.key async for info in objects.under(prefix)}
-    numbers = range(len(manifest.chunks))
-    missing = (n for n in numbers if layout.chunk_result_key(manifest.job_id, manifest.run, n) not in there)
-    return [n for n, _ in zip(missing, range(CHUNKS_AHEAD), strict=False)]

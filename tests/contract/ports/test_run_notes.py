@@ -1,0 +1,46 @@
+"""What the jobs table knows of runs besides their progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import structs
+
+from promptmill.domain.job import Counts, JobState
+from tests.contract.ports.test_jobs import AT, ID, JOB, LATER
+
+
+async def test_what_a_run_waits_for_is_noted(jobs: Any) -> None:
+    await jobs.create(JOB)
+    await jobs.note_waiting(ID, 1, waiting_for="paused by ann", until=LATER)
+    job = await jobs.read(ID, 1)
+    assert (job.waiting_for, job.waiting_until) == ("paused by ann", LATER)
+
+
+async def test_a_duplicate_waits_unseen_and_may_run_or_be_rejected(jobs: Any) -> None:
+    await jobs.create(JOB)
+    assert await jobs.move(ID, 1, JobState.DUPLICATE, at=LATER, reason="had", remedy="again")
+    assert [job async for job in jobs.open_runs()] == []
+    assert (await jobs.read(ID, 1)).reason == "had"
+    assert await jobs.move(ID, 1, JobState.RUNNING, at=LATER, records=1, chunks=1)
+    assert [job.job_id async for job in jobs.open_runs()] == [ID]
+    job = await jobs.read(ID, 1)
+    assert (job.state, job.reason, job.remedy) == (JobState.RUNNING, "", ""), "they were of the state before"
+    assert not await jobs.move(ID, 1, JobState.DUPLICATE, at=LATER)
+    other = structs.replace(JOB, job_id="20261122t120000z-bbbbbbbbbb")
+    await jobs.create(other)
+    await jobs.move(other.job_id, 1, JobState.DUPLICATE, at=LATER)
+    assert await jobs.move(other.job_id, 1, JobState.REJECTED, at=LATER)
+
+
+async def test_a_further_run_is_one_of_its_own(jobs: Any) -> None:
+    again = structs.replace(JOB, run=2, rerun="redrive", route="openai/x", created_at=LATER)
+    await jobs.create(JOB)
+    await jobs.move(ID, 1, JobState.DONE, at=AT)
+    assert await jobs.create(again)
+    assert await jobs.read(ID, 2) == again
+    kept = Counts(answered=3, failed=1)
+    await jobs.move(ID, 2, JobState.RUNNING, at=LATER, records=5, chunks=2, kept=kept)
+    assert (await jobs.read(ID, 2)).kept == kept
+    assert (await jobs.read(ID, 1)).state is JobState.DONE
+    assert [job.run async for job in jobs.open_runs()] == [2]
