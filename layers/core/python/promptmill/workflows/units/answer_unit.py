@@ -45,13 +45,20 @@ class Answering(Struct, frozen=True):
     fault: Exception | None = None
 
 
-async def answer_unit(unit: Unit, purse: Purse, history: History, *, engine: Engine) -> Answering:
-    """Every call is journaled once this returns, or told as refused."""
-    return await _Answering(unit, purse, history, engine).run()
+async def answer_unit(
+    unit: Unit, purse: Purse, history: History, *, engine: Engine, on_drained: Callable[[], None]
+) -> Answering:
+    """Every call is journaled once this returns, or told as refused.
+
+    ``on_drained`` is called once every record has first been sent: only answers and retries are left.
+    """
+    return await _Answering(unit, purse, history, engine, on_drained).run()
 
 
 class _Answering:
-    def __init__(self, unit: Unit, purse: Purse, history: History, engine: Engine) -> None:
+    def __init__(
+        self, unit: Unit, purse: Purse, history: History, engine: Engine, on_drained: Callable[[], None]
+    ) -> None:
         self._unit, self._purse, self._known, self._engine = unit, purse, history, engine
         self._claim = purse.claim
         epoch = self._claim.epoch
@@ -83,6 +90,7 @@ class _Answering:
         )
         self._isolation = Isolation(unit, self._claim, history, engine)
         self._room, self._preparing = asyncio.Semaphore(MOST_PREPARED), set[int]()
+        self._all_prepared, self._on_drained = False, on_drained
         results = history.results.values()
         self._counts = tally_of_results(results, (attempt for _, attempt in history.attempts())).counts
         self._unfinished: int | None = None
@@ -146,6 +154,7 @@ class _Answering:
                     return
                 self._preparing.add(record.index)
                 tasks.create_task(self._answer(record))
+            self._all_prepared = True
 
     async def _answer(self, record: RawRecord) -> bool:
         """Whether it has its outcome now."""
@@ -170,6 +179,8 @@ class _Answering:
         if record in self._preparing:
             self._preparing.remove(record)
             self._room.release()
+            if self._all_prepared and not self._preparing and self._sender.why is None:
+                self._on_drained()
 
     def _put(self, outcome: Outcome) -> None:
         self._journal.put(self._unit.result(outcome))

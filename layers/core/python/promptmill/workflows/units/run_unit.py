@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -31,10 +32,19 @@ class UnitEnd(Struct, frozen=True):
     why: str = ""
 
 
-async def run_unit(unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "") -> UnitEnd:
-    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash."""
+def _nobody() -> None:
+    """Is told."""
+
+
+async def run_unit(
+    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", on_drained: Callable[[], None] = _nobody
+) -> UnitEnd:
+    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash.
+
+    ``on_drained`` is called once every record has first been sent.
+    """
     try:
-        return await _run(unit, claim, engine, stop_code)
+        return await _run(unit, claim, engine, stop_code, on_drained)
     except SupersededError:
         return UnitEnd("superseded")
     except Exception:
@@ -43,7 +53,7 @@ async def run_unit(unit: Unit, claim: Claim, *, engine: Engine, stop_code: str =
         raise
 
 
-async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str) -> UnitEnd:
+async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, on_drained: Callable[[], None]) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units)
     if claim.verdict is not None:
         await unit.close(history, claim.verdict)
@@ -53,12 +63,11 @@ async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str) -> Unit
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, purse, history, Verdict("stopped", code, unread=crashed))
-    return await _answer(unit, purse, history, engine)
+    answering = await answer_unit(unit, purse, history, engine=engine, on_drained=on_drained)
+    return await _follow(unit, purse, history.plus(answering.history), answering, engine)
 
 
-async def _answer(unit: Unit, purse: Purse, history: History, engine: Engine) -> UnitEnd:
-    answering = await answer_unit(unit, purse, history, engine=engine)
-    known = history.plus(answering.history)
+async def _follow(unit: Unit, purse: Purse, known: History, answering: Answering, engine: Engine) -> UnitEnd:
     match answering.why:
         case "":
             return await _end(unit, purse, known, Verdict("completed"))
