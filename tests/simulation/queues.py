@@ -13,6 +13,8 @@ from msgspec import Struct
 from tests.simulation.loop import RESOLUTION_S
 
 LONGEST_DELAY_S = 900
+_MOST_DOUBLINGS = 20
+"""A message that is sent again for hours would else become thousands."""
 
 
 class Habits(Struct, frozen=True):
@@ -65,6 +67,7 @@ class SimQueue:
         self.on_visible: Callable[[], None] = lambda: None
         self.habits = habits or Habits()
         self._rng, self._max_receives, self.dead_letters = rng, max_receives, dead_letters
+        self._doublings = _MOST_DOUBLINGS
         self._places, self._receipts, self._ids = itertools.count(), itertools.count(1), itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # whoever is woken is no child of the process that sent
@@ -77,8 +80,9 @@ class SimQueue:
             raise ValueError(f"SQS delays by {LONGEST_DELAY_S} s at most, not by {delay_s}")
         self.sent.append(body)
         name = f"{self.name}-{next(self._ids)}"
-        copies = 2 if self._rng.random() < self.habits.doubled else 1
-        for _ in range(copies):
+        doubled = self._doublings > 0 and self._rng.random() < self.habits.doubled
+        self._doublings -= doubled
+        for _ in range(1 + doubled):
             late = self._rng.random() * self.habits.late_s
             self._put(Held(name, body, dict(attributes or {}), self._loop.time() + delay_s + late))
 

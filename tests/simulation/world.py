@@ -23,7 +23,7 @@ from tests.simulation.faults import Faults, RandomFaults
 from tests.simulation.functions import EventSource, Lambda, Received, each
 from tests.simulation.process import START, Process
 from tests.simulation.provider import Models, Provider
-from tests.simulation.queues import SimQueue
+from tests.simulation.queues import Habits, SimQueue
 from tests.simulation.scenario import Ask, Command, Drop, Scenario
 from tests.simulation.stores import SimCopies, SimJobs, SimStore, SimUnits, SimWorkQueue
 from tests.simulation.trace import Trace
@@ -117,6 +117,12 @@ class World:
 
         EventSource(queue, handle.__name__, each(bound), runtime=self.runtime, most=self.scenario.workers, batch=batch)
 
+    @property
+    def queues(self) -> list[SimQueue]:
+        """With those of dead letters."""
+        work = (self.uploads, self.chunks, self.finish, self.requests)
+        return [*work, *filter(None, (queue.dead_letters for queue in work))]
+
     # What people do.
 
     def schedule(self) -> None:
@@ -183,6 +189,8 @@ class World:
         if isinstance(self.faults, RandomFaults):
             self.faults.be_fair()
         self.provider.temper = provider.CALM
+        for queue in self.queues:
+            queue.habits = Habits()
 
     @property
     def innocent(self) -> bool:
@@ -192,17 +200,15 @@ class World:
 
     def unrest(self) -> str:
         """What there is still to do."""
-        queues = (self.uploads, self.chunks, self.finish, self.requests)
-        waiting = {queue.name: (len(queue), len(queue.dead_letters or ())) for queue in queues}
+        waiting = {queue.name: len(queue) for queue in self.queues if len(queue)}
         runs = {f"{job}.{run}": found.state.value for (job, run), found in self.jobs.runs.items()}
         return f"messages {waiting}, runs {runs}, running {sorted(self.runtime.running)}"
 
     async def stop(self) -> None:
         """Whoever still runs dies, so that no task outlives the loop."""
         self._sweeping = False
-        for queue in (self.uploads, self.chunks, self.finish, self.requests):
-            for source in filter(None, (queue, queue.dead_letters)):
-                source.on_visible = _nobody
+        for queue in self.queues:
+            queue.on_visible = _nobody
         for process in list(self.runtime.running.values()):
             process.crash()
         for _ in range(_REAPED):
@@ -210,8 +216,7 @@ class World:
 
     @property
     def quiet(self) -> bool:
-        queues = (self.uploads, self.chunks, self.finish, self.requests)
-        waiting = any(len(queue) or len(queue.dead_letters or ()) for queue in queues)
+        waiting = any(len(queue) for queue in self.queues)
         open_ = any(not run.state.terminal for run in self.jobs.runs.values())
         running = any(not name.startswith("sweep") for name in self.runtime.running)
         return not (self._expected or waiting or open_ or running)

@@ -1,0 +1,303 @@
+"""Deliberate breaks of the engine, each of which must be noticed.
+
+Where a rule is kept by a condition of a store, the fake of that store is broken: its contract tests hold the real one
+to the same rule.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.mutation import Change, Mutant
+
+_DOMAIN = "promptmill.domain"
+_WORKFLOWS = "promptmill.workflows"
+_UNITS = "tests.fakes.units"
+
+
+def _mutant(name: str, module: str, old: str, new: str, *more: str) -> Mutant:
+    """``more``: further pairs of old and new in the same module."""
+    pairs = [old, new, *more]
+    changes = (Change(module, pairs[i], pairs[i + 1]) for i in range(0, len(pairs), 2))
+    return Mutant(name, tuple(changes))
+
+
+MUTANTS = (
+    _mutant(
+        "no seal",
+        f"{_WORKFLOWS}.units.recover_unit",
+        "(key not in there and await objects.create(key, SEAL))",
+        "(key not in there)",
+    ),
+    _mutant(
+        "journal not read",
+        f"{_WORKFLOWS}.units.recover_unit",
+        "return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))",
+        "return history_of(unit, groups, {})",
+    ),
+    _mutant(
+        "seal before a late page is read",
+        f"{_WORKFLOWS}.units.recover_unit",
+        "        pages.append(page)\n",
+        "        return pages\n",
+    ),
+    _mutant(
+        "journal pages overwritten",
+        f"{_WORKFLOWS}.units.journal_writer",
+        "            try:\n                return await self._objects.create(key, data)",
+        "            try:\n                await self._objects.replace(key, data)\n                return True",
+    ),
+    _mutant(
+        "no journal before the verdict",
+        f"{_WORKFLOWS}.units.answer_unit",
+        "        await self._guarded(self._journal.flush)\n        return self._told()",
+        "        return self._told()",
+    ),
+    _mutant(
+        "own journal page not recognised",
+        "tests.fakes.object_store",
+        "            return self.body(key) == body\n",
+        "            return False\n",
+    ),
+    _mutant(
+        "verdict after result",
+        f"{_WORKFLOWS}.units.run_unit",
+        "    await purse.decide(verdict)\n    await unit.close(known, verdict)\n",
+        "    await unit.close(known, verdict)\n    await purse.decide(verdict)\n",
+    ),
+    _mutant(
+        "verdict not looked at",
+        f"{_WORKFLOWS}.units.run_unit",
+        "    if claim.verdict is not None:\n",
+        "    if False:\n",
+    ),
+    _mutant(
+        "verdict by a worker that was superseded",
+        _UNITS,
+        "        if found is None or found.epoch != claim.epoch:\n            return False\n        if found.verdict",
+        "        if found is None:\n            return False\n        if found.verdict",
+    ),
+    _mutant(
+        "intent not fenced by epoch",
+        _UNITS,
+        '        if not self._may_go_on(unit, claim):\n            return "superseded"\n',
+        "",
+    ),
+    _mutant(
+        "intent not fenced by gate",
+        _UNITS,
+        '        if gate in self.shut:\n            return "shut"\n',
+        "",
+    ),
+    _mutant(
+        "intent not fenced by purse",
+        f"{_WORKFLOWS}.units.purse",
+        "        if not self.counts or self.free >= least:\n            return True\n",
+        "        return True\n",
+    ),
+    _mutant(
+        "call before intent",
+        f"{_WORKFLOWS}.units.sender",
+        "        done = await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)\n",
+        "        async def late() -> None:\n"
+        "            await self._ports.clock.sleep(0.5)\n"
+        "            await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)\n\n"
+        "        asyncio.create_task(late())\n"
+        "        done = 'done'\n",
+    ),
+    _mutant(
+        "eventually consistent read of intents",
+        _UNITS,
+        "        return [groups[place] for place in sorted(groups)]",
+        "        return [groups[place] for place in sorted(groups)[:-1]]",
+    ),
+    _mutant(
+        "call id without epoch",
+        f"{_DOMAIN}.units",
+        '    return f"{unit}.{epoch}.{sequence}"',
+        '    return f"{unit}.1.{sequence}"',
+    ),
+    _mutant(
+        "charge by ADD",
+        "tests.fakes.ledger",
+        "        if place in self.charges:\n            return False\n        self.charges[place] = charge",
+        "        if place in self.charges:\n"
+        "            known = self.charges[place]\n"
+        "            charge = structs.replace(\n"
+        "                charge, nano_usd=charge.nano_usd + known.nano_usd, attempts=charge.attempts + known.attempts\n"
+        "            )\n"
+        "        self.charges[place] = charge",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\nfrom msgspec import structs\n",
+    ),
+    _mutant(
+        "charge of an epoch stored and updated",
+        "tests.fakes.ledger",
+        "        if narrowing.call_id in self.narrowings:\n            return False\n",
+        "        for place, charge in self.charges.items():\n"
+        "            if place == (narrowing.unit, int(narrowing.call_id.rsplit('.', 2)[1]), narrowing.route):\n"
+        "                changed = charge.nano_usd + narrowing.nano_usd\n"
+        "                self.charges[place] = structs.replace(charge, nano_usd=changed)\n",
+        "from __future__ import annotations\n",
+        "from __future__ import annotations\nfrom msgspec import structs\n",
+    ),
+    _mutant(
+        "charge after result",
+        f"{_WORKFLOWS}.chunk_unit",
+        "            await self._engine.ledger.record(charge)\n",
+        "            charges.append(charge)\n",
+        "        for charge in charges_for(",
+        "        charges = []\n        for charge in charges_for(",
+        '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n',
+        '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n'
+        "        for charge in charges:\n"
+        "            await self._engine.ledger.record(charge)\n",
+    ),
+    _mutant(
+        "unknown counted as free in the budget",
+        f"{_DOMAIN}.history",
+        "        return (self.intent.high or 0) if actual is None else actual",
+        "        return 0 if actual is None else actual",
+    ),
+    _mutant(
+        "unknown counted as free in the ledger",
+        f"{_DOMAIN}.settlement",
+        "        high_nano_usd=low + sum(high or 0 for high in unknown),",
+        "        high_nano_usd=low,",
+    ),
+    _mutant(
+        "unknown released from the purse",
+        f"{_WORKFLOWS}.units.purse",
+        "            if actual is not None:\n",
+        "            actual = actual or 0\n            if True:\n",
+    ),
+    _mutant(
+        "grant without condition",
+        _UNITS,
+        "            if self._state(line).granted + amount > line.limit:\n",
+        "            if False:\n",
+    ),
+    _mutant(
+        "transaction without token",
+        _UNITS,
+        '            return Grant("granted" if own else "superseded")\n',
+        "            if not own:\n"
+        '                return Grant("superseded")\n'
+        "            self._move(lines, amount, holders=0)\n"
+        '            return Grant("granted")\n',
+    ),
+    _mutant(
+        "purse returned to the wrong day",
+        f"{_WORKFLOWS}.units.run_unit",
+        "        before = purse(claim.day, claim)\n",
+        "        before = purse(today, claim)\n",
+    ),
+    _mutant(
+        "VOID by another worker",
+        f"{_DOMAIN}.history",
+        "settled.get(mine) or _lost(mine, intent)",
+        "settled.get(mine)",
+    ),
+    _mutant(
+        "narrowing of what a journal holds",
+        f"{_WORKFLOWS}.units.journal_writer",
+        "        pages = [page for page in (self._open, self._next()) if page is not None]\n",
+        "        pages = [page for page in (*self.pages, self._open, self._next()) if page is not None]\n",
+    ),
+    _mutant(
+        "claim without condition",
+        _UNITS,
+        "        if _place(found) != _place(seen):\n            return None\n",
+        "",
+    ),
+    _mutant(
+        "no watching before a claim",
+        f"{_WORKFLOWS}.units.claim_unit",
+        "    return found.released or seen == (found.epoch, found.beat)\n",
+        "    return True\n",
+    ),
+    _mutant(
+        "delete before copy",
+        f"{_WORKFLOWS}.run_chunk",
+        "    if claiming.mine is None:\n        await send_again(",
+        "    if False:\n        await send_again(",
+    ),
+    _mutant(
+        "dead letters are verdicts",
+        f"{_WORKFLOWS}.settle_chunk",
+        '    crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""\n',
+        '    crashed = "worker_crashed"\n',
+    ),
+    _mutant(
+        "no sweep",
+        f"{_WORKFLOWS}.sweep",
+        "    async for job in jobs.open_runs():\n",
+        "    return Swept()\n    async for job in jobs.open_runs():\n",
+    ),
+    _mutant(
+        "no poison isolation",
+        f"{_WORKFLOWS}.units.isolation",
+        "        return tried or (self._crashes >= _SUSPICIOUS_CRASHES and self.culprit == _NOBODY)\n",
+        "        return False\n",
+    ),
+    _mutant(
+        "culprit marked after it is tried",
+        f"{_WORKFLOWS}.units.answer_unit",
+        "            await self._isolation.mark(record.index)\n            if not await self._answer(record):\n",
+        "            answered = await self._answer(record)\n"
+        "            await self._isolation.mark(record.index)\n"
+        "            if not answered:\n",
+    ),
+    _mutant(
+        "mark forgotten at a yield",
+        _UNITS,
+        "        self._write(unit, released=True)\n",
+        "        self._write(unit, released=True, trying=-1, tries=0, crashes=0)\n",
+    ),
+    _mutant(
+        "request body not compared with the claim",
+        f"{_WORKFLOWS}.answer_request",
+        "    if claiming.body_hash != digest:\n",
+        "    if False:\n",
+    ),
+    _mutant(
+        "request body not compared with the answer",
+        f"{_WORKFLOWS}.answer_request",
+        "    if stored.body_hash != digest:\n",
+        "    if False:\n",
+    ),
+    _mutant(
+        "identity not in a copy",
+        f"{_WORKFLOWS}.answer_request",
+        "    message_id = incoming.copied_id or incoming.message_id\n",
+        "    message_id = incoming.message_id\n",
+    ),
+    _mutant(
+        "prompt in an error text",
+        f"{_WORKFLOWS}.calls.call_routes",
+        'return Reason(route.id, "refused", error.code, error.detail)',
+        'return Reason(route.id, "refused", error.detail, error.detail)',
+    ),
+    _mutant(
+        "own manifest used, not the one that is there",
+        f"{_WORKFLOWS}.plan_job",
+        "    return msgspec.json.decode(await objects.read(key), type=Manifest)\n",
+        "        return manifest\n    return msgspec.json.decode(await objects.read(key), type=Manifest)\n",
+    ),
+    _mutant(
+        "finished before every result is in",
+        f"{_WORKFLOWS}.finish_job",
+        "    if not await results_complete(manifest, objects):\n",
+        "    if False:\n",
+    ),
+    _mutant(
+        "gates shut before the stop",
+        f"{_WORKFLOWS}.stop_run",
+        "    stopped = await jobs.stop(",
+        "    await jobs.shut_gates(job_id, run)\n    stopped = await jobs.stop(",
+    ),
+    _mutant(
+        "gates left open",
+        f"{_WORKFLOWS}.stop_run",
+        "    await jobs.shut_gates(job_id, run)\n",
+        "",
+    ),
+)
