@@ -27,7 +27,7 @@ class Bucket:
         return self._level
 
     def add(self, amount: float, now: float) -> None:
-        self._level = max(-self.most, min(self.most, self.level(now) + amount))
+        self._level = max(0.0, min(self.most, self.level(now) + amount))
 
     def scale(self, factor: float, now: float) -> None:
         """Somebody else takes the rest."""
@@ -57,7 +57,7 @@ class Provider:
         rng: random.Random,
         *,
         rate: float,
-        windows_s: tuple[float, ...] = (1.0, 10.0),
+        windows_s: tuple[float, ...] = (10.0,),
         p50_s: float = 5.0,
         p99_s: float = 30.0,
         tokens_per_s: float | None = None,

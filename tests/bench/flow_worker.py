@@ -35,13 +35,14 @@ class Worker:
         self.linger_until: float | None = None
         self.resend_s: int | None = None
         self.unjournaled = 0
+        self.name = f"{next(_ids):x}"
         self.rng = random.Random(world.rng.random())
         self.pacing = SharedPacing(
             groups=world.groups,
             limits=world.limits,
             clock=world.clock,
             rng=self.rng,
-            worker=f"{next(_ids):x}",
+            worker=self.name,
             job=self.job.name,
             in_flight=IN_FLIGHT,
         )
@@ -57,7 +58,11 @@ class Worker:
         elif refused := done(self.pacing.join((self.job.route,), fresh=not self.job.ended)):
             self._refused(refused)
         else:
+            self.job.tries += self.job.first_call_at is None
             self._own(chunk)
+            self._top_up()
+            working = sum(1 for worker in world.live if worker.chunks)
+            world.counts.most_workers = max(world.counts.most_workers, working)
             if world.deaths_per_s:
                 world.after(self.rng.expovariate(world.deaths_per_s), self._die)
             world.after(CLAIM_S, self.pump)
@@ -198,7 +203,7 @@ class Worker:
             return
         self.drained = True
         others_wait = self.pacing.others_wait
-        self._top_up(windows.delay_s(windows.REFUSED_S, self.rng) if others_wait else 0)
+        self._top_up(self.pacing.later_s if others_wait else 0)
         done(self.pacing.drained())
 
     def _carries_on(self) -> bool:
@@ -215,7 +220,7 @@ class Worker:
         return self.pacing.room(sent=job.sent, drained=job.drained, chunks=len(job.chunks), carrying_on=carrying_on)
 
     def _top_up(self, delay_s: int = 0) -> None:
-        if not self.pacing.braked:
+        if not self.pacing.braked and not self.dead:
             self.world.more(self.job, self._room(), delay_s)
 
     def _step(self) -> None:
@@ -260,12 +265,15 @@ class Worker:
             self._end()
 
     def _refused(self, refused: Refused) -> None:
+        self.job.tries += self.job.first_call_at is None
         self.world.send(self.first, refused.delay_s)
         self._end()
 
     def _own(self, chunk: Chunk) -> None:
         chunk.owner = self
         self.chunks.append(chunk)
+        if chunk.over:
+            self.world.after(RESULT_S, self._chunk_over, chunk)
 
     def _wake_at(self, moment: float) -> None:
         if self.wake <= self.world.now or moment < self.wake - 1e-9:

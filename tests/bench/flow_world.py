@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.recipe import Route
-from promptmill.workflows.flow import windows
 from tests.bench.flow_provider import Provider
 from tests.fakes.limit_groups import FakeLimitGroups
 
@@ -159,7 +158,7 @@ class World:
         self.now = max(self.now, until if until < 10**9 else self.now)
 
     def submit(self, job: Job) -> None:
-        """Now or later. What plans it knows no more of the group than its item tells."""
+        """Now or later. Its plan sends one chunk; the first worker sends as many more as its window allows."""
         self.jobs.append(job)
         self.at(job.at, self._plan, job)
 
@@ -190,14 +189,7 @@ class World:
 
     def _plan(self, job: Job) -> None:
         job.chunk_sent_at = self.now
-        group = self.limits.group_of(job.route)
-        state = done(self.groups.read(group.name))
-        wall = self.clock.now().timestamp()
-        needed = windows.workers_needed(
-            rate=windows.rate_of(group, state, wall), latency_s=state.mean(wall).latency_s, in_flight=IN_FLIGHT
-        )
-        window = windows.window(needed=needed, active_jobs=len(state.jobs(wall) | {job.name}))
-        self.more(job, windows.chunks_to_send(sent=0, drained=0, chunks=len(job.chunks), window=window))
+        self.more(job, 1)
 
     def _receive(self, chunk: Chunk) -> None:
         if len(self.live) >= self.concurrency:
@@ -212,5 +204,4 @@ class World:
         self._warm = max(0, self._warm - 1)
         worker = Worker(self, chunk)
         self.live[worker] = None
-        self.counts.most_workers = max(self.counts.most_workers, len(self.live))
         self.after(start_s, worker.begin)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 MEMBER_EXPIRES_S = 25.0
-WAITING_EXPIRES_S = 15.0
+WAITING_EXPIRES_S = 25.0
 
 
 class Member(Struct, frozen=True, array_like=True):
@@ -20,6 +20,7 @@ class Member(Struct, frozen=True, array_like=True):
         tokens: that a call used in the mean, 0 if not known.
         used_of_reserved: tokens used for each one reserved, 0 if not known.
         braked: it has stopped sending, for its calls fail.
+        used_of_share: less than 1 where its calls are throttled below its share.
     """
 
     job: str
@@ -28,14 +29,16 @@ class Member(Struct, frozen=True, array_like=True):
     tokens: float = 0.0
     used_of_reserved: float = 0.0
     braked: bool = False
+    used_of_share: float = 1.0
 
 
 class Learnt(Struct, frozen=True, array_like=True):
-    """What the last worker to leave had measured, for those who come to an empty group."""
+    """Means of a group's workers, see ``Member``; or what the last to leave had measured, for those who come after it."""
 
     latency_s: float = 0.0
     tokens: float = 0.0
     used_of_reserved: float = 0.0
+    used_of_share: float = 1.0
 
 
 class Circuit(Struct, frozen=True, array_like=True):
@@ -98,6 +101,7 @@ class GroupState(Struct, frozen=True):
             _mean([member.latency_s for member in live]) or self.learnt.latency_s,
             _mean([member.tokens for member in live]) or self.learnt.tokens,
             _mean([member.used_of_reserved for member in live]) or self.learnt.used_of_reserved,
+            _mean([member.used_of_share for member in live]) or 1.0,
         )
 
 

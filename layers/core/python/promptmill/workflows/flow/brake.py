@@ -8,8 +8,13 @@ from collections import deque
 ROW = 20
 """Failures without a success between them: the provider is down, not the calls unlucky."""
 
+DOUBTFUL_ROW = 5
+
 MOST_UNANSWERED = 1 / 0.85
 """Calls sent for each that failed: while answers to earlier calls still come in, a row is judged by what was sent since."""
+
+THROTTLED_S = 10.0
+"""That nothing but throttled calls come back, however slow the worker has become."""
 
 FIRST_PROBE_S = 5.0
 LONGEST_PROBE_S = 30.0
@@ -33,9 +38,15 @@ class Brake:
         self._released_at = float("-inf")
         self._row = self._late_row = self._sent = self._sent_before = 0
         self._row_from: float | None = None
+        self._row_began = 0.0
         self._sends: deque[tuple[float, int]] = deque()
         self._probes = 0
         self._probe_at = float("inf")
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a failure now says more about the provider than about the call."""
+        return self.since is not None or self._row >= DOUBTFUL_ROW
 
     def sent(self, calls: int, now: float) -> None:
         if self.since is not None:
@@ -58,17 +69,18 @@ class Brake:
         self._row = 0
         return False
 
-    def failed(self, sent_at: float, now: float) -> bool:
-        """Whether this put the brake on."""
+    def failed(self, sent_at: float, now: float, *, throttled: bool = False) -> bool:
+        """Whether this put the brake on. Throttled calls do later: they slow the worker down first."""
         if self.since is not None:
             return False
         if self._row_from is None:
             self._row_from, self._sent_before, self._late_row = sent_at, self._sent_until(sent_at), 0
+        if not self._row:
+            self._row_began = now
         self._row += 1
         self._late_row += sent_at >= self._row_from
-        sent_since = self._sent - self._sent_before
-        all_fail = self._late_row >= ROW and self._late_row <= sent_since <= self._late_row * MOST_UNANSWERED
-        if self._row >= ROW or all_fail:
+        in_vain = self._row >= ROW if not throttled else self._row >= ROW and now - self._row_began >= THROTTLED_S
+        if in_vain or (not throttled and self._all_fail()):
             self.put_on(now)
             return True
         return False
@@ -104,6 +116,10 @@ class Brake:
     def _clear(self) -> None:
         self._row = self._late_row = 0
         self._row_from = None
+
+    def _all_fail(self) -> bool:
+        sent_since = self._sent - self._sent_before
+        return self._late_row >= ROW and self._late_row <= sent_since <= self._late_row * MOST_UNANSWERED
 
     def _sent_until(self, moment: float) -> int:
         """Calls sent before that moment, as far as remembered."""

@@ -58,6 +58,7 @@ class Membership:
             measured.tokens,
             measured.used_of_reserved,
             paced.braked,
+            paced.used_of_share(self._clock.monotonic()),
         )
         self._urgent.discard(paced.group.name)
         state = await self._store.show(paced.group.name, self._worker, member, forget=paced.state.gone(wall))

@@ -43,6 +43,10 @@ class PacedGroup:
     def measured(self) -> Learnt:
         return self._measures.own
 
+    def used_of_share(self, now: float) -> float:
+        """1 where nothing is throttled."""
+        return self._back_off.factor(now)
+
     @property
     def braked(self) -> bool:
         return self.brake.since is not None
@@ -60,10 +64,12 @@ class PacedGroup:
     def share(self, members: int, now: float) -> None:
         """One of so many live members: an equal part of the limits."""
         self._share = (_part(self._requests_per_s(), members), _part(self.group.tokens_per_s, members))
-        self._set_rates(now)
         if not self._joined:
             self._joined = True
+            self._back_off.start_at(self._measures.before.used_of_share, now)
+            self._set_rates(now)
             self._pacer.start(now)
+        self._set_rates(now)
 
     def give_back(self, now: float) -> None:
         """The share; what is left is for late retries."""
@@ -85,6 +91,7 @@ class PacedGroup:
         if given:
             self.brake.sent(given, now)
             self._measures.sent(given, now)
+            self._back_off.sent(given, now)
             self.sent += given
         return given
 
@@ -110,7 +117,7 @@ class PacedGroup:
         if how == "throttled" and self.brake.since is None:
             self.throttled += 1
             self._back_off.throttled(now)
-        return self.brake.failed(sent_at, now)
+        return self.brake.failed(sent_at, now, throttled=how == "throttled")
 
     def obey_circuit(self, now: float) -> None:
         """Stop with the others; who probes is agreed on with them."""

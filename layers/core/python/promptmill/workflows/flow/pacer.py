@@ -51,8 +51,8 @@ class Pacer:
     def start(self, now: float) -> None:
         """A tick's worth at once, for a worker that has just got its share."""
         self._accrue(now)
-        self._credit = max(self._credit, min(MOST_IN_GROUP, max(1.0, (self._rate or 0.0) * SHORTEST_TICK_S)))
-        self._tokens = max(self._tokens, (self._token_rate or 0.0) * SHORTEST_TICK_S)
+        self._credit = max(self._credit, 1.0, (self._rate or 0.0) * self.tick_s)
+        self._tokens = max(self._tokens, (self._token_rate or 0.0) * self.tick_s)
 
     def take(self, prices: Sequence[float], now: float) -> int:
         """How many calls of these prices in tokens, in order."""
@@ -88,7 +88,7 @@ class Pacer:
             self._tokens = min(self._tokens + self._token_rate * passed, max(self._tokens, most))
 
     def _most(self, rate: float) -> float:
-        return max(1.0, rate * self.tick_s * _MOST_TICKS)
+        return 1.0 + rate * self.tick_s * _MOST_TICKS  # the fraction of a call that is left over is not lost
 
     def _affordable(self, prices: Sequence[float]) -> int:
         most = len(prices) if self._rate is None else min(len(prices), int(self._credit + _NEARLY))

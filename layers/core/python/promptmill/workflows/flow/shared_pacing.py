@@ -107,7 +107,9 @@ class SharedPacing:
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
         """How many more of the job's chunks may be sent, or taken by carrying on, now: ``windows.chunks_to_send``."""
-        return windows.chunks_to_send(sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on))
+        return windows.chunks_to_send(
+            sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on)
+        )
 
     def window(self, *, carrying_on: bool = False) -> int:
         """Chunks of the job that may be sent and not yet drained."""
@@ -122,6 +124,13 @@ class SharedPacing:
         """Then chunks are sent with a delay, so that other jobs' go first."""
         wall = self._membership.wall()
         return any(windows.others_wait(paced.state, self._job, wall) for paced in self._used.values())
+
+    @property
+    def later_s(self) -> int:
+        """The delay of chunks that let other jobs' go first."""
+        wall = self._membership.wall()
+        waiting = max((len(paced.state.waiting_jobs(wall)) for paced in self._paced.values()), default=0)
+        return windows.refused_delay_s(waiting, self._rng)
 
     @property
     def braked(self) -> bool:
@@ -157,7 +166,7 @@ class SharedPacing:
             self._membership.hasten(paced)
 
     def counts(self, route: Route) -> bool:
-        return not self._of(route).braked
+        return not self._of(route).brake.doubtful
 
     def open_circuit(self, route: Route) -> bool:
         paced = self._of(route)
@@ -208,17 +217,19 @@ class SharedPacing:
 
     async def _join(self, route: Route, paced: PacedGroup, *, fresh: bool) -> Refused | None:
         if not self._admits(route, paced.state, fresh=fresh):
-            await self._membership.wait(paced)
-            return Refused("full", windows.delay_s(windows.REFUSED_S, self._rng))
+            return await self._refuse(paced)
         self._used = {paced.group.name: paced}
         self._primary, self._drained = route, False
         await self._membership.show(paced)
         if not self._admits(route, self._membership.others(paced.state), fresh=fresh):  # others were faster
             await self._membership.leave(paced)
-            await self._membership.wait(paced)
-            return Refused("full", windows.delay_s(windows.REFUSED_S, self._rng))
+            return await self._refuse(paced)
         await self._membership.move_circuit(paced)
         return None
+
+    async def _refuse(self, paced: PacedGroup) -> Refused:
+        await self._membership.wait(paced)
+        return Refused("full", self.later_s)
 
     def _admits(self, route: Route, state: GroupState, *, fresh: bool) -> bool:
         wall = self._membership.wall()

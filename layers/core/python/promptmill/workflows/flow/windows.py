@@ -102,8 +102,16 @@ def delay_s(mean_s: float, rng: random.Random) -> int:
     return max(1, round(mean_s * rng.uniform(0.8, 1.2)))
 
 
-REFUSED_S = 5.0
-"""Before a refused worker's message, or one that lets others go first, comes again."""
+REFUSED_S, LONGEST_REFUSED_S = 5.0, 15.0
+
+
+def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
+    """Before a refused worker's message, or one that lets others go first, comes again.
+
+    Where many wait, each comes back less often: a place is taken no later, and each try costs an invocation.
+    """
+    return delay_s(min(LONGEST_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
+
 
 OUTAGE_S, LONG_OUTAGE_S = 60.0, 120.0
 _LONG_AFTER_S = 600.0

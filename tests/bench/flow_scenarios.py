@@ -1,0 +1,300 @@
+"""The scenarios of the flow control, with the figures that they must reach.
+
+``scale`` makes them smaller: targets that are times over the ideal hold for the whole size, where one job's last
+answers weigh little.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench.flow_provider import Outage, Provider
+from tests.bench.flow_world import START, Job, World
+
+LIMIT = 10_000
+RATE = LIMIT / 60
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``target``: the most that it may be, or with ``least`` the least."""
+
+    name: str
+    value: float
+    target: float
+    least: bool = False
+
+    @property
+    def good(self) -> bool:
+        return self.value >= self.target if self.least else self.value <= self.target
+
+
+Figures = Iterator[Figure]
+
+
+def provider(rate: float = RATE, **options: Any) -> Callable[[random.Random], Provider]:
+    return lambda rng: Provider(rng, rate=rate, **options)
+
+
+def ten_small(world: World, *, start: float, apart: float) -> list[Job]:
+    jobs = [Job(f"small-{number}", 200, start + number * apart) for number in range(10)]
+    for job in jobs:
+        world.submit(job)
+    return jobs
+
+
+def one_big_job(world: World, records: int) -> tuple[Job, list[Job]]:
+    big = Job("big", records, 0.0)
+    world.submit(big)
+    ideal = records / RATE
+    return big, ten_small(world, start=0.3 * ideal, apart=0.04 * ideal)
+
+
+def time_of(world: World, rate: float = RATE) -> float:
+    """Over the ideal."""
+    return max(job.ended_at for job in world.jobs) / (sum(job.records for job in world.jobs) / rate)
+
+
+def throttled(world: World) -> float:
+    return 100 * world.provider.throttled / world.provider.calls
+
+
+def answered(world: World, start: float, end: float) -> float:
+    """A second."""
+    return sum(world.answered_at.get(second, 0) for second in range(int(start), int(end))) / (int(end) - int(start))
+
+
+def one_job(seed: int, scale: float = 1.0) -> Figures:
+    """1. A million records under 10,000 requests a minute."""
+    records = int(1_000_000 * scale)
+    world = World(seed, provider())
+    one_big_job(world, records)
+    world.run()
+    millions = records / 1_000_000
+    yield Figure("time over the ideal", time_of(world), 1.04 if scale == 1.0 else 1.12)
+    yield Figure("throttled, %", throttled(world), 0.5)
+    yield Figure("worker seconds per million", world.counts.worker_s / millions, 45_000)
+    yield Figure("intent groups per million", world.counts.intents / millions, 150_000)
+    yield Figure("flow-control writes per million", world.groups.writes / millions, 5_000)
+    world = World(seed, provider(windows_s=(1.0,)))
+    one_big_job(world, int(300_000 * scale))
+    world.run()
+    yield Figure("windows of 1 s: time over the ideal", time_of(world), 1.08 if scale == 1.0 else 1.25)
+    yield Figure("windows of 1 s: throttled, %", throttled(world), 1.0)
+
+
+def small_jobs(seed: int, scale: float = 1.0) -> Figures:
+    """2. Ten jobs of 200 in the middle of a large one; two equal jobs."""
+    world = World(seed, provider())
+    _, small = one_big_job(world, int(300_000 * scale))
+    world.run()
+    yield Figure("last first call of a small job, s", max(job.starts_in for job in small), 2.5)
+    yield Figure("longest small job, s", max(job.ended_at - job.at for job in small), 110)
+    world = World(seed, provider())
+    for name in ("one", "other"):
+        world.submit(Job(name, int(100_000 * scale), 0.0))
+    world.run()
+    ends = sorted(job.ended_at for job in world.jobs)
+    yield Figure("two equal jobs: ends apart, %", 100 * (ends[1] / ends[0] - 1), 5 if scale == 1.0 else 10)
+
+
+def thirty_jobs(seed: int, scale: float = 1.0) -> Figures:
+    """3. Thirty jobs at once, under a large and under a small limit."""
+    world = World(seed, provider())
+    for number in range(30):
+        world.submit(Job(f"job-{number}", int(10_000 * scale), 0.0))
+    ideal = 300_000 * scale / RATE
+    small = ten_small(world, start=0.3 * ideal, apart=0.05 * ideal)
+    world.run()
+    yield Figure("thirty jobs: time over the ideal", time_of(world), 1.06 if scale == 1.0 else 1.3)
+    yield Figure("thirty jobs: throttled, %", throttled(world), 1.0)
+    yield Figure("thirty jobs: most workers", world.counts.most_workers, 40)
+    yield Figure("thirty jobs: last first call of a small job, s", max(job.starts_in for job in small), 2.5)
+    world = World(seed, provider(10.0), requests_per_minute=600)
+    for number in range(30):
+        world.submit(Job(f"job-{number}", int(1_000 * scale), 0.0))
+    world.run()
+    yield Figure("600 a minute: most workers", world.counts.most_workers, 15)
+    yield Figure("600 a minute: time over the ideal", time_of(world, 10.0), 1.06 if scale == 1.0 else 1.3)
+
+
+def twenty_records(seed: int, scale: float = 1.0) -> Figures:
+    """4. A job of 20 on an idle deployment."""
+    del scale
+    world = World(seed, provider())
+    cold, warm = Job("cold", 20, 0.0), Job("warm", 20, 120.0)
+    world.submit(cold)
+    world.submit(warm)
+    world.run(until=119.0)
+    yield Figure("flow-control writes", world.groups.writes, 2)
+    world.run()
+    yield Figure("first call, cold, s", cold.starts_in, 1.5)
+    yield Figure("first call, warm, s", warm.starts_in, 0.4)
+    world = World(seed, provider(), requests_per_minute=None)
+    unknown = Job("unknown", 20, 0.0)
+    world.submit(unknown)
+    world.run()
+    yield Figure("unknown limit: all sent, s", unknown.last_first_send_at - unknown.chunk_sent_at, 5)
+    world = World(seed, provider(), requests_per_minute=None)
+    one_big_job(world, 100_000)
+    world.run()
+    reached = next(second for second in range(0, 600, 5) if answered(world, second, second + 5) >= 0.9 * RATE)
+    yield Figure("unknown limit: 90 % of it reached, s", reached, 120)
+    yield Figure("unknown limit: throttled, %", throttled(world), 6)
+
+
+def half_taken(seed: int, scale: float = 1.0) -> Figures:
+    """5. Another application takes half of the limit for 15 minutes."""
+    lasts = 900 * max(scale, 0.25)
+    for name, options in (
+        ("10 s", {"windows_s": (10.0,)}),
+        ("1 and 10 s", {"windows_s": (1.0, 10.0)}),
+        ("10 s, refused count", {"windows_s": (10.0,), "refused_count": True}),
+    ):
+        world = World(seed, provider(**options))
+        world.submit(Job("big", 300_000, 0.0))
+        start, end = 300.0, 300.0 + lasts
+        world.run(until=start)
+        _scale_buckets(world, 0.5)
+        calls, refused = world.provider.calls, world.provider.throttled
+        world.run(until=end)
+        calls, refused = world.provider.calls - calls, world.provider.throttled - refused
+        _scale_buckets(world, 2.0)
+        world.run(until=end + 120)
+        left = 100 * answered(world, start + 30, end) / (RATE / 2)
+        yield Figure(f"{name}: used of what is left, %", left, 95, least=True)
+        yield Figure(f"{name}: throttled, %", 100 * refused / calls, 4)
+        yield Figure(f"{name}: 90 % again after, s", _recovers(world, end), 60)
+
+
+def _scale_buckets(world: World, factor: float) -> None:
+    for bucket in world.provider.buckets:
+        bucket.scale(factor, world.now)
+
+
+def _recovers(world: World, end: float) -> float:
+    """Seconds until ten seconds in a row bring 90 % of the rate."""
+    return next((s for s in range(600) if answered(world, end + s, end + s + 10) >= 0.9 * RATE), 600)
+
+
+def outages(seed: int, scale: float = 1.0) -> Figures:
+    """6. Ten minutes of each kind of outage, and six hours."""
+    lasts = 600 * max(scale, 0.3)
+    kinds: tuple[Outage, ...] = ("503", "429", "429-retry-after")
+    for kind in kinds:
+        world = World(seed, provider())
+        world.submit(Job("big", int(300_000 * max(scale, 0.4)), 0.0))
+        start, end = 200.0, 200.0 + lasts
+        world.provider.outages.append((start, end, kind))
+        world.run(until=end + 180)
+        yield Figure(f"{kind}: 90 % again after, s", _recovers(world, end), 90)
+        world.run()
+        wasted = world.provider.failed + world.provider.throttled
+        yield Figure(f"{kind}: wasted attempts, %", 100 * wasted / world.provider.calls, 2)
+        yield Figure(f"{kind}: records ended by their attempts", world.counts.exhausted, 0)
+    hours = 6 * 3600 * max(scale, 0.2)
+    world = World(seed, provider())
+    world.submit(Job("big", 200_000, 0.0))
+    world.provider.outages.append((200.0, 200.0 + hours, "503"))
+    world.run(until=200.0)
+    before = _worker_s(world)
+    world.run(until=200.0 + hours)
+    down = (_worker_s(world) - before) / hours
+    working = before / 200.0
+    yield Figure("six hours: worker seconds, % of a working time", 100 * down / working, 25)
+    yield Figure("six hours: calls made in vain", world.provider.failed, 1_500)
+
+
+def _worker_s(world: World) -> float:
+    return world.counts.worker_s + sum(world.now - worker.started for worker in world.live)
+
+
+def deaths(seed: int, scale: float = 1.0) -> Figures:
+    """7. A worker dies every 1,000 worker seconds."""
+    world = World(seed, provider())
+    world.submit(Job("big", 20_000, 0.0))
+    world.run(until=40.0)
+    victim = next(worker for worker in world.live if not worker.drained)
+    victim._die()
+    group = next(iter(world.groups.states))
+    died, expires = world.now, 0.0
+    while not expires and world.now < died + 60:
+        world.run(until=world.now + 0.5)
+        wall = START.timestamp() + world.now
+        alive = {worker for worker, _ in world.groups.states[group].live(wall)}
+        expires = 0.0 if victim.name in alive else world.now - died
+    yield Figure("a dead worker's share lives on, s", expires or 60, 25)
+    world = World(seed, provider(), deaths_per_s=1 / 1000)
+    world.submit(Job("big", int(300_000 * scale), 0.0))
+    world.run()
+    lost = sum(not chunk.done for job in world.jobs for chunk in job.chunks)
+    yield Figure("deaths: time over the ideal", time_of(world), 1.12 if scale == 1.0 else 2.0)
+    yield Figure("deaths: repeated calls, %", 100 * world.counts.repeated / world.counts.attempts, 1.5)
+    yield Figure("deaths: chunks lost", lost, 0)
+    yield Figure("deaths", world.counts.deaths, 1, least=True)
+
+
+def shares(seed: int, scale: float = 1.0) -> Figures:
+    """8. Who holds a share; three times the latency; tokens that are reserved in vain."""
+    world = World(seed, provider())
+    world.submit(Job("big", 60_000, 0.0))
+    held = 0
+    for second in range(60, 340, 5):
+        world.run(until=second)
+        group = next(iter(world.groups.states.values()))
+        held += sum(worker.drained and worker.name in group.members for worker in world.live)
+    yield Figure("drained workers seen with a share", held, 0)
+    world = World(seed, provider())
+    for number in range(30):
+        world.submit(Job(f"job-{number}", 5_000, 0.0))
+    world.run(until=60)
+    world.submit(late := Job("late", 20_000, 60.0))
+    world.run(until=300)
+    yield Figure("a waiting job's tries for its first place", late.tries, 3)
+    world = World(seed, provider())
+    world.submit(Job("big", int(300_000 * max(scale, 0.3)), 0.0))
+    world.run(until=200)
+    world.provider.slower = 3.0
+    world.run(until=400)
+    yield Figure("latency x 3: rate after 60 s, %", 100 * answered(world, 260, 400) / RATE, 95, least=True)
+    used = 600 * RATE
+    world = World(
+        seed,
+        provider(10_000.0, tokens_per_s=used),
+        requests_per_minute=None,
+        tokens_per_minute=int(used * 60),
+        tokens=(4_196, 600),
+    )
+    world.submit(Job("big", int(300_000 * scale), 0.0))
+    world.run()
+    yield Figure("max_tokens 4,096: time over the ideal", time_of(world), 1.15 if scale == 1.0 else 1.6)
+
+
+def life_of_a_worker(seed: int, scale: float = 1.0) -> Figures:
+    """9. Workers end in time; eight at most."""
+    world = World(seed, provider(1.0), requests_per_minute=60)
+    world.submit(Job("slow", 1_500, 0.0))
+    world.run()
+    yield Figure("longest worker, s", world.counts.longest_s, 885)
+    yield Figure("calls cut off unrecorded", world.counts.cut, 0)
+    world = World(seed, provider(), most_workers=8)
+    _, small = one_big_job(world, int(300_000 * scale))
+    world.run()
+    yield Figure("eight at most: time over the ideal", time_of(world), 1.07 if scale == 1.0 else 1.4)
+    yield Figure("eight at most: last first call of a small job, s", max(job.starts_in for job in small), 30)
+
+
+SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
+    one_job,
+    small_jobs,
+    thirty_jobs,
+    twenty_records,
+    half_taken,
+    outages,
+    deaths,
+    shares,
+    life_of_a_worker,
+)
