@@ -20,12 +20,19 @@ class PlanMessage(Struct, frozen=True, tag="plan"):
 
 
 class ChunkMessage(Struct, frozen=True, tag="chunk"):
-    """Run one chunk. ``seen`` is the (epoch, beat) of the owner that a deferral saw, or None."""
+    """Run one chunk.
+
+    Attributes:
+        seen: (epoch, beat) of the owner that a deferral saw.
+        after: the epoch whose owner sent this, on giving the chunk back; 0 for the first message. If the chunk was
+            given back in a later epoch, that owner sent a message too, and this one is left over. None: never.
+    """
 
     job_id: str
     run: int
     chunk: int
     seen: tuple[int, int] | None = None
+    after: int | None = None
 
 
 class FinishMessage(Struct, frozen=True, tag="finish"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.domain import chunk_result, layout
 from promptmill.domain.job import Counts, JobRun, Manifest
@@ -24,7 +24,7 @@ from promptmill.workflows.units.claim_unit import claim_unit
 from promptmill.workflows.units.run_unit import UnitEnd, run_unit
 from promptmill.workflows.units.unit import Engine
 
-Ran = Literal["ended", "known", "deferred", "yielded", "superseded", "over"]
+Ran = Literal["ended", "known", "deferred", "left_over", "yielded", "superseded", "over"]
 
 
 class ChunkReport(Struct, frozen=True):
@@ -63,13 +63,13 @@ async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkRepor
     if paused_s is not None and not job.stop:
         return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
     claim = await claim_chunk(message, worker=worker)
-    if claim is None:
-        return ChunkReport("deferred")
+    if not isinstance(claim, Claim):
+        return ChunkReport(claim)
     return await run_claimed(job, manifest, message, claim, worker=worker)
 
 
-async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | None:
-    """None where its owner may be alive: a copy of the message looks again after a lease."""
+async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | Literal["deferred", "left_over"]:
+    """``deferred``: its owner may be alive, and a copy of the message looks again after a lease."""
     engine = worker.engine
     await worker.lease.renew(engine.lease_s)
     claiming = await claim_unit(
@@ -78,9 +78,13 @@ async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | 
         owner=engine.owner,
         units=engine.units,
         rng=engine.rng,
+        after=message.after,
     )
+    if claiming.left_over:
+        return "left_over"
     if claiming.mine is None:
-        await send_again(message, claiming.seen, worker.queue, delay_s=engine.lease_s)
+        await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=engine.lease_s)
+        return "deferred"
     return claiming.mine
 
 
@@ -95,18 +99,18 @@ async def run_claimed(
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":
-        await send_again(message, None, worker.queue, delay_s=engine.lease_s)
+        await send_again(structs.replace(message, seen=None), worker.queue, delay_s=engine.lease_s)
         return ChunkReport("superseded")
-    return await _yielded(job, message, end, worker=worker)
+    return await _yielded(job, structs.replace(message, seen=None, after=claim.epoch), end, worker=worker)
 
 
-async def send_again(message: ChunkMessage, seen: tuple[int, int] | None, queue: WorkQueue, *, delay_s: int) -> None:
-    """A copy, before the message itself is deleted. ``seen``: (epoch, beat) of an owner that may be alive."""
-    await queue.send([ChunkMessage(message.job_id, message.run, message.chunk, seen)], delay_s=delay_s)
+async def send_again(message: ChunkMessage, queue: WorkQueue, *, delay_s: int) -> None:
+    """A copy, before the message itself is deleted."""
+    await queue.send([message], delay_s=delay_s)
 
 
 async def _yielded(job: JobRun, message: ChunkMessage, end: UnitEnd, *, worker: ChunkWorker) -> ChunkReport:
-    await send_again(message, None, worker.queue, delay_s=end.delay_s)
+    await send_again(message, worker.queue, delay_s=end.delay_s)
     if end.delay_s:
         engine = worker.engine
         why = engine.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)

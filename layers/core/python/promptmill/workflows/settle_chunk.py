@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import structs
+
 from promptmill.domain import layout
 from promptmill.domain.messages import ChunkMessage
-from promptmill.domain.units import chunk_unit
+from promptmill.domain.units import Claim, chunk_unit
 from promptmill.workflows.run_chunk import ChunkWorker, claim_chunk, run_chunk, run_claimed, send_again
 from promptmill.workflows.units.run_unit import MOST_CRASHES
 
@@ -27,13 +29,13 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
         await run_chunk(message, worker=worker)
         return "known"
     claim = await claim_chunk(message, worker=worker)
-    if claim is None:
-        return "deferred"
+    if not isinstance(claim, Claim):
+        return "deferred" if claim == "deferred" else "known"
     crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""
     if claim.verdict is not None or job.stop or crashed:
         manifest = await worker.manifests(message.job_id, message.run)
         await run_claimed(job, manifest, message, claim, worker=worker, stop_code=job.stop or crashed)
         return "settled"
     await worker.engine.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
-    await send_again(message, None, worker.queue, delay_s=0)
+    await send_again(structs.replace(message, seen=None, after=claim.epoch), worker.queue, delay_s=0)
     return "sent again"
