@@ -42,7 +42,7 @@ VERDICTS = Verdicts(
     closing_messages=re.compile(
         r"Your credit balance is too low|You have reached your specified (?:workspace )?API usage limits"
     ),
-    too_long=re.compile(r"prompt is too long|exceeds? (?:the )?context", re.IGNORECASE),
+    too_long=re.compile(r"prompt is too long|exceeds? (?:the )?(?:available )?context", re.IGNORECASE),
 )
 _STATUS: Mapping[str, int] = {
     "invalid_request_error": 400,

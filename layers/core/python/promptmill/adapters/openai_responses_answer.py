@@ -84,10 +84,12 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     text = "".join(part.text or part.refusal or "" for part in parts)
     calls = tuple(_tool_call(item) for item in response.output if item.type == "function_call")
     raw_finish = (response.incomplete_details and response.incomplete_details.reason) or response.status
+    usage = _usage(raw) or estimated_usage(request, text, calls)
+    finish_reason = _finish_reason(raw_finish, parts, calls)
     return Completion(
         text=text,
-        finish_reason=_finish_reason(raw_finish, parts, calls),
-        usage=_usage(raw) or estimated_usage(request, text, calls),
+        finish_reason="length" if finish_reason == "stop" and _is_cut(usage, request) else finish_reason,
+        usage=usage,
         raw_finish=raw_finish,
         tool_calls=calls,
         model=response.model or "",
@@ -105,6 +107,12 @@ def _finish_reason(raw_finish: str, parts: list[_Part], calls: tuple[ToolCall, .
     if raw_finish == "completed":
         return "tool" if calls else "stop"
     return _CUT_SHORT.get(raw_finish, "unknown")
+
+
+def _is_cut(usage: Usage, request: CompletionRequest) -> bool:
+    """llama.cpp calls an answer complete that its bound has cut."""
+    most = request.max_output_tokens
+    return most is not None and usage.source == "reported" and usage.output_total >= most
 
 
 def _tool_call(item: _Item) -> ToolCall:
