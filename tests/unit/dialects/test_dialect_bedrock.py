@@ -140,8 +140,7 @@ def test_the_recipe_may_say_which() -> None:
 @pytest.mark.parametrize(
     ("body", "vendor"),
     [
-        ({"inputText": "secret"}, "Titan"),
-        ({"prompt": "secret", "max_gen_len": 5}, "Llama"),
+        ({"texts": ["secret"]}, "embedding"),
         ({"prompt": "secret", "max_tokens": 5}, "text-completion"),
         ({"schemaVersion": "messages-v1", "messages": [USER]}, "Nova"),
         ({"message": "secret"}, "Cohere"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -10,7 +11,7 @@ from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.json_schemas import closed
 from promptmill.domain.money import parse_usd
 from promptmill.domain.providers import PROVIDERS
-from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice, Wire
+from promptmill.domain.recipe import Dialect, Recipe, RedactionPolicy, Route, UserPrice, Wire
 from promptmill.domain.recipe_model import BudgetDocument, RecipeDocument, RouteDocument
 
 
@@ -68,7 +69,7 @@ def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
         attempts=document.attempts,
         price=UserPrice(**document.price.model_dump(exclude_none=True)) if document.price else None,
         body=document.body,
-        dialect=document.dialect,
+        dialect=_dialect(document, recipe),
         stream=_is_streamed(document, recipe),
         stall_s=document.stall_timeout,
         api_version=document.api_version,
@@ -76,6 +77,14 @@ def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
         price_as=document.price_as,
         wire=Wire(**document.wire.model_dump()),
     )
+
+
+def _dialect(route: RouteDocument, recipe: RecipeDocument) -> Dialect:
+    """What is said about the lines of Bedrock's batch files holds for the calls of its routes that say nothing."""
+    if route.dialect or route.provider != "bedrock":
+        return route.dialect
+    wanted: Mapping[str, Dialect] = {"native": "invoke", "converse": "converse"}
+    return wanted.get(recipe.invocation_type, "")
 
 
 def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:

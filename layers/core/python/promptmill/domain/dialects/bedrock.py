@@ -1,9 +1,10 @@
-"""Bedrock batch lines, Converse or Anthropic-native, answered as Bedrock's output file would.
+"""Bedrock batch lines, Converse or native, answered as Bedrock's output file would.
 
 A line is ``{"recordId", "modelInput"}``; without a ``recordId`` it gets one from its place. Results are
 ``{recordId, modelInput, modelOutput}``, or with ``error: {errorCode, errorMessage}`` in place of ``modelOutput``;
-``errorCode`` is an HTTP status, and the message starts with our code. ``modelOutput`` is a ``ConverseResponse`` or an
-Anthropic message, as the ``modelInput`` was. ``notes`` is there only where something was changed.
+``errorCode`` is an HTTP status, and the message starts with our code. ``modelOutput`` is a ``ConverseResponse``, an
+Anthropic message or another vendor's answer, as the ``modelInput`` was. ``notes`` is there only where something was
+changed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.dialects.answers import anthropic_message, converse_output
 from promptmill.domain.dialects.anthropic_body import read_message_body
+from promptmill.domain.dialects.bedrock_vendors import read_vendor_body, vendor_of, vendor_output
 from promptmill.domain.dialects.converse_body import read_converse_body
 from promptmill.domain.dialects.fields import Fields
 from promptmill.domain.dialects.json_lines import JsonLinesDialect
@@ -24,10 +26,8 @@ _CONVERSE_FIELDS = frozenset(
     {"inferenceConfig", "toolConfig", "guardrailConfig", "outputConfig", "additionalModelRequestFields", "modelId"}
 )
 _OTHER_VENDORS: Mapping[str, str] = {
-    "inputText": "Amazon Titan's",
     "schemaVersion": "Amazon Nova's",
-    "max_gen_len": "Meta Llama's",
-    "prompt": "a text-completion model's (Llama, Mistral, …)",
+    "prompt": "a text-completion model's (Mistral, …)",
     "message": "Cohere's",
     "texts": "an embedding model's",
     "taskType": "an image or embedding model's",
@@ -51,18 +51,20 @@ def _write(outcome: Outcome, given: dict[str, Any], recipe: Recipe, job_id: str)
 
 def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
     given = body.values()
+    if vendor := vendor_of(given, recipe):
+        return read_vendor_body(vendor, body)
     match _invocation(given, recipe):
         case "converse":
             return read_converse_body(body, recipe)
         case "native":
             body.take("anthropic_version")
             return read_message_body(body, recipe)
-    vendor = next((name for field, name in _OTHER_VENDORS.items() if field in given), "another vendor's")
+    whose = next((name for field, name in _OTHER_VENDORS.items() if field in given), "another vendor's")
     raise body.error(
         "",
-        f"this looks like {vendor} own body, which cannot be carried",
+        f"this looks like {whose} own body, which cannot be carried",
         code="unsupported_body",
-        remedy="write it as Converse or as an Anthropic body, or set invocation_type in the recipe",
+        remedy="write it as Converse or as the body of a vendor that is known, or set invocation_type in the recipe",
     )
 
 
@@ -94,8 +96,10 @@ def _output(outcome: Outcome, model_input: Any, recipe: Recipe, job_id: str) -> 
     failure, completion = outcome.failure, outcome.completion
     if failure is not None or completion is None:
         return {"error": _error(outcome, failure or Failure("worker", "no_outcome", "there is no answer"))}
-    native = isinstance(model_input, dict) and _invocation(model_input, recipe) == "native"
-    make = anthropic_message if native else converse_output
+    given = model_input if isinstance(model_input, dict) else {}
+    if vendor := vendor_of(given, recipe):
+        return {"modelOutput": vendor_output(vendor, outcome, completion, job_id)}
+    make = anthropic_message if _invocation(given, recipe) == "native" else converse_output
     return {"modelOutput": make(outcome, completion, job_id)}
 
 
