@@ -90,7 +90,7 @@ class FakeUnits:
         if found is None or not self._may_go_on(unit, claim):
             return False
         if not _as_known(found, claim):
-            return (found.granted, found.holds) == (claim.granted - amount, False)
+            return (found.granted, found.holds, found.day) == (claim.granted - amount, False, "")
         self._move(lines, -amount, holders=-int(claim.holds))
         self._write(unit, granted=claim.granted - amount, day="", holds=False)
         return True

@@ -11,15 +11,19 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.dynamodb.models.dynamo_type import DynamoType
+from msgspec import Struct
 
 from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+from promptmill.adapters.dynamodb_units import DynamoDbUnits
 from promptmill.adapters.s3_object_store import S3ObjectStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.units import FakeUnits
 
+JOBS_INDEXES = {"open": ("open", "sk_time"), "by_time": ("month", "job_id")}
 REGION = "eu-central-1"
 BUCKET = "promptmill-contract"
 
@@ -72,8 +76,26 @@ def jobs(request: pytest.FixtureRequest) -> Any:
     if request.param == "fake":
         return FakeJobs()
     client = request.getfixturevalue("aws").client("dynamodb")
-    create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+    create_table(client, "jobs", JOBS_INDEXES)
     return DynamoDbJobs(client, "jobs", random.Random(1))
+
+
+class UnitStore(Struct):
+    """Units, and what shuts their gates."""
+
+    units: Any
+    jobs: Any
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> UnitStore:
+    if request.param == "fake":
+        jobs = FakeJobs()
+        return UnitStore(FakeUnits(jobs.shut), jobs)
+    client = request.getfixturevalue("aws").client("dynamodb")
+    create_table(client, "jobs", JOBS_INDEXES)
+    rng = random.Random(1)
+    return UnitStore(DynamoDbUnits(client, "jobs", rng), DynamoDbJobs(client, "jobs", rng))
 
 
 @pytest.fixture(params=["fake", "dynamodb"])

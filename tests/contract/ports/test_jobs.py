@@ -105,3 +105,32 @@ async def test_recent_runs_come_newest_first(jobs: Any) -> None:
         await jobs.create(structs.replace(JOB, job_id=f"2026112{n}t120000z-0123456789", created_at=now))
     found = [job.job_id async for job in jobs.recent(limit=2)]
     assert found == ["20261122t120000z-0123456789", "20261121t120000z-0123456789"]
+
+
+async def test_a_run_is_stopped_once(jobs: Any) -> None:
+    await jobs.create(JOB)
+    assert await jobs.stop(ID, 1, code="cancelled", at=LATER), "while it is planned, too"
+    assert not await jobs.stop(ID, 1, code="budget_spent", at=LATER)
+    assert not await jobs.stop(ID, 2, code="cancelled", at=LATER), "there is no such run"
+    assert await jobs.read(ID, 2) is None
+    await jobs.move(ID, 1, JobState.RUNNING, at=LATER, records=7, chunks=2)
+    job = await jobs.read(ID, 1)
+    assert (job.stop, job.state) == ("cancelled", JobState.RUNNING), "planning does not clear it"
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state.terminal])
+async def test_a_run_that_is_over_is_not_stopped(jobs: Any, state: JobState) -> None:
+    await jobs.create(JOB)
+    assert await jobs.move(ID, 1, state, at=LATER)
+    assert not await jobs.stop(ID, 1, code="cancelled", at=LATER)
+    assert (await jobs.read(ID, 1)).stop == ""
+    assert [job.job_id async for job in jobs.open_runs()] == []
+
+
+async def test_a_cancelled_run_stays_so(jobs: Any) -> None:
+    await jobs.create(JOB)
+    await jobs.move(ID, 1, JobState.JOINING, at=LATER)
+    assert await jobs.move(ID, 1, JobState.CANCELLED, at=LATER, counts=ONE)
+    for state in JobState:
+        assert not await jobs.move(ID, 1, state, at=LATER)
+    assert (await jobs.read(ID, 1)).state is JobState.CANCELLED

@@ -6,7 +6,8 @@ import random
 import re
 from asyncio import sleep, to_thread
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError, HTTPClientError
 
@@ -33,6 +34,7 @@ _BUSY = {
     "InternalServerError",
     "ServiceUnavailable",
 }
+_Trouble = Literal["conflict", "busy", "lost", "lasting"]
 _NAME = re.compile(r"#(\w+)")
 
 
@@ -58,15 +60,17 @@ async def transact(client: DynamoDBClient, items: Sequence[Any], *, rng: random.
 
 async def insist(call: Callable[..., Any], *, rng: random.Random, reconnects: int = 0, **request: Any) -> Any:
     """Call until it is done, or refused for a reason that lasts."""
-    tried = 0
-    while True:
+    patience: dict[_Trouble, int] = {"conflict": _CONFLICTS, "busy": _REPEATS, "lost": reconnects, "lasting": 0}
+    for tried in count():
         try:
             return await to_thread(call, **request)
         except (ClientError, HTTPClientError) as error:
-            if tried >= (_repeats(error) if isinstance(error, ClientError) else reconnects):
+            trouble = _trouble(error)
+            if not patience[trouble]:
                 raise
+            patience[trouble] -= 1
         await sleep(rng.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**tried)))
-        tried += 1
+    raise AssertionError("unreachable")
 
 
 def update(
@@ -96,11 +100,13 @@ def update(
     return request | ({"ConditionExpression": condition} if condition else {})
 
 
-def _repeats(error: ClientError) -> int:
+def _trouble(error: ClientError | HTTPClientError) -> _Trouble:
+    if isinstance(error, HTTPClientError):
+        return "lost"
     reasons = _reasons(error) or [error.response.get("Error", {}).get("Code", "")]
     if reasons[0] != _REFUSED and not _CONFLICTING.isdisjoint(reasons):
-        return _CONFLICTS
-    return _REPEATS if reasons[0] in _BUSY else 0
+        return "conflict"
+    return "busy" if reasons[0] in _BUSY else "lasting"
 
 
 def _reasons(error: ClientError) -> list[str]:
