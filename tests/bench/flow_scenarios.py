@@ -209,7 +209,8 @@ def outages(seed: int, scale: float = 1.0) -> Figures:
 
 
 def _worker_s(world: World) -> float:
-    return world.counts.worker_s + sum(world.now - worker.started for worker in world.live)
+    live: float = sum(world.now - worker.started for worker in world.live)
+    return world.counts.worker_s + live
 
 
 def deaths(seed: int, scale: float = 1.0) -> Figures:

@@ -57,3 +57,13 @@ def test_what_was_pushed_is_listed(tmp_path: Path) -> None:
 def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
     assert "ends in .yaml" in typed(None, "recipe", "check", str(tmp_path / "x.json")).stderr
     assert "No such file" in typed(None, "recipe", "check", str(tmp_path / "x.yaml")).stderr
+
+
+def test_the_limits_of_providers_are_pushed_beside_the_recipes(tmp_path: Path) -> None:
+    good = "limits: [{models: openai/gpt-6-luna, requests_per_minute: 600}]\n"
+    wrong = "limits: [{models: openai/gpt-6-luna}]\n"
+    target = FakeTarget()
+    assert typed(target, "recipe", "push", *written(tmp_path, _limits=wrong)).exit_code == 1
+    assert typed(target, "recipe", "push", *written(tmp_path, _limits=good)).exit_code == 0
+    assert target.mill.objects.body("recipes/_limits.yaml") == good.encode()
+    assert typed_json(target, "recipe", "list")[0]["recipes"] == []

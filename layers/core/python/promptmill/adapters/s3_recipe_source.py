@@ -1,15 +1,17 @@
-"""RecipeSource on the bucket's ``recipes/``."""
+"""RecipeSource and LimitSource on the bucket's ``recipes/``."""
 
 from __future__ import annotations
 
 from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError
+from promptmill.domain.limits import DOCUMENT, Limits
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.recipe_names import nearest
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectStore
 
 _CACHED_S = 30.0
+_LIMITS = layout.recipe_key(DOCUMENT)
 
 
 class S3RecipeSource:
@@ -18,6 +20,7 @@ class S3RecipeSource:
     def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str) -> None:
         self._objects, self._clock, self._stage = objects, clock, stage
         self._cache: dict[str, tuple[float, Recipe]] = {}
+        self._limits: tuple[float, Limits] | None = None
 
     async def load(self, name: str) -> Recipe:
         found = self._cache.get(name)
@@ -27,12 +30,17 @@ class S3RecipeSource:
         self._cache[name] = (self._clock.monotonic(), recipe)
         return recipe
 
+    async def limits(self) -> Limits:
+        if self._limits is None or self._clock.monotonic() - self._limits[0] >= _CACHED_S:
+            self._limits = (self._clock.monotonic(), await self._parse_limits())
+        return self._limits[1]
+
     async def names(self) -> list[str]:
         """Of all recipes in the bucket."""
         return [
             info.key.removeprefix(layout.RECIPES).removesuffix(".yaml")
             async for info in self._objects.under(layout.RECIPES)
-            if info.key.endswith(".yaml")
+            if info.key.endswith(".yaml") and info.key != _LIMITS
         ]
 
     async def _parse(self, name: str) -> Recipe:
@@ -43,6 +51,15 @@ class S3RecipeSource:
         except MissingObjectError as error:
             raise await self._unknown(name) from error
         return parse_recipe(name, text, stage=self._stage)
+
+    async def _parse_limits(self) -> Limits:
+        try:
+            text = await self._objects.read(_LIMITS)
+        except MissingObjectError:
+            return Limits()
+        from promptmill.domain.limits_document import parse_limits  # noqa: PLC0415  as above
+
+        return parse_limits(text)
 
     async def _unknown(self, name: str) -> RecipeError:
         names = await self.names()

@@ -12,6 +12,7 @@ from promptmill.cli.failures import EXIT_FAILED, failures_in_words
 from promptmill.cli.output import Output
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
+from promptmill.domain.limits import DOCUMENT
 
 _files = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -47,6 +48,8 @@ def check(*, files: tuple[Path, ...], stage: str | None, as_json: bool) -> None:
 def push(invocation: Invocation, *, files: tuple[Path, ...]) -> None:
     """Put the recipes FILES in place; none of them if one is wrong. The name of a recipe is its file's.
 
+    _limits.yaml holds no recipe, but what the providers allow.
+
     Jobs that run keep the recipe they were planned with; functions see a new one within 30 seconds.
     """
     out, settings = invocation.out, invocation.target.settings
@@ -77,6 +80,7 @@ def list_recipes(invocation: Invocation) -> None:
 
 def problems(path: Path, stage: str) -> list[str]:
     """Everything that is wrong with a recipe, each with its path and line in the document."""
+    from promptmill.domain.limits_document import check_limits  # noqa: PLC0415 - brings pydantic
     from promptmill.domain.recipe_document import check_recipe  # noqa: PLC0415 - brings pydantic
 
     if path.suffix not in (".yaml", ".yml"):
@@ -85,6 +89,8 @@ def problems(path: Path, stage: str) -> list[str]:
         text = path.read_bytes()
     except OSError as error:
         raise UserError(error.strerror or "not readable", code="not_readable", where=str(path)) from error
+    if path.stem == DOCUMENT:
+        return [str(problem) for problem in check_limits(text)[1]]
     _, found = check_recipe(path.stem, text, stage=stage)
     return [str(problem) for problem in found]
 
@@ -106,5 +112,5 @@ async def _listed(objects: Any) -> list[tuple[str, str]]:
     return [
         (info.key.removeprefix(layout.RECIPES).removesuffix(".yaml"), info.modified_at)
         async for info in objects.under(layout.RECIPES)
-        if info.key.endswith(".yaml")
+        if info.key.endswith(".yaml") and info.key != layout.recipe_key(DOCUMENT)
     ]

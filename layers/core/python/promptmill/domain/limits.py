@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from promptmill.domain.recipe import Route
 
+DOCUMENT = "_limits"
+"""Of the operator, beside the recipes, under a name that no recipe can have."""
+
 _SECONDS = 60.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe
 
 
@@ -13,5 +14,15 @@ class RecipeSource(Protocol):
 
         Raises:
             RecipeError: there is none (code ``unknown_recipe``; the reason names the nearest), or it is not valid.
+        """
+        ...
+
+
+class LimitSource(Protocol):
+    async def limits(self) -> Limits:
+        """What is configured beside the recipes; empty if nothing is.
+
+        Raises:
+            RecipeError: the document is not valid (code ``invalid_limits``).
         """
         ...
