@@ -120,7 +120,11 @@ def _state(item: Any) -> GroupState:
 
 
 def _read(value: Any, kind: type[T]) -> T:
-    return msgspec.convert([float(v) if isinstance(v, Decimal) else v for v in value], kind)
+    return msgspec.convert([_whole_or_float(v) if isinstance(v, Decimal) else v for v in value], kind)
+
+
+def _whole_or_float(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _key(group: str) -> Any:
