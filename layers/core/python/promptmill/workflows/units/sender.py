@@ -187,8 +187,10 @@ class Sender:
     def _paced(self, batch: list[WaitingCall]) -> list[WaitingCall]:
         if self.why is not None or not batch:
             return []
+        route = batch[0].route
+        batch = batch[: self._ports.places.free(route)]  # other units may have taken some meanwhile
         tokens = [waiting.bound.tokens for waiting in batch]
-        return batch[: self._ports.pacing.take(batch[0].route, tokens)]
+        return batch[: self._ports.pacing.take(route, tokens)]
 
     async def _send(self, batch: list[WaitingCall]) -> None:
         route = batch[0].route
