@@ -226,6 +226,7 @@ KEYS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "Routes": (recipe_model.RouteDocument, {"model": "bedrock/m"}),
     "Answer": (recipe_model.AnswerDocument, {}),
     "Redaction": (recipe_model.RedactDocument, {}),
+    "Wire": (recipe_model.WireDocument, {}),
     "Prices": (recipe_model.PriceDocument, {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1"}),
 }
 """Headings, the models whose keys are in the tables below them, and the least that each model takes."""
@@ -286,6 +287,13 @@ def test_providers_and_what_they_take() -> None:
     text = section(RECIPES, "Routes").partition("| provider |")[2]
     found = {row[0].strip("`"): tuple(row[1:4]) for row in rows("| provider |" + text)}
     assert found == {name: (p.key, p.base_url, p.region) for name, p in PROVIDERS.items()}
+
+
+def test_dialects_of_providers() -> None:
+    found = {
+        name: tuple(codes(row[1])) for row in rows(section(RECIPES, "Dialects of providers")) for name in codes(row[0])
+    }
+    assert found == {name: p.dialects for name, p in PROVIDERS.items() if any(p.dialects)}
 
 
 def test_redaction_types_in_order_of_precedence() -> None:
