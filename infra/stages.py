@@ -52,7 +52,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         max_receives: crashes before a message becomes a dead letter. Throttled invocations count as well,
             so a new account (10 at once in all) needs patience here.
         secret_prefix: names of the secrets that functions may read start with it.
-        models: ARNs of what Bedrock may be asked for; empty for every foundation model and inference profile.
+        models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
+            inference profile and workspace.
         reply_queues: ARNs of queues that replies may go to besides the stack's own.
         subnets, security_groups: where the functions that call models stand, for models in a private network; none
             for Lambda's own. From there they must reach S3, SQS, DynamoDB, Secrets Manager, KMS and X-Ray: by NAT or

@@ -26,7 +26,11 @@ FUNCTIONS: tuple[FunctionName, ...] = get_args(FunctionName)
 STATUS = f"{RESULTS}*/status.json"
 _VERSIONED = (INBOX, WORK)
 _JOBS = ("GetItem", "PutItem", "UpdateItem")
-_RECORD = ("PutItem", "UpdateItem")  # a charge and the day's totals, in one transaction
+_UNITS = (*_JOBS, "Query")  # claims, intents, what they hold of the budgets
+_RECORD = ("PutItem", "UpdateItem")  # a charge or a narrowing and the day's totals, in one transaction
+_REQUEST_JOURNALS = f"{WORK}requests/"
+_WORKSPACES = ":aws-external-anthropic:"
+"""In the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
 _USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 
@@ -67,16 +71,16 @@ ACCESS: dict[FunctionName, Access] = {
     "run_chunk": Access(
         reads=(INBOX, WORK),
         writes=(WORK, STATUS),
-        jobs=(*_JOBS, "DeleteItem", "Query"),
+        jobs=(*_UNITS, "ConditionCheckItem", "DeleteItem"),
         charges=_RECORD,
         consumes=("chunks",),
         sends=("chunks", "finish"),
         models=True,
     ),
     "run_requests": Access(
-        reads=(RECIPES, BODIES, ANSWERS),
-        writes=(ANSWERS,),
-        jobs=("GetItem", "UpdateItem"),
+        reads=(RECIPES, BODIES, ANSWERS, _REQUEST_JOURNALS),
+        writes=(ANSWERS, _REQUEST_JOURNALS),
+        jobs=_UNITS,
         charges=_RECORD,
         consumes=("requests",),
         sends=("requests",),
@@ -87,7 +91,6 @@ ACCESS: dict[FunctionName, Access] = {
         reads=(WORK, RESULTS),
         streams=(RESULTS,),
         jobs=("GetItem", "UpdateItem", "Query"),
-        charges=(*_RECORD, "Query"),
         consumes=("finish",),
         events=True,
     ),
@@ -95,8 +98,8 @@ ACCESS: dict[FunctionName, Access] = {
         reads=(INBOX, RECIPES, BODIES, WORK, ANSWERS, RESULTS),
         writes=(WORK, ANSWERS),
         streams=(RESULTS,),
-        jobs=(*_JOBS, "DeleteItem", "Query"),
-        charges=(*_RECORD, "Query"),
+        jobs=(*_UNITS, "DeleteItem"),
+        charges=_RECORD,
         settles=QUEUES,
         sends=("chunks", "finish", "requests"),
         replies=True,
@@ -166,8 +169,14 @@ class Permissions:
 
     def _models(self) -> Iterator[iam.PolicyStatement]:
         """Converse is authorised by InvokeModel, whole or streamed. Routes name their region, so any may be asked."""
-        actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
-        yield _allow(*actions, on=self.values.models or self._every_model())
+        models = [arn for arn in self.values.models if _WORKSPACES not in arn]
+        workspaces = [arn for arn in self.values.models if _WORKSPACES in arn]
+        if models or not self.values.models:
+            actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+            yield _allow(*actions, on=models or self._every_model())
+        if workspaces or not self.values.models:
+            every = f"arn:{self.stack.partition}{_WORKSPACES}*:{self.stack.account}:workspace/*"
+            yield _allow("aws-external-anthropic:CreateInference", on=workspaces or [every])
         secrets = f"secret:{self.values.secret_prefix}*"
         yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from promptmill.domain.layout import request_journals
 from tests.infra.templates import (
     BOUNDARY,
     EXISTING_KEY,
@@ -25,6 +26,7 @@ READ, READ_VERSION = "s3:GetObject", "s3:GetObjectVersion"
 WRITE = "s3:PutObject"
 STREAM = {WRITE, "s3:AbortMultipartUpload"}
 GET, PUT, UPDATE, DELETE, QUERY = (f"dynamodb:{a}" for a in ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"))
+CHECK = "dynamodb:ConditionCheckItem"
 CONSUME = {f"sqs:{a}" for a in ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")}
 SEND = "sqs:SendMessage"
 INVOKE = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
@@ -34,6 +36,7 @@ MODELS = {
     "arn:<Partition>:bedrock:*:<AccountId>:application-inference-profile/*",
 }
 
+WORKSPACES = "arn:<Partition>:aws-external-anthropic:*:<AccountId>:workspace/*"
 EXPECTED: dict[str, dict[str, set[str]]] = {
     "plan_job": {
         BUCKET: {"s3:ListBucket"},
@@ -52,31 +55,33 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
         f"{BUCKET}/work/*": {READ, READ_VERSION, WRITE},
         f"{BUCKET}/results/*/status.json": {WRITE},
-        JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
+        JOBS: {GET, PUT, UPDATE, DELETE, QUERY, CHECK},
         CHARGES: {PUT, UPDATE},
         CHUNKS: {SEND, *CONSUME},
         FINISH: {SEND},
         SECRETS: {"secretsmanager:GetSecretValue"},
         **dict.fromkeys(MODELS, INVOKE),
+        WORKSPACES: {"aws-external-anthropic:CreateInference"},
     },
     "run_requests": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/recipes/*": {READ},
         f"{BUCKET}/requests/*": {READ},
         f"{BUCKET}/answers/*": {READ, WRITE},
-        JOBS: {GET, UPDATE},
+        f"{BUCKET}/work/requests/*": {READ, WRITE},
+        JOBS: {GET, PUT, UPDATE, QUERY},
         CHARGES: {PUT, UPDATE},
         REQUESTS: {SEND, *CONSUME},
         "<QueuesReplies>*": {SEND, "sqs:GetQueueUrl"},
         SECRETS: {"secretsmanager:GetSecretValue"},
         **dict.fromkeys(MODELS, INVOKE),
+        WORKSPACES: {"aws-external-anthropic:CreateInference"},
     },
     "finish_job": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/work/*": {READ, READ_VERSION},
         f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, UPDATE, QUERY},
-        CHARGES: {PUT, UPDATE, QUERY},
         FINISH: CONSUME,
         "<Bus>": {"events:PutEvents"},
     },
@@ -89,7 +94,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         f"{BUCKET}/answers/*": {READ, WRITE},
         f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
-        CHARGES: {PUT, UPDATE, QUERY},
+        CHARGES: {PUT, UPDATE},
         **{f"<Queues{queue}DeadLetters>": CONSUME for queue in ("Uploads", "Chunks", "Finish", "Requests")},
         CHUNKS: {SEND},
         FINISH: {SEND},
@@ -128,6 +133,10 @@ def test_function_may_do_exactly_this(stage: str, function: str, templates: dict
     assert allowed == EXPECTED[function] | own
 
 
+def test_requests_may_write_their_journals() -> None:
+    assert request_journals("reviews", "any").startswith("work/requests/")
+
+
 def test_own_bucket_key_models_secrets_and_reply_queues_replace_the_defaults(custom: StageTemplate) -> None:
     allowed = _allowed(custom, "run_requests")
     assert allowed["arn:<Partition>:s3:::team-data/answers/*"] == {READ, WRITE}
@@ -135,7 +144,7 @@ def test_own_bucket_key_models_secrets_and_reply_queues_replace_the_defaults(cus
     assert allowed[ONE_MODEL] == INVOKE
     assert allowed[SECRETS.replace("promptmill/", "team/llm/")] == {"secretsmanager:GetSecretValue"}
     assert allowed[FOREIGN_QUEUE] == {SEND, "sqs:GetQueueUrl"}
-    assert not MODELS & set(allowed)
+    assert not {*MODELS, WORKSPACES} & set(allowed)
 
 
 def test_nobody_but_tracing_and_lambda_itself_may_touch_everything(template: StageTemplate) -> None:
