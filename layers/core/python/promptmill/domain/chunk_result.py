@@ -20,7 +20,7 @@ from promptmill.domain.tally import RouteCost, Tally
 
 
 class ChunkHeader(Struct, frozen=True):
-    """The sizes are in bytes."""
+    """The sizes are in bytes. ``kept``: answers taken over from an earlier run."""
 
     chunk: int
     tally: Tally
@@ -29,6 +29,7 @@ class ChunkHeader(Struct, frozen=True):
     errors_size: int
     attempts_size: int
     index_size: int
+    kept: int = 0
 
 
 class ChunkResult(Struct, frozen=True):
@@ -47,14 +48,14 @@ class _Mark(Struct, frozen=True, array_like=True):
     error_size: int
 
 
-def chunk_result(chunk: int, results: Sequence[RecordResult], history: History) -> ChunkResult:
+def chunk_result(chunk: int, results: Sequence[RecordResult], history: History, *, kept: int = 0) -> ChunkResult:
     """A pure function: whoever ends the chunk writes the same. ``results``: one a record, in order."""
     lines, errors = (b"".join(result.line for result in results), b"".join(result.error for result in results))
     attempts = attempt_lines(history)
     index = msgspec.msgpack.encode([_mark(result) for result in results])
     tally = tally_of_results(results, (attempt for _, attempt in history.attempts()))
     sizes = (len(lines), len(errors), len(attempts), len(index))
-    return ChunkResult(ChunkHeader(chunk, tally, costs_of(history), *sizes), lines, errors, attempts, index)
+    return ChunkResult(ChunkHeader(chunk, tally, costs_of(history), *sizes, kept), lines, errors, attempts, index)
 
 
 def results_of(result: ChunkResult) -> Iterator[RecordResult]:
@@ -96,6 +97,11 @@ def decode(data: bytes) -> ChunkResult:
     return ChunkResult(header, *sections)
 
 
+def decode_header(start: bytes) -> ChunkHeader:
+    """From the first bytes of an object. Raises ValueError: its first line is not there whole."""
+    return _decoder.decode(start[: start.index(b"\n")])
+
+
 def attempt_lines(history: History) -> bytes:
     """Lines of ``attempts.jsonl``; ``cost_usd`` is text, or null where it is unknown: it is ``high_usd`` at most."""
     lines: Iterable[bytes] = (msgspec.json.encode(_attempt_line(*made)) + b"\n" for made in history.attempts())
@@ -112,6 +118,8 @@ def _attempt_line(call: Call, attempt: Attempt) -> dict[str, object]:
         "model": attempt.model,
         "started_at": attempt.started_at,
         "latency_ms": attempt.latency_ms,
+        "first_token_ms": attempt.first_token_ms,
+        "tokens_per_s": _rounded(attempt.tokens_per_s),
         "code": attempt.code,
         "status": attempt.status,
         "input_tokens": usage.input_total,
@@ -126,3 +134,7 @@ def _attempt_line(call: Call, attempt: Attempt) -> dict[str, object]:
         "price_basis": attempt.price.basis,
         "provider_request_id": attempt.request_id,
     }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 1)
