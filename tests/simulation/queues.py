@@ -13,8 +13,8 @@ from msgspec import Struct
 from tests.simulation.loop import RESOLUTION_S
 
 LONGEST_DELAY_S = 900
-_MOST_DOUBLINGS = 20
-"""A message that is sent again for hours would else become thousands."""
+_MOST_TRICKS = 20
+"""Doublings and forgotten deletes: a message that is sent again for hours would else become thousands."""
 
 
 class Habits(Struct, frozen=True):
@@ -67,7 +67,7 @@ class SimQueue:
         self.on_visible: Callable[[], None] = lambda: None
         self.habits = habits or Habits()
         self._rng, self._max_receives, self.dead_letters = rng, max_receives, dead_letters
-        self._doublings = _MOST_DOUBLINGS
+        self._tricks = _MOST_TRICKS
         self._places, self._receipts, self._ids = itertools.count(), itertools.count(1), itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # whoever is woken is no child of the process that sent
@@ -80,8 +80,7 @@ class SimQueue:
             raise ValueError(f"SQS delays by {LONGEST_DELAY_S} s at most, not by {delay_s}")
         self.sent.append(body)
         name = f"{self.name}-{next(self._ids)}"
-        doubled = self._doublings > 0 and self._rng.random() < self.habits.doubled
-        self._doublings -= doubled
+        doubled = self._misbehaves(self.habits.doubled)
         for _ in range(1 + doubled):
             late = self._rng.random() * self.habits.late_s
             self._put(Held(name, body, dict(attributes or {}), self._loop.time() + delay_s + late))
@@ -113,10 +112,16 @@ class SimQueue:
     def delete(self, place: int, receipt: int) -> None:
         """With an old receipt it may work, or not."""
         held = self.messages.get(place)
-        if held is None or self._rng.random() < self.habits.undeleted:
+        if held is None or self._misbehaves(self.habits.undeleted):
             return
         if held.receipt == receipt or self._rng.random() < 0.5:
             del self.messages[place]
+
+    def _misbehaves(self, chance: float) -> bool:
+        if self._tricks == 0 or self._rng.random() >= chance:
+            return False
+        self._tricks -= 1
+        return True
 
     def _put(self, held: Held) -> None:
         self.messages[next(self._places)] = held

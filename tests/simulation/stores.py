@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import islice, takewhile
 
 from promptmill.domain import journal, layout, messages
 from promptmill.domain.journal import Page
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.ports.clock import Clock
+from promptmill.ports.object_store import ObjectInfo
 from promptmill.ports.units import Intended
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.object_store import FakeObjectStore
@@ -33,6 +36,17 @@ class SimStore(FakeObjectStore):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.clashes: list[str] = []
+        self._sorted: list[str] = []
+
+    def put(self, key: str, body: bytes) -> ObjectInfo:
+        if key not in self._objects:
+            insort(self._sorted, key)
+        return super().put(key, body)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Without looking at all of them: thousands of seals lie here."""
+        first = bisect_left(self._sorted, prefix)
+        return list(takewhile(lambda key: key.startswith(prefix), islice(self._sorted, first, None)))
 
     async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
         created = await super().create(key, body, content_type=content_type)

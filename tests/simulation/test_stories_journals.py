@@ -7,7 +7,7 @@ import pytest
 from promptmill.domain.errors import RecordError
 from tests.simulation.faults import At
 from tests.simulation.provider import Scripted
-from tests.simulation.scenario import Ask, prompt
+from tests.simulation.scenario import Ask, Money, prompt
 from tests.simulation.stories import (
     CRASH,
     CRASH_AFTER,
@@ -29,10 +29,13 @@ from tests.simulation.stories import (
 )
 from tests.simulation.world import World
 
+PLENTY = Money(per_job=10**9)
+"""Calls have a known worst case only where a budget holds."""
+
 
 def test_01_a_late_journal_is_refused_by_the_seal() -> None:
     """A pauses with an answer that is not journaled; B pays again; A's own is a narrowing, and no more."""
-    world = tell(story(), At("chunk-1", "objects.create", freeze(600), label=PAGE))
+    world = tell(story(money=PLENTY), At("chunk-1", "objects.create", freeze(600), label=PAGE))
     epochs = [call.rsplit(".", 2)[1] for call in calls(world)]
     assert epochs == ["1", "2"]
     assert list(world.ledger.narrowings) == [f"{chunk_unit(world)}.1.0"]
@@ -101,7 +104,7 @@ def test_06_an_answer_is_journaled_before_the_verdict() -> None:
 def test_07_what_is_learned_after_the_charge_narrows_it_once() -> None:
     """The late worker's narrowing gets lost on its way back; it is written once."""
     world = tell(
-        story(),
+        story(money=PLENTY),
         At("chunk-1", "objects.create", freeze(600), label=PAGE),
         At("chunk-1", "ledger.narrow", LOSE),
     )
