@@ -47,7 +47,8 @@ from tests.fakes.recipes import recipe
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers" / "core" / "python" / "promptmill"
 README, RECIPES, CONTRIBUTING = ROOT / "README.md", ROOT / "docs" / "recipes.md", ROOT / "CONTRIBUTING.md"
-DOCUMENTS = (README, RECIPES, CONTRIBUTING)
+CLOUDS = ROOT / "docs" / "clouds.md"
+DOCUMENTS = (README, RECIPES, CONTRIBUTING, CLOUDS)
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "request.schema.json").read_text())
 OUR_FOLDERS = ("functions", "layers", "infra", "events", "samples", "tests", "docs", "requirements", ".ci")
 OUR_PARTS = ("domain", "ports", "workflows", "adapters", "cli")
