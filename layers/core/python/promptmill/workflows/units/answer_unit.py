@@ -143,6 +143,7 @@ class _Answering:
             await self._isolation.mark(record.index)
             if not await self._answer(record):
                 await self._isolation.unmark(record.index)
+                return
             await self._journal.flush()
         await self._isolation.acquit()
 

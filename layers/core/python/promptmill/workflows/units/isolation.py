@@ -24,23 +24,26 @@ class Isolation:
         self._unit, self._claim, self._engine = unit, claim, engine
         self._suspects = known.suspects()
         self._crashes = claim.crashes
-        self._trying, self._tries = claim.trying, claim.tries
+        cleared = claim.trying in known.results  # its worker ended before it could say so
+        self._tried = (_NOBODY, 0) if cleared else (claim.trying, claim.tries)
+        self._trying, self._tries = self._tried
 
     @property
     def culprit(self) -> int:
         """The record that is at fault, -1 if none is known to be."""
-        return self._claim.trying if self._claim.tries >= MOST_TRIES else _NOBODY
+        record, tries = self._tried
+        return record if tries >= MOST_TRIES else _NOBODY
 
     @property
     def needed(self) -> bool:
-        tried = self._claim.trying != _NOBODY and self.culprit == _NOBODY
-        return tried or (self._crashes >= _SUSPICIOUS_CRASHES and self.culprit == _NOBODY)
+        suspicious = self._crashes >= _SUSPICIOUS_CRASHES or self._tried[0] != _NOBODY
+        return suspicious and self.culprit == _NOBODY
 
     def in_order(self, records: Sequence[RawRecord]) -> list[RawRecord]:
         """The one that was tried last, those whose calls are lost, the others."""
 
         def rank(record: RawRecord) -> int:
-            if record.index == self._claim.trying:
+            if record.index == self._tried[0]:
                 return 0
             return 1 if record.index in self._suspects else 2
 
@@ -48,12 +51,11 @@ class Isolation:
 
     async def mark(self, record: int) -> None:
         """From now on, a worker that ends does so on account of this record. Raises SupersededError."""
-        tries = self._claim.tries if record == self._claim.trying else 0
-        await self._write(record, tries + 1)
+        await self._write(record, self._tries_before(record) + 1)
 
     async def unmark(self, record: int) -> None:
         """It was not tried after all. Raises SupersededError."""
-        tries = self._claim.tries if record == self._claim.trying else 0
+        tries = self._tries_before(record)
         await self._write(record if tries else _NOBODY, tries)
 
     async def acquit(self) -> None:
@@ -66,6 +68,9 @@ class Isolation:
         if self._crashes:
             self._crashes = 0
             await self._write(self._trying, self._tries)
+
+    def _tries_before(self, record: int) -> int:
+        return self._tried[1] if record == self._tried[0] else 0
 
     async def _write(self, trying: int, tries: int) -> None:
         self._trying, self._tries = trying, tries
