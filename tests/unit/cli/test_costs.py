@@ -7,9 +7,10 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from promptmill.cli.costs import Row, report, summed
-from promptmill.domain.charge import Charge
+from promptmill.domain.charge import Charge, Narrowing
 from promptmill.domain.money import parse_usd
 from tests.fakes.recipes import recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
@@ -37,6 +38,7 @@ def with_charges(*changes: dict[str, object]) -> FakeTarget:
     target = FakeTarget(recipe())
     for number, change in enumerate(changes):
         fields = {f: getattr(CHARGE, f) for f in CHARGE.__struct_fields__} | {"unit": f"j1.1.{number}"} | change
+        fields |= {"high_nano_usd": change.get("high_nano_usd", fields["nano_usd"])}
         asyncio.run(target.mill.ledger.record(Charge(**fields)))
     return target
 
@@ -65,8 +67,64 @@ def test_the_ledger_says_what_the_attempts_file_says(tmp_path: Path) -> None:
 
 
 def test_unknown_costs_are_said_aloud() -> None:
-    result = typed(with_charges({"unpriced": 2}), "costs", "--job", "j1")
+    result = typed(with_charges({"unpriced": 2, "unbounded": 2}), "costs", "--job", "j1")
+    assert "job j1: $1.234567891\n" in result.stdout
     assert "2 attempts have no known price and are not in the sum" in result.stdout
+
+
+UNKNOWN: dict[str, object] = {"unpriced": 3, "unbounded": 1, "nano_usd": 1_000, "high_nano_usd": 7_000}
+NARROWING = Narrowing(
+    call_id="j1.1.0.1.7",
+    unit="j1.1.0",
+    route="openai/m",
+    model="openai/m",
+    recipe="r",
+    job_id="j1",
+    day="2026-11-22",
+    nano_usd=400,
+    high=3_000,
+    input_tokens=11,
+    output_tokens=2,
+)
+
+
+def test_what_can_be_bounded_is_a_range() -> None:
+    target = with_charges(UNKNOWN, {"nano_usd": 5, "route": "bedrock/x"})
+    document, _ = typed_json(target, "costs", "--job", "j1")
+    assert (document["cost_usd"], document["high_cost_usd"]) == ("0.000001005", "0.000007005")
+    assert (document["nano_usd"], document["high_nano_usd"]) == (1_005, 7_005)
+    assert (document["unpriced_attempts"], document["unbounded_attempts"]) == (3, 1)
+    assert [row["high_cost_usd"] for row in document["rows"]] == ["0.000007000", "0.000000005"]
+    shown = typed(target, "costs", "--job", "j1").stdout
+    assert "job j1: $0.000001005 to $0.000007005" in shown
+    assert "at most" in shown
+    assert "2 attempts are of unknown cost: the higher amount takes each at its most" in shown
+    assert "1 attempts have no known price and are not in the sum" in shown
+
+
+def test_what_is_known_is_no_range() -> None:
+    shown = typed(with_charges({}), "costs", "--job", "j1").stdout
+    assert " to $" not in shown
+    assert "at most" not in shown
+    assert "unknown cost" not in shown
+
+
+def test_narrowings_narrow() -> None:
+    target = with_charges(UNKNOWN)
+    asyncio.run(target.mill.ledger.narrow(NARROWING))
+    for question in (("--job", "j1"), ("--day", "2026-11-22")):
+        document, _ = typed_json(target, "costs", *question)
+        assert (document["nano_usd"], document["high_nano_usd"]) == (1_400, 4_400)
+        assert (document["unpriced_attempts"], document["input_tokens"]) == (2, 111)
+
+
+def test_a_narrowing_waits_for_its_charge() -> None:
+    """A job's sums are never less than nothing."""
+    target = with_charges({})
+    for late in (structs.replace(NARROWING, call_id="j1.1.0.2.7"), structs.replace(NARROWING, unit="j1.1.9")):
+        asyncio.run(target.mill.ledger.narrow(late))
+    document, _ = typed_json(target, "costs", "--job", "j1")
+    assert document["nano_usd"] == document["high_nano_usd"] == CHARGE.nano_usd
 
 
 def test_a_job_that_never_was() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
@@ -11,14 +11,23 @@ from msgspec import Struct, structs
 
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.output import Output
-from promptmill.domain.charge import Charge, Spending
+from promptmill.domain.charge import Spending, moved_by, spent_by
 from promptmill.domain.money import usd_text
 from promptmill.domain.times import utc_day
 from promptmill.ports.ledger import SpendingReader
 from promptmill.workflows.find_run import find_run
 
 By = Literal["job", "day", "model", "recipe"]
-_NUMBERS = ("attempts", "failed_attempts", "unpriced_attempts", "input_tokens", "output_tokens", "nano_usd")
+_NUMBERS = (
+    "attempts",
+    "failed_attempts",
+    "unpriced_attempts",
+    "unbounded_attempts",
+    "input_tokens",
+    "output_tokens",
+    "nano_usd",
+    "high_nano_usd",
+)
 _KEYS: dict[By, tuple[str, ...]] = {
     "job": ("route", "model"),
     "day": ("model", "recipe", "route"),
@@ -28,7 +37,12 @@ _KEYS: dict[By, tuple[str, ...]] = {
 
 
 class Row(Struct, frozen=True):
-    """A sum of charges. ``unpriced_attempts`` cost something unknown, which is not in ``nano_usd``."""
+    """A sum of charges.
+
+    Attributes:
+        unpriced_attempts: of unknown cost: nothing of it is in ``nano_usd``, the most that it can be in ``high_nano_usd``.
+        unbounded_attempts: those of them whose most is unknown as well.
+    """
 
     job: str = ""
     day: str = ""
@@ -38,9 +52,11 @@ class Row(Struct, frozen=True):
     attempts: int = 0
     failed_attempts: int = 0
     unpriced_attempts: int = 0
+    unbounded_attempts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     nano_usd: int = 0
+    high_nano_usd: int = 0
 
 
 @click.command()
@@ -54,7 +70,8 @@ class Row(Struct, frozen=True):
 def costs(invocation: Invocation, **given: str | None) -> None:
     """What was spent: by job, day, model or recipe, in one query of the ledger.
 
-    Amounts are exact to the nano-dollar. Attempts of unknown price are counted, never taken as 0.
+    Amounts are exact to the nano-dollar. What is unknown is never taken as 0: where it can be bounded, two amounts
+    say the least and the most that was spent.
     """
     services = invocation.target.services
     by, name = _question(given)
@@ -76,12 +93,25 @@ async def spent(by: By, name: str, *, services: Any, since: str = "", until: str
     """
     ledger: SpendingReader = services.ledger
     if by == "job":
-        found = [_row_of_charge(charge) async for charge in ledger.charges_of(name)]
+        found = [_row_of(entry) async for entry in _entries_of(name, ledger)]
         if not found:
             await find_run(name, jobs=services.jobs)
     else:
-        found = [_row_of_spending(s) async for s in ledger.spending(by, name, since=since, until=until)]
+        found = [_row_of(s) async for s in ledger.spending(by, name, since=since, until=until)]
     return summed(found, _KEYS[by])
+
+
+async def _entries_of(job_id: str, ledger: SpendingReader) -> AsyncIterator[Spending]:
+    """A job's charges, and what narrows them; the narrowings of a charge that is still to come are left out."""
+    narrowings = [narrowing async for narrowing in ledger.narrowings_of(job_id)]
+    charged = set()
+    async for charge in ledger.charges_of(job_id):
+        charged.add((charge.unit, str(charge.epoch), charge.route))
+        yield spent_by(charge)
+    for narrowing in narrowings:
+        epoch = narrowing.call_id.rsplit(".", 2)[1]
+        if (narrowing.unit, epoch, narrowing.route) in charged:
+            yield moved_by(narrowing)
 
 
 def summed(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
@@ -96,7 +126,7 @@ def summed(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
 
 
 def report(by: By, name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """The JSON document: ``cost_usd`` is exact text, ``nano_usd`` an integer."""
+    """The JSON document: ``cost_usd`` is exact text, ``nano_usd`` an integer; ``high_`` is the most that was spent."""
     total = summed(rows, ())
     return {
         by: name,
@@ -106,26 +136,38 @@ def report(by: By, name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _numbers(row: Row) -> dict[str, Any]:
-    return {number: getattr(row, number) for number in _NUMBERS} | {"cost_usd": usd_text(row.nano_usd)}
+    texts = {"cost_usd": usd_text(row.nano_usd), "high_cost_usd": usd_text(row.high_nano_usd)}
+    return {number: getattr(row, number) for number in _NUMBERS} | texts
 
 
 def print_costs(out: Output, by: By, name: str, rows: Sequence[Row]) -> None:
     """For people only."""
     document = report(by, name, rows)
-    out.line(f"{by} {name}: ${document['cost_usd']}")
+    is_range = document["high_nano_usd"] > document["nano_usd"]
+    most = f" to ${document['high_cost_usd']}" if is_range else ""
+    out.line(f"{by} {name}: ${document['cost_usd']}{most}")
     if not rows:
         out.line("nothing was spent")
         return
-    numbers = ("attempts", "failed", "unpriced", "tokens in", "tokens out", "USD")
+    numbers = ("attempts", "failed", "unpriced", "tokens in", "tokens out", "USD", *(("at most",) if is_range else ()))
     keys = _KEYS[by]
-    out.table((*keys, *numbers), [(*(getattr(row, key) for key in keys), *_cells(row)) for row in rows], right=numbers)
-    if document["unpriced_attempts"]:
-        out.line(f"{document['unpriced_attempts']:,} attempts have no known price and are not in the sum")
+    cells = [(*(getattr(row, key) for key in keys), *_cells(row)[: len(numbers)]) for row in rows]
+    out.table((*keys, *numbers), cells, right=numbers)
+    for note in _notes(document):
+        out.line(note)
+
+
+def _notes(document: dict[str, Any]) -> Iterator[str]:
+    unbounded = document["unbounded_attempts"]
+    if bounded := document["unpriced_attempts"] - unbounded:
+        yield f"{bounded:,} attempts are of unknown cost: the higher amount takes each at its most"
+    if unbounded:
+        yield f"{unbounded:,} attempts have no known price and are not in the sum"
 
 
 def _cells(row: Row) -> list[str]:
     counted = (row.attempts, row.failed_attempts, row.unpriced_attempts, row.input_tokens, row.output_tokens)
-    return [*(f"{number:,}" for number in counted), usd_text(row.nano_usd)]
+    return [*(f"{number:,}" for number in counted), usd_text(row.nano_usd), usd_text(row.high_nano_usd)]
 
 
 def _question(given: dict[str, str | None]) -> tuple[By, str]:
@@ -145,22 +187,7 @@ def _day(text: str, now: datetime, option: str) -> str:
         raise click.BadParameter(f"{text!r} is no day: write 2026-11-22", param_hint=f"--{option}") from error
 
 
-def _row_of_charge(charge: Charge) -> Row:
-    return Row(
-        day=charge.day,
-        model=charge.model,
-        recipe=charge.recipe,
-        route=charge.route,
-        attempts=charge.attempts,
-        failed_attempts=charge.failed_attempts,
-        unpriced_attempts=charge.unpriced,
-        input_tokens=charge.input_tokens,
-        output_tokens=charge.output_tokens,
-        nano_usd=charge.nano_usd,
-    )
-
-
-def _row_of_spending(spending: Spending) -> Row:
+def _row_of(spending: Spending) -> Row:
     return Row(
         day=spending.day,
         model=spending.model,
@@ -169,7 +196,9 @@ def _row_of_spending(spending: Spending) -> Row:
         attempts=spending.attempts,
         failed_attempts=spending.failed_attempts,
         unpriced_attempts=spending.unpriced,
+        unbounded_attempts=spending.unbounded,
         input_tokens=spending.input_tokens,
         output_tokens=spending.output_tokens,
         nano_usd=spending.nano_usd,
+        high_nano_usd=spending.high_nano_usd,
     )
