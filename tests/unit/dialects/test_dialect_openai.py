@@ -247,7 +247,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
             "body.response_format.json_schema.schema",
         ),
         (line(tools=[{"type": "function"}]), "missing_field", "body.tools[0].function"),
-        (line() | {"url": "/v1/embeddings"}, "unsupported_endpoint", "url"),
+        (line() | {"url": "/v1/images/generations"}, "unsupported_endpoint", "url"),
         (line() | {"url": "https://evil.example/v1/chat/completions"}, "unsupported_endpoint", "url"),
         (line() | {"method": "GET"}, "unsupported_endpoint", "method"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct, field
 
 Role = Literal["user", "assistant"]
@@ -169,3 +170,11 @@ class Completion(Struct, frozen=True):
     first_token_ms: int | None = None
     embeddings: tuple[tuple[float, ...], ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def answer_text(self) -> str:
+        """The text; the vector as JSON, or a list of them, where the answer is no text."""
+        if not self.embeddings:
+            return self.text
+        vectors = self.embeddings[0] if len(self.embeddings) == 1 else self.embeddings
+        return msgspec.json.encode(vectors).decode()

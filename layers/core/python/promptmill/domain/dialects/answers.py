@@ -26,9 +26,11 @@ _CONVERSE_STOP: Mapping[FinishReason, str] = {"length": "max_tokens", "tool": "t
 
 
 def chat_completion(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
-    """OpenAI's ``ChatCompletion``."""
+    """OpenAI's ``ChatCompletion``; its ``CreateEmbeddingResponse`` where the answer is vectors."""
     if completion.protocol == "openai-chat" and completion.raw:
         return completion.raw
+    if completion.embeddings:
+        return _embeddings(outcome, completion)
     message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
     if completion.tool_calls:
         message["content"] = completion.text or None
@@ -44,11 +46,23 @@ def chat_completion(outcome: Outcome, completion: Completion, job_id: str) -> di
     return body if completion.usage.source == "none" else {**body, "usage": _openai_usage(completion.usage)}
 
 
+def _embeddings(outcome: Outcome, completion: Completion) -> dict[str, Any]:
+    vectors = enumerate(completion.embeddings)
+    read = completion.usage.input_total
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": vector} for index, vector in vectors],
+        "model": _model(outcome, completion),
+        "usage": {"prompt_tokens": read, "total_tokens": read},
+    }
+
+
 def anthropic_message(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
     """Anthropic's ``Message``."""
     if completion.protocol == "anthropic-messages" and completion.raw:
         return completion.raw
-    content: list[dict[str, Any]] = [{"type": "text", "text": completion.text}] if completion.text else []
+    text = completion.answer_text
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
     content += [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.arguments} for c in completion.tool_calls]
     return {
         "id": f"msg_{answer_id(outcome, job_id)}",
@@ -66,7 +80,8 @@ def converse_output(outcome: Outcome, completion: Completion, _job_id: str) -> d
     """Bedrock's ``ConverseResponse``."""
     if completion.protocol == "bedrock-converse" and completion.raw:
         return completion.raw
-    content: list[dict[str, Any]] = [{"text": completion.text}] if completion.text or not completion.tool_calls else []
+    text = completion.answer_text
+    content: list[dict[str, Any]] = [{"text": text}] if text or not completion.tool_calls else []
     content += [{"toolUse": {"toolUseId": c.id, "name": c.name, "input": c.arguments}} for c in completion.tool_calls]
     return {
         "output": {"message": {"role": "assistant", "content": content}},

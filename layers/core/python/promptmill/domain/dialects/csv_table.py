@@ -152,7 +152,7 @@ def _answer_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
     if completion is None or outcome.failure is not None:
         return [""] * len(columns)
     if columns == ("answer",) and not _has_properties(recipe):
-        return [defused(completion.text)]
+        return [defused(completion.answer_text)]
     values = _parsed(completion.text)
     return [_value_cell((values or {}).get(column)) for column in columns]
 

@@ -48,7 +48,8 @@ class JsonLinesDialect(Struct, frozen=True):
 
     def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (a dialect's)
         line = self.write(outcome, readable_line(outcome.record), recipe, job_id)
-        return encode_line({**line, "notes": outcome.notes} if outcome.notes and "notes" not in line else line)
+        notes = (*outcome.notes, *(outcome.completion.notes if outcome.completion else ()))
+        return encode_line({**line, "notes": notes} if notes and "notes" not in line else line)
 
     def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (a dialect's)
         return b""

@@ -1,8 +1,8 @@
-"""OpenAI batch lines for chat completions, answered as OpenAI's output and error files would.
+"""OpenAI batch lines for chat completions and embeddings, answered as OpenAI's output and error files would.
 
 A line is ``{"custom_id", "method", "url", "body"}``; of these only ``body`` must be there, so that lines of Fireworks
 and Together are taken too. Results are ``{id, custom_id, response: {status_code, request_id, body}, error}`` with a
-``body`` that is a ``ChatCompletion``. Where there is no answer, also where the model's provider refused the request,
+``body`` that is a ``ChatCompletion`` or a ``CreateEmbeddingResponse``. Where there is no answer, also where the model's provider refused the request,
 ``response`` is null and ``error`` is ``{code, message}``. ``notes`` is there only where something was changed.
 """
 
@@ -15,16 +15,19 @@ from promptmill.domain.dialects.answers import chat_completion
 from promptmill.domain.dialects.fields import Fields
 from promptmill.domain.dialects.json_lines import JsonLinesDialect
 from promptmill.domain.dialects.openai_body import read_chat_body
+from promptmill.domain.dialects.openai_embeddings import read_embeddings_body
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 
-_URLS = ("", "/v1/chat/completions", "/chat/completions", "/openai/v1/chat/completions")
+_CHAT = ("", "/v1/chat/completions", "/chat/completions", "/openai/v1/chat/completions")
+_EMBEDDINGS = ("/v1/embeddings", "/embeddings", "/openai/v1/embeddings")
 
 
 def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest:
     line.take("custom_id")
-    _check_endpoint(line)
-    return read_chat_body(line.require_object("body"), recipe)
+    endpoint = _endpoint(line)
+    body = line.require_object("body")
+    return read_embeddings_body(body) if endpoint in _EMBEDDINGS else read_chat_body(body, recipe)
 
 
 def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str) -> dict[str, Any]:
@@ -36,16 +39,17 @@ def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str
     }
 
 
-def _check_endpoint(line: Fields) -> None:
-    url, method = line.take_text("url") or "", line.take_text("method") or "POST"
-    if url.rstrip("/") not in _URLS or method.upper() != "POST":
+def _endpoint(line: Fields) -> str:
+    url, method = (line.take_text("url") or "").rstrip("/"), line.take_text("method") or "POST"
+    if url not in (*_CHAT, *_EMBEDDINGS) or method.upper() != "POST":
         field = "method" if method.upper() != "POST" else "url"
         raise line.error(
             field,
-            "only POST to /v1/chat/completions can be run",
+            "only POST to /v1/chat/completions and /v1/embeddings can be run",
             code="unsupported_endpoint",
             remedy="write the line as a chat completion",
         )
+    return url
 
 
 def _response(outcome: Outcome, job_id: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ and every further key of the line can be used by name. Keys that nobody uses are
 
 Results are ``{id, record, status, answer | error, …}``: ``record`` is the place in the file, from 0; ``status`` is
 ``answered``, ``failed`` or ``stopped``; ``json`` is the answer parsed, where a schema was asked for and it parses;
-``cost_usd`` is text, of all attempts, or null if it is not known.
+``cost_usd`` is text, of all attempts, or null if it is not known. A route for embeddings answers with ``embedding``.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def _error(failure: Failure) -> dict[str, Any]:
 
 
 def _answer(completion: Completion, schema: dict[str, Any] | None) -> dict[str, Any]:
+    if completion.embeddings:
+        return {"embedding": completion.embeddings[0]}
     answer: dict[str, Any] = {"answer": completion.text, "finish_reason": completion.finish_reason}
     if schema is not None:
         try:

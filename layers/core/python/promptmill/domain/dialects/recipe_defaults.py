@@ -29,6 +29,8 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
             field="model",
             remedy="name one that the recipe offers",
         )
+    if request.kind == "embedding":
+        return request
     most, notes = _most_tokens(request, recipe)
     return structs.replace(
         request,

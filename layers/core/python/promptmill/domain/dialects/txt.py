@@ -34,7 +34,7 @@ class TxtDialect:
 
     def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (a dialect's)
         failure, completion = outcome.failure, outcome.completion
-        text = completion.text if completion else ""
+        text = completion.answer_text if completion else ""
         if failure is not None:
             text = f"[error] {failure.code}: {failure.message}"
         return clean_text(text.translate(_ESCAPES)).encode() + b"\n"
