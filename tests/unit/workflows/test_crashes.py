@@ -82,7 +82,7 @@ async def test_a_chunk_whose_owner_lives_is_left_to_it() -> None:
     report = await mill.run_chunk(message)
     assert report.verdict == "deferred"
     copy, delay = mill.queue.sent[-1]
-    assert copy == ChunkMessage(message.job_id, 1, 0, seen=(1, 0))
+    assert copy == structs.replace(message, seen=(1, 0))
     assert delay == LEASE_S
 
 
@@ -215,7 +215,7 @@ async def test_an_exception_gives_the_chunk_back_and_counts_no_crash(monkeypatch
             await mill.run_chunk(message)
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes) == (True, 0)
-    assert (await mill.run_chunk(message)).verdict == "ended"
+    assert (await mill.run_chunk(structs.replace(message, after=None))).verdict == "ended"
 
 
 async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lost(
@@ -232,7 +232,7 @@ async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lo
             await mill.run_chunk(message)
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes, claim.verdict) == (True, 0, None), "nothing is decided"
-    mill.queue.waiting.append(message)
+    mill.queue.waiting.append(structs.replace(message, after=None))
     await mill.pump()
     done = mill.job(job.job_id)
     assert (done.state, done.counts.answered, done.counts.unpriced) == (JobState.DONE, 10, 10)
@@ -283,13 +283,13 @@ async def test_a_dead_letter_of_a_live_chunk_goes_back_to_the_workers() -> None:
     await mill.units.claim(unit_of(message), seen=None, owner="alive")
     assert await mill.settle(messages.encode(message)) == "chunk deferred"
     assert mill.chunk_keys(job) == []
-    assert mill.queue.waiting == [ChunkMessage(message.job_id, 1, 0, seen=(1, 0))]
+    assert mill.queue.waiting == [structs.replace(message, seen=(1, 0))]
 
 
 async def test_a_dead_letter_of_an_unowned_chunk_starts_it_again() -> None:
     mill, message, job = await planned()
     assert await mill.settle(messages.encode(message)) == "chunk sent again"
-    assert mill.queue.sent[-1] == (message, 0)
+    assert mill.queue.sent[-1] == (structs.replace(message, after=1), 0)
     await mill.pump()
     done = mill.job(job.job_id)
     assert (done.state, done.counts.answered) == (JobState.DONE, 10)
@@ -301,8 +301,11 @@ async def test_a_duplicate_in_the_dead_letters_ends_no_chunk_that_has_just_yield
     claim = await mill.units.claim(unit_of(message), seen=None, owner="yielding")
     assert claim is not None
     await mill.units.release(unit_of(message), claim)
-    assert await mill.settle(messages.encode(message)) == "chunk sent again"
+    assert await mill.settle(messages.encode(message)) == "chunk known", "whoever gave it back sent a message"
+    own = structs.replace(message, after=1)
+    assert await mill.settle(messages.encode(own)) == "chunk sent again"
     assert mill.units.claims[unit_of(message)].released
+    assert mill.chunk_keys(job) == []
     await mill.pump()
     assert mill.job(job.job_id).counts.answered == 10
 
