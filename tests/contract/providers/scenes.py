@@ -25,6 +25,7 @@ class Scene(Struct, frozen=True):
         embedding: what a route for embeddings has instead.
         nano_usd: of a call with 21 tokens in and 9 out, with its basis.
         refuses_filtered: it refuses prompts for their content, besides cutting answers short.
+        first_token_ms: of a streamed answer, where a quarter of a second passes at each look on the clock.
     """
 
     speaker: Callable[[], Speaks]
@@ -34,6 +35,7 @@ class Scene(Struct, frozen=True):
     base_path: str = "/v1"
     embedding: dict[str, Any] = field(default_factory=lambda: {"dialect": "embeddings"})
     refuses_filtered: bool = False
+    first_token_ms: int = 250
 
 
 def _route(provider: str, model: str, **fields: Any) -> Route:
@@ -132,6 +134,7 @@ SCENES: dict[str, Scene] = {
         _route("replicate", "meta/llama-3-70b", key="replicate-key", price=UserPrice(usd_per_second="0.0014")),
         1_134_000,
         "user-set",
+        first_token_ms=1_000,
     ),
     # (21 + 9) x $0.50 a million, from our own table
     "nlpcloud": Scene(nlp_cloud.NlpCloud, _route("nlpcloud", "dolphin", key="nlpcloud-key"), 15_000, "own-table"),

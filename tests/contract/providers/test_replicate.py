@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from promptmill.adapters.genai_price_book import GenaiPriceBook
+from promptmill.adapters.replicate_stream import stream_url_of
 from promptmill.domain.completion import CompletionRequest, Message, Text, Usage
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route, UserPrice, Wire
@@ -236,3 +237,40 @@ async def test_without_a_count_tokens_are_estimated_and_time_is_not(stand: Repli
 
     assert completion.usage == Usage(input_total=3, output_total=10, source="estimated", compute_us=810_000)
     assert GenaiPriceBook().price(route, completion.usage, model="", at=START) == Price(1_134_000, "user-set")
+
+
+async def test_a_stream_times_the_answer_and_the_prediction_counts_it(stand: ReplicateStand) -> None:
+    stand.will(Answer("Blå himmel.", input_tokens=12, output_tokens=3))
+
+    completion = await stand.ask(asking(), stand.fork(stream=True))
+
+    assert (completion.text, completion.first_token_ms) == ("Blå himmel.", 0)
+    assert completion.usage == Usage(input_total=12, output_total=3, compute_us=810_000)
+    (made, *looks) = stand.fake.asides
+    assert ("prefer" in made.headers, made.headers["cancel-after"]) == (False, "30s")
+    assert [look.method for look in looks] == ["GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "read"),
+    [
+        ("https://stream.replicate.com/v1/x", True),
+        ("https://streaming.api.replicate.com/x?y=z", True),
+        ("http://stream.replicate.com/x", False),
+        ("https://replicate.com.evil.example/x", False),
+        ("https://evilreplicate.com/x", False),
+        ("https://api.example/v1/stream", True),
+        ("https://api.example:444/v1/stream", False),
+        ("https://[::1/x", False),
+        (None, False),
+        (5, False),
+    ],
+)
+def test_the_key_goes_to_replicate_only(stream: Any, read: bool) -> None:
+    url = stream_url_of({"urls": {"stream": stream}}, base_url="https://api.example/v1")
+    assert url == (stream if read else None)
+
+
+@pytest.mark.parametrize("raw", [{}, {"urls": None}, {"urls": []}])
+def test_a_model_that_does_not_stream(raw: dict[str, Any]) -> None:
+    assert stream_url_of(raw, base_url="https://api.example/v1") is None

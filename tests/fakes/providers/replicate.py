@@ -1,4 +1,7 @@
-"""Replicate's HTTP API from the server's side: the POST waits no longer than a moment, the rest is polled."""
+"""Replicate's HTTP API from the server's side: the POST waits no longer than a moment, the rest is polled or streamed.
+
+A prediction that nobody waits for is made beside the calls: reading its stream is the call, and makes the answer.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ SLOW = "slow"
 STUCK = "stuck"
 _PATH = re.compile(r"/v1/(?:models/([^/]+/[^/]+)/predictions|deployments/([^/]+/[^/]+)/predictions|predictions)")
 _STATE = re.compile(r"/v1/predictions/(p\d+)")
+_STREAM = re.compile(r"/v1/stream/(p\d+)")
 _POLLS = 2
 _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
     "throttled": (
@@ -63,7 +67,9 @@ class Replicate:
         self._made: dict[str, dict[str, Any]] = {}
 
     def aside(self, sent: Sent) -> Wire | None:
-        """The state of a prediction, which is over at the second look."""
+        """The state of a prediction, which is over at the second look, or a prediction to be streamed."""
+        if sent.method == "POST" and "prefer" not in sent.headers and self.refusal_of(sent) is None:
+            return self._begun(sent)
         found = _STATE.fullmatch(sent.path)
         if found is None or sent.method != "GET":
             return None
@@ -76,7 +82,19 @@ class Replicate:
             return _error(*_TROUBLES["throttled"])
         return Wire(200, prediction if is_over else _underway(prediction))
 
+    def _begun(self, sent: Sent) -> Wire:
+        name = f"p{len(self._made) + 1}"
+        prediction = _prediction(Answer(), name, "owner/name", sent.body["input"])
+        prediction["urls"]["stream"] = f"http://{sent.headers['host']}/v1/stream/{name}"
+        self._made[name] = prediction
+        return Wire(201, _underway(prediction))
+
     def refusal_of(self, sent: Sent) -> Wire | None:
+        if _STREAM.fullmatch(sent.path) and sent.method == "GET":
+            is_good = (
+                sent.headers.get("authorization") == f"Bearer {KEY}" and "text/event-stream" in sent.headers["accept"]
+            )
+            return None if is_good else _error(*_TROUBLES["unauthorized"])
         found = _PATH.fullmatch(sent.path)
         if found is None or sent.method != "POST":
             return _error(*_TROUBLES["no_such_model"])
@@ -91,6 +109,8 @@ class Replicate:
         return msgspec.structs.replace(wire, headers=behaviour.headers)
 
     def answer(self, behaviour: Answer, sent: Sent) -> Wire:
+        if streamed := _STREAM.fullmatch(sent.path):
+            return self._streamed(behaviour, streamed[1])
         name = f"p{len(self._made) + 1}"
         found = _PATH.fullmatch(sent.path)
         model = (found[1] if found else None) or "owner/name"
@@ -98,6 +118,17 @@ class Replicate:
         self._made[name] = prediction
         is_slow = prediction["input"]["prompt"] in {SLOW, STUCK}
         return Wire(201, _underway(prediction) if is_slow else prediction)
+
+    def _streamed(self, behaviour: Answer, name: str) -> Wire:
+        begun = self._made[name]
+        self._made[name] = _prediction(behaviour, name, begun["model"], begun["input"])
+        events = [("output", piece) for piece in self._made[name]["output"]]
+        blocks = [("logs", "warm"), *events, ("done", "{}")]
+        return Wire(200, {}, {}, tuple(_event(*block) for block in blocks), _event("error", '{"detail": "boom"}'))
+
+
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\nid: 1:0\ndata: {data}\n\n".encode()
 
 
 def _header_problem(sent: Sent) -> str | None:

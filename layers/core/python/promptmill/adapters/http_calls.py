@@ -7,7 +7,7 @@ import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -83,13 +83,20 @@ class HttpCalls:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        stall_s: float,
+        method: Literal["POST", "GET"] = "POST",
     ) -> AsyncIterator[HttpStream]:
         """As ``post``, with the reply as it arrives. Leaving the context early ends the call.
 
         ``timeout_s`` bounds the whole stream and the wait for its first event, ``stall_s`` the silence between events.
         """
-        async with self._exchange("POST", url, body, headers, timeout_s, stall_s) as reply:
+        async with self._exchange(method, url, body, headers, timeout_s, stall_s) as reply:
             yield reply
 
     @asynccontextmanager

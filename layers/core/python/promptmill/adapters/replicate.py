@@ -14,8 +14,10 @@ from promptmill.adapters.json_answers import converted, malformed, parsed
 from promptmill.adapters.provider_errors import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.adapters.replicate_answer import Prediction, completion_of, failure_of
 from promptmill.adapters.replicate_input import LABEL, request_body
+from promptmill.adapters.replicate_stream import OutputWatch, stream_error, stream_url_of
 from promptmill.adapters.request_bodies import encoded, with_route_body
-from promptmill.adapters.streamed_answers import timed
+from promptmill.adapters.stream_events import SseDecoder
+from promptmill.adapters.streamed_answers import assembled, timed
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route
@@ -46,7 +48,10 @@ class Replicate:
         self._http, self._secrets, self._clock = http, secrets, clock
 
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-        """See ports/model_provider.py. Making a prediction is never repeated; asking for its state is."""
+        """See ports/model_provider.py. Making a prediction is never repeated; asking for its state is.
+
+        Where the route streams, the output is watched as it is made, if the model has any to watch.
+        """
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
         base_url = (route.base_url or BASE_URL).rstrip("/")
@@ -58,13 +63,39 @@ class Replicate:
             f"{base_url}{path}", body=body, headers={**headers, **_patience(route)}, timeout_s=route.timeout_s
         )
         prediction, raw = self._read(answer)
+        first_token_ms = None
         if not prediction.is_over:
+            stream_url = stream_url_of(raw, base_url=base_url) if route.stream else None
+            if stream_url is not None:
+                first_token_ms = await self._watched(stream_url, headers, route, prediction.id, started)
             url = f"{base_url}/predictions/{quote(prediction.id, safe='')}"
             prediction, raw = await self._polled(url, headers, prediction.id, until=started + route.timeout_s)
         if prediction.status != "succeeded":
             raise failure_of(prediction, VERDICTS)
         completion = completion_of(answer, prediction, raw, request)
-        return timed(completion, self._clock.monotonic() - started)
+        return timed(completion, self._clock.monotonic() - started, first_token_ms=first_token_ms)
+
+    async def _watched(
+        self, url: str, headers: Mapping[str, str], route: Route, request_id: str, started: float
+    ) -> int | None:
+        """Until the output ends; when its first piece came, in milliseconds after ``started``."""
+        opened = self._clock.monotonic()
+        left = max(0.001, started + route.timeout_s - opened)
+        accepting = {**headers, "Accept": "text/event-stream"}
+        async with self._http.stream(
+            url, body=b"", headers=accepting, timeout_s=left, stall_s=route.stall_s, method="GET"
+        ) as reply:
+            if reply.status != _OK:
+                return None
+            await assembled(
+                reply,
+                decoder=SseDecoder(),
+                assembler=OutputWatch(),
+                error_of=lambda event: stream_error(event, request_id=request_id),
+                request_id=request_id,
+            )
+            first = reply.first_token_ms
+            return None if first is None else round((opened - started) * 1000) + first
 
     async def _key_header(self, route: Route) -> dict[str, str]:
         if not route.key:
@@ -124,5 +155,8 @@ def _address(route: Route) -> tuple[str, dict[str, Any]]:
 
 def _patience(route: Route) -> dict[str, str]:
     """How long the POST is held open, and when the prediction ends by itself: nobody pays for what nobody awaits."""
+    life = {"Cancel-After": f"{max(_SHORTEST_LIFE_S, math.ceil(route.timeout_s))}s"}
+    if route.stream:
+        return life
     wait = max(1, min(_LONGEST_WAIT_S, math.floor(route.timeout_s) - 1))
-    return {"Prefer": f"wait={wait}", "Cancel-After": f"{max(_SHORTEST_LIFE_S, math.ceil(route.timeout_s))}s"}
+    return {"Prefer": f"wait={wait}", **life}

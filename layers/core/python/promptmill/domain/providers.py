@@ -196,7 +196,7 @@ _ALL = (
         "replicate",
         key="required",
         dialects=("",),
-        lacks=frozenset({"embeddings", "streaming", "structured output", "tools", "filtered content"}),
+        lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
         label="Replicate",
     ),
     Provider(
