@@ -80,7 +80,7 @@ def one_job(seed: int, scale: float = 1.0) -> Figures:
     yield Figure("intent groups per million", world.counts.intents / millions, 150_000)
     yield Figure("flow-control writes per million", world.groups.writes / millions, 5_000)
     world = World(seed, provider(windows_s=(1.0,)))
-    one_big_job(world, int(300_000 * scale))
+    one_big_job(world, int(300_000 * max(scale, 0.3)))
     world.run()
     yield Figure("windows of 1 s: time over the ideal", time_of(world), 1.08 if scale == 1.0 else 1.25)
     yield Figure("windows of 1 s: throttled, %", throttled(world), 1.0)

@@ -19,6 +19,13 @@ class HandOver(Struct, frozen=True):
     delay_s: int
 
 
+class Refused(Struct, frozen=True):
+    """The worker should send its message again with that delay, and end without a claim."""
+
+    reason: Literal["full", "outage"]
+    delay_s: int
+
+
 class Pacing(Protocol):
     """Of one invocation, for all units that it runs. Nothing here is durable, and nothing waits."""
 
@@ -63,8 +70,65 @@ class Pacing(Protocol):
         ...
 
 
+class JobPacing(Pacing, Protocol):
+    """Of an invocation that works for one job: how many workers the job gets, and how many of its chunks they take."""
+
+    @property
+    def others_wait(self) -> bool:
+        """Then chunks are sent with a delay, so that other jobs' go first."""
+        ...
+
+    @property
+    def later_s(self) -> int:
+        """That delay."""
+        ...
+
+    @property
+    def braked(self) -> bool: ...
+
+    async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
+        """A share of a route's limit; None if there is one. ``fresh``: no chunk of the job has ended yet."""
+        ...
+
+    async def refresh(self) -> None:
+        """To be called about every second."""
+        ...
+
+    async def drained(self) -> None:
+        """The last record has first been sent: the share goes back, and only retries are left."""
+        ...
+
+    async def close(self) -> None:
+        """At the end of the invocation, whatever became of it."""
+        ...
+
+    def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
+        """How many more of the job's chunks may be sent, or taken by carrying on, now."""
+        ...
+
+
+_MOST_SENT = 200
+
+
 class Unpaced:
     """As fast as places allow."""
+
+    others_wait = braked = False
+    later_s = 0
+
+    async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
+        del routes, fresh
+        return None
+
+    async def refresh(self) -> None: ...
+
+    async def drained(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
+        del carrying_on
+        return max(0, min(chunks - sent, _MOST_SENT - (sent - drained)))
 
     def take(self, route: Route, tokens: Sequence[int]) -> int:
         del route

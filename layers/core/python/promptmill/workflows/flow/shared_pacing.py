@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
-
-from msgspec import Struct
 
 from promptmill.domain.flow import GroupState
 from promptmill.domain.limits import Limits
@@ -19,7 +16,7 @@ from promptmill.ports.limit_groups import LimitGroups
 from promptmill.workflows.flow import windows
 from promptmill.workflows.flow.membership import Membership
 from promptmill.workflows.flow.paced_group import PacedGroup
-from promptmill.workflows.flow.pacing import Ended, HandOver
+from promptmill.workflows.flow.pacing import Ended, HandOver, Refused
 
 STEP_S = 1.0
 """How often ``refresh`` should be called: it writes only what is due."""
@@ -29,13 +26,6 @@ HAND_OVER_S = 20.0
 
 IDLE_S = 20.0
 LONGEST_WAIT_S = 5.0
-
-
-class Refused(Struct, frozen=True):
-    """The worker should send its message again with that delay, and end without a claim."""
-
-    reason: Literal["full", "outage"]
-    delay_s: int
 
 
 class SharedPacing:
@@ -115,9 +105,13 @@ class SharedPacing:
         """Chunks of the job that may be sent and not yet drained."""
         if self._primary is None:
             return 1
-        active = self._of(self._primary).state.jobs(self._membership.wall()) | {self._job}
-        needed = self._needed(self._primary)
-        return windows.window(needed=needed, active_jobs=len(active), carrying_on=carrying_on)
+        state, wall = self._of(self._primary).state, self._membership.wall()
+        return windows.window(
+            needed=self._needed(self._primary),
+            active_jobs=len(state.jobs(wall) | {self._job}),
+            others=sum(member.job != self._job for _, member in state.live(wall)),
+            carrying_on=carrying_on,
+        )
 
     @property
     def others_wait(self) -> bool:

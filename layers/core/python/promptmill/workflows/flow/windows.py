@@ -49,14 +49,15 @@ def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> float:
     return rate * (latency_s or FIRST_LATENCY_S) / in_flight
 
 
-def window(*, needed: float, active_jobs: int, carrying_on: bool = False) -> int:
-    """Chunks that one job may have sent and not yet drained.
+def window(*, needed: float, active_jobs: int, others: int, carrying_on: bool = False) -> int:
+    """Chunks that one job may have sent and not yet drained: an equal part, and what the others' workers leave over.
 
-    A job that is alone may carry on a little above it: else a window on the brink between two numbers would end and
-    start workers all the time.
+    ``others``: workers of other jobs. A job that is alone may carry on a little above its window: else one on the brink
+    between two numbers would end and start workers all the time.
     """
     slack = CARRYING_ON if carrying_on and active_jobs <= 1 else 1.0
-    return max(1, math.ceil(WINDOW * slack * needed / max(1, active_jobs)))
+    whole = WINDOW * slack * needed
+    return max(1, math.ceil(whole / max(1, active_jobs)), math.ceil(whole) - others)
 
 
 def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
