@@ -54,11 +54,12 @@ async def test_everything_said_before_a_flush_is_durable_after_it() -> None:
     mine.note(attempt(0))
     mine.void(1)
     mine.put(result(0))
+    assert not mine.complete
     await mine.flush()
     said = Page((attempt(0),), (1,), (result(0),))
     assert journal.decode(house.objects.body(key(0))) == said
     assert mine.pages == pages.seen == [said]
-    assert mine.refused == Page()
+    assert (mine.refused, mine.complete) == (Page(), True)
     await mine.flush()
     assert house.pages(1) == [key(0)], "nothing new, no page"
 
@@ -121,6 +122,17 @@ async def test_a_write_that_failed_is_repeated_with_the_same_bytes_at_the_same_p
     assert len(set(store.asked[: times + 1])) == 1
     assert [page.attempts for page in mine.pages] == [(attempt(0),), (attempt(1),)]
     assert house.pages(1) == [key(0), key(1)]
+
+
+async def test_outcomes_that_are_in_no_page_are_missed_too() -> None:
+    house = House()
+    mine = writer(house, objects=Store(house, *["failed"] * 5))
+    mine.put(result(0))
+    with pytest.raises(ConnectionAbortedError):
+        await mine.flush()
+    assert not mine.complete
+    await mine.flush()
+    assert mine.complete
 
 
 async def test_a_page_that_could_not_be_written_keeps_its_place() -> None:

@@ -34,7 +34,7 @@ class Answering(Struct, frozen=True):
 
     Attributes:
         why: why records are left without an outcome, "" if none is.
-        refused: what could not be journaled any more.
+        refused: calls that could not be journaled any more.
         fault: an error of ours or of a store that ended it.
     """
 
@@ -112,7 +112,9 @@ class _Answering:
         unit, epoch = self._unit, self._claim.epoch
         own = history_of(unit.name, self._sender.groups, {epoch: self._journal.pages})
         why: Why | str = self._sender.why or ""
-        if self._unfinished == 0 and self._journal.refused == Page():
+        if not self._journal.complete:  # nothing is decided on what others cannot read
+            why = "superseded" if why == "superseded" else "fault"
+        elif self._unfinished == 0:
             why = ""
         return Answering(why, own, self._journal.refused, self._sender.delay_s, self._fault)
 

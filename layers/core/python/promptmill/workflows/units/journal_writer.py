@@ -29,7 +29,7 @@ class JournalWriter:
 
     Attributes:
         pages: those that are durable.
-        refused: what was said and is in no page; meant for once a later owner has sealed the epoch.
+        refused: calls that were told of and are in no page; meant for once a later owner has sealed the epoch.
     """
 
     def __init__(
@@ -52,6 +52,11 @@ class JournalWriter:
         self._writing = asyncio.Lock()
         self._filled = asyncio.Event()
         self._due = asyncio.Event()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was said is durable."""
+        return self._open is None and self._next() == Page()
 
     @property
     def refused(self) -> Page:
@@ -94,7 +99,7 @@ class JournalWriter:
             SupersededError: a later owner has sealed this epoch.
         """
         async with self._writing:
-            while self._open is not None or self._next() != Page():
+            while not self.complete:
                 if self._open is None:
                     self._open = self._next()
                     self._clear()
