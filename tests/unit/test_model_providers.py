@@ -85,7 +85,53 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
     assert run.stdout.strip() == "[]"
 
 
+ONE_ONLY = """
+import sys
+from promptmill.domain.recipe import Route
+from promptmill.adapters.openai_dialects import dialect_named
+from tests.contract.providers.conftest import local_settings
+from promptmill.adapters.model_providers import HttpModelProviders
+providers = HttpModelProviders(settings=local_settings(), secrets=None, clock=__import__(
+    "tests.fakes.clock", fromlist=["FakeClock"]).FakeClock(), make_aws_session=None)
+before = {name for name in sys.modules if name.startswith("promptmill.adapters.")}
+providers.provider_for(Route("r", "openai", "m"))
+dialect_named("chat")
+new = {name.removeprefix("promptmill.adapters.") for name in sys.modules if name.startswith("promptmill.adapters.")}
+others = ("anthropic", "bedrock", "vertex", "replicate", "nlp_cloud", "openai_responses", "openai_embeddings")
+print(sorted(name for name in new if name.startswith(others) and f"promptmill.adapters.{name}" not in before))
+"""
+
+
+def test_a_route_imports_its_own_provider_and_no_other() -> None:
+    run = subprocess.run([sys.executable, "-c", ONE_ONLY], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "[]"
+
+
 def test_a_route_of_a_recipe_keeps_its_settings() -> None:
     route = Route("r", "openai", "m", body={"temperature": 0.1})
 
     assert msgspec.convert(msgspec.to_builtins(route), Route) == route
+
+
+HEAVY = """
+import sys
+import msgspec
+from promptmill.adapters.model_providers import HttpModelProviders
+from promptmill.adapters.system_clock import SystemClock
+from promptmill.domain.recipe import Route
+from promptmill.settings import Settings
+names = {field.name: field.name for field in msgspec.structs.fields(Settings) if field.required}
+settings = msgspec.convert({**names, "stage": "dev", "region": "eu-west-1"}, Settings)
+providers = HttpModelProviders(settings=settings, secrets=None, clock=SystemClock(), make_aws_session=None)
+providers.provider_for(Route("r", sys.argv[1], "m"))
+print(sorted({"botocore", "boto3", "cryptography", "pydantic", "genai_prices"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("name", ["anthropic", "vertex", "replicate", "nlpcloud", "openai"])
+def test_providers_without_a_signature_import_none(name: str) -> None:
+    """Vertex AI needs one only where its secret is a key or an AWS identity, and then the one of the two."""
+    run = subprocess.run([sys.executable, "-c", HEAVY, name], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "[]"

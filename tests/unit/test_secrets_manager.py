@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -145,3 +146,18 @@ async def test_a_key_that_was_refused_is_read_again_but_not_by_every_call() -> N
     assert await store.read("promptmill/openai", other_than="old") == "new"
     assert await store.read("promptmill/openai", other_than="old") == "new"
     assert client.calls == 3
+
+
+async def test_a_credential_document_is_the_secret_as_a_whole_on_one_line() -> None:
+    document = '{\n  "type": "service_account",\n  "private_key": "-----BEGIN\\nabc",\n  "client_email": "å@b"\n}\n'
+
+    read = await store_of(CountingClient({"SecretString": document})).read("promptmill/openai")
+
+    assert json.loads(read) == json.loads(document)
+    assert read.isascii()
+    assert read.isprintable()
+
+
+async def test_a_document_with_a_key_is_that_key() -> None:
+    answer = {"SecretString": '{"type": "x", "api_key": "sk-5"}'}
+    assert await store_of(CountingClient(answer)).read("promptmill/openai") == "sk-5"

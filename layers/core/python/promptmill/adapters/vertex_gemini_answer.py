@@ -65,14 +65,13 @@ class _Reply(Struct, rename="camel"):
 
 
 class _Usage(Struct, rename="camel"):
-    """Proto3 leaves out what is 0."""
+    """What is 0 is left out; a prompt never is."""
 
-    prompt_token_count: int = 0
+    prompt_token_count: int
     candidates_token_count: int | None = None
     thoughts_token_count: int | None = None
     cached_content_token_count: int | None = None
     tool_use_prompt_token_count: int | None = None
-    total_token_count: int | None = None
     traffic_type: str | None = None
 
 
@@ -119,7 +118,7 @@ def _tool_call(call: _FunctionCall, place: int) -> ToolCall:
 def _usage(reported: Any) -> Usage | None:
     """Thoughts come on top of the candidates' tokens; the prompt includes what was read from the cache."""
     usage = converted(reported, _Usage)
-    if usage is None or usage.total_token_count is None:
+    if usage is None:
         return None
     asked = usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0)
     thought = max(0, usage.thoughts_token_count or 0)
