@@ -66,6 +66,8 @@ def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
                 queue=services.queue,
                 events=services.events,
                 clock=services.clock,
+                rng=services.rng,
+                day_cap=services.day_cap,
             ),
             lease,
             lease_s=services.settings.lease_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools import Logger, Metrics
@@ -12,9 +12,14 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain import messages
+from promptmill.domain.errors import RecipeError
 from promptmill.domain.faults import fault_of
+from promptmill.domain.limits import Limits
 from promptmill.domain.messages import ChunkMessage
-from promptmill.wiring import services_of_process
+from promptmill.wiring import Services, services_of_process
+
+if TYPE_CHECKING:
+    from promptmill.workflows.run_chunk import ChunkReport
 
 logger = Logger()
 metrics = Metrics()
@@ -42,19 +47,39 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaContext) -> None:
-    from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
+    from promptmill.workflows.run_chunk import ChunkWorker
+    from promptmill.workflows.run_chunks import run_chunks
 
-    services = services_of_process()
+    services, owner = services_of_process(), context.aws_request_id
+    pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     worker = ChunkWorker(
-        engine=services.engine(owner=context.aws_request_id, ends_at=ends_at),
+        engine=services.engine(owner=owner, ends_at=ends_at, pacing=pacing),
         jobs=services.jobs,
         queue=services.queue,
         manifests=services.manifests,
         lease=services.lease(services.settings.chunks_queue, receipt_handle),
     )
-    report = services.run(run_chunk(message, worker=worker))
+    for report in services.run(run_chunks(message, worker=worker)):
+        note(report)
+
+
+def limits(services: Services) -> Limits:
+    """The operator's; a document that is wrong stops no job: its limits are then learnt from what is refused."""
+    try:
+        return services.run(services.recipes.limits())
+    except RecipeError as error:
+        logger.error("limits not read", extra={"code": error.code, "where": error.where})
+        return Limits()
+
+
+def note(report: ChunkReport | BaseException) -> None:
+    """What became of one chunk; one that was taken by carrying on, and failed, has a message of its own."""
+    if isinstance(report, BaseException):
+        logger.error("chunk not run", extra=fault_of(report))
+        metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
+        return
     logger.info("chunk", extra=msgspec.to_builtins(report))
-    metrics.add_metric(f"Chunks{report.verdict.title()}", MetricUnit.Count, 1)
+    metrics.add_metric(f"Chunks{report.verdict.title().replace('_', '')}", MetricUnit.Count, 1)
     metrics.add_metric("RecordsAnswered", MetricUnit.Count, report.counts.answered)
     metrics.add_metric("RecordsFailed", MetricUnit.Count, report.counts.failed + report.counts.stopped)

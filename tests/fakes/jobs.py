@@ -8,6 +8,7 @@ from msgspec import structs
 
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.units import Gate, gates_of
+from promptmill.ports.run_windows import RunWindow
 
 _RANKS = {JobState.PLANNING: 0, JobState.DUPLICATE: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
 _TERMINAL = 4
@@ -21,6 +22,8 @@ class FakeJobs:
         self.ended: dict[tuple[str, int], dict[int, Counts]] = {}
         self.live: dict[tuple[str, int, int], Counts] = {}
         self.shut: set[Gate] = set()
+        self.first_drops: dict[tuple[str, str], tuple[str, str]] = {}
+        self.windows: dict[tuple[str, int], RunWindow] = {}
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -94,6 +97,14 @@ class FakeJobs:
         self.runs[place] = structs.replace(self.runs[place], last_progress=at)
         return True
 
+    async def first_drop(
+        self, recipe: str, digest: str, job_id: str, *, at: str, not_since: str, over: str = ""
+    ) -> str:
+        first, since = self.first_drops.get((recipe, digest), ("", ""))
+        if first in ("", over, job_id) or since < not_since:
+            self.first_drops[recipe, digest] = (job_id, at)
+        return self.first_drops[recipe, digest][0]
+
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         del at
         job = self.runs.get((job_id, run))
@@ -104,6 +115,21 @@ class FakeJobs:
 
     async def shut_gates(self, job_id: str, run: int) -> None:
         self.shut.update(gates_of(job_id, run))
+
+    async def read_window(self, job_id: str, run: int) -> RunWindow:
+        return self.windows.get((job_id, run), RunWindow())
+
+    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
+        window = self.windows.get((job_id, run), RunWindow())
+        if window.sent != seen:
+            return False
+        self.windows[job_id, run] = structs.replace(window, sent=to)
+        return True
+
+    async def note_drained(self, job_id: str, run: int) -> RunWindow:
+        window = self.windows.get((job_id, run), RunWindow())
+        self.windows[job_id, run] = structs.replace(window, drained=window.drained + 1)
+        return self.windows[job_id, run]
 
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         del at

@@ -20,6 +20,7 @@ from promptmill.workflows.flow.pacing import Unpaced
 from promptmill.workflows.plan_job import Planned, plan_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.workflows.run_chunks import run_chunks
 from promptmill.workflows.settle_dead_letter import settle_dead_letter
 from promptmill.workflows.sweep import Swept, sweep
 from promptmill.workflows.units.places import Places
@@ -70,6 +71,8 @@ class Mill:
             queue=self.queue,
             events=self.events,
             clock=self.clock,
+            rng=self.rng,
+            day_cap=self.day_cap,
         )
 
     async def run_chunk(self, message: ChunkMessage, *, owner: str = "worker") -> ChunkReport:
@@ -144,7 +147,7 @@ class Mill:
         if isinstance(message, PlanMessage):
             return await self.plan(message)
         if isinstance(message, ChunkMessage):
-            return await self.run_chunk(message)
+            return await run_chunks(message, worker=self.chunk_worker("worker"))
         return await self.finish(message)
 
     async def pump(self, *, most: int = 10_000) -> None:
@@ -161,8 +164,8 @@ class Mill:
         await self.pump()
         return self.job(planned.job_id)
 
-    def job(self, job_id: str) -> JobRun:
-        return self.jobs.runs[job_id, 1]
+    def job(self, job_id: str, run: int = 1) -> JobRun:
+        return self.jobs.runs[job_id, run]
 
     def status(self, job: JobRun) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.json.decode(self.objects.body(f"{job.results_prefix}status.json"))
@@ -176,7 +179,7 @@ class Mill:
         return json_lines(self.file(job, name))
 
     def chunk_keys(self, job: JobRun) -> list[str]:
-        return self.objects.keys(layout.chunk_results_prefix(job.job_id, 1))
+        return self.objects.keys(layout.chunk_results_prefix(job.job_id, job.run))
 
 
 def json_lines(data: bytes) -> list[Any]:

@@ -19,6 +19,7 @@ class FakeObjectStore:
         self._clock = clock
         self._objects: dict[str, list[tuple[ObjectInfo, bytes]]] = {}
         self.writes: list[str] = []
+        self.tagged: dict[tuple[str, str], dict[str, str]] = {}
 
     def put(self, key: str, body: bytes) -> ObjectInfo:
         """As a person does who drops a file."""
@@ -26,6 +27,10 @@ class FakeObjectStore:
         self._objects.setdefault(key, []).append((info, body))
         self.writes.append(key)
         return info
+
+    def tag(self, key: str, version: str, **tags: str) -> None:
+        """As a person does in the console; ``_`` stands for ``-``."""
+        self.tagged[key, version] = {name.replace("_", "-"): value for name, value in tags.items()}
 
     def keys(self, prefix: str = "") -> list[str]:
         return sorted(key for key in self._objects if key.startswith(prefix))
@@ -42,6 +47,10 @@ class FakeObjectStore:
         if found is None:
             raise MissingObjectError(key)
         return found[1][start:end]
+
+    async def tags(self, key: str, *, version: str = "") -> dict[str, str]:
+        found = self._find(key, version)
+        return self.tagged.get((key, found[0].version), {}) if found else {}
 
     async def stream(
         self, key: str, *, start: int = 0, end: int | None = None, version: str = ""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
 
-class SlowModel:
-    """``calls`` counts requests that arrived; ``forget`` says that those so far are over."""
+_FOREVER_S = 3600.0
 
-    def __init__(self, *, delay_s: float) -> None:
-        self.calls = self.answered_or_cut = 0
+
+class SlowModel:
+    """``calls`` counts requests that arrived, ``hanging`` those of them that get no answer."""
+
+    def __init__(self, *, delay_s: float, hangs_at: str = "\0") -> None:
+        """Prompts that hold ``hangs_at`` get no answer."""
+        self.calls = 0
+        self.hanging = 0
         self._changed = threading.Condition()
         outer = self
 
@@ -25,8 +29,9 @@ class SlowModel:
                 asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 with outer._changed:
                     outer.calls += 1
+                    outer.hanging += hangs_at in json.dumps(asked)
                     outer._changed.notify_all()
-                if not outer._stopped.wait(delay_s):
+                if not outer._stopped.wait(_FOREVER_S if hangs_at in json.dumps(asked) else delay_s):
                     self._answer(asked)
 
             def _answer(self, asked: dict[str, Any]) -> None:
@@ -64,11 +69,6 @@ class SlowModel:
     def wait_for_calls(self, count: int, *, patience_s: float = 120.0) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: self.calls >= count, timeout=patience_s), self.calls
-
-    def forget(self) -> None:
-        """The workers that made the calls so far are dead."""
-        time.sleep(0.2)
-        self.answered_or_cut = self.calls
 
 
 def _completion(asked: dict[str, Any]) -> dict[str, Any]:

@@ -70,10 +70,12 @@ MUTANTS = (
         "    if False:\n",
     ),
     _mutant(
-        "verdict by a worker that was superseded",
+        "verdict without condition",
         _UNITS,
         "        if found is None or found.epoch != claim.epoch:\n            return False\n        if found.verdict",
         "        if found is None:\n            return False\n        if found.verdict",
+        "        if not _as_known(found, claim):\n            return False\n        self._move(lines, used",
+        "        self._move(lines, used",
     ),
     _mutant(
         "intent not fenced by epoch",
@@ -205,8 +207,8 @@ MUTANTS = (
     _mutant(
         "claim without condition",
         _UNITS,
-        "        if _place(found) != _place(seen):\n            return None\n",
-        "",
+        "        found = self.claims.get(unit)\n        if _place(found) != _place(seen):\n            return None\n",
+        "        found = seen\n",
     ),
     _mutant(
         "no watching before a claim",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from promptmill.domain.charge import Charge, Narrowing
-from promptmill.domain.errors import SupersededError
+from promptmill.domain.errors import SupersededError, UserError
 from promptmill.domain.faults import fault_of
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Intent
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _EXPECTED = (RefusedError, LostResponseError, SupersededError)
 CRASHED = "worker_crashed"
+_COMMANDS = ("cancel", "resume", "redrive", "again")
 Account = tuple[str, int, str]
 """Unit, epoch, route."""
 
@@ -46,8 +47,11 @@ def outcomes(world: World) -> Iterator[str]:
 
 
 def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
-    if not run.state.terminal:
+    if not run.state.resting:
         yield f"is {run.state.value} at rest"
+    if run.state is JobState.DUPLICATE:
+        yield from _duplicate(world, drop, run)
+    if not run.state.terminal:
         return
     if run.state is JobState.REJECTED:
         yield from _rejected(world, run)
@@ -65,11 +69,19 @@ def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
     errors = [msgspec.json.decode(e)["id"] for e in world.objects.body(run.files["errors"]).splitlines() if e]
     condemned = [n for n in failed if lines[n]["error"]["code"] == CRASHED]
     unread = {f"id-{n}" for n in condemned}
-    if [name for name in errors if name not in unread] != [f"id-{n}" for n in failed if n not in condemned]:
+    if drop.deadly < 0 and [name for name in errors if name not in unread] != [f"id-{n}" for n in failed if n not in condemned]:
         yield f"error lines {errors} for records {failed}"
     if world.innocent:
         yield from (f"record {n} is innocent, and condemned" for n in condemned if not _kills(drop, n))
     yield from _state_of(run, lines)
+
+
+def _duplicate(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
+    """Only where another job has the same content, and then nothing of it was sent."""
+    if sum((other.recipe, other.body) == (drop.recipe, drop.body) for other in world.scenario.drops) == 1:
+        yield "waits as a duplicate, and of nothing"
+    if any(unit.startswith(f"{run.job_id}.{run.run}.") for unit in world.units.groups):
+        yield "waits as a duplicate, and has intents"
 
 
 def _kills(drop: Drop, record: int) -> bool:
@@ -81,7 +93,7 @@ def _rejected(world: World, run: JobRun) -> Iterator[str]:
     """Only a file that could not be planned may be, and then nothing of it was sent."""
     if not any(reason in run.reason for reason in ("could not be planned", "the file is empty", "no record")):
         yield f"was rejected: {run.reason}"
-    if any(unit.startswith(f"{run.job_id}.") for unit in world.units.groups):
+    if any(unit.startswith(f"{run.job_id}.{run.run}.") for unit in world.units.groups):
         yield "was rejected, and has intents"
 
 
@@ -289,7 +301,8 @@ def results(world: World) -> Iterator[str]:
 def errors(world: World) -> Iterator[str]:
     """Nothing is raised but what the world did to the process."""
     for name, error in world.runtime.errors:
-        for leaf in _leaves(error):
+        told = isinstance(error, UserError) and name.startswith(_COMMANDS)
+        for leaf in () if told else _leaves(error):
             if not isinstance(leaf, _EXPECTED):
                 yield f"{name} raised {type(leaf).__name__}: {leaf}"
 

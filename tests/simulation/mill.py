@@ -18,22 +18,24 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.recipe import Recipe, RedactionPolicy
 from promptmill.domain.redaction import Redacted, redact_request
-from promptmill.domain.stop_reasons import CANCELLED
 from promptmill.domain.uploads import plans_of
 from promptmill.ports.switches import EVERYTHING
 from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
 from promptmill.workflows.calls import complete_record
+from promptmill.workflows.cancel_job import cancel_job
 from promptmill.workflows.finish_job import finish_job
 from promptmill.workflows.flow.pacing import Unpaced
 from promptmill.workflows.plan_job import plan_job
 from promptmill.workflows.read_manifest import ReadManifest
-from promptmill.workflows.run_chunk import ChunkWorker, run_chunk
+from promptmill.workflows.rerun_job import rerun_job
+from promptmill.workflows.run_chunk import ChunkWorker
+from promptmill.workflows.run_chunks import run_chunks
 from promptmill.workflows.settle_dead_letter import settle_dead_letter
-from promptmill.workflows.stop_run import stop_run
 from promptmill.workflows.sweep import sweep
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.switch import Switch
 from promptmill.workflows.units.unit import Engine
+from promptmill.workflows.wait_as_duplicate import say_again
 from promptmill.workflows.while_alive import while_leased
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
@@ -83,6 +85,7 @@ def _recipe(facts: RecipeFacts) -> Recipe:
         routes=routes,
         replies=(REPLIES,),
         max_output_tokens=facts.max_output_tokens,
+        give_up_after_h=facts.give_up_after_h,
         budget=BudgetPolicy(facts.money.per_job, facts.money.per_day, facts.money.when_day_spent),
     )
 
@@ -100,6 +103,8 @@ async def plan(world: World, ports: Ports, received: Received, ends_at: float) -
             queue=ports.queue,
             events=ports.events,
             clock=ports.clock,
+            rng=ports.rng,
+            day_cap=world.scenario.day_cap,
         )
         lease_s = world.scenario.lease_s
         planned.append(await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock))
@@ -144,7 +149,9 @@ def chunk_worker(world: World, ports: Ports, received: Received, ends_at: float)
 
 async def chunk(world: World, ports: Ports, received: Received, ends_at: float) -> object:
     message = messages.decode(received.held.body, ChunkMessage)
-    return await run_chunk(message, worker=chunk_worker(world, ports, received, ends_at))
+    reports = await run_chunks(message, worker=chunk_worker(world, ports, received, ends_at))
+    world.runtime.errors += [(ports.process.name, each) for each in reports if isinstance(each, Exception)]
+    return reports
 
 
 async def finish(world: World, ports: Ports, received: Received, ends_at: float) -> object:
@@ -202,17 +209,30 @@ async def sweep_all(world: World, ports: Ports) -> object:
 
 
 async def command(world: World, ports: Ports, typed: Command) -> object:
-    """What a person types, for the job of a drop: ``cancel``, ``resume``; or for everything: ``pause``, ``unpause``."""
+    """What a person types: ``cancel``, ``resume``, ``redrive`` or ``again`` for a job, ``pause``, ``unpause`` for all."""
     if typed.kind == "pause":
         return await ports.switches.pause(EVERYTHING, by="people", at="")
     if typed.kind == "unpause":
         return await ports.switches.unpause(EVERYTHING)
     if typed.drop not in world.plans:
         return None
-    job_id = world.job_of(typed.drop)
-    if typed.kind == "cancel":
-        return await stop_run(job_id, 1, CANCELLED, jobs=ports.jobs, clock=ports.clock)
-    return None
+    return await _command(world.job_of(typed.drop), typed.kind, ports)
+
+
+async def _command(job_id: str, kind: str, ports: Ports) -> object:
+    jobs, queue, manifests, clock = ports.jobs, ports.queue, ReadManifest(ports.objects), ports.clock
+    match kind:
+        case "cancel":
+            return await cancel_job(
+                job_id, jobs=jobs, objects=ports.objects, queue=queue, manifests=manifests, clock=clock
+            )
+        case "resume" | "redrive" as rerun:
+            return await rerun_job(
+                job_id, rerun, jobs=jobs, recipes=ports.recipes, queue=queue, manifests=manifests, clock=clock
+            )
+        case "again":
+            return await say_again(job_id, jobs=jobs, queue=queue)
+    raise ValueError(kind)
 
 
 FUNCTIONS: dict[str, Handle] = {"uploads": plan, "chunks": chunk, "finish": finish, "requests": request}

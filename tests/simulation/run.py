@@ -18,6 +18,8 @@ from tests.simulation.world import World
 
 _SEEDS_A_COLLECTION = 20
 
+gc.freeze()  # what is imported stays: no need to look at it at each collection
+
 
 class Report(Struct, frozen=True):
     """What a run came to.

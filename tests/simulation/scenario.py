@@ -19,6 +19,7 @@ POISON = "POISON"
 """In a prompt that brings down whoever redacts it."""
 
 DAY_S = 86_400.0
+_COMMANDS = ("resume", "resume", "redrive", "again")
 NOON_S = 43_200.0
 
 
@@ -40,6 +41,7 @@ class RecipeFacts(Struct, frozen=True):
     timeout_s: float = 60.0
     max_output_tokens: int = 50
     money: Money = Money()
+    give_up_after_h: int = 24
 
 
 class Drop(Struct, frozen=True):
@@ -112,14 +114,18 @@ class Scenario(Struct, frozen=True):
 def draw(rng: random.Random) -> Scenario:
     recipes = tuple(_recipe(rng, f"r{n}") for n in range(rng.choice((1, 1, 2))))
     drops = tuple(_drop(rng, n, rng.choice(recipes).name) for n in range(rng.choice((0, 1, 1, 1, 1, 2, 3))))
+    if drops and rng.random() < 0.1:
+        drops += (msgspec.structs.replace(drops[0], at=rng.uniform(0, 600), name="again.jsonl"),)
     asks = _asks(rng, recipes) if not drops or rng.random() < 0.3 else ()
-    near_midnight = rng.random() < 0.3
+    day_cap = rng.choice((50_000, 300_000)) if rng.random() < 0.1 else None
+    may_wait = day_cap is not None or any(facts.money.per_day for facts in recipes)
+    near_midnight = rng.random() < (0.8 if may_wait else 0.2)
     return Scenario(
         recipes=recipes,
         drops=drops,
         asks=asks,
         commands=_commands(rng, len(drops)),
-        clock_s=DAY_S - rng.uniform(0, 1_200) if near_midnight else rng.uniform(0, DAY_S),
+        clock_s=DAY_S - rng.uniform(0, rng.choice((30, 1_200, 3_600))) if near_midnight else rng.uniform(0, DAY_S),
         chaos_s=rng.choice((600.0, 3_600.0, 7_200.0)),
         weather=draw_weather(rng),
         temper=draw_temper(rng),
@@ -130,7 +136,7 @@ def draw(rng: random.Random) -> Scenario:
         limit_s=rng.choice((900.0, 900.0, 300.0)),
         lease_s=rng.choice((10, 120)),
         max_receives=rng.choice((3, 5)),
-        day_cap=rng.choice((50_000, 300_000)) if rng.random() < 0.1 else None,
+        day_cap=day_cap,
         recut=rng.random() < 0.1,
     )
 
@@ -147,6 +153,7 @@ def _recipe(rng: random.Random, name: str) -> RecipeFacts:
         spare=rng.random() < 0.3,
         timeout_s=rng.choice((20.0, 60.0)),
         money=_money(rng),
+        give_up_after_h=rng.choice((2, 2, 24)),
     )
 
 
@@ -187,7 +194,7 @@ def _commands(rng: random.Random, drops: int) -> tuple[Command, ...]:
             at = rng.choice((rng.uniform(0, 3), rng.uniform(0, 60), rng.uniform(0, 1_500)))
             commands.append(Command(at, "cancel", number))
         moments = [rng.choice((rng.uniform(0, 100), rng.uniform(0, 5_000))) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
-        commands += [Command(at, "resume", number) for at in moments]
+        commands += [Command(at, rng.choice(_COMMANDS), number) for at in moments]
     return tuple(commands)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptmill.domain.errors import RecordError
-from tests.simulation.faults import At
+from tests.simulation.faults import At, Fate
 from tests.simulation.provider import Scripted
 from tests.simulation.scenario import Ask, Money, prompt
 from tests.simulation.stories import (
@@ -76,14 +76,15 @@ def test_04_only_what_no_journal_holds_is_narrowed() -> None:
     assert [len(calls(world, n)) for n in range(3)] == [0, 2, 2]
 
 
-def test_05_who_ended_a_unit_without_calls_is_not_outbid() -> None:
+@pytest.mark.parametrize("fate", [freeze(600), CRASH], ids=lambda fate: fate.kind)
+def test_05_who_ended_a_unit_without_calls_is_not_outbid(fate: Fate) -> None:
     """C, whose clock is ahead, ends the request as expired and pauses before it says so; D's clock is behind."""
     ask = Ask(10.0, "r0", prompt("ask", 0), "a", expires_s=300.0)
 
     def begin(world: World) -> None:
-        world.runtime.skews = {"request-1": 900.0, "request-2": -900.0, "request-3": -900.0}
+        world.runtime.skews = {"request-1": 900.0} | {f"request-{n}": -900.0 for n in range(2, 9)}
 
-    world = tell(story(0, asks=[ask]), At("request-1", "objects.create", freeze(600), label="answers/"), begin=begin)
+    world = tell(story(0, asks=[ask]), At("request-1", "objects.create", fate, label="answers/"), begin=begin)
     assert calls(world) == []
     assert {reply["error"]["code"] for reply in replies(world)} == {"expired"}
 
@@ -125,7 +126,7 @@ def test_07_what_is_learned_after_the_charge_narrows_it_once() -> None:
     ],
 )
 @pytest.mark.parametrize("fate", [CRASH, CRASH_AFTER, LOSE, REFUSE], ids=lambda fate: fate.kind)
-def test_08_a_crash_anywhere_at_the_end_costs_nothing(step: str, label: str, fate: object) -> None:
+def test_08_a_crash_anywhere_at_the_end_costs_nothing(step: str, label: str, fate: Fate) -> None:
     found: list[World] = []
 
     def charges_come_first(world: World) -> None:
@@ -135,7 +136,7 @@ def test_08_a_crash_anywhere_at_the_end_costs_nothing(step: str, label: str, fat
         if world.objects.keys(f"work/{world.job_of(0)}/0001/chunks/"):
             assert any(charge.unit == unit for charge in world.ledger.charges.values())
 
-    script = At("chunk-1", step, fate, label=label, then=lambda: charges_come_first(found[0]))  # type: ignore[arg-type]
+    script = At("chunk-1", step, fate, label=label, then=lambda: charges_come_first(found[0]))
     world = tell(story(), script, begin=found.append)
     assert (state(world), statuses(world), len(calls(world))) == ("DONE", ["answered"], 1)
     assert len(world.ledger.charges) == 1

@@ -8,7 +8,7 @@ import pytest
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError
 from promptmill.domain.messages import FinishMessage, encode
 from promptmill.domain.units import GATES, gates_of
-from tests.simulation.faults import At
+from tests.simulation.faults import At, Fate
 from tests.simulation.provider import Scripted
 from tests.simulation.scenario import CANARY, DAY_S, Ask, Command, Drop, Money, prompt
 from tests.simulation.stories import (
@@ -84,7 +84,7 @@ def test_16_only_the_manifest_that_was_read_back_counts() -> None:
     )
     assert (state(world), statuses(world)) == ("DONE", ["answered"] * 12)
     manifest = msgspec.json.decode(world.objects.body(f"work/{world.job_of(0)}/0001/manifest.json"))
-    assert len(manifest["chunks"]) == len(world.objects.keys(f"work/{world.job_of(0)}/0001/chunks/"))
+    assert manifest["chunks"] == len(world.objects.keys(f"work/{world.job_of(0)}/0001/chunks/"))
 
 
 def test_17_a_file_without_records_ends() -> None:
@@ -95,8 +95,8 @@ def test_17_a_file_without_records_ends() -> None:
 
 
 @pytest.mark.parametrize("fate", [freeze(400), CRASH], ids=lambda fate: fate.kind)
-def test_18_a_purse_goes_back_to_the_day_it_came_from(fate: object) -> None:
-    at_midnight = At("chunk-1", "objects.create", fate, label=PAGE)  # type: ignore[arg-type]
+def test_18_a_purse_goes_back_to_the_day_it_came_from(fate: Fate) -> None:
+    at_midnight = At("chunk-1", "objects.create", fate, label=PAGE)
     money = Money(per_day=200_000, per_job=200_000)
     world = tell(story(3, money=money, clock_s=DAY_S - 30), at_midnight)
     budgets = {key: state for key, state in world.units.budgets.items() if key.startswith("recipe#")}
@@ -131,11 +131,11 @@ def test_21_one_id_is_one_body_on_every_path() -> None:
 
 @pytest.mark.parametrize("fate", [CRASH_AFTER, freeze_after(400)], ids=lambda fate: fate.kind)
 @pytest.mark.parametrize("error", [RetryLaterError, RecordRefusedError])
-def test_24_what_a_provider_quotes_stays_in_the_bucket(error: type, fate: object) -> None:
+def test_24_what_a_provider_quotes_stays_in_the_bucket(error: type, fate: Fate) -> None:
     def begin(world: World) -> None:
         text = prompt("f0", 0)
         world.provider.script = {text: Scripted(error("invalid_request", f"bad: {text}", status=400), charged=False)}
 
-    world = tell(story(2), At("chunk-1", "units.intend", fate), begin=begin)  # type: ignore[arg-type]
+    world = tell(story(2), At("chunk-1", "units.intend", fate), begin=begin)
     assert codes(world) == ["invalid_request"]
     assert CANARY in lines(world)[0]["error"]["message"]

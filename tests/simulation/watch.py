@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from promptmill.domain import journal, layout
+from promptmill.domain import chunk_result, journal, layout
+from promptmill.domain.chunk_result import results_of
 from promptmill.domain.journal import Page
 from promptmill.domain.units import Gate, IntentGroup
 from tests.simulation.process import Process
@@ -70,6 +71,19 @@ class Watch:
             page = journal.decode(objects.body(key))
             if isinstance(page, Page):
                 found.update(result.record for result in page.results)
+        return found | self._answered_before(unit)
+
+    def _answered_before(self, unit: str) -> set[int]:
+        """By an earlier run of the same chunk."""
+        if unit.startswith("request."):
+            return set()
+        job_id, run, chunk = unit.rsplit(".", 2)
+        found: set[int] = set()
+        for earlier in range(1, int(run)):
+            key = layout.chunk_result_key(job_id, earlier, int(chunk))
+            if self._world.objects.keys(key):
+                results = results_of(chunk_result.decode(self._world.objects.body(key)))
+                found.update(result.record for result in results if result.answered)
         return found
 
     def journals_of(self, unit: str) -> str:

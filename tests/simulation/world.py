@@ -32,7 +32,7 @@ from tests.simulation.watch import Watch
 _LOOKS_S = 60.0
 _REAPED = 80
 _PATIENCE_S = 3 * 86_400.0
-_MOST_STEPS = 15_000
+_MOST_STEPS = 50_000
 """Far beyond what any seed needs: one that goes round in circles is at no rest."""
 REPLIES = "promptmill-test-replies"
 
@@ -217,7 +217,7 @@ class World:
     @property
     def quiet(self) -> bool:
         waiting = any(len(queue) for queue in self.queues)
-        open_ = any(not run.state.terminal for run in self.jobs.runs.values())
+        open_ = any(not run.state.resting for run in self.jobs.runs.values())
         running = any(not name.startswith("sweep") for name in self.runtime.running)
         return not (self._expected or waiting or open_ or running)
 

@@ -46,7 +46,8 @@ async def see_through(mill: Mill, message: ChunkMessage, deadly: DeadlyModels) -
     mill.queue.waiting.append(message)
     while mill.queue.waiting:
         head, deaths = mill.queue.waiting.pop(0), deadly.deaths
-        await vanish(mill.deliver(head), after_turns=300)
+        work = mill.run_chunk(head) if isinstance(head, ChunkMessage) else mill.deliver(head)
+        await vanish(work, after_turns=300)
         if deadly.deaths > deaths:
             mill.queue.waiting.append(head)
         assert deadly.deaths < 100
@@ -412,8 +413,7 @@ async def test_the_sweep_plans_again_what_never_was() -> None:
 
 
 async def test_more_chunks_than_are_sent_at_once_all_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("promptmill.workflows.plan_job.CHUNKS_AHEAD", 2)
-    monkeypatch.setattr("promptmill.workflows.follow_up.CHUNKS_AHEAD", 2)
+    monkeypatch.setattr("promptmill.workflows.send_chunks.FIRST_WINDOW", 2)
     mill = Mill(recipe())
     job = await mill.mill(KEY, jsonl({"id": n, "prompt": "x"} for n in range(3200)))
     assert len(mill.chunk_keys(job)) == 7

@@ -83,7 +83,7 @@ async def broken(*_: Any, **__: Any) -> Any:
 
 async def test_one_job_that_cannot_be_swept_costs_no_other_its_repair() -> None:
     mill, _, job = await planned()
-    other = await mill.plan(mill.drop("inbox/r/other.jsonl", BODY))
+    other = await mill.plan(mill.drop("inbox/r/other.jsonl", BODY + BODY))
     mill.queue.waiting.clear()
     del mill.objects._objects[layout.manifest_key(job.job_id, 1)]
     mill.clock.advance(3600)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from promptmill.adapters.secrets_manager import SecretsManagerStore
     from promptmill.adapters.sqs_queues import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
     from promptmill.adapters.system_clock import SystemClock
+    from promptmill.domain.limits import Limits
+    from promptmill.domain.redaction.spans import Engine as RedactionEngine
+    from promptmill.workflows.flow.pacing import JobPacing
+    from promptmill.workflows.flow.shared_pacing import SharedPacing
     from promptmill.workflows.read_manifest import ReadManifest
     from promptmill.workflows.units.unit import Engine
 
@@ -198,22 +202,43 @@ class Services:
             settings=self.settings, secrets=self.secrets, clock=self.clock, make_aws_session=self._botocore_session
         )
 
-    def engine(self, *, owner: str, ends_at: float) -> Engine:
-        """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
+    def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
+        """Of one invocation that works for ``job``."""
+        from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
+        from promptmill.workflows.flow.shared_pacing import SharedPacing
+
+        return SharedPacing(
+            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table),
+            limits=limits,
+            clock=self.clock,
+            rng=self.rng,
+            worker=worker,
+            job=job,
+            in_flight=self.settings.in_flight,
+        )
+
+    @cached_property
+    def day_cap(self) -> int | None:
+        """Nano-dollars that the deployment may spend in a day (UTC), None for no limit."""
         from promptmill.domain.money import parse_usd
+
+        cap = self.settings.day_cap_usd
+        return parse_usd(cap) if cap else None
+
+    def engine(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> Engine:
+        """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
         from promptmill.workflows.flow.pacing import Unpaced
         from promptmill.workflows.units.places import Places
         from promptmill.workflows.units.switch import Switch
         from promptmill.workflows.units.unit import Engine
 
-        cap = self.settings.day_cap_usd
         return Engine(
             objects=self.objects,
             units=self.units,
             ledger=self.ledger,
             providers=self.providers,
             prices=self.prices,
-            pacing=Unpaced(),
+            pacing=pacing or Unpaced(),
             places=Places(self.settings.in_flight),
             switch=Switch(self.switches, self.clock),
             clock=self.clock,
@@ -221,7 +246,7 @@ class Services:
             owner=owner,
             lease_s=self.settings.lease_s,
             ends_at=ends_at,
-            day_cap=parse_usd(cap) if cap else None,
+            day_cap=self.day_cap,
         )
 
     def _botocore_session(self) -> botocore.session.Session:
@@ -232,3 +257,19 @@ class Services:
 def services_of_process() -> Services:
     """Those of the function that runs here, from its environment."""
     return Services(from_environment(os.environ))
+
+
+def offer_engines() -> None:
+    """Makes known what finds names and addresses, for recipes that ask for it. Nothing is imported before it is used."""
+    from promptmill.domain.redaction.policy import offer_engine
+
+    offer_engine("ner", _ner_engine)
+
+
+def _ner_engine() -> RedactionEngine:
+    from promptmill.adapters.onnx_entities import OnnxEntities
+
+    return OnnxEntities()
+
+
+offer_engines()

@@ -5,6 +5,7 @@
 | ``JOB#<job>`` | ``RUN#0001`` | the run |
 | ``JOB#<job>`` | ``RUN#0001#LIVE#00000012`` | progress of a chunk that is running |
 | ``JOB#<job>`` | ``RUN#0001#ENDED#000000`` | which of 1,000 chunks have ended, and their sums |
+| ``DUPLICATE#<recipe>#<digest>`` | ``FIRST`` | who dropped this content first |
 | ``SWITCH`` | ``PAUSED#<recipe>`` | a paused recipe (``dynamodb_switches``) |
 
 Units, intents, gates and budgets lie here too: see ``dynamodb_unit_items``.
@@ -22,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from promptmill.adapters.dynamodb_first_drops import DynamoDbFirstDrops
 from promptmill.adapters.dynamodb_items import from_item, query, to_item, write_if
 from promptmill.adapters.dynamodb_progress import DynamoDbProgress, counts_from
 from promptmill.adapters.dynamodb_stops import OVER, DynamoDbStops
+from promptmill.adapters.dynamodb_windows import DynamoDbWindows
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ _KEPT = timedelta(days=400)
 _MONTHS_BACK = 14
 
 
-class DynamoDbJobs(DynamoDbProgress, DynamoDbStops):
+class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops):
     """Runs, and with its parents all of the ``Jobs`` port."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random) -> None:

@@ -51,6 +51,15 @@ class S3ObjectStore:
             body.close()
         return data[skip : None if end is None else skip + end - start]
 
+    async def tags(self, key: str, *, version: str = "") -> dict[str, str]:
+        try:
+            found = await to_thread(self._s3.get_object_tagging, **self._at(key, version))
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return {}
+            raise
+        return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
+
     async def stream(
         self, key: str, *, start: int = 0, end: int | None = None, version: str = ""
     ) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from promptmill.domain.dialects.dialect import ChunkRange, FileFacts
+from promptmill.domain.dialects.dialect import FileFacts
 from promptmill.domain.recipe import Recipe
 
 Rerun = Literal["", "resume", "redrive"]
@@ -60,35 +61,6 @@ class Versions(Struct, frozen=True):
     redaction: str
 
 
-class Manifest(Struct, frozen=True):
-    """Written once by plan_job, read back, and used as read.
-
-    Attributes:
-        cut_key: the object whose bytes the chunks are ranges of: the source, or its staged form.
-        cut_version: its version id.
-        notes: of the whole file, for status and summary: ``the gzip stream ends early, after line 812``.
-    """
-
-    job_id: str
-    run: int
-    recipe: Recipe
-    source: Source
-    cut_key: str
-    cut_version: str
-    facts: FileFacts
-    records: int
-    chunks: tuple[ChunkRange, ...]
-    versions: Versions
-    planned_at: str
-    results_prefix: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def to_run(self) -> Sequence[int]:
-        """Numbers of the chunks that this run runs."""
-        return range(len(self.chunks))
-
-
 class Counts(Struct, frozen=True):
     """Records that have an outcome, and what they cost.
 
@@ -124,6 +96,59 @@ class Counts(Struct, frozen=True):
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
         )
+
+
+class Manifest(Struct, frozen=True):
+    """Written once by plan_job, read back, and used as read.
+
+    Attributes:
+        cut_key: the object whose bytes the chunks are ranges of: the source, or its staged form.
+        cut_version: its version id.
+        records, chunks: how many, in the whole file.
+        ranges: prefix of the pages that say where the chunks lie.
+        digest: SHA-256 of the source's bytes, in hex.
+        notes: of the whole file, for status and summary: ``the gzip stream ends early, after line 812``.
+        base: the run that a further run goes on from; 0 for the first.
+        pending: chunks that a further run runs, in order; None for all.
+        kept: outcomes of the others.
+    """
+
+    job_id: str
+    run: int
+    recipe: Recipe
+    source: Source
+    cut_key: str
+    cut_version: str
+    facts: FileFacts
+    records: int
+    chunks: int
+    ranges: str
+    versions: Versions
+    planned_at: str
+    results_prefix: str
+    digest: str = ""
+    notes: tuple[str, ...] = ()
+    base: int = 0
+    rerun: Rerun = ""
+    pending: tuple[int, ...] | None = None
+    kept: Counts = Counts()
+
+    @property
+    def to_run(self) -> Sequence[int]:
+        """Numbers of the chunks that this run runs, in order. A chunk's place in it is what progress goes by."""
+        return range(self.chunks) if self.pending is None else self.pending
+
+    def place_of(self, chunk: int) -> int:
+        """Raises ValueError: the run does not run it."""
+        place = bisect_left(self.to_run, chunk)
+        if not self.runs(chunk):
+            raise ValueError(f"run {self.run} of job {self.job_id} does not run chunk {chunk}")
+        return place
+
+    def runs(self, chunk: int) -> bool:
+        """Whether the chunk is one of those."""
+        place = bisect_left(self.to_run, chunk)
+        return place < len(self.to_run) and self.to_run[place] == chunk
 
 
 class JobRun(Struct, frozen=True):

@@ -45,6 +45,11 @@ def results_prefix(key: str, job_id: str) -> str:
     return f"{RESULTS}{safe}/{job_id}/"
 
 
+def rerun_prefix(key: str, job_id: str, run: int) -> str:
+    """Of a further run: in the job's own folder."""
+    return f"{results_prefix(key, job_id)}run-{run}/"
+
+
 def _safe_segment(segment: str) -> str:
     if segment in (".", ".."):
         return "_" * len(segment)
@@ -61,6 +66,15 @@ def run_prefix(job_id: str, run: int) -> str:
 
 def manifest_key(job_id: str, run: int) -> str:
     return f"{run_prefix(job_id, run)}manifest.json"
+
+
+def ranges_prefix(job_id: str, token: str) -> str:
+    """Of the pages of one cut."""
+    return f"{WORK}{job_id}/ranges/{token}/"
+
+
+def ranges_key(prefix: str, page: int) -> str:
+    return f"{prefix}{page:06d}"
 
 
 def staged_key(job_id: str) -> str:

@@ -12,11 +12,21 @@ from msgspec import Struct
 
 
 class PlanMessage(Struct, frozen=True, tag="plan"):
-    """Plan (or plan again) the job of one object version. ``job_id`` is "" where nobody knows of a job yet."""
+    """Plan (or plan again) a run of the job of one object version.
+
+    Attributes:
+        job_id: "" where nobody knows of a job yet.
+        run: those after the first go on from the runs before.
+        again: run it although the same bytes were run before.
+        tagged: the object's tags have changed: nothing for a job that does not wait for that.
+    """
 
     key: str
     version: str
     job_id: str = ""
+    run: int = 1
+    again: bool = False
+    tagged: bool = False
 
 
 class ChunkMessage(Struct, frozen=True, tag="chunk"):

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from promptmill.domain.chunk_result import ChunkHeader
 from promptmill.domain.job import JobState, Manifest
 from promptmill.domain.money import usd_text
-from promptmill.domain.tally import Tally
+from promptmill.domain.run_totals import RouteTotal, RunTotals
 
 
 class Summary(Struct, frozen=True):
     manifest: Manifest
-    tally: Tally
-    headers: Sequence[ChunkHeader]
+    totals: RunTotals
     state: JobState
     files: dict[str, str]
 
 
 def summary_document(summary: Summary) -> dict[str, Any]:
     """A function of the manifest and the chunk results: every finisher writes the same."""
-    manifest, counts = summary.manifest, summary.tally.counts
+    manifest, tally = summary.manifest, summary.totals.tally
+    counts = tally.counts
     return {
         "job_id": manifest.job_id,
         "run": manifest.run,
+        "rerun": manifest.rerun,
         "state": summary.state.value,
         "file": manifest.source.key,
         "version": manifest.source.version,
@@ -35,18 +34,19 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "recipe_version": manifest.recipe.version,
         "records": manifest.records,
         "answered": counts.answered,
+        "answers_kept": summary.totals.kept,
         "failed": counts.failed,
         "stopped": counts.stopped,
-        "failures": summary.tally.failures,
+        "failures": tally.failures,
         "cost_usd": usd_text(counts.nano_usd),
         "attempts": counts.attempts,
         "unpriced_attempts": counts.unpriced,
         "input_tokens": counts.input_tokens,
         "output_tokens": counts.output_tokens,
-        "models_asked_for": summary.tally.asked,
-        "models_that_answered": summary.tally.answered_by,
-        "routes": _routes(summary.headers),
-        "redacted": summary.tally.redacted,
+        "models_asked_for": tally.asked,
+        "models_that_answered": tally.answered_by,
+        "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
+        "redacted": tally.redacted,
         "redaction": {
             "types": list(manifest.recipe.redact.types),
             "restore": manifest.recipe.redact.restore,
@@ -60,19 +60,10 @@ def summary_document(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _routes(headers: Sequence[ChunkHeader]) -> dict[str, dict[str, Any]]:
-    sums: dict[str, dict[str, int]] = {}
-    for header in headers:
-        for cost in header.costs:
-            total = sums.setdefault(cost.route, {"attempts": 0, "failed_attempts": 0, "unpriced": 0, "nano_usd": 0})
-            for name in total:
-                total[name] += getattr(cost, name)
+def _route(total: RouteTotal) -> dict[str, Any]:
     return {
-        route: {
-            "attempts": total["attempts"],
-            "failed_attempts": total["failed_attempts"],
-            "unpriced_attempts": total["unpriced"],
-            "cost_usd": usd_text(total["nano_usd"]),
-        }
-        for route, total in sorted(sums.items())
+        "attempts": total.attempts,
+        "failed_attempts": total.failed_attempts,
+        "unpriced_attempts": total.unpriced,
+        "cost_usd": usd_text(total.nano_usd),
     }

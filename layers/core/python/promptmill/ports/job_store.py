@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.ports.run_windows import RunWindows
 
 
 class JobStore(Protocol):
@@ -65,6 +66,14 @@ class RunNotes(Protocol):
         ...
 
 
+class FirstDrops(Protocol):
+    async def first_drop(
+        self, recipe: str, digest: str, job_id: str, *, at: str, not_since: str, over: str = ""
+    ) -> str:
+        """The job that dropped this content first: ours, if nobody did since ``not_since``, or only ``over`` did."""
+        ...
+
+
 class RunStops(Protocol):
     """How a run is ended early. A stop is set once and never cleared; a gate is shut once and never opened."""
 
@@ -93,8 +102,8 @@ class ChunkProgress(Protocol):
         ...
 
 
-class Jobs(JobStore, JobIndex, RunNotes, RunStops, ChunkProgress, Protocol):
+class Jobs(JobStore, JobIndex, RunNotes, FirstDrops, RunStops, RunWindows, ChunkProgress, Protocol):
     """All of it."""
 
 
-__all__ = ["ChunkProgress", "JobIndex", "JobStore", "Jobs", "RunNotes", "RunStops"]
+__all__ = ["ChunkProgress", "FirstDrops", "JobIndex", "JobStore", "Jobs", "RunNotes", "RunStops"]

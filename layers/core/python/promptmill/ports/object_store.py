@@ -26,6 +26,10 @@ class ObjectReader(Protocol):
         """Bytes [start, end); to the end if None. Raises MissingObjectError."""
         ...
 
+    async def tags(self, key: str, *, version: str = "") -> dict[str, str]:
+        """Its tags; none of an object that is not there."""
+        ...
+
     def stream(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> AsyncIterator[bytes]:
         """Blocks of about 1 MiB. Raises MissingObjectError."""
         ...

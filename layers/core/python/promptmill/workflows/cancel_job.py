@@ -12,8 +12,8 @@ from promptmill.ports.message_queue import WorkQueue
 from promptmill.ports.object_store import ObjectLister
 from promptmill.workflows.find_run import find_run
 from promptmill.workflows.missing_chunks import missing_chunks
-from promptmill.workflows.plan_job import CHUNKS_AHEAD
 from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.workflows.send_chunks import MOST_AT_ONCE
 from promptmill.workflows.stop_run import stop_run
 
 
@@ -30,7 +30,7 @@ async def cancel_job(
         raise _over(await find_run(job_id, job.run, jobs=jobs))
     if job.state is JobState.RUNNING:  # chunks that wait for money or a limit would end hours later
         manifest = await manifests(job_id, job.run)
-        missing = await missing_chunks(manifest, most=CHUNKS_AHEAD, objects=objects)
+        missing = await missing_chunks(manifest, most=MOST_AT_ONCE, objects=objects)
         await queue.send([ChunkMessage(job_id, job.run, chunk) for chunk in missing])
     return await find_run(job_id, job.run, jobs=jobs)
 

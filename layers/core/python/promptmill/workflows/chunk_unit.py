@@ -11,7 +11,7 @@ from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.errors import InconsistentError, MissingObjectError
 from promptmill.domain.history import History
 from promptmill.domain.job import Counts, JobRun, Manifest
-from promptmill.domain.journal import RecordResult
+from promptmill.domain.journal import RecordResult, tally_of_results
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.domain.stop_reasons import stopped
@@ -22,7 +22,9 @@ from promptmill.ports.message_queue import MessageLease
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
 from promptmill.workflows.calls.complete_record import result_of
 from promptmill.workflows.chunk_records import chunk_records, failed_records, unreadable_records
+from promptmill.workflows.earlier_results import kept_results
 from promptmill.workflows.publish_status import publish_status_in_turn
+from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.stop_run import stop_run
 from promptmill.workflows.units.unit import Engine
 
@@ -31,11 +33,20 @@ class ChunkUnit:
     """The ``Unit`` of one chunk."""
 
     def __init__(
-        self, job: JobRun, manifest: Manifest, chunk: ChunkRange, *, jobs: Jobs, lease: MessageLease, engine: Engine
+        self,
+        job: JobRun,
+        manifest: Manifest,
+        chunk: ChunkRange,
+        *,
+        jobs: Jobs,
+        lease: MessageLease,
+        engine: Engine,
+        manifests: ReadManifest,
     ) -> None:
         self._job, self._manifest, self._chunk = job, manifest, chunk
-        self._jobs, self._engine, self.lease = jobs, engine, lease
+        self._jobs, self._engine, self._manifests, self.lease = jobs, engine, manifests, lease
         self._records: list[RawRecord] | None = None
+        self._kept: dict[int, RecordResult] | None = None
         self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
 
     @property
@@ -77,14 +88,26 @@ class ChunkUnit:
         return "gave_up"
 
     async def records(self) -> list[RawRecord]:
+        """Of a further run: those whose earlier outcome is not kept."""
         if self._records is None:
-            try:
-                self._records = await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
-            except MissingObjectError:
-                self._records = failed_records(self._chunk, "file_gone")
-            except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
-                self._records = failed_records(self._chunk, "chunk_changed")
+            kept = await self._kept_results()
+            self._records = [record for record in await self._all_records() if record.index not in kept]
         return self._records
+
+    async def _all_records(self) -> list[RawRecord]:
+        try:
+            return await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
+        except MissingObjectError:
+            return failed_records(self._chunk, "file_gone")
+        except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
+            return failed_records(self._chunk, "chunk_changed")
+
+    async def _kept_results(self) -> dict[int, RecordResult]:
+        if self._kept is None:
+            self._kept = await kept_results(
+                self._manifest, self._chunk.number, objects=self._engine.objects, manifests=self._manifests
+            )
+        return self._kept
 
     def result(self, outcome: Outcome) -> RecordResult:
         return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
@@ -96,13 +119,17 @@ class ChunkUnit:
 
     async def progress(self, counts: Counts) -> None:
         job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._engine.clock.now())
-        await self._jobs.note_progress(job_id, run, self._chunk.number, counts, at=at)
+        kept = tally_of_results((self._kept or {}).values(), ()).counts
+        place = self._manifest.place_of(self._chunk.number)
+        await self._jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
         await publish_status_in_turn(
             job_id, run, jobs=self._jobs, objects=self._engine.objects, clock=self._engine.clock
         )
 
     async def close(self, history: History, verdict: Verdict) -> None:
-        result = chunk_result.chunk_result(self._chunk.number, await self._results(history, verdict), history)
+        results = await self._results(history, verdict)
+        kept = sum(found.answered for found in (await self._kept_results()).values())
+        result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
         for charge in charges_for(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
             await self._engine.ledger.record(charge)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
@@ -110,7 +137,7 @@ class ChunkUnit:
             raise InconsistentError(f"the result of {self.name} is there, and differs")
 
     async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
-        known = history.results
+        known = await self._kept_results() | dict(history.results)
         missing = len(known) < self._chunk.records
         records = (unreadable_records(self._chunk) if verdict.unread else await self.records()) if missing else []
         left = {record.index: record for record in records}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Literal
 
 from msgspec import Struct
 
-from promptmill.domain import chunk_result, layout
-from promptmill.domain.chunk_result import ChunkHeader, ChunkResult
+from promptmill.domain import chunk_result
+from promptmill.domain.chunk_result import ChunkResult
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
+from promptmill.domain.lineage import Lineage
+from promptmill.domain.run_totals import RunTotals
 from promptmill.domain.status import encode as encode_json
 from promptmill.domain.stop_reasons import CANCELLED, reason_of_run
 from promptmill.domain.summary import Summary, summary_document
@@ -21,7 +24,9 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectStore
+from promptmill.workflows.earlier_results import read_lineage
 from promptmill.workflows.join_sections import join_sections
+from promptmill.workflows.missing_chunks import missing_chunks
 from promptmill.workflows.publish_status import publish_latest_status, publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 
@@ -59,17 +64,13 @@ async def finish_job(
         return Finished("waiting")
     await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
     await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
-    headers = await _join(manifest, objects)
-    return await _end(job, manifest, headers, objects, jobs, events, clock)
+    totals = await _join(manifest, await read_lineage(manifest, manifests=manifests), objects)
+    return await _end(job, manifest, totals, objects, jobs, events, clock)
 
 
 async def results_complete(manifest: Manifest, objects: ObjectStore) -> bool:
     """Whether the set of chunk results equals the manifest's set of chunks."""
-    prefix = layout.chunk_results_prefix(manifest.job_id, manifest.run)
-    found = 0
-    async for info in objects.under(prefix):
-        found += info.key == layout.chunk_result_key(manifest.job_id, manifest.run, found)
-    return found == len(manifest.chunks)
+    return not await missing_chunks(manifest, most=1, objects=objects)
 
 
 def file_keys(manifest: Manifest) -> dict[str, str]:
@@ -84,44 +85,44 @@ def file_keys(manifest: Manifest) -> dict[str, str]:
     }
 
 
-async def _join(manifest: Manifest, objects: ObjectStore) -> list[ChunkHeader]:
+async def _join(manifest: Manifest, lineage: Lineage, objects: ObjectStore) -> RunTotals:
+    """Of each chunk the latest result; attempts are this run's own."""
     dialect, facts, keys = dialect_named(manifest.facts.dialect), manifest.facts, file_keys(manifest)
-    headers: list[ChunkHeader] = []
+    totals = RunTotals()
 
     async def sections() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
+        nonlocal totals
         yield dialect.header(facts, manifest.recipe), dialect.error_header(facts), b""
-        async for result in _results(manifest, objects):
-            headers.append(result.header)
-            yield result.results, result.errors, result.attempts
+        async for result in _results(lineage, manifest.chunks, objects):
+            own = manifest.runs(result.header.chunk)
+            totals = totals.plus(result.header, own=own)
+            yield result.results, result.errors, result.attempts if own else b""
 
     await join_sections(sections(), (keys["results"], keys["errors"], keys["attempts"]), objects=objects)
-    return headers
+    return totals
 
 
-async def _results(manifest: Manifest, objects: ObjectStore) -> AsyncIterator[ChunkResult]:
+async def _results(lineage: Lineage, chunks: int, objects: ObjectStore) -> AsyncIterator[ChunkResult]:
     """In order, some of them read at once: one by one, 10,000 would take longer than a worker has."""
-    chunks = manifest.chunks
-    keys = [layout.chunk_result_key(manifest.job_id, manifest.run, chunk.number) for chunk in chunks]
-    for first in range(0, len(keys), _READ_AT_ONCE):
-        for data in await asyncio.gather(*map(objects.read, keys[first : first + _READ_AT_ONCE])):
+    keys = map(lineage.result_key, range(chunks))
+    while batch := list(islice(keys, _READ_AT_ONCE)):
+        for data in await asyncio.gather(*map(objects.read, batch)):
             yield chunk_result.decode(data)
 
 
 async def _end(
     job: JobRun,
     manifest: Manifest,
-    headers: list[ChunkHeader],
+    totals: RunTotals,
     objects: ObjectStore,
     jobs: Jobs,
     events: EventBus,
     clock: Clock,
 ) -> Finished:
-    tally, at = Tally(), rfc3339(clock.now())
-    for header in headers:
-        tally = tally.plus(header.tally)
+    tally, at = totals.tally, rfc3339(clock.now())
     state = _state(tally)
     files = file_keys(manifest)
-    summary = summary_document(Summary(manifest, tally, headers, state, files))
+    summary = summary_document(Summary(manifest, totals, state, files))
     await objects.create(files["summary"], encode_json(summary), content_type="application/json")
     reason = _reason(tally)
     await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)

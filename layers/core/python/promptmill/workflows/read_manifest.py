@@ -1,29 +1,63 @@
-"""Manifests, read once a process."""
+"""Manifests, and where their chunks lie, read once a process."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
 import msgspec
 
-from promptmill.domain import layout
+from promptmill.domain import chunk_ranges, layout
+from promptmill.domain.chunk_ranges import PAGE
+from promptmill.domain.dialects.dialect import ChunkRange
 from promptmill.domain.job import Manifest
 from promptmill.ports.object_store import ObjectReader
 
-_KEPT = 4
+_MANIFESTS = 8
+_PAGES = 8
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class ReadManifest:
-    """A manifest never changes once it is written, so the last few are kept."""
+    """Neither ever changes once it is written, so the last few are kept."""
 
     def __init__(self, objects: ObjectReader) -> None:
         self._objects = objects
-        self._kept: dict[tuple[str, int], Manifest] = {}
+        self._manifests = _Kept[tuple[str, int], Manifest](_MANIFESTS)
+        self._pages = _Kept[str, list[ChunkRange]](_PAGES)
 
     async def __call__(self, job_id: str, run: int) -> Manifest:
-        """Raises MissingObjectError: not planned yet."""
-        place = (job_id, run)
-        if place not in self._kept:
-            data = await self._objects.read(layout.manifest_key(job_id, run))
-            while len(self._kept) >= _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[place] = msgspec.json.decode(data, type=Manifest)
-        return self._kept[place]
+        """Raises MissingObjectError: not planned yet, or deleted since."""
+
+        async def read() -> Manifest:
+            return msgspec.json.decode(await self._objects.read(layout.manifest_key(job_id, run)), type=Manifest)
+
+        return await self._manifests.get((job_id, run), read)
+
+    async def chunk_range(self, manifest: Manifest, chunk: int) -> ChunkRange:
+        """Raises MissingObjectError."""
+        page, place = divmod(chunk, PAGE)
+        key = layout.ranges_key(manifest.ranges, page)
+
+        async def read() -> list[ChunkRange]:
+            return chunk_ranges.decode(await self._objects.read(key))
+
+        return (await self._pages.get(key, read))[place]
+
+
+class _Kept(Generic[Key, Value]):
+    """The last few that were read."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: dict[Key, Value] = {}
+
+    async def get(self, key: Key, read: Callable[[], Awaitable[Value]]) -> Value:
+        found = self._values.pop(key, None)
+        value = await read() if found is None else found
+        while len(self._values) >= self._most:
+            del self._values[next(iter(self._values))]
+        self._values[key] = value
+        return value

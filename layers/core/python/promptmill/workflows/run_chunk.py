@@ -5,6 +5,7 @@ What can't run now is sent again, then its message is deleted: a receive count c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -21,10 +22,10 @@ from promptmill.workflows.note_waiting import note_waiting
 from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.units.claim_unit import claim_unit
-from promptmill.workflows.units.run_unit import UnitEnd, run_unit
+from promptmill.workflows.units.run_unit import UnitEnd, nobody, run_unit
 from promptmill.workflows.units.unit import Engine
 
-Ran = Literal["ended", "known", "deferred", "left_over", "yielded", "superseded", "over"]
+Ran = Literal["ended", "known", "deferred", "left_over", "refused", "yielded", "superseded", "over"]
 
 
 class ChunkReport(Struct, frozen=True):
@@ -37,13 +38,20 @@ class ChunkReport(Struct, frozen=True):
 
 
 class ChunkWorker(Struct, frozen=True):
-    """What one message of the chunks queue is worked on with."""
+    """What one message of the chunks queue is worked on with.
+
+    Attributes:
+        on_drained: called once every record of the chunk has first been sent.
+        joined: the invocation has a share of a limit already.
+    """
 
     engine: Engine
     jobs: Jobs
     queue: WorkQueue
     manifests: ReadManifest
     lease: MessageLease
+    on_drained: Callable[[], None] = nobody
+    joined: bool = False
 
 
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
@@ -59,13 +67,30 @@ async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkRepor
     if await worker.engine.objects.head(key) is not None:
         await _follow_up(manifest, message.chunk, worker)
         return ChunkReport("known")
-    paused_s = await worker.engine.switch.pause_of(manifest.recipe.name)
-    if paused_s is not None and not job.stop:
-        return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
+    held = await _held_up(job, manifest, message, worker)
+    if held is not None:
+        return held
     claim = await claim_chunk(message, worker=worker)
     if not isinstance(claim, Claim):
         return ChunkReport(claim)
     return await run_claimed(job, manifest, message, claim, worker=worker)
+
+
+async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worker: ChunkWorker) -> ChunkReport | None:
+    """By a pause, by the workers that share the routes' limits already, or by routes that are all down."""
+    if job.stop:
+        return None
+    paused_s = await worker.engine.switch.pause_of(manifest.recipe.name)
+    if paused_s is not None:
+        return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
+    if worker.joined:
+        return None
+    window = await worker.jobs.read_window(manifest.job_id, manifest.run)
+    refused = await worker.engine.pacing.join(manifest.recipe.routes, fresh=window.drained == 0)
+    if refused is None:
+        return None
+    await send_again(message, worker.queue, delay_s=refused.delay_s)
+    return ChunkReport("refused", why=refused.reason)
 
 
 async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | Literal["deferred", "left_over"]:
@@ -93,9 +118,11 @@ async def run_claimed(
 ) -> ChunkReport:
     """``stop_code``: end it without a call."""
     engine = worker.engine
-    chunk = manifest.chunks[message.chunk]
-    unit = ChunkUnit(job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, engine=engine)
-    end = await run_unit(unit, claim, engine=engine, stop_code=stop_code)
+    chunk = await worker.manifests.chunk_range(manifest, message.chunk)
+    unit = ChunkUnit(
+        job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, engine=engine, manifests=worker.manifests
+    )
+    end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, on_drained=worker.on_drained)
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":

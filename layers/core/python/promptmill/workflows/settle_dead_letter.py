@@ -6,15 +6,16 @@ import msgspec
 
 from promptmill.domain import layout, messages
 from promptmill.domain.errors import RejectedFileError
-from promptmill.domain.job import Source, make_job_id
+from promptmill.domain.job import JobRun, Source, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.uploads import plans_of
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectStore
+from promptmill.workflows.find_run import FIRST_RUN
 from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.plan_job import RUN, open_job, reject_gone, reject_job
+from promptmill.workflows.plan_job import open_job, reject_gone, reject_job
 from promptmill.workflows.run_chunk import ChunkWorker
 from promptmill.workflows.settle_chunk import settle_chunk
 
@@ -52,14 +53,12 @@ def _message(body: str) -> messages.Message | list[PlanMessage]:
 async def _settle_plan(
     message: PlanMessage, *, objects: ObjectStore, jobs: Jobs, events: EventBus, clock: Clock
 ) -> str:
-    if not layout.starts_a_job(message.key):
+    if message.run == FIRST_RUN and not layout.starts_a_job(message.key):
         return "ignored"
-    found = await objects.head(message.key, version=message.version)
-    if found is None:
+    job = await _job_of(message, objects, jobs, clock)
+    if job is None:
         gone = await reject_gone(message, jobs=jobs, objects=objects, events=events, clock=clock)
         return "rejected" if gone else "gone"
-    source = Source(found.key, found.version, found.size, found.modified_at)
-    job = await jobs.read(make_job_id(source), RUN) or await open_job(source, jobs, clock)
     error = RejectedFileError(
         "the file could not be planned: every worker that tried ended",
         code="planning_failed",
@@ -67,3 +66,14 @@ async def _settle_plan(
     )
     rejected = await reject_job(job, error, jobs=jobs, objects=objects, events=events, clock=clock)
     return "rejected" if rejected else "known"
+
+
+async def _job_of(message: PlanMessage, objects: ObjectStore, jobs: Jobs, clock: Clock) -> JobRun | None:
+    if message.run != FIRST_RUN:
+        return await jobs.read(message.job_id, message.run)
+    found = await objects.head(message.key, version=message.version)
+    if found is None:
+        return None
+    source = Source(found.key, found.version, found.size, found.modified_at)
+    job = await jobs.read(make_job_id(source), FIRST_RUN)
+    return job or (None if message.tagged else await open_job(source, jobs, clock))

@@ -14,9 +14,9 @@ from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import WorkQueue
 from promptmill.ports.object_store import ObjectStore
 from promptmill.workflows.missing_chunks import missing_chunks
-from promptmill.workflows.plan_job import CHUNKS_AHEAD
 from promptmill.workflows.publish_status import publish_status_in_turn
 from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.workflows.send_chunks import MOST_AT_ONCE
 
 _QUIET = timedelta(minutes=10)
 
@@ -58,9 +58,9 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
 
 async def _repair(job: JobRun, objects: ObjectStore, manifests: ReadManifest) -> list[Message]:
     if job.state is JobState.PLANNING:
-        return [PlanMessage(job.source.key, job.source.version, job.job_id)]
+        return [PlanMessage(job.source.key, job.source.version, job.job_id, job.run)]
     if job.state is JobState.JOINING:
         return [FinishMessage(job.job_id, job.run)]
     manifest = await manifests(job.job_id, job.run)
-    missing = await missing_chunks(manifest, most=CHUNKS_AHEAD, objects=objects)
+    missing = await missing_chunks(manifest, most=MOST_AT_ONCE, objects=objects)
     return [ChunkMessage(job.job_id, job.run, n) for n in missing] or [FinishMessage(job.job_id, job.run)]

@@ -24,7 +24,7 @@ BELOW, FAR_BELOW = 0.1, 0.7
 """How far below the rate that was let through the climb begins: twice as far with each further cut, so that the
 provider's bucket fills again."""
 
-ABOVE = 0.4
+ABOVE = 0.5
 BACK_IN_S = 20.0
 """To the rate that was let through."""
 

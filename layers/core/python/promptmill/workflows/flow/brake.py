@@ -13,6 +13,9 @@ DOUBTFUL_ROW = 5
 MOST_UNANSWERED = 1 / 0.85
 """Calls sent for each that failed: while answers to earlier calls still come in, a row is judged by what was sent since."""
 
+LEAST_ROW_S = 1.0
+"""The calls of one group end together: a row is of more than one."""
+
 THROTTLED_S = 10.0
 """That nothing but throttled calls come back, however slow the worker has become."""
 
@@ -42,6 +45,7 @@ class Brake:
         self._sends: deque[tuple[float, int]] = deque()
         self._probes = 0
         self._probe_at = float("inf")
+        self._allowed = False
 
     @property
     def doubtful(self) -> bool:
@@ -50,7 +54,7 @@ class Brake:
 
     def sent(self, calls: int, now: float) -> None:
         if self.since is not None:
-            self._probes += 1
+            self._probes, self._allowed = self._probes + 1, False
             self._probe_at = now + probe_interval_s(self._probes)
         self._sends.append((now, self._sent))
         self._sent += calls
@@ -79,7 +83,7 @@ class Brake:
             self._row_began = now
         self._row += 1
         self._late_row += sent_at >= self._row_from
-        in_vain = self._row >= ROW if not throttled else self._row >= ROW and now - self._row_began >= THROTTLED_S
+        in_vain = self._row >= ROW and now - self._row_began >= (THROTTLED_S if throttled else LEAST_ROW_S)
         if in_vain or (not throttled and self._all_fail()):
             self.put_on(now)
             return True
@@ -87,6 +91,7 @@ class Brake:
 
     def put_on(self, now: float) -> None:
         self.since, self._probes, self._probe_at = now, 0, now + FIRST_PROBE_S
+        self._allowed = False
         self._clear()
 
     def release(self, now: float) -> None:
@@ -97,11 +102,12 @@ class Brake:
         return self.since is not None and now >= self._probe_at
 
     def allow_probe(self, now: float) -> None:
-        self._probe_at = now
+        self._probe_at, self._allowed = now, True
 
     def forbid_probes(self) -> None:
-        """Somebody else decides."""
-        self._probe_at = float("inf")
+        """But for one that was allowed."""
+        if not self._allowed:
+            self._probe_at = float("inf")
 
     def probe_wait_s(self, now: float) -> float:
         return max(0.0, self._probe_at - now)

@@ -14,6 +14,7 @@ from promptmill.workflows.flow.estimates import moved, must_move
 from promptmill.workflows.flow.paced_group import PacedGroup
 
 REFRESH_S = 10.0
+_EARLY_S = 0.5  # those who call every second are not punctual
 
 
 class Membership:
@@ -84,7 +85,11 @@ class Membership:
         """What is due."""
         name, now = paced.group.name, self._clock.monotonic()
         if name in self._shown:
-            if now - self._shown[name] >= REFRESH_S or name in self._urgent or self._must_move_estimate(paced):
+            if (
+                now - self._shown[name] >= REFRESH_S - _EARLY_S
+                or name in self._urgent
+                or self._must_move_estimate(paced)
+            ):
                 await self.show(paced)
         elif paced.state.circuit and now - self._looked.get(name, now) >= REFRESH_S:
             await self.look(paced)

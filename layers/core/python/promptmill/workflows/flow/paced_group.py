@@ -18,6 +18,9 @@ LINGER = 0.03
 """Of the mean latency: what a place may stay empty for the sake of fewer intent groups."""
 
 LONGEST_LINGER_S = 0.5
+_NEARLY_ALL = 0.95
+"""Of its share: a worker that was throttled does not know what the share would bring."""
+
 LATE_SHARE, LEAST_LATE_RATE = 0.05, 0.5
 """After the share has been given back: for retries, beside everybody's shares."""
 
@@ -87,7 +90,8 @@ class PacedGroup:
             self._set_rates(now)
             used = self._measures.used_of_reserved
             given = self._pacer.take([tokens * used for tokens in reserved], now)
-            self.wanted_more |= given < min(len(reserved), MOST_IN_GROUP)
+            held_back = given < min(len(reserved), MOST_IN_GROUP)
+            self.wanted_more |= held_back and self._back_off.factor(now) > _NEARLY_ALL
         if given:
             self.brake.sent(given, now)
             self._measures.sent(given, now)
@@ -123,8 +127,7 @@ class PacedGroup:
         """Stop with the others; who probes is agreed on with them."""
         if not self.braked:
             self.brake.put_on(now)
-        if not self.brake.probe_due(now):
-            self.brake.forbid_probes()
+        self.brake.forbid_probes()
 
     def _requests_per_s(self) -> float | None:
         if self.group.known:

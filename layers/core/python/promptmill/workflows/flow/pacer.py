@@ -61,7 +61,7 @@ class Pacer:
         if given < len(prices) and given < MOST_IN_GROUP and now < self._gate_at - _NEARLY:
             return 0
         self._price = prices[min(given, len(prices) - 1)] if prices else self._price
-        if 0 < given < len(prices):
+        if 0 < given < len(prices) or given >= MOST_IN_GROUP:
             self._gate_at = now + self.tick_s
         self._credit -= given
         self._tokens -= math.fsum(prices[:given])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 
@@ -55,6 +56,7 @@ class SharedPacing:
         self._used: dict[str, PacedGroup] = {}
         self._primary: Route | None = None
         self._drained = False
+        self._lock = asyncio.Lock()  # a refresh that is under way must not join again what is being left
 
     # Asked by the loop of the invocation.
 
@@ -63,6 +65,10 @@ class SharedPacing:
 
         ``fresh``: no chunk of the job has ended yet.
         """
+        async with self._lock:
+            return await self._join_one_of(routes, fresh=fresh)
+
+    async def _join_one_of(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
         outage_s = 0.0
         for route in routes:
             paced = self._of(route)
@@ -75,6 +81,10 @@ class SharedPacing:
 
     async def refresh(self) -> None:
         """Call it every ``STEP_S``: stays a member, learns who else is, notes outages, moves estimates."""
+        async with self._lock:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         now = self._clock.monotonic()
         for name, paced in list(self._used.items()):
             if self._is_idle(paced, now):
@@ -91,9 +101,10 @@ class SharedPacing:
 
     async def close(self) -> None:
         """At the end of the invocation, whatever became of it."""
-        for paced in self._used.values():
-            if paced in self._membership:
-                await self._membership.leave(paced)
+        async with self._lock:
+            for paced in self._used.values():
+                if paced in self._membership:
+                    await self._membership.leave(paced)
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
         """How many more of the job's chunks may be sent, or taken by carrying on, now: ``windows.chunks_to_send``."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.domain.budget import lines_for
 from promptmill.domain.errors import SupersededError
@@ -32,12 +32,12 @@ class UnitEnd(Struct, frozen=True):
     why: str = ""
 
 
-def _nobody() -> None:
+def nobody() -> None:
     """Is told."""
 
 
 async def run_unit(
-    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", on_drained: Callable[[], None] = _nobody
+    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", on_drained: Callable[[], None] = nobody
 ) -> UnitEnd:
     """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash.
 
@@ -55,11 +55,11 @@ async def run_unit(
 
 async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, on_drained: Callable[[], None]) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units)
-    if claim.verdict is not None:
-        await unit.close(history, claim.verdict)
+    crashed = claim.crashes >= MOST_CRASHES
+    if claim.verdict is not None:  # perhaps it was its bytes that brought the others down
+        await unit.close(history, structs.replace(claim.verdict, unread=claim.verdict.unread or crashed))
         return UnitEnd("ended")
     purse = await _purse(unit, claim, history, engine)
-    crashed = claim.crashes >= MOST_CRASHES
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, purse, history, Verdict("stopped", code, unread=crashed))

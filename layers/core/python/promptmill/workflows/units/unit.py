@@ -22,7 +22,7 @@ from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.price_book import PriceBook
 from promptmill.ports.units import Units
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.flow.pacing import Pacing
+from promptmill.workflows.flow.pacing import JobPacing
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.switch import Switch
 
@@ -42,7 +42,7 @@ class Engine(Struct, frozen=True):
     ledger: Ledger
     providers: ModelProviders
     prices: PriceBook
-    pacing: Pacing
+    pacing: JobPacing
     places: Places
     switch: Switch
     clock: Clock

@@ -1,0 +1,93 @@
+"""One invocation: the chunk of its message, then as many more of the same job as it has the time and the share for.
+
+The next chunk starts when the last record of the one before has first been sent, so that places in flight stay filled
+while late answers come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec import structs
+
+from promptmill.domain.messages import ChunkMessage
+from promptmill.ports.run_windows import RunWindow
+from promptmill.workflows.flow.shared_pacing import STEP_S
+from promptmill.workflows.flow.windows import WAKE_DELAY_S, may_carry_on
+from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.workflows.send_chunks import send_more, take_next
+
+
+class NoMessage:
+    """The lease of a chunk that was taken without one."""
+
+    async def renew(self, seconds: int) -> None:
+        del seconds
+
+
+async def run_chunks(message: ChunkMessage, *, worker: ChunkWorker) -> list[ChunkReport | BaseException]:
+    """What became of each chunk; errors are those of chunks taken by carrying on, whose own messages come again.
+
+    Raises:
+        Exception: of the message's own chunk.
+    """
+    return await _Invocation(message, worker).run()
+
+
+class _Invocation:
+    def __init__(self, message: ChunkMessage, worker: ChunkWorker) -> None:
+        self._message, self._worker, self._pacing = message, worker, worker.engine.pacing
+        self._clock = worker.engine.clock
+        self._started = self._clock.monotonic()
+        self._tasks: list[asyncio.Task[ChunkReport]] = []
+
+    async def run(self) -> list[ChunkReport | BaseException]:
+        refreshing = asyncio.create_task(self._refresh())
+        try:
+            chunk: ChunkMessage | None = self._message
+            while chunk is not None:
+                chunk = await self._next_after(chunk)
+            await self._pacing.drained()
+            found = await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+            await self._pacing.close()
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found
+
+    async def _next_after(self, chunk: ChunkMessage) -> ChunkMessage | None:
+        """The chunk to carry on with, once this one is drained."""
+        drained = asyncio.Event()
+        lease = NoMessage() if self._tasks else self._worker.lease
+        worker = structs.replace(self._worker, lease=lease, on_drained=drained.set, joined=bool(self._tasks))
+        task = asyncio.create_task(run_chunk(chunk, worker=worker))
+        self._tasks.append(task)
+        waiting = asyncio.create_task(drained.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if task.done() and (task.exception() or task.result().verdict not in ("ended", "known")):
+            return None
+        return await self._carry_on(chunk)
+
+    async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
+        jobs, queue, pacing = self._worker.jobs, self._worker.queue, self._pacing
+        manifest = await self._worker.manifests(chunk.job_id, chunk.run)
+        window: RunWindow = await jobs.note_drained(chunk.job_id, chunk.run)
+        now = self._clock.monotonic()
+        taken = None
+        if may_carry_on(started=self._started, now=now, others_wait=pacing.others_wait, braked=pacing.braked):
+            taken = await take_next(manifest, window, pacing=pacing, jobs=jobs, queue=queue, wake_s=WAKE_DELAY_S)
+            window = structs.replace(window, sent=window.sent + (taken is not None))
+        await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
+        return taken
+
+    async def _refresh(self) -> None:
+        """Shares are a matter of pace: what goes wrong with them costs 429s, and is tried again."""
+        while True:
+            await self._clock.sleep(STEP_S)
+            try:
+                await self._pacing.refresh()
+            except Exception:  # noqa: BLE001, S112  the next one is a second away
+                continue
