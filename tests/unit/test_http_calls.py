@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from promptmill.adapters.http_calls import IDLE_S, HttpCalls
+from promptmill.adapters.stream_events import SseDecoder
 from promptmill.adapters.url_policy import UrlPolicy
-from promptmill.domain.errors import RecordRefusedError, RouteClosedError
+from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
 from tests.fakes.clock import FakeClock
-from tests.fakes.providers.behaviours import Reply
+from tests.fakes.providers.behaviours import Hang, Reply
 from tests.fakes.providers.openai import KEY, OpenAi
 from tests.fakes.providers.server import FakeProvider
 
@@ -129,3 +130,48 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "pem")
     return context
+
+
+async def test_a_stream_beyond_the_bound_is_not_read() -> None:
+    async with FakeProvider(OpenAi(), script=[Reply(200, b"data: x\n\n" * 200)]) as fake:
+        http = HttpCalls(in_flight=5, policy=LOCAL, clock=FakeClock(), max_answer_bytes=1000)
+        url = f"{fake.url}/v1/chat/completions"
+        with pytest.raises(RecordRefusedError) as caught:
+            async with http.stream(url, body=BODY, headers=HEADERS, timeout_s=5, stall_s=5) as reply:
+                _ = [event async for event in reply.events(SseDecoder())]
+        await http.close()
+
+    assert (caught.value.code, caught.value.usage_unknown) == ("answer_too_large", True)
+
+
+async def test_a_stream_that_never_begins_ends_after_the_routes_time() -> None:
+    async with FakeProvider(OpenAi(), script=[Hang()]) as fake:
+        http = HttpCalls(in_flight=5, policy=LOCAL, clock=FakeClock())
+        url = f"{fake.url}/v1/chat/completions"
+        with pytest.raises(RetryLaterError) as caught:
+            async with http.stream(url, body=BODY, headers=HEADERS, timeout_s=0.05, stall_s=5):
+                pass
+        await http.close()
+
+    assert (caught.value.code, caught.value.usage_unknown) == ("timeout", True)
+
+
+async def test_leaving_a_stream_early_leaves_its_connection() -> None:
+    async with FakeProvider(OpenAi(), script=[Reply(200, b"data: x\n\n" * 2000), Reply(200, b"{}")]) as fake:
+        http = HttpCalls(in_flight=1, policy=LOCAL, clock=FakeClock())
+        url = f"{fake.url}/v1/chat/completions"
+        async with http.stream(url, body=BODY, headers=HEADERS, timeout_s=5, stall_s=5) as reply:
+            await anext(reply.events(SseDecoder()))
+        answer = await http.post(url, body=BODY, headers=HEADERS, timeout_s=5)
+        await http.close()
+
+    assert answer.body == b"{}"
+
+
+async def test_a_get_goes_out_as_one() -> None:
+    async with FakeProvider(OpenAi()) as fake:
+        http = HttpCalls(in_flight=5, policy=LOCAL, clock=FakeClock())
+        answer = await http.get(f"{fake.url}/v1/predictions/1", headers=HEADERS, timeout_s=5)
+        await http.close()
+
+    assert (answer.status, fake.sent[0].method, fake.sent[0].data) == (404, "GET", b"")
