@@ -14,7 +14,7 @@ from promptmill.domain.faults import fault_of
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Intent
 from tests.simulation.facade import LostResponseError, RefusedError
-from tests.simulation.provider import Billed, answer_to
+from tests.simulation.provider import LETHAL, Billed, answer_to
 from tests.simulation.scenario import CANARY, POISON, Ask, Drop
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
     errors = [msgspec.json.decode(e)["id"] for e in world.objects.body(run.files["errors"]).splitlines() if e]
     condemned = [n for n in failed if lines[n]["error"]["code"] == CRASHED]
     unread = {f"id-{n}" for n in condemned}
-    if drop.deadly < 0 and [name for name in errors if name not in unread] != [f"id-{n}" for n in failed if n not in condemned]:
+    if drop.deadly < 0 and [name for name in errors if name not in unread] != [
+        f"id-{n}" for n in failed if n not in condemned
+    ]:
         yield f"error lines {errors} for records {failed}"
     if world.innocent:
         yield from (f"record {n} is innocent, and condemned" for n in condemned if not _kills(drop, n))
@@ -86,7 +88,7 @@ def _duplicate(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
 
 def _kills(drop: Drop, record: int) -> bool:
     """Whether the record brings workers down, or its neighbour does as soon as it is read."""
-    return drop.deadly >= 0 or POISON in drop.prompts[record]
+    return drop.deadly >= 0 or any(word in drop.prompts[record] for word in (POISON, LETHAL))
 
 
 def _rejected(world: World, run: JobRun) -> Iterator[str]:

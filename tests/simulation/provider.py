@@ -20,6 +20,9 @@ from promptmill.domain.errors import (
 from promptmill.domain.recipe import Route
 from tests.simulation.process import Process
 
+LETHAL = "LETHAL"
+"""In a prompt whose answer brings down whoever gets it."""
+
 INPUT_NANO, OUTPUT_NANO = 10, 20
 """A token, as ``FlatPrices`` has it."""
 
@@ -165,4 +168,8 @@ class Models:
         self._provider, self._process = provider, process
 
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-        return await self._provider.complete(self._process, route, request, call_id)
+        completion = await self._provider.complete(self._process, route, request, call_id)
+        if LETHAL in prompt_of(request):
+            self._process.crash()
+            self._process.check()
+        return completion

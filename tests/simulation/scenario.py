@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from tests.simulation.faults import Weather, draw_weather
-from tests.simulation.provider import Temper, draw_temper
+from tests.simulation.provider import LETHAL, Temper, draw_temper
 from tests.simulation.queues import Habits
 
 CANARY = "CANARY"
@@ -141,8 +141,9 @@ def draw(rng: random.Random) -> Scenario:
     )
 
 
-def prompt(of: str, number: int, *, poison: bool = False, length: int = 0) -> str:
-    return f"{CANARY} {of} {number}{f' {POISON}' if poison else ''}{' x' * length}"
+def prompt(of: str, number: int, *, poison: str = "", length: int = 0) -> str:
+    """``poison``: the word that it holds, "" for none."""
+    return " ".join([CANARY, of, str(number), *([poison] if poison else []), *["x"] * length])
 
 
 def _recipe(rng: random.Random, name: str) -> RecipeFacts:
@@ -168,7 +169,11 @@ def _money(rng: random.Random) -> Money:
 def _drop(rng: random.Random, number: int, recipe: str) -> Drop:
     records = rng.choice((0, 1, 2, 3, 5, 6, 8, 11, 12, 17, 20, 40))
     poisoned = set(rng.sample(range(records), k=min(records, rng.choice((1, 1, 2))))) if rng.random() < 0.15 else set()
-    prompts = tuple(prompt(f"f{number}", n, poison=n in poisoned, length=rng.choice((0, 20))) for n in range(records))
+    word = rng.choice((POISON, LETHAL))
+    prompts = tuple(
+        prompt(f"f{number}", n, poison=word if n in poisoned else "", length=rng.choice((0, 20)))
+        for n in range(records)
+    )
     deadly = rng.randrange(records) if records and rng.random() < 0.04 else -1
     return Drop(rng.choice((0.0, 1.0, 400.0)), recipe, f"f{number}.jsonl", prompts, deadly)
 
@@ -178,7 +183,7 @@ def _asks(rng: random.Random, recipes: tuple[RecipeFacts, ...]) -> tuple[Ask, ..
     for number in range(rng.choice((1, 2, 4, 8))):
         name = f"a{number}" if rng.random() < 0.8 else ""
         recipe, at = rng.choice(recipes).name, rng.uniform(0, 300)
-        text = prompt("ask", number, poison=rng.random() < 0.08)
+        text = prompt("ask", number, poison=rng.choice((POISON, LETHAL)) if rng.random() < 0.08 else "")
         asks.append(Ask(at, recipe, text, name))
         if name and rng.random() < 0.4:
             asks.append(Ask(at + rng.choice((0.0, 0.1, 200.0)), recipe, text, name))

@@ -11,8 +11,9 @@ import msgspec
 from promptmill.domain import messages
 from promptmill.domain.messages import ChunkMessage
 from tests.simulation.faults import At, Fate, ScriptedFaults
+from tests.simulation.provider import LETHAL
 from tests.simulation.run import play
-from tests.simulation.scenario import Ask, Command, Drop, Money, RecipeFacts, Scenario, prompt
+from tests.simulation.scenario import POISON, Ask, Command, Drop, Money, RecipeFacts, Scenario, prompt
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
@@ -38,18 +39,21 @@ def story(
     records: int = 1,
     *,
     poison: Sequence[int] = (),
+    lethal: Sequence[int] = (),
     asks: Sequence[Ask] = (),
     commands: Sequence[Command] = (),
     money: Money | None = None,
     in_flight: int = 3,
     files: int = 1,
     sweeps: bool = False,
+    give_up_after_h: int = 24,
     **more: Any,
 ) -> Scenario:
     """One small file, one worker at a time too many, clocks that agree, and no sweep to help unless it is asked for."""
-    prompts = [tuple(prompt(f"f{f}", n, poison=n in poison) for n in range(records)) for f in range(files)]
+    words = dict.fromkeys(poison, POISON) | dict.fromkeys(lethal, LETHAL)
+    prompts = [tuple(prompt(f"f{f}", n, poison=words.get(n, "")) for n in range(records)) for f in range(files)]
     drops = tuple(Drop(0.0, "r0", f"f{f}.jsonl", prompts[f]) for f in range(files) if records)
-    facts = RecipeFacts("r0", in_flight=in_flight, money=money or Money())
+    facts = RecipeFacts("r0", in_flight=in_flight, money=money or Money(), give_up_after_h=give_up_after_h)
     settings: dict[str, Any] = {"skewed": False, "sweep_s": 300.0 if sweeps else NEVER, "workers": 4} | more
     return Scenario((facts,), drops, tuple(asks), tuple(commands), **settings)
 
