@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
 import msgspec
@@ -10,31 +9,28 @@ import pytest
 
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.workflows.calls.call_routes import Called, call_routes
+from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
 from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.calls.places import Places
 from tests.contract.providers.conftest import Stand
 from tests.fakes.clock import FakeClock
 from tests.fakes.price_book import FlatPrices
 from tests.fakes.providers.behaviours import Answer, CutOff, Refuse, Reply
+from tests.fakes.sending import OpenSending
 
 
 async def run(
     stand: Stand, request: CompletionRequest, *routes: Route, clock: FakeClock | None = None
 ) -> tuple[Called, ClosedRoutes]:
-    closed = ClosedRoutes()
-    called = await call_routes(
-        request,
-        routes=routes or (stand.route,),
+    closed, clock = ClosedRoutes(), clock or FakeClock()
+    caller = Caller(
+        sending=OpenSending(clock, total=10),
         closed=closed,
-        places=Places(10),
         providers=stand.providers,
         prices=FlatPrices(),
-        clock=clock or FakeClock(),
+        clock=clock,
         rng=random.Random(1),
-        call_ids=(f"j.1.0.1.{n}" for n in itertools.count()),
-        record=0,
     )
+    called = await call_routes(request, routes=routes or (stand.route,), record=0, caller=caller)
     return called, closed
 
 
