@@ -15,6 +15,8 @@ from promptmill.cli.models import models
 from promptmill.cli.pause import pause, unpause
 from promptmill.cli.providers import providers
 from promptmill.cli.recipe import recipe
+from promptmill.cli.redact import redact
+from promptmill.cli.rerun import again, redrive, resume
 from promptmill.cli.results import results
 from promptmill.cli.status import status
 from promptmill.cli.submit import submit
@@ -32,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (submit, status, cancel, pause, unpause, costs, models, results, providers, recipe, doctor, local):
+for command in (submit, status, cancel, resume, redrive, again, pause, unpause, costs, models, results, redact, providers, recipe, doctor, local):
     cli.add_command(command)
 
 

@@ -102,11 +102,40 @@ class Route(Struct, frozen=True):
     wire: Wire = Wire()
 
 
+RedactionAction = Literal["placeholder", "hash", "mask", "keep", "refuse"]
+
+
+class OwnPattern(Struct, frozen=True):
+    """An operator's own type: what an RE2 pattern (or its first group) matches."""
+
+    name: str
+    pattern: str
+    score: float = 0.9
+
+
 class RedactionPolicy(Struct, frozen=True):
-    """``types`` empty: nothing is redacted, and the recipe says so in words."""
+    """``types`` empty: nothing is redacted, and the recipe says so in words.
+
+    Attributes:
+        engines: names of what looks for values; one that is not there fails every record.
+        actions: by type, what is done with a value; ``placeholder`` where nothing is said.
+        salt: key of the ``hash`` action: the same value has the same placeholder in all records with this salt.
+        min_score: finds that are less sure than this are left alone.
+        allow: values that may leave, in any case; between slashes, RE2 patterns of whole values.
+        skip: fields of JSON documents in which nothing is looked for.
+        whole: fields of JSON documents whose texts are replaced as a whole.
+    """
 
     types: tuple[str, ...]
     restore: bool = True
+    engines: tuple[str, ...] = ("structured",)
+    actions: dict[str, RedactionAction] = field(default_factory=dict)
+    salt: str = ""
+    min_score: float = 0.4
+    patterns: tuple[OwnPattern, ...] = ()
+    allow: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
 
 
 class Recipe(Struct, frozen=True):

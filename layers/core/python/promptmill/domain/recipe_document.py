@@ -21,13 +21,13 @@ from promptmill.domain.recipe_model import (
     WireDocument,
     spelled_out,
 )
+from promptmill.domain.recipe_redaction import redaction_contradictions
 from promptmill.domain.recipe_names import did_you_mean, valid_name
 from promptmill.domain.recipe_resolved import resolved, routes_by_name
 from promptmill.domain.recipe_yaml import Document, Path, Problem, path_text, read_yaml
 
 _LATER_KEYS = frozenset(
     (
-        "allow",
         "batch",
         "cache",
         "circuit",
@@ -38,16 +38,12 @@ _LATER_KEYS = frozenset(
         "limit_group",
         "limit_groups",
         "limits",
-        "min_score",
         "mode",
-        "ner",
-        "patterns",
         "requests_per_minute",
         "role",
         "schedule",
         "secrets",
         "share",
-        "skip",
         "store",
         "tokens_per_minute",
     )
@@ -210,6 +206,8 @@ def _contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
         if route.model in seen:
             yield ("routes", index, "model"), "the same provider and model are in an earlier route"
         seen.add(route.model)
+    for path, reason in redaction_contradictions(document.redact):
+        yield ("redact", *path), reason
     if document.models and document.model == "route":
         yield ("models",), "read only with `model: line`"
     routes = routes_by_name(document)

@@ -9,32 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from promptmill.domain.recipe_names import did_you_mean
-from promptmill.domain.redaction import ALL_TYPES
+from promptmill.domain.redaction import ALL_TYPES, KNOWN_TYPES
+from promptmill.domain.redaction.policy import WHOLE_FIELD, is_pattern, pattern_fault
 from promptmill.domain.redaction.structured import StructuredEngine
 from promptmill.domain.templates import template_fault
 
-_LATER_REDACTION_TYPES = frozenset(
-    (
-        "address",
-        "bank_account",
-        "connection_string",
-        "coordinates",
-        "date_of_birth",
-        "driving_licence",
-        "location",
-        "mac",
-        "medical_id",
-        "national_id",
-        "organization",
-        "passport",
-        "password",
-        "person",
-        "routing_number",
-        "secret",
-        "tax_id",
-        "url",
-    )
-)
 _MOST_USD = 1_000_000
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}|[a-z]+-[a-z]+\d{1,2}|global|us|eu")
@@ -179,16 +158,33 @@ def redaction_types(value: Any) -> tuple[str, ...]:
         raise FieldError("all, none, or a list of types")
     for name in value:
         _check_type(name)
-    return tuple(name for name in ALL_TYPES if name in value)
+    return tuple(name for name in KNOWN_TYPES if name in value)
 
 
 def _check_type(name: str) -> None:
-    if name in _LATER_REDACTION_TYPES:
-        raise FieldError(f"{name} is not built yet")
-    if name not in ALL_TYPES:
+    if name not in KNOWN_TYPES:
         raise FieldError(
-            f"no type is called {name}; {did_you_mean(name, ALL_TYPES) or 'known: ' + ', '.join(ALL_TYPES)}"
+            f"no type is called {name}; {did_you_mean(name, KNOWN_TYPES) or 'known: ' + ', '.join(KNOWN_TYPES)}"
         )
+
+
+def own_type(value: str) -> str:
+    if value in KNOWN_TYPES or value == WHOLE_FIELD:
+        raise FieldError(f"{value} is a type already: choose a name of your own")
+    return value
+
+
+def own_pattern(value: str) -> str:
+    """An RE2 pattern that finds something rather than nothing."""
+    if fault := pattern_fault(value):
+        raise FieldError(f"not a pattern for RE2: {fault}")
+    return value
+
+
+def allowed_value(value: str) -> str:
+    if not value.strip():
+        raise FieldError("an empty value allows nothing")
+    return f"/{own_pattern(value[1:-1])}/" if is_pattern(value) else value
 
 
 def answer_schema(value: Any) -> dict[str, Any]:

@@ -113,9 +113,28 @@ class BudgetDocument(_Strict):
     when_day_spent: Literal["wait", "stop"] = "wait"
 
 
+_Fields = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)]
+
+
+class PatternDocument(_Strict):
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,30}[a-z]$"), AfterValidator(fields.own_type)]
+    pattern: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(fields.own_pattern)]
+    score: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=1)] = 0.9
+
+
 class RedactDocument(_Strict):
     types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
     restore: bool = True
+    engines: Annotated[list[Literal["structured", "ner", "comprehend", "guardrail"]], Field(min_length=1, max_length=4)] = Field(
+        default_factory=lambda: ["structured"]
+    )
+    actions: dict[str, Literal["placeholder", "hash", "mask", "keep", "refuse"]] = Field(default_factory=dict)
+    salt: Annotated[str, Field(max_length=200)] = ""
+    min_score: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=1)] = 0.4
+    patterns: Annotated[list[PatternDocument], Field(max_length=50)] = Field(default_factory=list)
+    allow: Annotated[list[Annotated[str, AfterValidator(fields.allowed_value)]], Field(max_length=1000)] = Field(default_factory=list)
+    skip: _Fields = Field(default_factory=list)
+    whole: _Fields = Field(default_factory=list)
 
 
 class RecipeDocument(_Strict):

@@ -11,8 +11,9 @@ from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.json_schemas import closed
 from promptmill.domain.money import parse_usd
 from promptmill.domain.providers import PROVIDERS
-from promptmill.domain.recipe import Dialect, Recipe, RedactionPolicy, Route, UserPrice, Wire
+from promptmill.domain.recipe import Dialect, Recipe, Route, UserPrice, Wire
 from promptmill.domain.recipe_model import BudgetDocument, RecipeDocument, RouteDocument
+from promptmill.domain.recipe_redaction import redaction_policy
 
 
 def resolved(name: str, document: RecipeDocument) -> Recipe:
@@ -29,7 +30,7 @@ def resolved(name: str, document: RecipeDocument) -> Recipe:
         max_output_tokens=document.max_output_tokens,
         temperature=document.temperature,
         seed=document.seed,
-        redact=RedactionPolicy(document.redact.types, document.redact.restore),
+        redact=redaction_policy(document.redact),
         attachments=document.attachments,
         invocation_type=document.invocation_type,
         replies=tuple(document.replies),

@@ -2,11 +2,13 @@
 
 from promptmill.domain.redaction.redact import ENGINE_VERSION, Redacted, redact_request
 from promptmill.domain.redaction.restore import restore_completion
-from promptmill.domain.redaction.spans import ALL_TYPES, Engine, RedactionType, Span
+from promptmill.domain.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Engine, RedactionType, Span
 
 __all__ = [
     "ALL_TYPES",
     "ENGINE_VERSION",
+    "KNOWN_TYPES",
+    "NER_TYPES",
     "Engine",
     "Redacted",
     "RedactionType",

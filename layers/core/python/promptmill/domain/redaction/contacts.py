@@ -1,18 +1,18 @@
-"""E-mail addresses, credentials in URLs, IP addresses."""
+"""E-mail addresses and the addresses of machines."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from promptmill.domain.redaction.rules import Rule, matching
 from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
 
-_EMAIL = r"[\pL\pN._%+'\-]+@(?:[\pL\pN](?:[\pL\pN\-]*[\pL\pN])?\.)+(?:xn--[a-zA-Z0-9\-]{2,}|\pL{2,})"
+_LETTERS = r"A-Za-z\xaa\xb5\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
+_LABEL = rf"[{_LETTERS}0-9](?:[{_LETTERS}0-9\-]*[{_LETTERS}0-9])?"
+_EMAIL = rf"[{_LETTERS}0-9_.%+'\-]+(?:@|%40)(?:{_LABEL}\.)+(?:xn--[a-zA-Z0-9\-]{{2,}}|[{_LETTERS}]{{2,}})"
 _IMAGE_NAME = re.compile(r"@\d(?:\.\d+)?x\.(?:png|jpe?g|gif|webp|svg)$", re.IGNORECASE)
-
-_USERINFO = r"[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://([^\s/?#\"'<>\\`]+)@"
-_LONG_USER = 16
 
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,3})?"
 _IPV6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]{1,15})?(?:/\d{1,4})?"
@@ -25,32 +25,15 @@ _LONGEST_IPV6 = 45
 
 
 def emails(subject: Subject) -> Iterator[Span]:
-    if "@" not in subject.text:
-        return
     for start, end in subject.spans(_EMAIL):
         found = subject.text[start:end]
         if not _IMAGE_NAME.search(found):
-            yield Span(start + _opening(found), end, "email", 0.95)
+            yield Span(start + _opening(found), end, "email", 0.95, "email")
 
 
 def _opening(found: str) -> int:
     """How many quotes and dots stand before an address, not in it."""
     return len(found) - len(found.lstrip("'.")) if found[0] in "'." else 0
-
-
-def url_credentials(subject: Subject) -> Iterator[Span]:
-    if "://" not in subject.text:
-        return
-    for start, end in subject.spans(_USERINFO, group=1):
-        user, _, password = subject.text[start:end].partition(":")
-        if password or len(user) >= _LONG_USER:
-            yield Span(start, end, "url_credentials", 0.95)
-
-
-def ip_addresses(subject: Subject) -> Iterator[Span]:
-    yield from _ipv4(subject)
-    if subject.text.count(":") > 1:
-        yield from _ipv6(subject)
 
 
 def _ipv4(subject: Subject) -> Iterator[Span]:
@@ -61,7 +44,7 @@ def _ipv4(subject: Subject) -> Iterator[Span]:
         if not all(map(_is_octet, address.split("."))) or not subject.stands_alone(start, end):
             continue
         if not _NOT_AN_ADDRESS.search(subject.before(start, 16)):
-            yield Span(start, end, "ip", 0.9)
+            yield Span(start, end, "ip", 0.9, "ipv4")
 
 
 def _is_octet(digits: str) -> bool:
@@ -74,7 +57,7 @@ def _ipv6(subject: Subject) -> Iterator[Span]:
         bare = bare[:-1] if bare.endswith(":") and not bare.endswith("::") else bare
         stop = end if subject.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
         if len(bare) <= _LONGEST_IPV6 and _is_ipv6(bare) and subject.stands_alone(start, stop):
-            yield Span(start, stop, "ip", 0.9)
+            yield Span(start, stop, "ip", 0.9, "ipv6")
 
 
 def _is_ipv6(text: str) -> bool:
@@ -87,3 +70,48 @@ def _is_ipv6(text: str) -> bool:
     except AddressValueError:
         return False
     return True
+
+
+_MAC = r"\b(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}\b"
+_LONGER_HEX = re.compile(r"[:.\-][0-9A-Fa-f]{2}")
+
+
+def _is_mac(subject: Subject, start: int, end: int) -> bool:
+    found = set(subject.text[start:end].upper()) - set(":.-")
+    return len(found) > 1 and not _LONGER_HEX.match(subject.text, end) and not subject.before(start, 1).endswith(":")
+
+
+_POINT = r"[-+]?\d{1,3}\.\d{3,}"
+_COORDINATES = rf"{_POINT}\xb0? ?[NS]?[,;/ ] ?{_POINT}\xb0? ?[EWO]?"
+_DEGREES = r"\d{1,3}\xb0 ?\d{1,2}['\xa7\xb4 ] ?[\d.,]*[\"'\xa7 ]{0,3}[NS][,; ]{1,2}\d{1,3}\xb0 ?\d{1,2}['\xa7\xb4 ] ?[\d.,]*[\"'\xa7 ]{0,3}[EWO]"
+_NAMED_POINT = r"(?i)\b(?:lat(?:itude)?|lng|lon(?:g(?:itude)?)?)\b[\"']? ?[:=]? ?([-+]?\d{1,3}\.\d{2,})"
+_NUMBERS = re.compile(r"[-+]?\d+\.\d+")
+_PLACE = re.compile(r"lat|lon|lng|coord|gps|geo|located|position|degree|\xb0", re.IGNORECASE)
+_PRECISE = 4
+
+
+def _is_point(subject: Subject, start: int, end: int) -> bool:
+    """A latitude and a longitude, written to some metres or called by their names."""
+    latitude, longitude = _NUMBERS.findall(subject.text[start:end])[:2]
+    if abs(float(latitude)) > 90 or abs(float(longitude)) > 180 or not subject.stands_alone(start, end):  # noqa: PLR2004 (degrees)
+        return False
+    precise = all(len(number.partition(".")[2]) >= _PRECISE for number in (latitude, longitude))
+    named = _PLACE.search(subject.before(start, 40) + subject.text[start:end])
+    return named is not None or (
+        precise and "," in subject.text[start:end] and not subject.text[end : end + 3].strip(" ").startswith(",")
+    )
+
+
+def _anything(subject: Subject, start: int, end: int) -> bool:
+    return True
+
+
+CONTACT_RULES = (
+    Rule(r"(?:@|%40)[A-Za-z0-9\x80-\xff]", emails),
+    Rule(_IPV4, _ipv4),
+    Rule(r":[0-9A-Fa-f.]*:[0-9A-Fa-f.]*|::", _ipv6),
+    matching("mac", "mac", _MAC, 0.9, _is_mac),
+    matching("coordinates", "coordinates", _COORDINATES, 0.7, _is_point),
+    matching("coordinates_dms", "coordinates", _DEGREES, 0.8, _anything),
+    matching("coordinate_named", "coordinates", _NAMED_POINT, 0.7, _anything, group=1),
+)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promptmill.domain.redaction.placeholders import Placeholders
-from promptmill.domain.redaction.spans import RedactionType, Span, united
+from promptmill.domain.redaction.spans import Span, united
 
 _VALUES_IN_A_PATTERN = 500
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -17,7 +17,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Repeats:
     """Finds every occurrence of known values, the longest first."""
 
-    def __init__(self, values: Mapping[str, RedactionType]) -> None:
+    def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self._shortest = min(map(len, values), default=0)
         self._patterns = _literal_patterns(sorted(values, key=len, reverse=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from promptmill.domain.redaction.check_digits import luhn, mod_97
+from promptmill.domain.redaction.rules import Rule
 from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
 
@@ -66,7 +68,7 @@ def _cards_in(subject: Subject, groups: Sequence[tuple[int, int]]) -> Iterator[S
         if last is None:
             first += 1
             continue
-        yield Span(groups[first][0], groups[last][1], "card", 0.95)
+        yield Span(groups[first][0], groups[last][1], "card", 0.95, "card")
         first = last + 1
 
 
@@ -95,18 +97,12 @@ def _is_card(digits: str, subject: Subject, start: int, separators: int) -> bool
     return _CARD_CONTEXT.search(subject.before(start, 40)) is not None
 
 
-def luhn(digits: str) -> bool:
-    """The check digit of ISO/IEC 7812."""
-    doubled = "".join(str(2 * int(digit)) for digit in digits[-2::-2])
-    return (sum(map(int, digits[::-2])) + sum(map(int, doubled))) % 10 == 0
-
-
 def ibans(subject: Subject) -> Iterator[Span]:
     for start, _ in subject.spans(_IBAN_HEAD):
         length = _IBAN_LENGTHS.get(subject.text[start : start + 2].upper())
         end = _end_after(subject.text, start, length) if length else None
-        if end is not None and subject.stands_alone(start, end) and mod_97(subject.text[start:end]):
-            yield Span(start, end, "iban", 0.95)
+        if end is not None and subject.stands_alone(start, end) and valid_iban(subject.text[start:end]):
+            yield Span(start, end, "iban", 0.95, "iban")
 
 
 def _end_after(text: str, start: int, length: int) -> int | None:
@@ -125,22 +121,20 @@ def _end_after(text: str, start: int, length: int) -> int | None:
     return None
 
 
-def mod_97(iban: str) -> bool:
-    """The check digits of ISO 13616; separators are skipped."""
+def valid_iban(iban: str) -> bool:
     plain = "".join(char for char in iban.upper() if char.isalnum())
-    turned = plain[4:] + plain[:4]
-    return int("".join(str(int(char, 36)) for char in turned)) % 97 == 1
+    return mod_97(plain[4:] + plain[:4])
 
 
 def social_security_numbers(subject: Subject) -> Iterator[Span]:
     for start, end in subject.spans(_SSN):
         found = subject.text[start:end]
         if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(subject, start, end):
-            yield Span(start, end, "us_ssn", 0.9)
+            yield Span(start, end, "us_ssn", 0.9, "ssn_us")
     for start, end in subject.spans(_SSN_PLAIN, group=1):
         found = subject.text[start:end]
         if subject.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
-            yield Span(start, end, "us_ssn", 0.8)
+            yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
 
 
 def _issued(area: str, group: str, serial: str) -> bool:
@@ -151,3 +145,10 @@ def _not_in_a_number(subject: Subject, start: int, end: int) -> bool:
     before, after = subject.before(start, 2), subject.text[end : end + 2]
     longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
     return longer is None and subject.stands_alone(start, end)
+
+
+NUMBER_RULES = (
+    Rule(r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}", ibans),
+    Rule(_DIGIT_RUN, cards),
+    Rule(rf"{_SSN}|{_SSN_PLAIN}", social_security_numbers),
+)

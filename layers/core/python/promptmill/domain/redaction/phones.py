@@ -37,7 +37,12 @@ _OTHER_NUMBER = re.compile(
     r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%_@]\s?)$",
     re.IGNORECASE,
 )
+_PATH_BEFORE = re.compile(r"[\w/][.\-/]")
+_GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 15
+
+
+PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
 
 
 def phones(subject: Subject) -> Iterator[Span]:
@@ -53,12 +58,14 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
         return
     score = _score(subject, start, end, run)
     if score:
-        yield Span(start, _with_extension(subject.text, end), "phone", score)
+        yield Span(start, _with_extension(subject.text, end), "phone", score, "phone")
         return
     for match in _NORTH_AMERICAN.finditer(run):
         other = _OTHER_NUMBER.search(subject.before(start + match.start(), 40))
         if not other and _free(subject, start + match.start(), start + match.end()):
-            yield Span(start + match.start(), _with_extension(subject.text, start + match.end()), "phone", 0.7)
+            yield Span(
+                start + match.start(), _with_extension(subject.text, start + match.end()), "phone", 0.7, "phone_us"
+            )
 
 
 def _unclosed(run: str) -> int:
@@ -78,9 +85,9 @@ def _free(subject: Subject, start: int, end: int) -> bool:
     """Not a piece of a longer word, number, identifier or path."""
     text = subject.text
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if before[-1:].isalnum() or before[-1:] in ("_", "+") or re.fullmatch(r"[\w/][.\-/]", before):
+    if before[-1:].isalnum() or before[-1:] in ("_", "+") or _PATH_BEFORE.fullmatch(before):
         return False
-    if re.fullmatch(r"[\-/.]\d|[:/=@_].|\d.?", after):
+    if _GOES_ON.fullmatch(after):
         return False
     return not after[:1].isalpha() or bool(_EXTENSION.match(text, end))
 

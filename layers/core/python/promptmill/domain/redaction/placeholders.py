@@ -8,55 +8,70 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 
-from promptmill.domain.redaction.spans import ALL_TYPES, RedactionType
+from promptmill.domain.redaction.policy import MASK, WHOLE_FIELD, hash_number
+from promptmill.domain.redaction.spans import KNOWN_TYPES
 
 Slot = tuple[str, int]
 """Type and number of a placeholder."""
 
 _JOINT = r"(?:\\?_|[ \-]){0,2}"
-_LABELS = "|".join(name.upper().replace("_", _JOINT) for name in ALL_TYPES)
 _OPEN = r"(?:\\?<|&lt;|%3C|\\u003c)[ *_`]{0,3}"
 _CLOSE = r"[ *_`]{0,3}(?:\\?>|&gt;|%3E|\\u003e)"
-_MENTION = (
-    rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))"
-    rf"(?P<label>{_LABELS})(?P<joint>{_JOINT})(?P<number>\d{{1,9}})(?!_*[^\W_])(?P<closed>{_CLOSE})?"
-)
-_TRACE = rf"({_LABELS}){_JOINT}(\d{{1,9}})"
-_EXACT = re.compile(rf"<({'|'.join(name.upper() for name in ALL_TYPES)})_(\d{{1,9}})>")
+_EXACT = re.compile(r"<([A-Z][A-Z_]*)_(\d{1,15})>")
+_BUILT_IN = frozenset((*KNOWN_TYPES, WHOLE_FIELD))
+
+
+def _labels(names: AbstractSet[str]) -> str:
+    """The longest first: of ``PERSON`` and ``PERSON_ID``, the second is meant where it stands."""
+    return "|".join(name.upper().replace("_", _JOINT) for name in sorted(_BUILT_IN | names, key=lambda n: (-len(n), n)))
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _mention(names: frozenset[str]) -> re.Pattern[str]:
     """When first needed: a cold start has no time for it."""
-    return re.compile(pattern, re.IGNORECASE)
+    return re.compile(
+        rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))(?P<label>{_labels(names)})(?P<joint>{_JOINT})"
+        rf"(?P<number>\d{{1,15}})(?!_*[^\W_])(?P<closed>{_CLOSE})?",
+        re.IGNORECASE,
+    )
+
+
+@cache
+def _trace(names: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(rf"({_labels(names)}){_JOINT}(\d{{1,15}})", re.IGNORECASE)
 
 
 class Placeholders:
     """Gives each value one placeholder, and none that ``taken`` holds; ``values`` has those that were given."""
 
-    def __init__(self, taken: AbstractSet[Slot]) -> None:
+    def __init__(self, taken: AbstractSet[Slot], actions: Mapping[str, str] | None = None, salt: str = "") -> None:
+        self._actions, self._salt = actions or {}, salt
         self.values: dict[str, str] = {}
         self._taken, self._given, self._last = taken, dict[str, str](), Counter[str]()
 
-    def of(self, value: str, kind: RedactionType) -> str:
+    def of(self, value: str, kind: str) -> str:
         if value not in self._given:
-            self._given[value] = placeholder = self._next(kind)
-            self.values[placeholder] = value
+            masked = self._actions.get(kind) == "mask"
+            self._given[value] = placeholder = MASK if masked else self._next(value, kind)
+            if not masked:
+                self.values[placeholder] = value
         return self._given[value]
 
-    def _next(self, kind: RedactionType) -> str:
+    def _next(self, value: str, kind: str) -> str:
+        if self._actions.get(kind) == "hash":
+            return f"<{kind.upper()}_{hash_number(value, self._salt)}>"
         self._last[kind] += 1
         while (kind, self._last[kind]) in self._taken:
             self._last[kind] += 1
         return f"<{kind.upper()}_{self._last[kind]}>"
 
 
-def mentioned(texts: Iterable[str]) -> set[Slot]:
+def mentioned(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> set[Slot]:
     """Every placeholder that might be seen in ``texts`` once parts of them are replaced: also within words and numbers."""
     return {
         _slot(match[1], match[2][:length])
         for text in texts
-        for match in _compiled(_TRACE).finditer(text)
+        for match in _trace(frozenset(names) - _BUILT_IN).finditer(text)
         for length in range(1, len(match[2]) + 1)
     }
 
@@ -80,7 +95,8 @@ def restored(text: str, values: Mapping[Slot, str]) -> str:
         before, behind = _kept(match)
         return before + value + behind
 
-    return _compiled(_MENTION).sub(value_of, text)
+    own = frozenset(label for label, _ in values) - _BUILT_IN
+    return _mention(own).sub(value_of, text)
 
 
 def restored_exactly(text: str, values: Mapping[Slot, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from functools import cache
 from itertools import accumulate
 
 from msgspec import Struct, field
@@ -15,14 +14,20 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.hiding import Hider, Repeats
 from promptmill.domain.redaction.json_text import is_json, rewrite_literals
 from promptmill.domain.redaction.placeholders import Placeholders, mentioned
+from promptmill.domain.redaction.policy import WHOLE_FIELD, engine_of, kept
 from promptmill.domain.redaction.request_text import rewritten
-from promptmill.domain.redaction.spans import Engine, RedactionType, Span, united
+from promptmill.domain.redaction.spans import Engine, Span, united
 
-ENGINE_VERSION = "structured-1"
+ENGINE_VERSION = "structured-2"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
 
 _FEWEST_DIGITS = 7
 _LONGEST_HINT = 40
+_SAY_NOTHING = frozenset(
+    "content text note notes comment input output value body message messages prompt data description summary title arguments query"
+    " question answer system user role type id name".split()
+)
+"""Keys that say nothing of what stands under them."""
 _BETWEEN = "\n\0\n"
 """Stands between two texts: nothing that is looked for has it in it."""
 
@@ -52,31 +57,30 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engin
     Raises:
         RecordError: the request can't be made safe, so it must not be sent (code ``redaction_failed``).
     """
-    if not policy.types:
+    if not policy.types and not policy.patterns and not policy.whole:
         return Redacted(request)
     try:
-        return _redact(request, policy, engine or _structured_engine())
+        return _redact(request, policy, engine or engine_of(policy))
     except RecordError:
         raise
+    except LookupError as missing:
+        reason = (
+            str(missing) if "not deployed" in str(missing) else "the search for sensitive data ended in LookupError"
+        )
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
         reason = f"the search for sensitive data ended in {type(error).__name__}"
     raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
 
 
-@cache
-def _structured_engine() -> Engine:
-    from promptmill.domain.redaction.structured import StructuredEngine  # noqa: PLC0415 (20 ms of patterns)
-
-    return StructuredEngine()
-
-
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
-    finder = _Finder(engine, policy.types)
+    finder = _Finder(engine, policy)
     rewritten(request, finder)
     finder.search()
     if finder.repeats is None:
         return Redacted(request)
-    placeholders = Placeholders(mentioned(finder.texts))
+    if refused := {kind for kind in finder.values.values() if policy.actions.get(kind) == "refuse"}:
+        raise _refused(refused)
+    placeholders = Placeholders(mentioned(finder.texts, set(finder.values.values())), policy.actions, policy.salt)
     hider = Hider(finder.repeats, placeholders)
     hidden = rewritten(request, _Rewriter(hider, finder))
     return Redacted(hidden, placeholders.values, dict(hider.counts))
@@ -85,23 +89,29 @@ def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine)
 class _Finder:
     """Reads every text, changing nothing, and then searches all of them in one go: an engine's call has its price."""
 
-    def __init__(self, engine: Engine, types: Iterable[str]) -> None:
-        self.values: dict[str, RedactionType] = {}
+    def __init__(self, engine: Engine, policy: RedactionPolicy) -> None:
+        self.values: dict[str, str] = {}
         self.texts: list[str] = []
         self.spans: dict[Leaf, list[Span]] = {}
         self.repeats: Repeats | None = None
-        self._engine, self._types, self._fixed = engine, frozenset(types), dict[str, None]()
+        self._engine, self._policy, self._fixed = engine, policy, dict[str, None]()
+        self._skipped, self._whole = frozenset(policy.skip), frozenset(policy.whole)
+        self._wholes: list[Leaf] = []
 
     def text(self, text: str, key: str = "") -> str:
         self.texts.append(text)
-        if is_json(text):
+        if key in self._whole and text:
+            self._wholes.append((text, key))
+        if is_json(text) and key not in self._whole:
             rewrite_literals(text, self.text, self.text, self.number)
-        elif text:
+        elif text and key not in self._skipped:
             self.spans[text, key] = []
         return text
 
     def number(self, token: str, key: str = "") -> str:
-        if token.isdigit() and len(token) >= _FEWEST_DIGITS:
+        if key in self._whole:
+            self._wholes.append((token, key))
+        if key in self._whole or (_in_digits(token) and key not in self._skipped):
             self.spans[token, key] = []
         return token
 
@@ -114,22 +124,29 @@ class _Finder:
         """Raises RecordError if a name holds a value."""
         for span in self._found_in(_BETWEEN.join(self._fixed)):
             raise _unreachable(span.type)
-        hinted = [f"{key[-_LONGEST_HINT:]}: {text}" if key else text for text, key in self.spans]
+        hinted = [
+            f"{key[-_LONGEST_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
+            for text, key in self.spans
+        ]
         joined = _BETWEEN.join(hinted)
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in hinted))
         found = self._found_in(joined)
         for (text, _), span in self._by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
+        for text, _ in self._wholes:
+            self.values[text] = WHOLE_FIELD
         if self.values:
             self.repeats = Repeats(self.values)
             for leaf, span in self._by_leaf(united([*found, *self.repeats.find(joined)]), ends):
                 self.spans[leaf].append(span)
+            for text, key in self._wholes:
+                self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
 
     def _found_in(self, text: str) -> list[Span]:
         spans = self._engine.find(text) if text else []
         if not all(0 <= span.start < span.end <= len(text) for span in spans):
             raise ValueError("an engine's span lies outside of its text")
-        return [span for span in spans if span.type in self._types]
+        return kept(spans, text, self._policy)
 
     def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
         """Each span's part in each leaf; what lies in a hint or between two leaves is nothing of the request's."""
@@ -150,7 +167,7 @@ class _Rewriter:
         self._hider, self._finder = hider, finder
 
     def text(self, text: str, key: str = "") -> str:
-        if is_json(text):
+        if is_json(text) and (text, key) not in self._finder.spans:
             return self._hider.hidden(rewrite_literals(text, self.text, self.text, self.number))
         return self._hider.hidden(text, self._finder.spans.get((text, key)))
 
@@ -161,6 +178,20 @@ class _Rewriter:
         for value, kind in self._finder.values.items():
             if value in text:
                 raise _unreachable(kind)
+
+
+def _in_digits(token: str) -> bool:
+    """Whether a number could be somebody's: long, or a latitude."""
+    plain = token.lstrip("-")
+    return (plain.isdigit() and len(plain) >= _FEWEST_DIGITS) or ("." in plain and len(plain) >= _FEWEST_DIGITS)
+
+
+def _refused(kinds: Iterable[str]) -> RecordError:
+    return RecordError(
+        f"the record holds what the recipe refuses: {', '.join(sorted(kinds))}",
+        code="redaction_refused",
+        remedy="take it out of the record; it was not sent",
+    )
 
 
 def _unreachable(kind: str) -> RecordError:

@@ -7,23 +7,59 @@ from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
-RedactionType = Literal["api_key", "url_credentials", "email", "iban", "card", "us_ssn", "ip", "phone"]
-ALL_TYPES: tuple[RedactionType, ...] = get_args(RedactionType)
-"""In order of precedence: where two overlap, the earlier one names both."""
+RedactionType = Literal[
+    "private_key",
+    "api_key",
+    "password",
+    "url_credentials",
+    "email",
+    "iban",
+    "card",
+    "crypto_wallet",
+    "us_ssn",
+    "national_id",
+    "tax_id",
+    "routing_number",
+    "bank_account",
+    "passport",
+    "driving_licence",
+    "medical_id",
+    "mac",
+    "ip",
+    "coordinates",
+    "date_of_birth",
+    "phone",
+    "url",
+]
+NerType = Literal["person", "address", "location", "organization"]
+ALL_TYPES: tuple[str, ...] = get_args(RedactionType)
+"""What patterns find, in order of precedence: where two overlap, the earlier one names both."""
+NER_TYPES: tuple[str, ...] = get_args(NerType)
+"""What takes a model or a service to find: after the others in precedence."""
+KNOWN_TYPES = ALL_TYPES + NER_TYPES
 
-_RANK = {name: rank for rank, name in enumerate(ALL_TYPES)}
+_RANK = {name: rank for rank, name in enumerate(KNOWN_TYPES)}
 
 
 class Span(Struct, frozen=True):
-    """Characters [start, end) of a text that must not leave. ``score`` is 0 to 1."""
+    """Characters [start, end) of a text that must not leave.
+
+    Attributes:
+        type: one of ``KNOWN_TYPES``, or the name of an operator's own pattern.
+        score: how sure the rule is, from 0 to 1.
+        rule: what found it; for people who ask why.
+    """
 
     start: int
     end: int
-    type: RedactionType
+    type: str
     score: float
+    rule: str = ""
 
 
 class Engine(Protocol):
+    """Structured patterns, secrets, a model, a service: whatever finds what must not leave."""
+
     def find(self, text: str) -> list[Span]:
         """In order, not overlapping. Any error means that nothing is known about the text."""
         ...
@@ -41,8 +77,9 @@ def united(spans: Iterable[Span]) -> list[Span]:
 
 
 def _join(left: Span, right: Span) -> Span:
-    first, second = sorted((left, right), key=lambda one: _RANK[one.type])
+    first, second = sorted((left, right), key=lambda one: _RANK.get(one.type, -1))
     if (first.type, second.type) == ("url_credentials", "email"):
         return first  # user:password@host.example: what follows the colon only looks like an address
     start, end = min(left.start, right.start), max(left.end, right.end)
-    return Span(start, end, first.type, max(left.score, right.score))
+    surer = max((left, right), key=lambda one: one.score)
+    return Span(start, end, first.type, surer.score, surer.rule if surer.type == first.type else first.rule)

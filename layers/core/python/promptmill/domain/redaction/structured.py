@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from functools import cache
 
-from promptmill.domain.redaction.api_keys import api_keys
-from promptmill.domain.redaction.contacts import emails, ip_addresses, url_credentials
-from promptmill.domain.redaction.numbers import cards, ibans, social_security_numbers
-from promptmill.domain.redaction.phones import phones
+from promptmill.domain.redaction.contacts import CONTACT_RULES
+from promptmill.domain.redaction.documents import DOCUMENT_RULES
+from promptmill.domain.redaction.identities import IDENTITY_RULES
+from promptmill.domain.redaction.numbers import NUMBER_RULES
+from promptmill.domain.redaction.phones import PHONE_GATE, phones
+from promptmill.domain.redaction.rules import Gate, Rule
 from promptmill.domain.redaction.spans import Span, united
-from promptmill.domain.redaction.subject import Subject
+from promptmill.domain.redaction.subject import Subject, compiled
+from promptmill.domain.redaction.urls import URL_RULES
+from promptmill.domain.redaction.wallets import WALLET_RULES
 
-_DIGIT = re.compile("[0-9]")
-_RULES: tuple[Callable[[Subject], Iterator[Span]], ...] = (api_keys, url_credentials, emails)
-_RULES_FOR_DIGITS: tuple[Callable[[Subject], Iterator[Span]], ...] = (
-    ibans,
-    cards,
-    social_security_numbers,
-    ip_addresses,
+STRUCTURED_RULES: tuple[Rule, ...] = (
+    *CONTACT_RULES,
+    *URL_RULES,
+    *NUMBER_RULES,
+    *IDENTITY_RULES,
+    *DOCUMENT_RULES,
+    *WALLET_RULES,
 )
 
 
 class StructuredEngine:
-    """An ``Engine``."""
+    """An ``Engine``: personal data and, unless ``secrets`` is off, keys and passwords."""
+
+    def __init__(self, *, secrets: bool = True) -> None:
+        self._gate = _gate(secrets=secrets)
 
     def find(self, text: str) -> list[Span]:
         subject = Subject(text)
-        spans = [span for rule in _RULES for span in rule(subject)]
-        if _DIGIT.search(subject.text):
-            spans += [span for rule in _RULES_FOR_DIGITS for span in rule(subject)]
+        spans = self._gate.find(subject)
+        if compiled(PHONE_GATE).search(subject.raw):
             # Telephones come last and see none of that: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
             spans += phones(subject.without(spans) if spans else subject)
-        return united(spans)
+        return [subject.original(span) for span in united(spans)]
+
+
+@cache
+def _gate(*, secrets: bool) -> Gate:
+    if not secrets:
+        return Gate(STRUCTURED_RULES)
+    from promptmill.domain.redaction.secret_rules import SECRET_RULES  # noqa: PLC0415 (only where secrets are looked for)
+
+    return Gate((*SECRET_RULES, *STRUCTURED_RULES))

@@ -1,0 +1,60 @@
+"""Texts and documents redacted for people: what was found, where and why. And the line that a job leaves for auditors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.recipe import RedactionPolicy
+from promptmill.domain.redaction.hiding import Hider, Repeats
+from promptmill.domain.redaction.placeholders import Placeholders, mentioned
+from promptmill.domain.redaction.policy import engine_of, kept, policy_hash
+from promptmill.domain.redaction.redact import ENGINE_VERSION, redact_request
+from promptmill.domain.redaction.spans import Span, united
+
+
+class RedactedText(Struct, frozen=True):
+    """Spans are of the text that came."""
+
+    text: str
+    spans: tuple[Span, ...]
+    counts: dict[str, int]
+
+
+def redact_text(text: str, policy: RedactionPolicy) -> RedactedText:
+    """As a prompt would be. Raises whatever an engine raises: then nothing is known about the text."""
+    spans = kept(engine_of(policy).find(text), text, policy)
+    values = {text[span.start : span.end]: span.type for span in spans}
+    repeats = Repeats(values)
+    if values:
+        found = {at for span in spans for at in range(span.start, span.end)}
+        spans = united(
+            [*spans, *(span for span in repeats.find(text) if found.isdisjoint(range(span.start, span.end)))]
+        )
+    hider = Hider(repeats, Placeholders(mentioned([text], set(values.values())), policy.actions, policy.salt))
+    return RedactedText(hider.hidden(text, spans), tuple(spans), dict(hider.counts))
+
+
+def redact_document(document: dict[str, Any], policy: RedactionPolicy) -> tuple[dict[str, Any], dict[str, int]]:
+    """A request body of any shape, leaf by leaf, its keys untouched; and what was replaced, by type.
+
+    Raises:
+        RecordError: it can't be made safe.
+    """
+    redacted = redact_request(CompletionRequest(messages=(), native=document), policy)
+    return redacted.request.native, redacted.counts
+
+
+def audit_line(policy: RedactionPolicy, counts: Mapping[str, int], *, attachments: str) -> dict[str, Any]:
+    """What a job's auditor asks for: what was looked for, with what, and how often it was found. No value is in it."""
+    return {
+        "types": list(policy.types),
+        "engines": {name: ENGINE_VERSION if name == "structured" else "1" for name in policy.engines},
+        "policy": policy_hash(policy),
+        "restore": policy.restore,
+        "attachments": "refused" if attachments == "refuse" else "passed unredacted",
+        "redacted": dict(sorted(counts.items())),
+    }

@@ -1,0 +1,65 @@
+"""What a secret looks like, and what only looks like one: placeholders, words, hashes, versions, paths."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from promptmill.domain.redaction.subject import is_all
+
+_PLACEHOLDER = (
+    r"(?i)(?:your|my|the|some|insert|replace|enter|put|add)[_\-. ]?[a-z_\-. ]*\d{0,3}"
+    r"|.*(?:change[_\-]?me|placeholder|redacted|example[_\-.](?:key|token|secret|password)|xxxxx|dummy|todo|null|undefined|to[_\-]?be[_\-]"
+    r"|\*\*\*|\.\.\.|####|----|____|your[_\-]?(?:api|token|key|secret|password)|_here|goes[_\-]?here).*"
+    r"|none|true|false|yes|no|password|passwd|secret|token|string|test|foo|bar|baz|abc|n/?a"
+)
+_REFERENCE = (
+    r"[$%][A-Za-z_(\[{].*|%[A-Za-z_]+%|[{<\[(@&].*|(?:process\.|os\.|env[.\[(]|ENV[.\[(]|var\.|vars\.|secrets\.|config[.\[(]|self\.|this\.|settings\.|data\.|local\.|module\.|params[.\[]|args\.|request\.|options\.).*"
+    r"|[A-Za-z_][\w.]*[(\[].*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_]\w*->.*|[A-Za-z_]\w*::.*"
+)
+_WORDS = r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|[A-Z]{2,5})*\d{0,3}|[A-Z]{2,}(?:[a-z]+[A-Z]?)*\d{0,2}|[a-zA-Z]+\d{1,2}"
+_NEVER = (
+    r"(?:[A-Za-z]{1,20}\d{0,3}[_\-./:+ ]{1,2}|[a-z]{1,20}\d[a-z]{1,20}[_\-./:+ ]{1,2})+[A-Za-z]{0,20}\d{0,3}"  # words with signs between
+    r"|[A-Za-z][\w\-.]*\.[a-z]{2,}:\d{1,5}"
+    r"|(?:https?:|file:|s3:|gs:|arn:|urn:|git@|data:).*|[~.]{0,2}/[\w.\-]+(?:/[\w.\-]*)*"
+    r"|[\w\-./]+\.(?:py|js|ts|go|rs|java|json|ya?ml|toml|xml|html?|css|md|txt|png|jpe?g|gif|pem|p12|crt|key|tab|jar|sh|exe|dll|so|t?gz|zip|whl|ico|svg|com|org|net|io)"
+    r"|v?\d+(?:\.\d+){1,4}[\w.\-+]{0,20}|\d{4}-\d\d-\d\d.*|\d{1,2}[:/]\d\d.*"
+)
+_SEQUENCES = ("abcdefgh", "12345678", "qwertyui", "zyxwvuts")
+_VOWELS = frozenset("aeiouyAEIOUY")
+_LETTERS_AT_LEAST, _DIGITS_AT_LEAST, _LONG_NUMBER, _LONG = 20, 2, 16, 32
+
+
+def is_placeholder(text: str) -> bool:
+    """``your-api-key``, ``xxxx``, ``***``: written where a secret belongs."""
+    return len(set(text)) <= 3 or is_all(_PLACEHOLDER, text)  # noqa: PLR2004 (0, a and a dash)
+
+
+def is_reference(text: str) -> bool:
+    """Code or a template that stands for a value: ``$TOKEN``, ``os.environ["TOKEN"]``, ``{{ token }}``."""
+    return is_all(_REFERENCE, text)
+
+
+def looks_random(text: str, *, least: int = 8) -> bool:
+    """Whether a word is none that a person would read: digits among letters, or letters that make no words."""
+    if len(text) < least or is_placeholder(text) or is_all(_NEVER, text):
+        return False
+    digits, letters = sum(map(str.isdigit, text)), sum(map(str.isalpha, text))
+    if not letters:
+        return digits >= _LONG_NUMBER and "." not in text
+    if is_all(_WORDS, text) and (digits or len(text) < _LETTERS_AT_LEAST or not unreadable(text)):
+        return False
+    if digits >= _DIGITS_AT_LEAST:
+        return True
+    if digits and len(text) >= _LONG and text != text.lower() and text != text.upper():
+        return True
+    return len(text) >= _LETTERS_AT_LEAST and unreadable(text)
+
+
+def unreadable(text: str) -> bool:
+    """Letters with few vowels, many changes of case, or an alphabet."""
+    if any(sequence in text.lower() for sequence in _SEQUENCES):
+        return True
+    letters = [char for char in text if char.isalpha()]
+    vowels = sum(char in _VOWELS for char in letters)
+    changes = sum(a.islower() and b.isupper() for a, b in pairwise(text))
+    return vowels * 5 < len(letters) or changes * 5 >= len(letters)

@@ -1,0 +1,175 @@
+"""Keys that have no format of their own, by the words before them: ``api_key = …``, ``Authorization: Bearer …``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from promptmill.domain.redaction.likeness import is_placeholder, is_reference, looks_random
+from promptmill.domain.redaction.rules import Rule
+from promptmill.domain.redaction.services import AMBIGUOUS, SERVICES
+from promptmill.domain.redaction.spans import Span
+from promptmill.domain.redaction.subject import Subject
+
+_KEYWORD = (
+    r"(?i)(?:secret|token|api[ _\-]?key|credential|private|access|auth|(?:[^a-z]|\b|api|app|client|service|server|account|master|encryption|signing|shared|access|private|secret|license|user)key"
+    r"|key[ _\-]?[12b]?\b|_key|[^a-z]pat\b|login|signature|crumb|unseal|licen[sc]e[_\-]?key|session[_\-]?id|cookie|contribsys__com|reporter_id|webhook|salt|nonce|hmac|_api\b|apikey|_sid\b|oauth)"
+)
+_REACH = 110
+_WORD = re.compile(r"[^\s\"'`,;<>\[\]{}|\\()\0]+")
+_GLUED = re.compile(r"[\w\-.]{0,30}?(?:[=:]{1,3}|[=:]>)(?=.)")
+_CLOSING = ".,;:!?*_"
+_SUFFIX_OF_A_NAME = re.compile(
+    r"(?i)[\w\-.]{0,16}(?:id|ids|ur[il]|path|file|name|type|selector|store|tab|event|size|length|len|count|expir\w*|ttl|alg\w*|version|field|label"
+    r"|hash|code|pair|board|word|down|up|press|ring|frame|map|set|list|index|usage|space|able|ed|ing|ion|ions|ors?|ity|ization|point|scope|scopes|level|modifiers?|denied|control|log|rights|method|mode)"
+    r"(?=[\s\"'=:(\[<>,;.\-]|$)"
+)
+_NOT_SECRET_BEFORE = re.compile(
+    r"(?i)(?:public[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
+)
+_TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
+_CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
+_MOST_WORDS = 4
+_LONGEST, _JUDGED = 4_000, 160
+_BLANK = re.compile(r"[\s\0]")
+_UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
+
+
+def named_secrets(subject: Subject) -> Iterator[Span]:
+    reached = 0
+    for start, end in subject.spans(_KEYWORD):
+        if start < reached or _NOT_SECRET_BEFORE.search(subject.before(start, 16)) or _ends_in_a_name(subject, end):
+            continue
+        found = _secret_behind(subject.text, end)
+        if found is not None:
+            reached = found[1]
+            yield Span(*found, "api_key", 0.7, "named_secret")
+
+
+def _ends_in_a_name(subject: Subject, end: int) -> bool:
+    """``token_url``, ``keySelector``: about secrets, and none."""
+    match = _SUFFIX_OF_A_NAME.match(subject.text, end, end + 30)
+    return match is not None and bool(match[0])
+
+
+def _secret_behind(text: str, at: int) -> tuple[int, int] | None:
+    """The first word behind ``at`` that nobody would read, with only names and signs between."""
+    limit, words, done = at + _REACH, 0, at
+    for match in _WORD.finditer(text, at, min(len(text), limit)):
+        if words == _MOST_WORDS or _too_far(text, done, match.start()):
+            return None
+        start, end = _value_in(text, match.start(), _whole(text, match.end(), limit))
+        value = text[start:end]
+        if (
+            looks_random(value[:_JUDGED], least=8 if start > at else 12)
+            and not is_reference(value[:_JUDGED])
+            and "://" not in match[0]
+        ):
+            return start, _closing_quote(text, match.start(), end)
+        if value and (
+            is_reference(value[:_JUDGED]) or (value.islower() and len(value) > 2 and "=" not in text[done:start])
+        ):  # noqa: PLR2004 (is, to)
+            words += 1
+        words, done = words + 1, match.end()
+    return None
+
+
+def _closing_quote(text: str, start: int, end: int) -> int:
+    """Where the quotes close that a value stands in, if no blank is between."""
+    quote = text[start - 1 : start]
+    if quote not in ("'", '"', "`"):
+        return end
+    closing = text.find(quote, end, end + 160)
+    return closing if closing >= 0 and not _BLANK.search(text, end, closing) else end
+
+
+def _whole(text: str, end: int, limit: int) -> int:
+    """The end of a word that goes on behind the limit."""
+    if end < limit:
+        return end
+    match = _WORD.match(text, end, end + _LONGEST)
+    return match.end() if match else end
+
+
+def _too_far(text: str, done: int, start: int) -> bool:
+    """A sentence, a statement or a second line ended in between."""
+    between = text[done:start]
+    return (
+        "\0" in between
+        or between.count("\n") > 1
+        or ";" in between
+        or ("\n" in between and done and text[done - 1] not in "=:yYnNsSdDhH")
+    )
+
+
+def _value_in(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without a name glued to its front, signs around it, and what a URL goes on with."""
+    while start < end and text[start] in "=:-.*#&?!@/_+~" and not _is_body(text, start, end):
+        start += 1
+    glued = _GLUED.match(text, start, end)
+    if glued and glued.end() < end and not looks_random(text[start : glued.end() - 1][:_JUDGED]):
+        start = glued.end()
+    cut = _CUT.search(text, start, end)
+    end = cut.start() if cut else end
+    while end > start and text[end - 1] in _CLOSING:
+        end -= 1
+    return start, end
+
+
+def _is_body(text: str, start: int, end: int) -> bool:
+    """Whether a sign is a character of the secret itself: one of base64 at the front of a long word."""
+    return text[start] in "_/+~." and end - start >= 40 and text[start + 1 : start + 2].isalnum()  # noqa: PLR2004 (a key's length)
+
+
+_HEADER = (
+    r"(?i)(?:authorization|x-[a-z\-]*(?:key|token|auth)|api-?key|api-?token|\btoken|x-auth[a-z\-]*)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
+    r"(?:bearer|basic|token|api-?token|apikey|ssws|splunk|digest|key|jwt)?[ :=]{0,3}([A-Za-z0-9_\-./+=~@!%^&*$]{8,})"
+)
+_BEARER = r"(?i)\b(?:bearer|ssws)[ :]{1,3}([A-Za-z0-9_\-./+=~]{12,})"
+_USER_OPTION = r"(?:\s-u|--user)[ =][\"']?[^\s:\"']{1,80}:([^\s\"'@]{4,})"
+_IN_A_PATH = r"(?i)/(?:api/v\d|bot|token|key|webhooks?|hooks?|b2b|in)/([A-Za-z0-9_\-:]{18,})"
+
+
+def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
+    def find(subject: Subject) -> Iterator[Span]:
+        for start, end in subject.spans(pattern, group=1):
+            value = subject.text[start:end].rstrip(_CLOSING)
+            if looks_random(value, least=least) and not is_reference(value):
+                yield Span(start, start + len(value), "api_key", 0.8, name)
+
+    return Rule(pattern, find)
+
+
+_SERVICE = r"(?i)\b(?:" + "|".join(sorted(SERVICES, key=len, reverse=True)) + ")"
+_BESIDE_SERVICE = re.compile(
+    r"[\w\-. ]{0,20}?[\"']?(?:[ :\-]|\s?=[>=]?|\?=|::?=){1,4}\s{0,2}[\"']?([A-Za-z0-9_\-./+=~]{10,})"
+)
+_LEAST_BESIDE, _LEAST_BESIDE_A_WORD = 16, 28
+
+
+def service_secrets(subject: Subject) -> Iterator[Span]:
+    for start, end in subject.spans(_SERVICE):
+        match = _BESIDE_SERVICE.match(subject.text, end, end + 200)
+        if match is None:
+            continue
+        value = match[1].rstrip(_CLOSING)
+        ambiguous = subject.text[start:end].lower() in AMBIGUOUS
+        least = _LEAST_BESIDE_A_WORD if ambiguous else _LEAST_BESIDE
+        uuid = _UUID.fullmatch(value) is not None and ambiguous
+        if (
+            looks_random(value, least=least)
+            and not uuid
+            and not _NOT_SECRET_BEFORE.search(subject.text[end : match.start(1)].rstrip(" :=\"'"))
+        ):
+            yield Span(match.start(1), match.start(1) + len(value), "api_key", 0.5, "beside_service")
+
+
+CONTEXT_RULES = (
+    Rule(_KEYWORD, named_secrets),
+    _grouped("header", _HEADER),
+    _grouped("bearer", _BEARER, least=12),
+    _grouped("user_option", _USER_OPTION),
+    _grouped("in_a_path", _IN_A_PATH, least=18),
+    Rule(_SERVICE, service_secrets),
+)
+__all__ = ["CONTEXT_RULES", "is_placeholder"]

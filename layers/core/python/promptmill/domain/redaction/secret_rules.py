@@ -1,0 +1,11 @@
+"""All rules that find secrets: by format first, then by the words around them."""
+
+from __future__ import annotations
+
+from promptmill.domain.redaction.passwords import PASSWORD_RULES
+from promptmill.domain.redaction.private_keys import PRIVATE_KEY_RULES
+from promptmill.domain.redaction.rules import Rule
+from promptmill.domain.redaction.secret_context import CONTEXT_RULES
+from promptmill.domain.redaction.tokens import TOKEN_RULES
+
+SECRET_RULES: tuple[Rule, ...] = (*PRIVATE_KEY_RULES, *TOKEN_RULES, *CONTEXT_RULES, *PASSWORD_RULES)

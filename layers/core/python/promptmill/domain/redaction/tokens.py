@@ -1,0 +1,90 @@
+"""Keys and tokens known by their format, and hashes of passwords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from promptmill.domain.redaction.likeness import is_placeholder, unreadable
+from promptmill.domain.redaction.rules import Rule, Valid, matching
+from promptmill.domain.redaction.spans import Span
+from promptmill.domain.redaction.subject import Subject
+from promptmill.domain.redaction.token_formats import TOKEN_FORMATS
+
+_PREFIXES = r"\b(?:" + "|".join(re.escape(start) for start in dict.fromkeys(t[1] for t in TOKEN_FORMATS)) + ")"
+_GATE = _PREFIXES + r"[A-Za-z0-9_\-.=~/]"
+_WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-Za-z]{2,12}[_\-])+[A-Za-z]{2,12}")
+_WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
+_WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
+_FEWEST_CHARACTERS = 5
+
+
+@cache
+def _formats() -> dict[str, list[tuple[str, str]]]:
+    """Names and patterns by first two characters, the longest beginnings first."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, start, rest in sorted(TOKEN_FORMATS, key=lambda one: -len(one[1])):
+        found.setdefault(start[:2], []).append((name, re.escape(start) + rest))
+    return found
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def tokens(subject: Subject) -> Iterator[Span]:
+    reached = 0
+    for start, _ in subject.spans(_PREFIXES):
+        if start < reached:
+            continue
+        for name, pattern in _formats().get(subject.text[start : start + 2], ()):
+            match = _compiled(pattern).match(subject.text, start)
+            if match and _is_token(subject, start, match[0], name):
+                reached = match.end()
+                yield Span(start, reached, "api_key", 0.95, name)
+                break
+
+
+def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
+    before = subject.before(start, 1)
+    if before == "+" or (before == "/" and name in _WORDS_IN_PATHS):
+        return False  # in the middle of base64, in the middle of a path
+    if name == "aws_key_id":
+        return len(set(found)) > _FEWEST_CHARACTERS
+    if is_placeholder(found) or _WORDS_ONLY.fullmatch(found) or found.lower().endswith("here"):
+        return False
+    return any(map(str.isdigit, found[4:])) or (name in _WITHOUT_DIGITS and unreadable(found[3:]))
+
+
+def _always(subject: Subject, start: int, end: int) -> bool:
+    return True
+
+
+def _varied(least: int) -> Valid:
+    return lambda subject, start, end: len(set(subject.text[start:end])) >= least
+
+
+def _mixed(subject: Subject, start: int, end: int) -> bool:
+    found = subject.text[start:end]
+    return found != found.lower() and any(map(str.isdigit, found)) and not is_placeholder(found)
+
+
+TOKEN_RULES = (
+    Rule(_GATE, tokens),
+    matching("telegram", "api_key", r"\b\d{8,10}:[A-Za-z0-9_\-]{33,37}\b", 0.95, _varied(12)),
+    matching("discord_bot", "api_key", r"\b[MNO][A-Za-z0-9]{23,28}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,38}\b", 0.95, _varied(12)),
+    matching("terraform", "api_key", r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-=]{60,70}", 0.95, _always),
+    matching("azure_client_secret", "api_key", r"[A-Za-z0-9_~.\-]{3}\dQ~[A-Za-z0-9_~.\-]{31,34}", 0.9, _mixed),
+    matching("azure_devops", "api_key", r"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}\b", 0.95, _always),
+    matching("mailchimp", "api_key", r"\b[0-9a-f]{32}-us\d{1,2}\b", 0.95, _always),
+    matching("figma_old", "api_key", r"\b\d{4,6}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", 0.8, _always),
+    matching("openai_marked", "api_key", r"[A-Za-z0-9_\-]{20,}T3BlbkFJ[A-Za-z0-9_\-]{20,}", 0.95, _always),
+    matching("google_service_account", "private_key", r"\{[^{}]*auth_provider_x509_cert_url[^{}]*\}", 0.95, _always),
+    matching("new_relic_license", "api_key", r"\b[0-9a-z]{36}NRAL\b", 0.9, _always),
+    matching("crypt_hash", "password", r"\$(?:1|2[abxy]?|5|6|7|8|9|y|gy|sha1|apr1|argon2id?|scrypt)\$[A-Za-z0-9./$=,\-]{20,}", 0.9, _always),
+    matching("kerberos_hash", "password", r"\$krb5[a-z]+\$[^\s\"']{40,}", 0.95, _always),
+    matching("password_hash", "password", r"\b(?:pbkdf2_sha\d+|bcrypt(?:_sha256)?|argon2|scrypt)\$[A-Za-z0-9./$=,+\-]{30,}", 0.9, _always),
+    matching("ldap_hash", "password", r"\{(?:SSHA|SHA|SMD5|MD5|CRYPT)\d*\}[A-Za-z0-9+/=.$]{16,}", 0.9, _always),
+)  # fmt: skip
