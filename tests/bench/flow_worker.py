@@ -11,7 +11,8 @@ from itertools import count
 
 from promptmill.domain.units import MOST_IN_GROUP
 from promptmill.workflows.flow import windows
-from promptmill.workflows.flow.shared_pacing import STEP_S, Refused, SharedPacing
+from promptmill.workflows.flow.pacing import Refused
+from promptmill.workflows.flow.shared_pacing import STEP_S, SharedPacing
 from tests.bench.flow_provider import Reply
 from tests.bench.flow_world import IN_FLIGHT, Chunk, World, done
 

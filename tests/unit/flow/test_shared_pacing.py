@@ -273,7 +273,7 @@ async def test_a_worker_that_braked_for_long_hands_over_and_nobody_joins_in_an_o
     await group.run([worker], int(HAND_OVER_S), how="failed")
     handed = worker.hand_over()
     assert handed is not None
-    assert 48 <= handed.delay_s <= 72
+    assert 24 <= handed.delay_s <= 36
     await worker.close()
     refused = await group.worker("b").join((ROUTE,), fresh=True)
     assert refused is not None

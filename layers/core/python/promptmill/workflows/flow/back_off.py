@@ -25,7 +25,7 @@ BELOW, FAR_BELOW = 0.1, 0.7
 provider's bucket fills again."""
 
 ABOVE = 0.5
-BACK_IN_S = 20.0
+BACK_IN_S = 17.0
 """To the rate that was let through."""
 
 MOST_CUT = 0.5

@@ -114,7 +114,7 @@ def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
     return delay_s(min(LONGEST_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
 
 
-OUTAGE_S, LONG_OUTAGE_S = 60.0, 120.0
+OUTAGE_S, LONG_OUTAGE_S = 30.0, 60.0
 _LONG_AFTER_S = 600.0
 
 
