@@ -225,6 +225,7 @@ def test_every_recipe_is_one(text: str) -> None:
 KEYS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "Recipes": (recipe_model.RecipeDocument, {"routes": ["bedrock/m"]}),
     "Routes": (recipe_model.RouteDocument, {"model": "bedrock/m"}),
+    "Budget": (recipe_model.BudgetDocument, {}),
     "Answer": (recipe_model.AnswerDocument, {}),
     "Redaction": (recipe_model.RedactDocument, {}),
     "Wire": (recipe_model.WireDocument, {}),
