@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers, RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -26,9 +26,31 @@ _AWS_TOKEN = "urn:ietf:params:aws:token-type:aws4_request"
 _IMPERSONATION = f"/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
 
 
+_PRIMES = (
+    int(
+        "e3568f8e31c10f58f8d41cc3d6cf6442b35eedca37a2658e56f696329d2c0f4f"
+        "6e5b81a0e226ef2ff7903ec8d45a2cbd00309f3c6140f078c870b4a88121ecfe"
+        "5f6bb8834ae1688cc4c4422c427103d32f285d17d53fe55ec900332f4e93e02e"
+        "e9b249273054d6b191bea733a03a91c12c9c3eaa9c562edcfd244e5eb47a4fdd",
+        16,
+    ),
+    int(
+        "d84c36fde453245009d59532014d98ffd9787f4cc01ca2edadd1bb9ed0e8803b"
+        "a722bf98e3238ed964a3340dbbb1984685135231ae958234f9721d3ebd1cee58"
+        "bb03809e15ea2ca3ccb3d30836f2b09bb3ce73426135fba0cbf8189f439e13ef"
+        "edada5d9fb587b319875333a60bd592e6333c9e24f17029d7ff5be66c9cbed05",
+        16,
+    ),
+)
+"""Of the one service account that the fake knows, in whatever process it runs."""
+
+
 @cache
 def _key() -> RSAPrivateKey:
-    return generate_private_key(public_exponent=65537, key_size=2048)
+    (p, q), e = _PRIMES, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    numbers = RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), RSAPublicNumbers(e, p * q))
+    return numbers.private_key()
 
 
 def service_account(url: str) -> str:

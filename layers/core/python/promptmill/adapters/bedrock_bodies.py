@@ -63,10 +63,14 @@ _VENDORS: Mapping[str, Body] = {
         bedrock_titan.text_body, bedrock_titan.text_of, lambda: InvokeAssembler(bedrock_titan.join, bedrock_titan.ends)
     ),
     "ai21.jamba": Body(
-        bedrock_jamba.request_body, bedrock_jamba.completion_of, lambda: InvokeAssembler(bedrock_jamba.join, bedrock_jamba.ends)
+        bedrock_jamba.request_body,
+        bedrock_jamba.completion_of,
+        lambda: InvokeAssembler(bedrock_jamba.join, bedrock_jamba.ends),
     ),
     "meta.llama": Body(
-        bedrock_llama.request_body, bedrock_llama.completion_of, lambda: InvokeAssembler(bedrock_llama.join, bedrock_llama.ends)
+        bedrock_llama.request_body,
+        bedrock_llama.completion_of,
+        lambda: InvokeAssembler(bedrock_llama.join, bedrock_llama.ends),
     ),
 }
 _EMBEDDERS: Mapping[str, Body] = {
