@@ -149,7 +149,7 @@ class SharedPacing:
         return paced.take(tokens, self._clock.monotonic()) if self._may_send(paced) else 0
 
     def wait_s(self, route: Route) -> float:
-        paced = self._of(route)
+        paced = self._in_use(route)
         return min(LONGEST_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
 
     def linger_s(self, route: Route) -> float:
