@@ -46,7 +46,9 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
 def embeddings_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
     told = converted(raw, _Vectors)
-    vectors = [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings
+    vectors = (
+        [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings
+    )
     if not vectors or len(vectors) != len(request.messages):
         raise malformed(answer, "the answer has not a vector for each text", request_id=request_id)
     return Completion(
