@@ -24,6 +24,7 @@ _NEVER = (
     r"|[\w\-./]+\.(?:py|js|ts|go|rs|java|json|ya?ml|toml|xml|html?|css|md|txt|png|jpe?g|gif|pem|p12|crt|key|tab|jar|sh|exe|dll|so|t?gz|zip|whl|ico|svg|com|org|net|io)"
     r"|v?\d+(?:\.\d+){1,4}[\w.\-+]{0,20}|\d{4}-\d\d-\d\d.*|\d{1,2}[:/]\d\d.*"
 )
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 _SEQUENCES = ("abcdefgh", "12345678", "qwertyui", "zyxwvuts")
 _VOWELS = frozenset("aeiouyAEIOUY")
 _LETTERS_AT_LEAST, _DIGITS_AT_LEAST, _LONG_NUMBER, _LONG = 20, 2, 16, 32
@@ -31,6 +32,8 @@ _LETTERS_AT_LEAST, _DIGITS_AT_LEAST, _LONG_NUMBER, _LONG = 20, 2, 16, 32
 
 def is_placeholder(text: str) -> bool:
     """``your-api-key``, ``xxxx``, ``***``: written where a secret belongs."""
+    if text.endswith("-1234567890") or (len(text) <= _LONG and _ALPHABET in text.lower()):
+        return True
     return len(set(text)) <= 3 or is_all(_PLACEHOLDER, text)  # noqa: PLR2004 (0, a and a dash)
 
 

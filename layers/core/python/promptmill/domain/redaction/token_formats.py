@@ -8,7 +8,7 @@ _UUID = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 TOKEN_FORMATS: tuple[tuple[str, str, str], ...] = (
     # Models and their tools
-    ("anthropic", "sk-ant-", rf"{_A}{{24,}}"),
+    ("anthropic", "sk-ant-", rf"[a-z]+\d+-{_A}{{70,}}"),
     ("openrouter", "sk-or-", rf"{_A}{{30,}}"),
     ("langfuse", "sk-lf-", rf"{_A}{{20,}}"),
     ("langfuse", "pk-lf-", rf"{_A}{{20,}}"),
@@ -47,7 +47,7 @@ TOKEN_FORMATS: tuple[tuple[str, str, str], ...] = (
     ("aws_mws", "amzn.mws.", _UUID),
     ("amazon_oauth", "amzn1.oa2-cs.v1.", rf"{_H}{{64}}"),
     ("amazon_bedrock", "ABSK", r"[A-Za-z0-9+/]{40,}={0,2}"),
-    ("amazon_bedrock", "bedrock-api-key-", r"[A-Za-z0-9+/=]{24,}"),
+    ("amazon_bedrock", "bedrock-api-key-", r"YmVkcm9jay5hbWF6b25hd3MuY29t[A-Za-z0-9+/=]*"),
     ("google", "AIza", rf"{_A}{{35}}"),
     ("google_oauth", "ya29.", rf"{_A}{{20,}}"),
     ("google_oauth", "GOCSPX-", rf"{_A}{{20,}}"),

@@ -13,7 +13,7 @@ from promptmill.domain.redaction.subject import Subject
 from promptmill.domain.redaction.token_formats import TOKEN_FORMATS
 
 _PREFIXES = r"\b(?:" + "|".join(re.escape(start) for start in dict.fromkeys(t[1] for t in TOKEN_FORMATS)) + ")"
-_GATE = _PREFIXES + r"[A-Za-z0-9_\-.=~/]"
+_GATE = _PREFIXES + r"[^\s\"'<>]{10}"
 _WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-Za-z]{2,12}[_\-])+[A-Za-z]{2,12}")
 _WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
 _WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
@@ -36,7 +36,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def tokens(subject: Subject) -> Iterator[Span]:
     reached = 0
-    for start, _ in subject.spans(_PREFIXES):
+    for start, _ in subject.spans(_GATE):
         if start < reached:
             continue
         for name, pattern in _formats().get(subject.text[start : start + 2], ()):
@@ -49,6 +49,8 @@ def tokens(subject: Subject) -> Iterator[Span]:
 
 def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
     before = subject.before(start, 1)
+    if subject.text[start + len(found) : start + len(found) + 1] in ("#", "*"):
+        return False  # somebody has blotted it out already
     if before == "+" or (before == "/" and name in _WORDS_IN_PATHS):
         return False  # in the middle of base64, in the middle of a path
     if name == "aws_key_id":
