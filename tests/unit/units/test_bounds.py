@@ -77,8 +77,9 @@ def test_no_call_costs_more_than_its_bound(
     assert high >= actual
 
 
-@pytest.mark.parametrize("text", ["🦊" * 50, "漢字" * 50, "\x00" * 50, "\u0600" * 50, '"\\' * 50])
-def test_every_byte_of_every_script_counts(text: str) -> None:
+@pytest.mark.parametrize("character", ["🦊", "漢", "\x00", "\u0600", '"'])
+def test_every_byte_of_every_script_counts(character: str) -> None:
+    text = character * 50
     short, long = high_of(request("")), high_of(request(text))
     assert short is not None
     assert long is not None

@@ -152,11 +152,23 @@ async def test_outcomes_without_a_call_are_journaled_before_the_verdict_too() ->
 
 async def test_a_pause_gives_the_unit_and_its_money_back() -> None:
     house, unit = House(), LineUnit(3, of=recipe(budget=BudgetPolicy(per_job=RICH)))
+    house.units.budgets["job#job"] = BudgetState(5000, holders=1)
     await house.switches.pause("r", by="me", at="now")
-    end = await run(house, unit)
+    end = await run(house, unit, granted=5000, day=DAY, holds=True)
     assert (end.verdict, end.delay_s, end.why) == ("yielded", PAUSED_DELAY_S, "paused")
     assert house.units.claims[UNIT].released
     assert budget(house, "job#job") == (0, 0)
+
+
+async def test_a_worker_whose_time_is_up_leaves_its_money_to_the_next_one() -> None:
+    house, unit = House(), LineUnit(3, of=recipe(budget=BudgetPolicy(per_job=RICH)))
+    house.units.budgets["job#job"] = BudgetState(5000, holders=1)
+    mine = await house.claim(granted=5000, day=DAY, holds=True)
+    end = await run_unit(unit, mine, engine=house.engine(ends_at=0.0))
+    assert end == UnitEnd("yielded", 0, "time")
+    found = house.units.claims[UNIT]
+    assert (found.released, found.granted, found.holds) == (True, 5000, True)
+    assert budget(house, "job#job") == (5000, 1)
 
 
 async def test_an_error_gives_the_unit_back_and_is_raised() -> None:
