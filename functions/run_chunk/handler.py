@@ -39,14 +39,14 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     try:
         message = messages.decode(record.body, ChunkMessage)
         logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
-        run_message(message, record.receipt_handle, lambda_context)
+        run_message(message, record, lambda_context)
     except Exception as error:
         logger.error("chunk not run", extra=fault_of(error))
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
         raise
 
 
-def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaContext) -> None:
+def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext) -> None:
     from promptmill.workflows.run_chunk import ChunkWorker
     from promptmill.workflows.run_chunks import run_chunks
 
@@ -58,7 +58,8 @@ def run_message(message: ChunkMessage, receipt_handle: str, context: LambdaConte
         jobs=services.jobs,
         queue=services.queue,
         manifests=services.manifests,
-        lease=services.lease(services.settings.chunks_queue, receipt_handle),
+        lease=services.lease(services.settings.chunks_queue, record.receipt_handle),
+        redelivered=int(record.attributes.approximate_receive_count) > 1,
     )
     for report in services.run(run_chunks(message, worker=worker)):
         note(report)

@@ -52,6 +52,7 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
         queue=services.queue,
         manifests=services.manifests,
         lease=services.lease(queue_of(record.event_source_arn, services.settings), record.receipt_handle),
+        redelivered=True,
     )
     return services.run(settle_dead_letter(record.body, worker=worker, events=services.events))
 

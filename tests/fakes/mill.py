@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from promptmill.domain import layout
 from promptmill.domain.job import JobRun
@@ -56,6 +57,7 @@ class Mill:
         self.recipes, self.prices = FakeRecipes(*recipes), FlatPrices()
         self.models: ModelProviders = models or FakeModels()
         self.rng = random.Random(7)
+        self._delivered: set[ChunkMessage | None] = set()
 
     def drop(self, key: str, body: bytes) -> PlanMessage:
         info = self.objects.put(key, body)
@@ -76,10 +78,13 @@ class Mill:
         )
 
     async def run_chunk(self, message: ChunkMessage, *, owner: str = "worker") -> ChunkReport:
-        return await run_chunk(message, worker=self.chunk_worker(owner))
+        return await run_chunk(message, worker=self.chunk_worker(owner, message))
 
-    def chunk_worker(self, owner: str = "worker") -> ChunkWorker:
+    def chunk_worker(self, owner: str = "worker", message: ChunkMessage | None = None) -> ChunkWorker:
+        redelivered = message in self._delivered
+        self._delivered.add(message)
         return ChunkWorker(
+            redelivered=redelivered,
             engine=self.engine(owner),
             jobs=self.jobs,
             queue=self.queue,
@@ -117,7 +122,8 @@ class Mill:
         )
 
     async def settle(self, body: str) -> str:
-        return await settle_dead_letter(body, worker=self.chunk_worker("settler"), events=self.events)
+        worker = structs.replace(self.chunk_worker("settler"), redelivered=True)
+        return await settle_dead_letter(body, worker=worker, events=self.events)
 
     async def sweep(self) -> Swept:
         return await sweep(
@@ -147,7 +153,7 @@ class Mill:
         if isinstance(message, PlanMessage):
             return await self.plan(message)
         if isinstance(message, ChunkMessage):
-            return await run_chunks(message, worker=self.chunk_worker("worker"))
+            return await run_chunks(message, worker=self.chunk_worker("worker", message))
         return await self.finish(message)
 
     async def pump(self, *, most: int = 10_000) -> None:

@@ -144,6 +144,7 @@ def chunk_worker(world: World, ports: Ports, received: Received, ends_at: float)
         queue=ports.queue,
         manifests=ReadManifest(ports.objects),
         lease=ports.lease(received),
+        redelivered=received.held.receives > 1,
     )
 
 
@@ -193,7 +194,7 @@ async def settle_request(world: World, ports: Ports, received: Received, ends_at
 
 
 async def settle(world: World, ports: Ports, received: Received, ends_at: float) -> object:
-    worker = chunk_worker(world, ports, received, ends_at)
+    worker = structs.replace(chunk_worker(world, ports, received, ends_at), redelivered=True)
     return await settle_dead_letter(received.held.body, worker=worker, events=ports.events)
 
 

@@ -302,9 +302,7 @@ async def test_a_duplicate_in_the_dead_letters_ends_no_chunk_that_has_just_yield
     claim = await mill.units.claim(unit_of(message), seen=None, owner="yielding")
     assert claim is not None
     await mill.units.release(unit_of(message), claim)
-    assert await mill.settle(messages.encode(message)) == "chunk known", "whoever gave it back sent a message"
-    own = structs.replace(message, after=1)
-    assert await mill.settle(messages.encode(own)) == "chunk sent again"
+    assert await mill.settle(messages.encode(message)) == "chunk sent again", "perhaps the owner could not send one"
     assert mill.units.claims[unit_of(message)].released
     assert mill.chunk_keys(job) == []
     await mill.pump()

@@ -16,7 +16,6 @@ from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.recipes import recipe
 
 KEY = "inbox/r/prompts.jsonl"
-OPEN = "see 57ef158: whoever gave the chunk back sent no message, and this one is dropped"
 
 
 async def planned() -> tuple[Mill, ChunkMessage]:
@@ -59,7 +58,6 @@ async def test_a_message_of_a_chunk_that_is_owned_is_not_left_over() -> None:
     assert (await mill.run_chunk(message)).verdict == "deferred", "its owner may end without a word"
 
 
-@pytest.mark.xfail(reason=OPEN, strict=True)
 async def test_a_message_that_comes_back_after_an_error_is_worked_on() -> None:
     mill, message = await planned()
     intend = mill.units.intend
@@ -76,7 +74,6 @@ async def test_a_message_that_comes_back_after_an_error_is_worked_on() -> None:
     assert mill.job(message.job_id).state is JobState.DONE
 
 
-@pytest.mark.xfail(reason=OPEN, strict=True)
 async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_again_is_worked_on() -> None:
     mill, message = await planned()
     await mill.switches.pause("r", by="me", at="now")
@@ -87,7 +84,7 @@ async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_a
         await asyncio.Future()
 
     mill.queue.send = gone  # type: ignore[method-assign]
-    worker = mill.chunk_worker()
+    worker = mill.chunk_worker("worker", message)
 
     async def unpaused_at_first(recipe: str) -> int | None:
         del recipe

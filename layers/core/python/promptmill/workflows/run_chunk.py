@@ -43,6 +43,8 @@ class ChunkWorker(Struct, frozen=True):
     Attributes:
         on_drained: called once every record of the chunk has first been sent.
         joined: the invocation has a share of a limit already.
+        redelivered: the message came before: whoever gave the chunk back may have done so because of this message,
+            and have sent no other.
     """
 
     engine: Engine
@@ -52,6 +54,7 @@ class ChunkWorker(Struct, frozen=True):
     lease: MessageLease
     on_drained: Callable[[], None] = nobody
     joined: bool = False
+    redelivered: bool = False
 
 
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
@@ -103,7 +106,7 @@ async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | 
         owner=engine.owner,
         units=engine.units,
         rng=engine.rng,
-        after=message.after,
+        after=None if worker.redelivered else message.after,
     )
     if claiming.left_over:
         return "left_over"
