@@ -40,6 +40,10 @@ class Measures:
             self._tokens, self._reserved = self._tokens * kept + tokens, self._reserved * kept + reserved
 
     @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
+    @property
     def own(self) -> Learnt:
         """Zeros where too little was measured."""
         if self._answers < _ENOUGH:

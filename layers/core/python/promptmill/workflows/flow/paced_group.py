@@ -105,7 +105,10 @@ class PacedGroup:
         self._set_rates(now)
         return self._pacer.wait_s(now)
 
-    def linger_s(self) -> float:
+    def linger_s(self, places: int) -> float:
+        """0 as long as half of the places are free: then calls wait for no place, and one more group costs little."""
+        if self._measures.in_flight * 2 < places:
+            return 0.0
         return min(LONGEST_LINGER_S, self._measures.latency_s * LINGER)
 
     def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:

@@ -153,7 +153,7 @@ class SharedPacing:
         return min(LONGEST_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
 
     def linger_s(self, route: Route) -> float:
-        return self._of(route).linger_s()
+        return self._of(route).linger_s(self._places(route))
 
     def ended(
         self,
@@ -217,8 +217,11 @@ class SharedPacing:
         return windows.workers_needed(
             rate=windows.rate_of(paced.group, paced.state, wall),
             latency_s=paced.state.mean(wall).latency_s,
-            in_flight=min(self._in_flight, route.in_flight),
+            in_flight=self._places(route),
         )
+
+    def _places(self, route: Route) -> int:
+        return min(self._in_flight, route.in_flight)
 
     async def _join(self, route: Route, paced: PacedGroup, *, fresh: bool) -> Refused | None:
         if not self._admits(route, paced.state, fresh=fresh):
