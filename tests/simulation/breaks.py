@@ -66,16 +66,8 @@ MUTANTS = (
     _mutant(
         "verdict not looked at",
         f"{_WORKFLOWS}.units.run_unit",
-        "    if claim.verdict is not None:\n",
-        "    if False:\n",
-    ),
-    _mutant(
-        "verdict without condition",
-        _UNITS,
-        "        if found is None or found.epoch != claim.epoch:\n            return False\n        if found.verdict",
-        "        if found is None:\n            return False\n        if found.verdict",
-        "        if not _as_known(found, claim):\n            return False\n        self._move(lines, used",
-        "        self._move(lines, used",
+        "    if claim.verdict is not None:",
+        "    if False:",
     ),
     _mutant(
         "intent not fenced by epoch",
@@ -237,7 +229,7 @@ MUTANTS = (
     _mutant(
         "no poison isolation",
         f"{_WORKFLOWS}.units.isolation",
-        "        return tried or (self._crashes >= _SUSPICIOUS_CRASHES and self.culprit == _NOBODY)\n",
+        "        return suspicious and self.culprit == _NOBODY\n",
         "        return False\n",
     ),
     _mutant(
@@ -254,11 +246,12 @@ MUTANTS = (
         "        self._write(unit, released=True)\n",
         "        self._write(unit, released=True, trying=-1, tries=0, crashes=0)\n",
     ),
-    _mutant(
+    Mutant(
         "request body not compared with the claim",
-        f"{_WORKFLOWS}.answer_request",
-        "    if claiming.body_hash != digest:\n",
-        "    if False:\n",
+        (
+            Change(f"{_WORKFLOWS}.answer_request", "    if claiming.body_hash != digest:\n", "    if False:\n"),
+            Change(f"{_WORKFLOWS}.units.claim_unit", "found.body_hash == body_hash and ", ""),
+        ),
     ),
     _mutant(
         "request body not compared with the answer",
@@ -281,14 +274,16 @@ MUTANTS = (
     _mutant(
         "own manifest used, not the one that is there",
         f"{_WORKFLOWS}.plan_job",
-        "    return msgspec.json.decode(await objects.read(key), type=Manifest)\n",
-        "        return manifest\n    return msgspec.json.decode(await objects.read(key), type=Manifest)\n",
+        "        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
+        "            return manifest\n        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
     ),
     _mutant(
         "finished before every result is in",
         f"{_WORKFLOWS}.finish_job",
         "    if not await results_complete(manifest, objects):\n",
         "    if False:\n",
+        "    keys = map(lineage.result_key, range(chunks))\n",
+        "    keys = iter([k for k in map(lineage.result_key, range(chunks)) if await objects.head(k)])\n",
     ),
     _mutant(
         "gates shut before the stop",

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from promptmill.domain import layout
 from promptmill.domain.charge import Charge, Narrowing
 from promptmill.domain.errors import SupersededError, UserError
 from promptmill.domain.faults import fault_of
 from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.requests import StoredAnswer, body_hash
 from promptmill.domain.units import Intent
 from tests.simulation.facade import LostResponseError, RefusedError
 from tests.simulation.provider import LETHAL, Billed, answer_to
@@ -257,10 +259,20 @@ def requests(world: World) -> Iterator[str]:
     for ask in world.scenario.asks:
         if ask.id:
             yield from _replies_to(ask, [r for r in replies[ask.id] if r["recipe"] == ask.recipe], bodies)
+    yield from _stored(world)
     named = {ask.id for ask in world.scenario.asks}
     others = {name for name in replies if name not in named}
     if len(others) != len(nameless):
         yield f"{len(nameless)} requests without an id, and {len(others)} were answered"
+
+
+def _stored(world: World) -> Iterator[str]:
+    """An answer is that of the body that it is stored for."""
+    answers = {body_hash({"prompt": ask.prompt}): answer_to(ask.prompt) for ask in world.scenario.asks}
+    for key in world.objects.keys(layout.ANSWERS):
+        stored = msgspec.json.decode(world.objects.body(key), type=StoredAnswer)
+        if stored.reply["status"] == "answered" and stored.reply["answer"] != answers[stored.body_hash]:
+            yield f"{stored.reply['id']}: stored with the answer to another body"
 
 
 def _replies_to(ask: Ask, replies: list[dict[str, Any]], bodies: dict[str, set[str]]) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""Stories 13 to 18, 20, 21 and 24: cancel, plans, days, requests, what providers quote."""
+"""Stories 13 to 18, 20, 21 and 23 to 25: cancel, plans, days, requests, what providers quote."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from promptmill.domain.errors import RecordRefusedError, RetryLaterError
+from promptmill.domain.errors import RecordRefusedError, RetryLaterError, UserError
 from promptmill.domain.messages import FinishMessage, encode
 from promptmill.domain.units import GATES, gates_of
 from tests.simulation.faults import At, Fate
@@ -76,11 +76,16 @@ def test_15_a_cancel_between_two_finishers_changes_nothing() -> None:
 
 def test_16_only_the_manifest_that_was_read_back_counts() -> None:
     """Two deliveries of one drop, the recipe changed between them: they cut differently."""
+
+    def begin(world: World) -> None:
+        world.provider.script = {prompt("f0", n): Scripted(latency_s=40.0) for n in range(12)}
+
     world = tell(
         story(12, in_flight=2, recut=True),
         At("plan-1", "recipes.load", freeze_after(60)),
         At("plan-2", "objects.create", label="manifest"),
         At("plan-1", "objects.create", label="manifest"),
+        begin=begin,
     )
     assert (state(world), statuses(world)) == ("DONE", ["answered"] * 12)
     manifest = msgspec.json.decode(world.objects.body(f"work/{world.job_of(0)}/0001/manifest.json"))
@@ -127,6 +132,42 @@ def test_21_one_id_is_one_body_on_every_path() -> None:
     assert by_status["failed"]["error"]["code"] == "id_reused"
     assert CANARY not in str(by_status["failed"])
     assert len(calls(world)) == 1
+
+
+def test_23_a_further_run_waits_for_the_end_of_the_one_before() -> None:
+    """Refused while the last chunk closes; once the run is over, it runs what has no answer, and nothing else."""
+    refused = RecordRefusedError("invalid_request", status=400)
+
+    def begin(world: World) -> None:
+        world.provider.script = {prompt("f0", 1): Scripted(refused, charged=False)}
+        world.at(100.0, world.provider.script.clear)
+
+    world = tell(
+        story(3, commands=[Command(30.0, "resume", 0), Command(200.0, "resume", 0)]),
+        At("chunk-1", "objects.create", freeze_after(60), label="/chunks/"),
+        begin=begin,
+    )
+    assert [type(error) for name, error in world.runtime.errors if name == "resume-1"] == [UserError]
+    assert (state(world), codes(world)) == ("DONE", ["invalid_request"])
+    second = world.jobs.runs[world.job_of(0), 2]
+    assert (second.state.value, second.counts.answered) == ("DONE", 3)
+    assert [len(calls(world, record)) for record in range(3)] == [1, 2, 1]
+
+
+def test_25_a_finish_that_comes_too_early_changes_nothing() -> None:
+    found: list[World] = []
+
+    def finish_early() -> None:
+        world = found[0]
+        world.finish.send(encode(FinishMessage(world.job_of(0), 1)))
+
+    world = tell(
+        story(12, in_flight=1),
+        At("chunk-1", "units.intend", freeze_after(20), then=finish_early),
+        At("finish-1", "objects.under", label="/chunks/"),
+        begin=found.append,
+    )
+    assert (state(world), statuses(world)) == ("DONE", ["answered"] * 12)
 
 
 @pytest.mark.parametrize("fate", [CRASH_AFTER, freeze_after(400)], ids=lambda fate: fate.kind)
