@@ -17,16 +17,15 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from promptmill.adapters.system_clock import SystemClock
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.providers import PROVIDERS
 from promptmill.domain.recipe import Route
 from tests.contract.providers.conftest import local_settings, make_providers
 from tests.contract.providers.scenes import SCENES
+from tests.fakes.clock import FakeClock
 from tests.fakes.providers.server import FakeProvider
 
 CALLS, IN_FLIGHT, ROUNDS = 200, 50, 2
-REAL: Any = SystemClock()
 REQUEST = CompletionRequest(messages=(Message("user", (Text("word " * 160),)),), max_output_tokens=200)
 
 
@@ -41,7 +40,7 @@ async def measure(name: str, url: str, *, stream: bool) -> tuple[float, float]:
     """Milliseconds of CPU a call: the adapter's, and the bare loop's with the same bytes."""
     route = msgspec.structs.replace(SCENES[name].route, base_url=url + SCENES[name].base_path, stream=stream)
     ours, bare = [], []
-    providers = make_providers(local_settings(), REAL, url=url)
+    providers = make_providers(local_settings(), FakeClock(), url=url)
     provider = providers.provider_for(route)
 
     async def ask() -> None:
@@ -60,7 +59,7 @@ async def _recorded(route: Route, session: aiohttp.ClientSession) -> Callable[[]
     """The call that the adapter makes, as a bare post: taken down by a fake in this process."""
     async with FakeProvider(SCENES[route.provider].speaker()) as fake:
         here = msgspec.structs.replace(route, base_url=fake.url + SCENES[route.provider].base_path)
-        providers = make_providers(local_settings(), REAL, url=fake.url)
+        providers = make_providers(local_settings(), FakeClock(), url=fake.url)
         await providers.provider_for(here).complete(here, REQUEST, call_id="c")
         await providers.close()
         sent = fake.sent[-1]
