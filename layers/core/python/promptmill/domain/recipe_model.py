@@ -125,7 +125,7 @@ class PatternDocument(_Strict):
 class RedactDocument(_Strict):
     types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
     restore: bool = True
-    engines: Annotated[list[Literal["structured", "ner", "comprehend", "guardrail"]], Field(min_length=1, max_length=4)] = Field(
+    engines: Annotated[list[Literal["structured", "ner"]], Field(min_length=1, max_length=4)] = Field(
         default_factory=lambda: ["structured"]
     )
     actions: dict[str, Literal["placeholder", "hash", "mask", "keep", "refuse"]] = Field(default_factory=dict)

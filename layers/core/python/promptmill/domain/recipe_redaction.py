@@ -15,7 +15,7 @@ from promptmill.domain.recipe_yaml import path_text, read_yaml
 from promptmill.domain.redaction import ALL_TYPES, NER_TYPES
 from promptmill.domain.redaction.policy import WHOLE_FIELD
 
-_ENGINES_FOR_NAMES = ("ner", "comprehend", "guardrail")
+_ENGINES_FOR_NAMES = ("ner",)
 
 
 def redaction_policy(document: RedactDocument) -> RedactionPolicy:
