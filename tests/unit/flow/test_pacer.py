@@ -38,6 +38,14 @@ def test_groups_are_as_large_as_a_second_or_fifty_intents_allow() -> None:
         assert len(sends(pacer, seconds=60)) <= most_groups, rate
 
 
+def test_who_asks_too_early_waits_for_the_tick() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(20.0, None, 0.0)
+    groups = [taken for hundredth in range(1000) if (taken := pacer.take([0.0] * 50, hundredth / 100))]
+    assert len(groups) <= 11
+    assert sum(groups) >= 170
+
+
 def test_what_the_limit_allows_is_not_held_back() -> None:
     pacer = Pacer(0.0)
     pacer.set_rates(100.0, None, 0.0)

@@ -173,9 +173,10 @@ async def test_throttled_workers_slow_down_and_those_that_join_start_where_they_
     worker = await group.joined("a")
     await group.run([worker], 5, how="ok")
     for _ in range(30):
-        worker.take(ROUTE, [10] * 50)
-        end(worker, "throttled")
+        for place in range(worker.take(ROUTE, [10] * 50)):
+            end(worker, "throttled" if place % 3 == 0 else "ok")
         group.clock.advance(0.5)
+    assert not worker.braked
     group.clock.advance(10)
     await worker.refresh()
     slow = await group.run([worker], 5)
