@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import Any
 
 import anthropic as anthropic_sdk
@@ -56,9 +57,10 @@ async def test_boto3_streams_converse() -> None:
 
 def _converse_twice(client: Any) -> tuple[list[dict[str, Any]], str]:
     asked = {"modelId": CLAUDE, "messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
-    events = list(client.converse_stream(**asked)["stream"])
-    with pytest.raises(EventStreamError) as caught:
-        list(client.converse_stream(**asked)["stream"])
+    with closing(client.converse_stream(**asked)["stream"]) as stream:
+        events = list(stream)
+    with closing(client.converse_stream(**asked)["stream"]) as stream, pytest.raises(EventStreamError) as caught:
+        list(stream)
     return events, caught.value.response["Error"]["Code"]
 
 
@@ -85,11 +87,12 @@ async def test_boto3_invokes_models(model: str, body: dict[str, Any]) -> None:
 
 
 def _invoke_twice(client: Any, model: str, body: bytes) -> tuple[Any, list[Any]]:
-    whole = msgspec.json.decode(client.invoke_model(modelId=model, body=body)["body"].read())
+    with client.invoke_model(modelId=model, body=body)["body"] as answer:
+        whole = msgspec.json.decode(answer.read())
     if "embed" in model:
         return whole, []
-    events = client.invoke_model_with_response_stream(modelId=model, body=body)["body"]
-    return whole, [msgspec.json.decode(event["chunk"]["bytes"]) for event in events]
+    with closing(client.invoke_model_with_response_stream(modelId=model, body=body)["body"]) as events:
+        return whole, [msgspec.json.decode(event["chunk"]["bytes"]) for event in events]
 
 
 def clients(url: str, server: vertex.Vertex) -> dict[str, Any]:
