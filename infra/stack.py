@@ -92,6 +92,7 @@ class PromptmillStack(cdk.Stack):
             local_model_url=self._local_model_url() if values.stage == "local" else "",
             lease_s=values.lease_s,
             private_ranges=",".join(values.private_ranges),
+            day_cap_usd=values.day_cap_usd,
         )
 
     def _local_model_url(self) -> str:

@@ -22,6 +22,7 @@ PolicyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:iam::(\d{12}|aws):policy
 NonEmpty = Annotated[str, Meta(min_length=1)]
 SubnetId = Annotated[str, Meta(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
+Usd = Annotated[str, Meta(pattern=r"^(\d{1,9}(\.\d{1,9})?)?$")]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
 RETENTIONS = {
     1: "ONE_DAY",
@@ -51,6 +52,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         *_mb: memory, which also decides the share of a CPU: 1,769 MB is one. See ``constructs/functions.py``.
         max_receives: crashes before a message becomes a dead letter. Throttled invocations count as well,
             so a new account (10 at once in all) needs patience here.
+        day_cap_usd: what the whole deployment may spend in a day (UTC), whatever recipes allow; "" for no limit. Under
+            it, jobs of recipes with a route whose price is unknown are rejected.
         secret_prefix: names of the secrets that functions may read start with it.
         models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
             inference profile and workspace.
@@ -84,6 +87,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_receives: Annotated[int, Meta(ge=3, le=5)] = 5
     lease_s: Annotated[int, Meta(ge=10, le=900)] = 120
     sweep_minutes: Annotated[int, Meta(ge=1, le=5)] = 2
+    day_cap_usd: Usd = ""
     secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
     models: tuple[ArnPattern, ...] = ()
     reply_queues: tuple[ArnPattern, ...] = ()
@@ -115,9 +119,15 @@ LOCAL = StageValues(
     lease_s=10,
     sweep_minutes=1,
 )
-DEV = StageValues(stage="dev")
+DEV = StageValues(stage="dev", day_cap_usd="10")
 PROD = StageValues(
-    stage="prod", log_retention_days=90, protect_data=True, chunk_workers=20, request_workers=20, sweep_minutes=1
+    stage="prod",
+    log_retention_days=90,
+    protect_data=True,
+    chunk_workers=20,
+    request_workers=20,
+    sweep_minutes=1,
+    day_cap_usd="200",
 )
 
 

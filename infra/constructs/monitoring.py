@@ -20,7 +20,7 @@ from infra.constructs.queues import QUEUES, QueueName, Queues
 from infra.stages import StageValues
 
 EVENT_SOURCE = "promptmill"
-ENDS = ("Job done", "Job stopped", "Job rejected")
+ENDS = ("Job done", "Job stopped", "Job cancelled", "Job rejected", "Job duplicate")
 _MINUTE, _FIVE = Duration.minutes(1), Duration.minutes(5)
 _OLDEST_S: Mapping[QueueName, int] = {
     "uploads": 15 * 60,

@@ -40,6 +40,7 @@ class Access:
 
     Attributes:
         streams: prefixes written in parts where objects are large.
+        tags: prefixes whose tags it may read.
         models: may call models: Bedrock, and read the keys of the others.
         indexes: may query the indexes of the jobs table.
     """
@@ -47,6 +48,7 @@ class Access:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     indexes: bool = False
     charges: tuple[str, ...] = ()
@@ -63,6 +65,7 @@ ACCESS: dict[FunctionName, Access] = {
         reads=(INBOX, RECIPES, WORK),
         writes=(STATUS,),
         streams=(WORK,),
+        tags=(INBOX,),
         jobs=(*_JOBS, "Query"),
         consumes=("uploads",),
         sends=("chunks", "finish"),
@@ -142,6 +145,8 @@ class Permissions:
         yield _allow("s3:GetObject", on=self._under(access.reads))
         if versioned := [prefix for prefix in access.reads if prefix in _VERSIONED]:
             yield _allow("s3:GetObjectVersion", on=self._under(versioned))
+        if access.tags:
+            yield _allow("s3:GetObjectTagging", "s3:GetObjectVersionTagging", on=self._under(access.tags))
         yield _allow("s3:PutObject", on=self._under((*access.writes, *access.streams)))
         if access.streams:
             yield _allow("s3:AbortMultipartUpload", on=self._under(access.streams))

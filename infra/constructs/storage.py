@@ -9,6 +9,9 @@ from constructs import Construct
 from infra.stages import StageValues
 from promptmill.domain import layout
 
+_EVENTS = ("s3:ObjectCreated:*", "s3:ObjectTagging:Put")
+"""A tag lets a duplicate run: see ``promptmill.workflows.wait_as_duplicate``."""
+
 _NONCURRENT = Duration.days(90)
 _NONCURRENT_WORK = Duration.days(7)
 
@@ -70,12 +73,13 @@ class Storage(Construct):
         lowest.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             queue_configurations=[
                 s3.CfnBucket.QueueConfigurationProperty(
-                    event="s3:ObjectCreated:*",
+                    event=event,
                     queue=self._uploads.queue_arn,
                     filter=s3.CfnBucket.NotificationFilterProperty(
                         s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[rule])
                     ),
                 )
+                for event in _EVENTS
             ]
         )
         bucket.node.add_dependency(self._uploads)
@@ -87,6 +91,6 @@ class Storage(Construct):
         return {
             "Id": self._values.stack_name,
             "QueueArn": Token.as_string(self._uploads.queue_arn),
-            "Events": ["s3:ObjectCreated:*"],
+            "Events": list(_EVENTS),
             "Filter": {"Key": {"FilterRules": [rule]}},
         }

@@ -64,6 +64,7 @@ class FakeJobs:
             "recipe": recipe or None,
             "counts": counts,
             "files": files,
+            "started_at": at if to is JobState.RUNNING else None,
         }
         changes = {name: value for name, value in given.items() if value is not None}
         self.runs[job_id, run] = structs.replace(job, state=to, last_progress=at, **changes)

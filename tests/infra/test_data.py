@@ -50,10 +50,11 @@ class TestBucket:
         assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 
     def test_drops_reach_the_uploads_queue(self, bucket: dict[str, Any]) -> None:
-        (notification,) = bucket["NotificationConfiguration"]["QueueConfigurations"]
-        assert notification["Event"] == "s3:ObjectCreated:*"
-        assert text(notification["Queue"]) == "<QueuesUploads>"
-        assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "inbox/"}]
+        notifications = bucket["NotificationConfiguration"]["QueueConfigurations"]
+        assert [found["Event"] for found in notifications] == ["s3:ObjectCreated:*", "s3:ObjectTagging:Put"]
+        for notification in notifications:
+            assert text(notification["Queue"]) == "<QueuesUploads>"
+            assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "inbox/"}]
 
     def test_is_made_after_the_queue_lets_it_send(self, stage: str, templates: dict[str, StageTemplate]) -> None:
         ((_, bucket),) = templates[stage].resources("AWS::S3::Bucket")

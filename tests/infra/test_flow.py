@@ -6,6 +6,7 @@ import pytest
 
 from infra.stages import StageValues
 from promptmill import __version__
+from promptmill.domain.job import JobState
 from promptmill.settings import Settings, from_environment
 from tests.infra.templates import StageTemplate, text
 
@@ -177,7 +178,9 @@ def test_a_sweep_that_no_longer_runs_is_told(dev: StageTemplate) -> None:
 def test_ends_of_jobs_are_told(template: StageTemplate) -> None:
     rule = template.of_type("AWS::Events::Rule")["MonitoringEndsOfJobs"]
     assert text(rule["EventBusName"]) == "<Bus>"
-    assert rule["EventPattern"]["detail-type"] == ["Job done", "Job stopped", "Job rejected"]
+    told = {"Job done", "Job stopped", "Job cancelled", "Job rejected", "Job duplicate"}
+    assert set(rule["EventPattern"]["detail-type"]) == told
+    assert told == {f"Job {state.value.lower()}" for state in JobState if state.resting}
     (target,) = rule["Targets"]
     assert text(target["Arn"]) == "<MonitoringAlerts>"
 

@@ -40,7 +40,7 @@ WORKSPACES = "arn:<Partition>:aws-external-anthropic:*:<AccountId>:workspace/*"
 EXPECTED: dict[str, dict[str, set[str]]] = {
     "plan_job": {
         BUCKET: {"s3:ListBucket"},
-        f"{BUCKET}/inbox/*": {READ, READ_VERSION},
+        f"{BUCKET}/inbox/*": {READ, READ_VERSION, "s3:GetObjectTagging", "s3:GetObjectVersionTagging"},
         f"{BUCKET}/recipes/*": {READ},
         f"{BUCKET}/work/*": {READ, READ_VERSION, *STREAM},
         f"{BUCKET}/results/*/status.json": {WRITE},

@@ -26,6 +26,9 @@ async def test_a_duplicate_waits_unseen_and_may_run_or_be_rejected(jobs: Any) ->
     assert [job.job_id async for job in jobs.open_runs()] == [ID]
     job = await jobs.read(ID, 1)
     assert (job.state, job.reason, job.remedy) == (JobState.RUNNING, "", ""), "they were of the state before"
+    assert job.started_at == LATER
+    await jobs.move(ID, 1, JobState.JOINING, at="2026-11-23")
+    assert (await jobs.read(ID, 1)).started_at == LATER
     assert not await jobs.move(ID, 1, JobState.DUPLICATE, at=LATER)
     other = structs.replace(JOB, job_id="20261122t120000z-bbbbbbbbbb")
     await jobs.create(other)
@@ -44,3 +47,18 @@ async def test_a_further_run_is_one_of_its_own(jobs: Any) -> None:
     assert (await jobs.read(ID, 2)).kept == kept
     assert (await jobs.read(ID, 1)).state is JobState.DONE
     assert [job.run async for job in jobs.open_runs()] == [2]
+
+
+async def test_the_first_to_drop_some_content_is_remembered(jobs: Any) -> None:
+    async def drop(job: str, *, at: str = AT, not_since: str = "2026-11-15", over: str = "") -> str:
+        first: str = await jobs.first_drop("r@1", "d", job, at=at, not_since=not_since, over=over)
+        return first
+
+    assert await drop("a") == "a"
+    assert await drop("b") == "a"
+    assert await drop("a", at=LATER) == "a", "delivered again"
+    assert await jobs.first_drop("r@2", "d", "b", at=AT, not_since=AT) == "b"
+    assert await drop("b", over="c") == "a"
+    assert await drop("b", over="a") == "b"
+    assert await drop("c", not_since="2026-11-22T12:00:00.001Z") == "c", "b is too long ago"
+    assert await drop("b") == "c"

@@ -153,7 +153,7 @@ def test_a_file_goes_through_all_of_them(deployed: Deployed) -> None:
     assert invoke("sweep", sample("schedule"))["open"] == 0
 
 
-@pytest.mark.parametrize("name", ["upload_test", "upload", "plan"])
+@pytest.mark.parametrize("name", ["upload_test", "upload", "upload_tagged", "plan"])
 def test_a_drop_that_is_no_job_is_nothing(deployed: Deployed, name: str) -> None:
     record = sample(name)["Records"][0]
     assert invoke("plan_job", deployed.send("uploads", record["body"])) == {"batchItemFailures": []}

@@ -119,6 +119,7 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         values |= {name: structs.asdict(of) for name, of in sums.items() if of is not None}
         below = RANKS[JobState.RUNNING if to is JobState.REJECTED else to]
         values |= {} if to.resting else {"open": "open"}
+        values |= {"started_at": at} if to is JobState.RUNNING else {}
         remove = ("open",) if to.resting else ()
         return await self._set(job_id, run, values, remove=remove, condition="#rank < :below", extra={":below": below})
 
@@ -214,6 +215,7 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         records=item.get("records", 0),
         chunks=item.get("chunks", 0),
         stop=item.get("stop", ""),
+        started_at=item.get("started_at", ""),
         waiting_for=item.get("waiting_for", ""),
         waiting_until=item.get("waiting_until", ""),
         rerun=item.get("rerun", ""),

@@ -12,14 +12,16 @@ EXIT_NOT_DONE = 4
 
 
 def wait_for_end(invocation: Invocation, run: JobRun) -> JobRun:
-    """An interrupt stops the watching, not the job."""
-    return watch_job(invocation, run.job_id, run=run.run)
+    """An interrupt stops the watching, not the job. A duplicate is one that somebody has just let run."""
+    return watch_job(invocation, run.job_id, run=run.run, again=True)
 
 
-def watch_job(invocation: Invocation, job_id: str, *, run: int = 1, budget: int | None = None) -> JobRun:
+def watch_job(
+    invocation: Invocation, job_id: str, *, run: int = 1, budget: int | None = None, again: bool = False
+) -> JobRun:
     """The same, of a job that may not be known yet. ``budget``: shown beside what is spent, in nano-dollars."""
     try:
-        return watch(invocation, job_id, run=run, budget=budget)
+        return watch(invocation, job_id, run=run, budget=budget, again=again)
     except KeyboardInterrupt:
         invocation.out.line(f"The job goes on without you: promptmill status {job_id}")
         raise

@@ -34,7 +34,8 @@ def cli() -> None:
     """
 
 
-for command in (submit, status, cancel, resume, redrive, again, pause, unpause, costs, models, results, redact, providers, recipe, doctor, local):
+STEERING = (cancel, resume, redrive, again, pause, unpause)
+for command in (submit, status, *STEERING, costs, models, results, redact, providers, recipe, doctor, local):
     cli.add_command(command)
 
 

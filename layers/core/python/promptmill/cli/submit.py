@@ -13,6 +13,7 @@ from promptmill.cli.ending import exit_code, tell_end, watch_job
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun, Source, make_job_id
+from promptmill.domain.messages import PlanMessage
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.status import status_document
 from promptmill.domain.times import rfc3339
@@ -24,13 +25,15 @@ _MAX_KEY_BYTES = 1024
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--recipe", default=layout.DEFAULT_RECIPE, show_default=True, help="What happens to the file.")
 @click.option("--as", "name", help="Drop it under this name instead of its own.")
+@click.option("--again", is_flag=True, help="Run it even if the same file was run within 7 days.")
 @click.option("--wait", is_flag=True, help="Show progress until the job has ended.")
 @on_target
-def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None, wait: bool) -> None:
+def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None, again: bool, wait: bool) -> None:
     """Drop FILE into the inbox of a recipe.
 
     With --wait the exit code is 0 if every record was answered, 3 if the job is DONE and some records failed (they
-    are in the errors file), 4 if it was REJECTED or STOPPED. An interrupt stops the watching, not the job.
+    are in the errors file), 4 if it was REJECTED, STOPPED or CANCELLED, or waits as a DUPLICATE. An
+    interrupt stops the watching, not the job.
     """
     target, out = invocation.target, invocation.out
     key = inbox_key(recipe, name or file.name)
@@ -38,13 +41,16 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
     loaded: Recipe = target.services.run(target.services.recipes.load(recipe))
     source = _drop(invocation, file, key, size)
     job_id = make_job_id(source)
+    if again:
+        message = PlanMessage(key, source.version, job_id, again=True)
+        target.services.run(target.services.queue.send([message]))
     out.line(f"{file.name} → {key}   {size:,} bytes, job {job_id}")
     dropped = {"job_id": job_id, "key": key, "version": source.version, "bytes": size}
     if not wait:
         out.line(f"See how it goes with: promptmill status {job_id}")
         out.document(dropped)
         return
-    job = watch_job(invocation, job_id, budget=loaded.budget.per_job)
+    job = watch_job(invocation, job_id, budget=loaded.budget.per_job, again=again)
     tell_end(invocation, job)
     out.document(dropped | {"status": _status(invocation, job)})
     code = exit_code(job)

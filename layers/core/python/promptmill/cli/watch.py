@@ -49,14 +49,14 @@ class Sight(Struct, frozen=True):
 
 
 async def sights(
-    job_id: str, *, run: int = FIRST_RUN, jobs: Jobs, clock: Clock, every_s: float
+    job_id: str, *, run: int = FIRST_RUN, again: bool = False, jobs: Jobs, clock: Clock, every_s: float
 ) -> AsyncIterator[Sight]:
-    """The job every so often, until nothing happens any more."""
+    """The job every so often, until nothing happens any more. ``again``: a duplicate will run."""
     began = clock.monotonic()
     pace: deque[tuple[float, int]] = deque()
     while True:
         job = await jobs.read(job_id, run)
-        ended = job is not None and job.state.resting
+        ended = job is not None and (job.state.terminal if again else job.state.resting)
         counts = await counts_so_far(job, jobs=jobs) if job else Counts()
         seconds = clock.monotonic() - began
         pace.append((seconds, counts.done))
@@ -77,11 +77,13 @@ def minutes_left(pace: deque[tuple[float, int]], records: int) -> float | None:
     return (records - last_done) * (last_at - first_at) / (last_done - first_done) / 60
 
 
-def watch(invocation: Invocation, job_id: str, *, run: int = FIRST_RUN, budget: int | None = None) -> JobRun:
-    """Show progress until the run has ended. ``budget``: of the job, in nano-dollars."""
+def watch(
+    invocation: Invocation, job_id: str, *, run: int = FIRST_RUN, budget: int | None = None, again: bool = False
+) -> JobRun:
+    """Show progress until the run has ended. ``budget``: of the job, in nano-dollars; ``again``: as in ``sights``."""
     services = invocation.target.services
     every_s = LOCAL_POLL_S if invocation.target.settings.stage == "local" else POLL_S
-    seen = sights(job_id, run=run, jobs=services.jobs, clock=services.clock, every_s=every_s)
+    seen = sights(job_id, run=run, again=again, jobs=services.jobs, clock=services.clock, every_s=every_s)
     show = _bar if invocation.out.is_live else _lines
     job: JobRun = services.run(show(seen, invocation.out, budget))
     return job

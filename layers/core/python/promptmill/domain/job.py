@@ -157,6 +157,7 @@ class JobRun(Struct, frozen=True):
     Attributes:
         reason: in words, for people; never content.
         last_progress: RFC 3339.
+        started_at: when its first calls were allowed; the time after which it gives up counts from there.
         records, chunks: 0 until planned.
         closed_routes: why, by route.
         stop: code of why it is to end early, "" while it may go on.
@@ -181,6 +182,7 @@ class JobRun(Struct, frozen=True):
     chunks: int = 0
     closed_routes: dict[str, str] = {}
     stop: str = ""
+    started_at: str = ""
     waiting_for: str = ""
     waiting_until: str = ""
     rerun: Rerun = ""

@@ -28,15 +28,20 @@ class _Notification(Struct, rename="pascal"):
     records: list[_Record] = []  # absent in the test event that S3 sends when a notification is set up
 
 
+_CREATED, _TAGGED = "ObjectCreated:", "ObjectTagging:Put"
 _decoder = msgspec.json.Decoder(_Notification)
 
 
 def plans_of(body: str) -> list[PlanMessage]:
-    """One for each object of a notification; keys come URL-encoded, with ``+`` for a space.
+    """One for each object of a notification, created or tagged; keys come URL-encoded, with ``+`` for a space.
 
     Raises:
         msgspec.DecodeError: not a notification.
     """
     records = _decoder.decode(body).records
-    created = (r.s3.object for r in records if r.event_name.startswith("ObjectCreated"))
-    return [PlanMessage(unquote_plus(found.key), found.version_id) for found in created]
+    return [_plan(record) for record in records if record.event_name.startswith((_CREATED, _TAGGED))]
+
+
+def _plan(record: _Record) -> PlanMessage:
+    found, tagged = record.s3.object, record.event_name.startswith(_TAGGED)
+    return PlanMessage(unquote_plus(found.key), found.version_id, tagged=tagged)

@@ -81,7 +81,7 @@ class ChunkUnit:
         job = await self._jobs.read(self._job.job_id, self._job.run)
         if job is not None and job.stop:
             return job.stop
-        ends = datetime.fromisoformat(self._job.created_at) + timedelta(hours=self.recipe.give_up_after_h)
+        ends = datetime.fromisoformat(self._job.started_at) + timedelta(hours=self.recipe.give_up_after_h)
         if self._engine.clock.now() < ends:
             return ""
         await self._stop("gave_up")
