@@ -13,8 +13,8 @@ from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject, span_of
 
 _NUMBER = r"\d(?:[ .\-/]?\d){7,17}"
-_TOKEN = r"[A-Za-z]{0,6}\d[A-Za-z0-9]*(?:-[A-Za-z0-9]+)*"
-_TOKEN_GATE = (
+_MIXED_ID = r"[A-Za-z]{0,6}\d[A-Za-z0-9]*(?:-[A-Za-z0-9]+)*"
+_MIXED_GATE = (
     r"\b(?:[A-Za-z]{1,6}\d[A-Za-z0-9\-]{3}|\d[A-Za-z][A-Za-z0-9\-]{6}|\d[0-9\-]{5}[0-9\-]*[A-Za-z]|\d\d[A-Za-z]{5}\d)"
 )
 _SHAPE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "A" * 52 + "9" * 10, "- ")
@@ -55,7 +55,7 @@ def _number(subject: Subject, start: int, end: int) -> list[Span]:
 
 
 def _tokens(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_TOKEN):
+    for start, end in subject.spans(_MIXED_ID):
         if end - start > _LONGEST_TOKEN or _touched(subject, start, end):
             continue
         token = subject.text[start:end]
@@ -89,7 +89,7 @@ def _score(subject: Subject, start: int, end: int, layout: str, kind: NumberId) 
         return 0
     if subject.fills_its_line(start, end):
         return _SCORES["alone"]
-    if kind.proof == "check" and layout not in kind.layouts:
+    if layout not in kind.layouts and (kind.proof == "check" or kind.layouts):
         return 0
     return 0 if _OTHER_NUMBER.search(subject.before(start, 24)) else _SCORES["strong"]
 
@@ -134,6 +134,6 @@ def _separated(pattern: str, kind: NumberId) -> Rule:
 
 IDENTITY_RULES = (
     Rule(r"\d(?:[ .\-/]?\d){7}", _numbers),
-    Rule(_TOKEN_GATE, _tokens),
+    Rule(_MIXED_GATE, _tokens),
     *(_separated(pattern, kind) for pattern, kind in WITH_SEPARATORS),
 )

@@ -5,85 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from promptmill.domain.redaction.check_digits import is_date, luhn, mod_11_10, mrz, weighted
+from promptmill.domain.redaction import letter_checks as check
+from promptmill.domain.redaction.check_digits import is_date, mrz
+from promptmill.domain.redaction.number_checks import chinese
 from promptmill.domain.redaction.number_ids import NumberId, Proof
 from promptmill.domain.redaction.spans import RedactionType
-
-_INDIAN_STATES = frozenset(
-    [
-        "AN",
-        "AP",
-        "AR",
-        "AS",
-        "BR",
-        "CG",
-        "CH",
-        "DD",
-        "DL",
-        "DN",
-        "GA",
-        "GJ",
-        "HP",
-        "HR",
-        "JH",
-        "JK",
-        "KA",
-        "KL",
-        "LA",
-        "LD",
-        "MH",
-        "ML",
-        "MN",
-        "MP",
-        "MZ",
-        "NL",
-        "OD",
-        "OR",
-        "PB",
-        "PY",
-        "RJ",
-        "SK",
-        "TN",
-        "TR",
-        "TS",
-        "UK",
-        "UP",
-        "WB",
-    ]
-)
-_EU_VAT = frozenset(
-    [
-        "AT",
-        "BE",
-        "BG",
-        "CY",
-        "CZ",
-        "DE",
-        "DK",
-        "EE",
-        "EL",
-        "ES",
-        "FI",
-        "FR",
-        "GB",
-        "HR",
-        "HU",
-        "IE",
-        "IT",
-        "LT",
-        "LU",
-        "LV",
-        "MT",
-        "NL",
-        "PL",
-        "PT",
-        "RO",
-        "SE",
-        "SI",
-        "SK",
-    ]
-)
-_NEVER_NINO = frozenset(["BG", "GB", "KN", "NK", "NT", "TN", "ZZ"])
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:
@@ -91,100 +17,8 @@ def _matches(pattern: str) -> Callable[[str], bool]:
     return lambda text: expression.fullmatch(text) is not None
 
 
-def _nino(t: str) -> bool:
-    return t[0] not in "DFIQUV" and t[1] not in "DFIQUVO" and t[:2] not in _NEVER_NINO and t[8] in "ABCD"
-
-
-def _spanish(t: str) -> bool:
-    number = {"X": "0", "Y": "1", "Z": "2"}.get(t[0], t[0]) + t[1:-1]
-    return number.isdigit() and "TRWAGMYFPDXBNJZSQVHLCKE"[int(number) % 23] == t[-1]
-
-
-def _spanish_company(t: str) -> bool:
-    sums = sum(map(int, t[2:8:2])) + sum(int(d) * 2 // 10 + int(d) * 2 % 10 for d in t[1:8:2])
-    check = (10 - sums % 10) % 10
-    return t[0] in "ABCDEFGHJNPQRSUVW" and t[8] in (str(check), "JABCDEFGHI"[check])
-
-
-def _kvnr(t: str) -> bool:
-    digits = f"{ord(t[0]) - 64:02d}{t[1:]}"
-    products = [int(d) * (1 + place % 2) for place, d in enumerate(digits[:-1])]
-    return sum(p // 10 + p % 10 for p in products) % 10 == int(digits[-1])
-
-
-def _german_pension(t: str) -> bool:
-    digits = t[:8] + f"{ord(t[8]) - 64:02d}" + t[9:]
-    products = [int(d) * w for d, w in zip(digits, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1), strict=False)]
-    day = int(t[2:4])
-    dated = is_date(t[6:8], t[4:6], str(day - 50 if day > 50 else day)) if t[4:6] != "00" else False  # noqa: PLR2004 (second numbers of a day)
-    return dated and sum(p // 10 + p % 10 for p in products) % 10 == int(t[11])
-
-
-def _singapore(t: str) -> bool:
-    return t[0] in "STFGM"
-
-
-def _hetu(t: str) -> bool:
-    return is_date(t[4:6], t[2:4], t[:2]) and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(t[:6] + t[7:10]) % 31] == t[-1]
-
-
-def _pps(t: str) -> bool:
-    extra = "WABCDEFGHI".find(t[8]) * 9 if len(t) > 8 else 0  # noqa: PLR2004 (a second letter)
-    return extra >= 0 and "WABCDEFGHIJKLMNOPQRSTUV"[(weighted(t[:7], (8, 7, 6, 5, 4, 3, 2)) + extra) % 23] == t[7]
-
-
-def _hkid(t: str) -> bool:
-    letters = t[:-7].rjust(2)
-    values = [36 if c == " " else ord(c) - 55 for c in letters] + [int(d) for d in t[-7:-1]]
-    total = sum(value * weight for value, weight in zip(values, range(9, 1, -1), strict=True))
-    return "0A987654321"[total % 11] == t[-1]
-
-
-def _taiwanese(t: str) -> bool:
-    number = "ABCDEFGHJKLMNPQRSTUVXYWZIO".index(t[0]) + 10
-    return t[1] in "1289" and (number // 10 + number % 10 * 9 + weighted(t[1:], (8, 7, 6, 5, 4, 3, 2, 1, 1))) % 10 == 0
-
-
-def _rut(t: str) -> bool:
-    total = sum(int(d) * (2 + place % 6) for place, d in enumerate(reversed(t[:-1])))
-    return "0K987654321"[total % 11] == t[-1]
-
-
-def _dea(t: str) -> bool:
-    total = int(t[2]) + int(t[4]) + int(t[6]) + 2 * (int(t[3]) + int(t[5]) + int(t[7]))
-    return t[0] in "ABCDEFGHJKLMNPRSTUX" and total % 10 == int(t[8])
-
-
-def _german_vat(t: str) -> bool:
-    return t.startswith("DE") and mod_11_10(t[2:])
-
-
-def _french_vat(t: str) -> bool:
-    return t.startswith("FR") and t[2:4].isdigit() and (12 + 3 * (int(t[4:]) % 97)) % 97 == int(t[2:4])
-
-
-def _eu_vat(t: str) -> bool:
-    return t[:2] in _EU_VAT
-
-
-def _italian_vat(t: str) -> bool:
-    return t.startswith("IT") and luhn(t[2:])
-
-
-def _indian_plate(t: str) -> bool:
-    return t[:2] in _INDIAN_STATES
-
-
-def _gstin(t: str) -> bool:
-    return 1 <= int(t[:2]) <= 38 and t[13] == "Z"  # noqa: PLR2004 (states)
-
-
+_DIGITS_OF_A_DOCUMENT = 4
 _MBI = "[AC-HJKMNP-RT-Y]"
-_CHINESE_CHECK = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-
-
-def _chinese(t: str) -> bool:
-    return is_date(t[6:10], t[10:12], t[12:14]) and "10X98765432"[weighted(t, _CHINESE_CHECK) % 11] == t[17]
 
 
 def _kind(
@@ -197,39 +31,30 @@ def _kind(
     return NumberId(name, kind, valid, words, (), proof)
 
 
-_NIF = _kind("nif_es", "national_id", _spanish, r"\bnif\b|\bdni\b|\bnie\b", "strong")
-_VAT = _kind("vat_eu", "tax_id", _eu_vat, r"\bvat\b|ust|tax\w* (?:id|number|no)|\btva\b|\biva\b|\bbtw\b", "context")
-
-
-def _uen(t: str) -> bool:
-    if t[0].isalpha():
-        return t[0] in "STR"
-    weights, letters = (
-        ((10, 4, 9, 3, 8, 2, 7, 1), "XMKECAWLJDB") if len(t) == 9 else ((10, 8, 6, 4, 9, 7, 5, 3, 1), "ZKCMDNERGWH")
-    )  # noqa: PLR2004 (businesses, companies)
-    return letters[weighted(t[:-1], weights) % 11] == t[-1]
-
-
-_UEN = _kind("uen_sg", "tax_id", _uen, r"\buen\b", "strong")
+_NIF = _kind("nif_es", "national_id", check.spanish, r"\bnif\b|\bdni\b|\bnie\b", "strong")
+_VAT = _kind(
+    "vat_eu", "tax_id", check.eu_vat, r"\bvat\b|ust|tax\w* (?:id|number|no)|\btva\b|\biva\b|\bbtw\b", "context"
+)
+_UEN = _kind("uen_sg", "tax_id", check.uen, r"\buen\b", "strong")
 _PASSPORT_DE = _kind("passport_de", "passport", lambda t: t[0] in "CFGHJKLMNPRTVWXYZ" and mrz(t), r"pass")
 _ANY_PASSPORT = _kind("passport", "passport", lambda _: True, r"pass", "context")
 _PAN = _matches(r"[A-Z]{3}[ABCFGHJLPTN][A-Z]\d{4}[A-Z]")
-_PPS = _kind("pps_ie", "national_id", _pps, r"\bpps")
+_PPS = _kind("pps_ie", "national_id", check.pps, r"\bpps")
 _CURP = r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d"
 
 SHAPES: dict[str, tuple[NumberId, ...]] = {
-    "AA999999A": (_kind("nino_gb", "national_id", _nino, r"\bnino?\b|national insurance", "strong"), _ANY_PASSPORT),
+    "AA999999A": (_kind("nino_gb", "national_id", check.nino, r"\bnino?\b|national insurance", "strong"), _ANY_PASSPORT),
     "99999999A": (_NIF, _UEN, _kind("patient", "medical_id", lambda _: True, r"\bmrn\b", "context")),
     "9999999A": (_NIF, _PPS),
     "9999999AA": (_PPS, _kind("id_card_it", "national_id", lambda _: True, r"carta d|identit", "context")),
     "A9999999A": (
         _NIF,
-        _kind("nric_sg", "national_id", _singapore, r"nric|\bfin\b|singapore", "strong"),
-        _kind("company_es", "tax_id", _spanish_company, r"\bcif\b|\bnif\b"),
+        _kind("nric_sg", "national_id", check.singapore, r"nric|\bfin\b|singapore", "strong"),
+        _kind("company_es", "tax_id", check.spanish_company, r"\bcif\b|\bnif\b"),
     ),
     "A99999999": (
         _PASSPORT_DE,
-        _kind("company_es", "tax_id", _spanish_company, r"\bcif\b|\bnif\b", "context"),
+        _kind("company_es", "tax_id", check.spanish_company, r"\bcif\b|\bnif\b", "context"),
         _kind("passport_kr", "passport", lambda t: t[0] in "MSRODG", r"passport|여권"),
         _ANY_PASSPORT,
     ),
@@ -241,42 +66,42 @@ SHAPES: dict[str, tuple[NumberId, ...]] = {
     "999999999A": (_UEN, _kind("nic_lk", "national_id", lambda t: t[-1] in "VX", r"\bnic\b", "context")),
     "A99AA9999A": (_UEN,),
     "AAAAA9999A": (_kind("pan_in", "tax_id", _PAN, r"\bpan\b|permanent account", "strong"),),
-    "99AAAAA9999A9A9": (_kind("gstin_in", "tax_id", _gstin, r"gst", "strong"),),
-    "99AAAAA9999A9AA": (_kind("gstin_in", "tax_id", _gstin, r"gst", "strong"),),
-    "AA99AA9999": (_kind("plate_in", "national_id", _indian_plate, r"registration|vehicle|plate", "strong"),),
-    "AA99A9999": (_kind("plate_in", "national_id", _indian_plate, r"registration|vehicle|plate"),),
-    "AA9A9999": (_kind("plate_in", "national_id", _indian_plate, r"registration|vehicle|plate", "context"),),
+    "99AAAAA9999A9A9": (_kind("gstin_in", "tax_id", check.gstin, r"gst", "strong"),),
+    "99AAAAA9999A9AA": (_kind("gstin_in", "tax_id", check.gstin, r"gst", "strong"),),
+    "AA99AA9999": (_kind("plate_in", "national_id", check.indian_plate, r"registration|vehicle|plate", "strong"),),
+    "AA99A9999": (_kind("plate_in", "national_id", check.indian_plate, r"registration|vehicle|plate"),),
+    "AA9A9999": (_kind("plate_in", "national_id", check.indian_plate, r"registration|vehicle|plate", "context"),),
     "AAA9999": (_kind("plate_old_in", "national_id", lambda t: t[0] in "MDKGWTUPRABHOJ", r"registration|vehicle|plate"),),
     "AAA9999999": (_kind("voter_in", "national_id", lambda _: True, r"voter|epic"),),
     "A999999999": (
-        _kind("kvnr_de", "medical_id", _kvnr, r"kvnr|kranken|egk", "check"),
-        _kind("id_tw", "national_id", _taiwanese, r"taiwan|身分證"),
+        _kind("kvnr_de", "medical_id", check.kvnr, r"kvnr|kranken|egk", "check"),
+        _kind("id_tw", "national_id", check.taiwanese, r"taiwan|身分證"),
         _kind("id_card_de", "national_id", lambda t: t[0] in "CFGHJKLMNPRTVWXYZ" and mrz(t), r"ausweis"),
     ),
-    "99999999A999": (_kind("pension_de", "national_id", _german_pension, r"sozialv|rente|\bsvnr", "strong"),),
-    "999999A999A": (_kind("hetu_fi", "national_id", _hetu, r"hetu|henkil", "strong"),),
+    "99999999A999": (_kind("pension_de", "national_id", check.german_pension, r"sozialv|rente|\bsvnr", "strong"),),
+    "999999A999A": (_kind("hetu_fi", "national_id", check.hetu, r"hetu|henkil", "strong"),),
     "9999999999A": (_kind("hetu_fi", "national_id", lambda _: False, r"hetu", "context"),),
     "A9999999AA": (_kind("hkid", "national_id", lambda _: False, r"hkid", "context"),),
     "AA9999999": (
-        _kind("dea_us", "medical_id", _dea, r"\bdea\b"),
+        _kind("dea_us", "medical_id", check.dea, r"\bdea\b"),
         _ANY_PASSPORT,
         _kind("id_card_it", "national_id", lambda _: True, r"carta d|identit", "context"),
     ),
     "AA9999999A": (_kind("licence_it", "driving_licence", lambda _: True, r"patente|licen[cs]e", "check"),),
     "AA99999AA": (_kind("id_card_it", "national_id", lambda _: True, r"carta d|identit"),),
-    "AA999999999": (_kind("vat_de", "tax_id", _german_vat, r"ust|\bvat\b", "strong"), _VAT),
+    "AA999999999": (_kind("vat_de", "tax_id", check.german_vat, r"ust|\bvat\b", "strong"), _VAT),
     "AA99999999": (_VAT,),
     "AA9999999999": (_VAT,),
     "AA99999999999": (
-        _kind("vat_fr", "tax_id", _french_vat, r"\btva\b|\bvat\b", "strong"),
-        _kind("vat_it", "tax_id", _italian_vat, r"\biva\b", "strong"),
+        _kind("vat_fr", "tax_id", check.french_vat, r"\btva\b|\bvat\b", "strong"),
+        _kind("vat_it", "tax_id", check.italian_vat, r"\biva\b", "strong"),
         _VAT,
     ),
     "AA999999999999": (_VAT,),
     "AA999999999A99": (_kind("vat_nl", "tax_id", lambda t: t.startswith("NL") and t[11] == "B", r"\bbtw\b", "strong"),),
     "AAA999999": (_VAT,),
     "AAA99999999": (_kind("vat_at", "tax_id", lambda t: t.startswith("ATU"), r"\buid\b|\bust", "strong"),),
-    "99999999999999999A": (_kind("resident_cn", "national_id", _chinese, r"身份证", "strong"),),
+    "99999999999999999A": (_kind("resident_cn", "national_id", chinese, r"身份证", "strong"),),
     "AAAA999999AAAAAA99": (_kind("curp_mx", "national_id", _matches(_CURP), r"curp", "strong"),),
     "AAAA999999AAAAAAA9": (_kind("curp_mx", "national_id", _matches(_CURP), r"curp", "strong"),),
     "AAAA999999AAA": (_kind("rfc_mx", "tax_id", lambda t: is_date(t[4:6], t[6:8], t[8:10]), r"\brfc\b", "strong"),),
@@ -290,18 +115,18 @@ MIXED: tuple[tuple[re.Pattern[str], NumberId], ...] = (
     (re.compile(r"[A-Z][A-Z9]{4}\d{6}[A-Z9]{2}\d[A-Z]{2}"),
      _kind("licence_gb", "driving_licence", lambda t: t[0:5] != "99999", "licen[cs]e", "strong")),
     (re.compile(r"[LMNPRTVWXY][0-9CFGHJKLMNPRTVWXYZ]{7}\d{2}"),
-     _kind("id_card_de", "national_id", lambda t: sum(c.isdigit() for c in t) > 3 and mrz(t), "ausweis")),
+     _kind("id_card_de", "national_id", lambda t: sum(map(str.isdigit, t)) >= _DIGITS_OF_A_DOCUMENT and mrz(t), "ausweis")),
     (re.compile(r"[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{7}\d"),
-     _kind("passport_de", "passport", lambda t: sum(c.isdigit() for c in t) > 3 and mrz(t), "pass")),
+     _kind("passport_de", "passport", lambda t: sum(map(str.isdigit, t)) >= _DIGITS_OF_A_DOCUMENT and mrz(t), "pass")),
     (re.compile(r"U1[A-Z0-9]{7}[A-Z]"), _kind("licence_it", "driving_licence", lambda _: True, "patente")),
 )  # fmt: skip
 """What takes more than a shape: letters and digits in the same places. The whole number, without separators."""
 
 WITH_SEPARATORS: tuple[tuple[str, NumberId], ...] = (
-    (r"(?i)\b[a-z]{2} ?\d\d ?\d\d ?\d\d ?[a-d]\b", _kind("nino_gb", "national_id", _nino, "insurance", "strong")),
-    (r"\b\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]\b", _kind("hetu_fi", "national_id", _hetu, "hetu", "strong")),
-    (r"\b\d{1,2}\.?\d{3}\.?\d{3}-[\dkK]\b", _kind("rut_cl", "national_id", _rut, r"\brut\b", "strong")),
-    (r"\b[A-Z]{1,2}\d{6}\([\dA]\)", _kind("hkid", "national_id", _hkid, "hkid", "strong")),
+    (r"(?i)\b[a-z]{2} ?\d\d ?\d\d ?\d\d ?[a-d]\b", _kind("nino_gb", "national_id", check.nino, "insurance", "strong")),
+    (r"\b\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]\b", _kind("hetu_fi", "national_id", check.hetu, "hetu", "strong")),
+    (r"\b\d{1,2}\.?\d{3}\.?\d{3}-[\dkK]\b", _kind("rut_cl", "national_id", check.rut, r"\brut\b", "strong")),
+    (r"\b[A-Z]{1,2}\d{6}\([\dA]\)", _kind("hkid", "national_id", check.hkid, "hkid", "strong")),
     (r"\b(?:HRA|HRB|VR|GnR|PR)[ .:]{0,2}\d{1,6}\b", _kind("register_de", "tax_id", lambda _: True, "handelsregister|amtsgericht", "strong")),
     (r"\b\d{2,3}/\d{3}/\d{4,5}\b", _kind("steuernummer_de", "tax_id", lambda _: True, "steuer|finanzamt|st\\.?-?nr")),
     (r"\b[A-Z\xc4\xd6\xdc]{1,3}-[A-Z]{1,2}[ -]?\d{1,4}[EH]?\b", _kind("plate_de", "national_id", lambda _: True, "kennzeichen|kfz|plate")),

@@ -30,6 +30,7 @@ _NOT_SECRET_BEFORE = re.compile(
 _TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
 _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
 _MOST_WORDS = 4
+_SHORTEST_WORD = 3
 _LONGEST, _JUDGED = 4_000, 160
 _BLANK = re.compile(r"[\s\0]")
 _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
@@ -67,8 +68,9 @@ def _secret_behind(text: str, at: int) -> tuple[int, int] | None:
         ):
             return start, _closing_quote(text, match.start(), end)
         if value and (
-            is_reference(value[:_JUDGED]) or (value.islower() and len(value) > 2 and "=" not in text[done:start])
-        ):  # noqa: PLR2004 (is, to)
+            is_reference(value[:_JUDGED])
+            or (value.islower() and len(value) >= _SHORTEST_WORD and "=" not in text[done:start])
+        ):
             words += 1
         words, done = words + 1, match.end()
     return None
@@ -98,7 +100,7 @@ def _too_far(text: str, done: int, start: int) -> bool:
         "\0" in between
         or between.count("\n") > 1
         or ";" in between
-        or ("\n" in between and done and text[done - 1] not in "=:yYnNsSdDhH")
+        or ("\n" in between and done > 0 and text[done - 1] not in "=:yYnNsSdDhH")
     )
 
 

@@ -60,7 +60,7 @@ def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
     return any(map(str.isdigit, found[4:])) or (name in _WITHOUT_DIGITS and unreadable(found[3:]))
 
 
-def _always(subject: Subject, start: int, end: int) -> bool:
+def _always(*_: object) -> bool:
     return True
 
 
