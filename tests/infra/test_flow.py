@@ -132,7 +132,8 @@ def test_local_model_url_is_a_parameter_of_the_local_stage_alone(template: Stage
 
 def test_outputs_say_every_setting(template: StageTemplate) -> None:
     outputs = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
-    needed = {f for f in Settings.__struct_fields__ if f not in ("local_model_url", "in_flight", "lease_s")}
+    own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd")
+    needed = {f for f in Settings.__struct_fields__ if f not in own}
     assert {"".join(word.title() for word in field.split("_")) for field in needed} <= set(outputs)
     assert (outputs["Stage"], outputs["Version"]) == (template.values.stage, __version__)
     assert outputs["RepliesQueue"] == "<QueuesReplies>"

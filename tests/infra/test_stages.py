@@ -120,3 +120,12 @@ def test_a_network_that_is_none_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(SettingsError) as raised:
         stage_values("prod", wrong)
     assert raised.value.code == "value_malformed"
+
+
+def test_spending_is_capped_unless_somebody_says_otherwise() -> None:
+    assert [stage_values(name).day_cap_usd for name in ("local", "dev", "prod")] == ["", "10", "200"]
+    assert stage_values("prod", {"day_cap_usd": ""}).day_cap_usd == ""
+    assert stage_values("dev", {"day_cap_usd": "12.5"}).day_cap_usd == "12.5"
+    for wrong in ("-1", "1e3", "ten", "NaN"):
+        with pytest.raises(SettingsError):
+            stage_values("dev", {"day_cap_usd": wrong})

@@ -7,6 +7,7 @@ import pytest
 
 from promptmill.adapters.s3_object_store import S3ObjectStore
 from promptmill.domain.errors import MissingObjectError
+from tests.fakes.object_store import FakeObjectStore
 
 
 async def blocks(*parts: bytes) -> AsyncIterator[bytes]:
@@ -100,3 +101,21 @@ async def test_there_is_nothing_beyond_the_end(objects: Any) -> None:
     await objects.create("k", b"0123456789")
     assert [block async for block in objects.stream("k", start=10)] == []
     assert await objects.read("k", start=10) == b""
+
+
+async def test_tags_are_of_a_version(objects: Any) -> None:
+    assert await objects.create("inbox/a", b"1")
+    found = await objects.head("inbox/a")
+    assert await objects.tags("inbox/a", version=found.version) == {}
+    assert await objects.tags("inbox/nothing") == {}
+    _tag(objects, "inbox/a", found.version)
+    assert await objects.tags("inbox/a", version=found.version) == {"promptmill-again": "true"}
+
+
+def _tag(objects: Any, key: str, version: str) -> None:
+    """As a person does in the console."""
+    if isinstance(objects, FakeObjectStore):
+        objects.tag(key, version, promptmill_again="true")
+        return
+    tags = {"TagSet": [{"Key": "promptmill-again", "Value": "true"}]}
+    objects._s3.put_object_tagging(Bucket=objects._bucket, Key=key, VersionId=version, Tagging=tags)
