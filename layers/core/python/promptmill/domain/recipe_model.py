@@ -116,6 +116,10 @@ class BudgetDocument(_Strict):
 _Fields = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)]
 
 
+def _structured_only() -> list[Literal["structured", "ner"]]:
+    return ["structured"]
+
+
 class PatternDocument(_Strict):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,30}[a-z]$"), AfterValidator(fields.own_type)]
     pattern: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(fields.own_pattern)]
@@ -126,7 +130,7 @@ class RedactDocument(_Strict):
     types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
     restore: bool = True
     engines: Annotated[list[Literal["structured", "ner"]], Field(min_length=1, max_length=4)] = Field(
-        default_factory=lambda: ["structured"]
+        default_factory=_structured_only
     )
     actions: dict[str, Literal["placeholder", "hash", "mask", "keep", "refuse"]] = Field(default_factory=dict)
     salt: Annotated[str, Field(max_length=200)] = ""
