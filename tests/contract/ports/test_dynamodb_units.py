@@ -15,7 +15,7 @@ from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
 from promptmill.adapters.dynamodb_unit_items import KEPT_S, group_values
 from promptmill.adapters.dynamodb_units import DynamoDbUnits
 from promptmill.domain.budget import BudgetLine, Grant
-from promptmill.domain.units import MOST_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
+from promptmill.domain.units import GATES, MOST_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table
 from tests.contract.ports.test_ledger import CHARGE, NARROWING
 
@@ -251,6 +251,7 @@ async def test_gates_are_shut_whatever_meets_them(dynamo: FaultyDynamo, units: D
     client: Any = dynamo
     dynamo.before = [refused("TransactionConflictException")] * 5
     await DynamoDbJobs(client, "jobs", Impatient(1)).shut_gates("job-1", 1)
+    assert dynamo.scan(TableName="jobs")["Count"] == GATES, "each an item of its own: one would be hot"
     for gate in gates_of("job-1", 1):
         unit = f"job-1.1.{gate.number}"
         claim = await units.claim(unit, seen=None, owner="a")

@@ -215,6 +215,17 @@ async def test_an_heir_gives_back_what_the_dead_held(store: UnitStore) -> None:
     assert await states(store) == [(0, 0), (0, 0)]
 
 
+async def test_what_an_heir_finds_is_no_success_of_the_dead(store: UnitStore) -> None:
+    """The amounts agree, the epoch does not."""
+    first = await claimed(store)
+    await grant(store, first, 400)
+    held = await store.units.read(UNIT)
+    await store.units.claim(UNIT, seen=held, owner="b")
+    assert await grant(store, first, 400) == Grant("superseded")
+    assert not await store.units.give_back(UNIT, held, 0, lines=LINES)
+    assert await states(store) == [(400, 1), (400, 1)]
+
+
 class Step(Struct, frozen=True):
     """``late``: by an owner that was superseded, if there is one; ``stale``: without having read the last answer."""
 

@@ -33,7 +33,7 @@ class DynamoDbStops:
                 self._table,
                 {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"},
                 sets={"stop": code, "stopped_at": at},
-                condition="attribute_exists(#pk) AND attribute_not_exists(#stop) AND #rank < :over",
+                condition="attribute_not_exists(#stop) AND #rank < :over",
                 values={"over": OVER},
             ),
         )
