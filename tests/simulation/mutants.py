@@ -29,7 +29,7 @@ class Noticed:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.first:
-            self.first = report.nodeid.rpartition("/")[2]
+            self.first = report.nodeid.partition("simulation/")[2]
 
 
 def main() -> int:

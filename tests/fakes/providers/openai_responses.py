@@ -64,9 +64,7 @@ def blocks(whole: dict[str, Any], *, with_usage: bool) -> tuple[bytes, ...]:
         {"type": "response.output_text.done", "text": text, **place},
         {"type": f"response.{whole['status']}", "response": whole},
     ]
-    return tuple(
-        sse({**event, "sequence_number": number}, event=event["type"]) for number, event in enumerate(events)
-    )
+    return tuple(sse({**event, "sequence_number": number}, event=event["type"]) for number, event in enumerate(events))
 
 
 def _message(text: str, status: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from promptmill.workflows.follow_up import follow_up
 from promptmill.workflows.note_waiting import note_waiting
 from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.workflows.send_chunks import send_more
 from promptmill.workflows.units.claim_unit import claim_unit
 from promptmill.workflows.units.run_unit import UnitEnd, nobody, run_unit
 from promptmill.workflows.units.unit import Engine
@@ -91,6 +92,7 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
     window = await worker.jobs.read_window(manifest.job_id, manifest.run)
     refused = await worker.engine.pacing.join(manifest.recipe.routes, fresh=window.drained == 0)
     if refused is None:
+        await send_more(manifest, window, pacing=worker.engine.pacing, jobs=worker.jobs, queue=worker.queue)
         return None
     await send_again(message, worker.queue, delay_s=refused.delay_s)
     return ChunkReport("refused", why=refused.reason)

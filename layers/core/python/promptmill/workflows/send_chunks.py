@@ -9,8 +9,8 @@ from promptmill.ports.message_queue import WorkQueue
 from promptmill.ports.run_windows import RunWindow
 from promptmill.workflows.flow.pacing import JobPacing
 
-FIRST_WINDOW = 4
-"""Chunks sent before anything is known of the route's pace. The first worker sends more if there is room."""
+FIRST_WINDOW = 1
+"""Chunks sent before anything is known of the route's pace. Its worker sends more as soon as it has a share."""
 
 
 MOST_AT_ONCE = 200
