@@ -65,7 +65,9 @@ def wall() -> None:
         for name in ("promptmill", "promptmill-redacting", "openai"):
             seconds = median(name, provider.port, "wall_s", count=count, in_flight=in_flight)
             if seconds is not None:
-                print(f"{in_flight} in flight  {name:22} {seconds / bare:.2f} x aiohttp   {seconds / ideal:.2f} x ideal")
+                print(
+                    f"{in_flight} in flight  {name:22} {seconds / bare:.2f} x aiohttp   {seconds / ideal:.2f} x ideal"
+                )
     provider.close()
 
 

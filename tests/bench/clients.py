@@ -11,7 +11,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 KEY = "sk-loopback"
@@ -21,7 +21,28 @@ MODEL = "gpt-6-luna"
 def records(count: int, size: int) -> list[bytes]:
     """Lines of a file for OpenAI's batch service, with prompts of about ``size`` bytes."""
     rng = random.Random(1)
-    words = "the of and to in is that for it was on are as with they be at one have this".split()
+    words = [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "is",
+        "that",
+        "for",
+        "it",
+        "was",
+        "on",
+        "are",
+        "as",
+        "with",
+        "they",
+        "be",
+        "at",
+        "one",
+        "have",
+        "this",
+    ]
     filler = " ".join(rng.choice(words) for _ in range(max(1, size // 4)))[:size]
     return [
         json.dumps(
@@ -104,7 +125,7 @@ async def promptmill_bedrock(port: int, lines: list[bytes], in_flight: int) -> i
     return await promptmill(port, lines, in_flight, provider="bedrock")
 
 
-CLIENTS: dict[str, Callable[[int, list[bytes], int], Awaitable[int]]] = {
+CLIENTS: dict[str, Callable[[int, list[bytes], int], Coroutine[Any, Any, int]]] = {
     "aiohttp": bare,
     "openai": openai_sdk,
     "litellm": litellm,
@@ -119,7 +140,7 @@ def main(name: str, port: int, count: int, in_flight: int, size: int = 600) -> N
     client = CLIENTS[name]
     asyncio.run(_warm(client, port, in_flight))
     cpu, wall = time.process_time(), time.perf_counter()
-    answers = asyncio.run(client(port, lines, in_flight))  # type: ignore[arg-type]
+    answers = asyncio.run(client(port, lines, in_flight))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"name": name, "wall_s": wall, "cpu_s": cpu, "peak_mb": peak, "answers": answers}))

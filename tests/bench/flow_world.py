@@ -198,7 +198,7 @@ class World:
             self._start(chunk)
 
     def _start(self, chunk: Chunk) -> None:
-        from tests.bench.flow_worker import Worker  # noqa: PLC0415 - each knows the other
+        from tests.bench.flow_worker import Worker
 
         start_s = WARM_S if self._warm else COLD_S
         self._warm = max(0, self._warm - 1)

@@ -58,7 +58,10 @@ async def mill(
     session = botocore.session.Session()
     session.set_credentials("AKIDEXAMPLE", "secret")
     providers = HttpModelProviders(
-        settings=SETTINGS, secrets=FakeSecretStore({"k": "sk-loopback"}), clock=SystemClock(), make_aws_session=lambda: session
+        settings=SETTINGS,
+        secrets=FakeSecretStore({"k": "sk-loopback"}),
+        clock=SystemClock(),
+        make_aws_session=lambda: session,
     )
     house = Loopback(recipe, providers, in_flight)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import cast
 
 _ANSWER = {
     "id": "chatcmpl-1",
@@ -48,7 +49,7 @@ class Provider(asyncio.Protocol):
         self._chat, self._converse = _response(_ANSWER), _response(_CONVERSE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._held += data
@@ -70,7 +71,7 @@ class Provider(asyncio.Protocol):
 
     def _write(self, answer: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(answer)  # type: ignore[attr-defined]  a TCP transport's
+            self._transport.write(answer)
 
 
 def _content_length(head: bytes) -> int:
@@ -79,9 +80,7 @@ def _content_length(head: bytes) -> int:
 
 
 async def main(latency_s: float) -> None:
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Provider(latency_s), "127.0.0.1", 0, backlog=2048
-    )
+    server = await asyncio.get_running_loop().create_server(lambda: Provider(latency_s), "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -86,9 +86,7 @@ class FakeJobs:
         )
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
-        self.runs[job_id, run] = structs.replace(
-            self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until
-        )
+        self.runs[job_id, run] = structs.replace(self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until)
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         place = (job_id, run)

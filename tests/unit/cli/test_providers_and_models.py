@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.providers import ABILITIES, PROVIDERS
 from promptmill.domain.route_figures import AttemptLine, FiguresOfRoute, percentile
-from tests.contract.providers.test_abilities import CHECKS, SCENES
+from tests.contract.providers.scenes import SCENES
+from tests.contract.providers.test_abilities import CHECKS
 from tests.fakes.recipes import recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
 

@@ -37,8 +37,6 @@ class DynamoDbFirstDrops:
             )
             if ours:
                 return job_id
-            found = await to_thread(
-                self._db.get_item, TableName=self._table, Key=to_item(key), ConsistentRead=True
-            )
+            found = await to_thread(self._db.get_item, TableName=self._table, Key=to_item(key), ConsistentRead=True)
             if "Item" in found:  # else it was forgotten in between
                 return str(from_item(found["Item"])["job_id"])

@@ -21,8 +21,8 @@ from promptmill.domain.recipe_model import (
     WireDocument,
     spelled_out,
 )
-from promptmill.domain.recipe_redaction import redaction_contradictions
 from promptmill.domain.recipe_names import did_you_mean, valid_name
+from promptmill.domain.recipe_redaction import redaction_contradictions
 from promptmill.domain.recipe_resolved import resolved, routes_by_name
 from promptmill.domain.recipe_yaml import Document, Path, Problem, path_text, read_yaml
 

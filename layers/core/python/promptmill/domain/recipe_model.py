@@ -136,7 +136,9 @@ class RedactDocument(_Strict):
     salt: Annotated[str, Field(max_length=200)] = ""
     min_score: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=1)] = 0.4
     patterns: Annotated[list[PatternDocument], Field(max_length=50)] = Field(default_factory=list)
-    allow: Annotated[list[Annotated[str, AfterValidator(fields.allowed_value)]], Field(max_length=1000)] = Field(default_factory=list)
+    allow: Annotated[list[Annotated[str, AfterValidator(fields.allowed_value)]], Field(max_length=1000)] = Field(
+        default_factory=list
+    )
     skip: _Fields = Field(default_factory=list)
     whole: _Fields = Field(default_factory=list)
 

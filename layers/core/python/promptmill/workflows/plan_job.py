@@ -54,8 +54,7 @@ async def plan_job(
 ) -> Planned:
     """The same drop planned twice is one job: its id follows from the object's version.
 
-    Args:
-        day_cap: nano-dollars that the deployment may spend in a day, None for no limit.
+    ``day_cap``: nano-dollars that the deployment may spend in a day, None for no limit.
     """
     planner = _Planner(objects, jobs, recipes, prices, queue, events, clock, rng, day_cap)
     if message.run != FIRST_RUN:

@@ -98,7 +98,9 @@ class RequestUnit:
             raise InconsistentError(f"the answer of {self.name} is there, and differs")
 
     def _stopped(self, verdict: Verdict, history: History) -> RecordResult:
-        failure = _STOPPED.get(verdict.code, Failure("stopped", verdict.code, "the request was ended before it could run"))
+        failure = _STOPPED.get(
+            verdict.code, Failure("stopped", verdict.code, "the request was ended before it could run")
+        )
         return self.result(Outcome(self._record, None, failure, attempts=history.attempts_of(0)))
 
     def _reply(self, result: RecordResult) -> dict[str, Any]:

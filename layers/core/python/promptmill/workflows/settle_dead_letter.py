@@ -20,9 +20,7 @@ from promptmill.workflows.run_chunk import ChunkWorker
 from promptmill.workflows.settle_chunk import settle_chunk
 
 
-async def settle_dead_letter(
-    body: str, *, worker: ChunkWorker, events: EventBus
-) -> str:
+async def settle_dead_letter(body: str, *, worker: ChunkWorker, events: EventBus) -> str:
     """What was done, in a word or two. Safe to repeat."""
     try:
         message = _message(body)

@@ -72,7 +72,10 @@ def _in_words(first: JobRun, job: JobRun) -> tuple[str, str]:
         f"job {first.job_id}, which is {first.state.value}"
     )
     place = layout.results_prefix(first.source.key, first.job_id)
-    return reason, f"its results are in {place}. To run it again: promptmill again {job.job_id}, or tag the object {TAG}=true"
+    return (
+        reason,
+        f"its results are in {place}. To run it again: promptmill again {job.job_id}, or tag the object {TAG}=true",
+    )
 
 
 async def say_again(job_id: str, *, jobs: Jobs, queue: WorkQueue) -> JobRun:
