@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from promptmill.domain.job import JobState, Manifest
 from promptmill.domain.money import usd_text
+from promptmill.domain.redaction.audit import audit_line
 from promptmill.domain.run_totals import RouteTotal, RunTotals
 
 
@@ -21,6 +22,7 @@ class Summary(Struct, frozen=True):
 def summary_document(summary: Summary) -> dict[str, Any]:
     """A function of the manifest and the chunk results: every finisher writes the same."""
     manifest, tally = summary.manifest, summary.totals.tally
+    recipe = manifest.recipe
     counts = tally.counts
     return {
         "job_id": manifest.job_id,
@@ -30,8 +32,8 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "file": manifest.source.key,
         "version": manifest.source.version,
         "dialect": manifest.facts.dialect,
-        "recipe": manifest.recipe.name,
-        "recipe_version": manifest.recipe.version,
+        "recipe": recipe.name,
+        "recipe_version": recipe.version,
         "records": manifest.records,
         "answered": counts.answered,
         "answers_kept": summary.totals.kept,
@@ -47,12 +49,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "models_that_answered": tally.answered_by,
         "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
         "redacted": tally.redacted,
-        "redaction": {
-            "types": list(manifest.recipe.redact.types),
-            "restore": manifest.recipe.redact.restore,
-            "engine": manifest.versions.redaction,
-            "attachments": manifest.recipe.attachments,
-        },
+        "redaction": audit_line(recipe.redact, tally.redacted, attachments=recipe.attachments),
         "code_version": manifest.versions.code,
         "price_table": manifest.versions.prices,
         "notes": list(manifest.notes),
