@@ -7,6 +7,7 @@ while late answers come in.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from msgspec import structs
 
@@ -47,12 +48,14 @@ class _Invocation:
             chunk: ChunkMessage | None = self._message
             while chunk is not None:
                 chunk = await self._next_after(chunk)
-            await self._pacing.drained()
+            with suppress(Exception):  # the share ends by itself
+                await self._pacing.drained()
             found = await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             refreshing.cancel()
             await asyncio.gather(refreshing, return_exceptions=True)
-            await self._pacing.close()
+            with suppress(Exception):
+                await self._pacing.close()
         if isinstance(found[0], BaseException):
             raise found[0]
         return found
@@ -69,7 +72,10 @@ class _Invocation:
         waiting.cancel()
         if task.done() and (task.exception() or task.result().verdict not in ("ended", "known")):
             return None
-        return await self._carry_on(chunk)
+        try:
+            return await self._carry_on(chunk)
+        except Exception:  # noqa: BLE001  only pace is lost: what was not sent is found by the sweep
+            return None
 
     async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
         jobs, queue, pacing = self._worker.jobs, self._worker.queue, self._pacing
