@@ -23,7 +23,18 @@ PATIENCE_S = 240
 
 def demo(home: Path, *words: str) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("promptmill")), "local", "demo", "--home", str(home), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  these tests have one thread
+    )
+
+
+def heed_interrupts() -> None:
+    """A shell starts what it puts in the background deaf to them, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_demo_answers_counts_and_stops(local_stack: LocalStack, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ of its next page: from then on the epoch's journal is complete and fixed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -81,34 +82,30 @@ def decode(data: bytes) -> Page | Seal:
 
 def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
     """Of a unit: what its records came to, and what its calls cost."""
-    total = Tally()
+    kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    redacted = Counter[str]()
     for result in results:
-        total = total.plus(_tally_of(result))
-    return total.plus(Tally(_counts_of(attempts)))
-
-
-def _tally_of(result: RecordResult) -> Tally:
-    stopped = result.kind == "stopped"
-    return Tally(
-        Counts(answered=int(result.answered), failed=int(not result.answered and not stopped), stopped=int(stopped)),
-        asked={result.asked: 1} if result.asked else {},
-        answered_by={result.answered_by: 1} if result.answered_by else {},
-        failures={result.code: 1} if result.code else {},
-        redacted=result.redacted,
+        kinds[result.kind] += 1
+        asked[result.asked] += 1
+        answered_by[result.answered_by] += 1
+        failures[result.code] += 1
+        if result.redacted:
+            redacted.update(result.redacted)
+    outcomes = Counts(
+        answered=kinds[ANSWERED],
+        failed=kinds.total() - kinds[ANSWERED] - kinds["stopped"],
+        stopped=kinds["stopped"],
     )
+    names = [{name: counter[name] for name in counter if name} for counter in (asked, answered_by, failures, redacted)]
+    return Tally().plus(Tally(outcomes.plus(_counts_of(attempts)), *names))
 
 
 def _counts_of(attempts: Iterable[Attempt]) -> Counts:
-    counts = Counts()
-    for attempt in attempts:
-        nano = attempt.price.nano_usd
-        counts = counts.plus(
-            Counts(
-                nano_usd=nano or 0,
-                attempts=1,
-                unpriced=int(nano is None),
-                input_tokens=attempt.usage.input_total,
-                output_tokens=attempt.usage.output_total,
-            )
-        )
-    return counts
+    made = list(attempts)
+    return Counts(
+        nano_usd=sum(attempt.price.nano_usd or 0 for attempt in made),
+        attempts=len(made),
+        unpriced=sum(attempt.price.nano_usd is None for attempt in made),
+        input_tokens=sum(attempt.usage.input_total for attempt in made),
+        output_tokens=sum(attempt.usage.output_total for attempt in made),
+    )
