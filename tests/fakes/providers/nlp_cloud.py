@@ -25,19 +25,21 @@ _TROUBLES: dict[Trouble, tuple[int, str]] = {
 
 
 class _Body(Struct, forbid_unknown_fields=True):
+    """A null is a default: the official client sends one for whatever was not said."""
+
     text: Annotated[str, Meta(min_length=1)]
     max_length: Annotated[int, Meta(ge=1)] | None = None
-    length_no_input: bool = False
+    length_no_input: bool | None = None
     end_sequence: str | None = None
-    remove_end_sequence: bool = False
-    remove_input: bool = False
-    temperature: float = 0.8
-    top_p: float = 1.0
-    top_k: int = 50
-    repetition_penalty: float = 1.0
-    num_beams: int = 1
-    num_return_sequences: int = 1
-    bad_words: list[str] = []
+    remove_end_sequence: bool | None = None
+    remove_input: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    num_beams: int | None = None
+    num_return_sequences: int | None = None
+    bad_words: list[str] | None = None
     stream: bool = False
 
 
