@@ -121,6 +121,12 @@ soak: install ## SEEDS runs of the engine, each crashing in its own way, from se
 mutants: install ## breaks the engine on purpose, in each way in turn: the tests must notice
 	@$(PYTHON) -m tests.simulation.mutants
 
+.PHONY: bench
+bench: install ## ratios beside peers: calls, adapters, cold starts, flow control; takes a quiet half hour
+	@for part in cold_start calls adapters flow; do \
+	  echo "== $$part"; $(PYTHON) -m tests.bench.$$part || echo "$$part: a target was missed, or a peer is not installed" >&2; \
+	done
+
 .PHONY: lint
 lint: install ## format, lint, types, import rules
 	@$(PYTHON) -m ruff format --check
