@@ -59,6 +59,10 @@ EVENTS = st.lists(
 )
 
 
+def test_an_empty_block_between_the_halves_of_a_line_end_is_nothing() -> None:
+    assert sse(b"event: delta\r", b"", b"\ndata: 0\r\n\r\n") == [("delta", b"0")]
+
+
 @given(EVENTS, st.sampled_from(LINE_ENDS), st.data())
 def test_the_same_events_come_out_of_any_blocks(told: list[tuple[str, str]], end: str, data: st.DataObject) -> None:
     text = "".join(f"{f'event: {name}{end}' if name else ''}data: {said}{end}{end}" for name, said in told)

@@ -49,6 +49,8 @@ class SseDecoder:
 
     def feed(self, block: bytes) -> Iterator[StreamEvent]:
         """See StreamDecoder."""
+        if not block:  # what came before it still stands
+            return
         if self._after_cr and block.startswith(b"\n"):
             block = block[1:]
         self._after_cr = block.endswith(b"\r")
