@@ -134,9 +134,6 @@ class FakeJobs:
         del at
         self.live[job_id, run, chunk] = counts
 
-    async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool:
-        return chunk in self.ended.get((job_id, run), {})
-
     async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
         del at
         self.live.pop((job_id, run, chunk), None)

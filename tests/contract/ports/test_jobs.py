@@ -81,10 +81,8 @@ async def test_one_worker_at_a_time_writes_the_status(jobs: Any) -> None:
 async def test_a_chunk_ends_once(jobs: Any) -> None:
     await jobs.create(JOB)
     await jobs.note_progress(ID, 1, 1, Counts(answered=1), at=AT)
-    assert not await jobs.is_chunk_ended(ID, 1, 0)
     assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
     assert not await jobs.chunk_ended(ID, 1, 0, ONE, of=2, at=AT)
-    assert await jobs.is_chunk_ended(ID, 1, 0)
     assert await jobs.read_progress(ID, 1) == ONE.plus(Counts(answered=1)), "live chunks count by their heartbeat"
     assert await jobs.chunk_ended(ID, 1, 1, ONE, of=2, at=AT)
     assert await jobs.chunk_ended(ID, 1, 1, ONE, of=2, at=AT), "asked again, it says so again"

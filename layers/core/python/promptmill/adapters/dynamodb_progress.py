@@ -28,12 +28,6 @@ class DynamoDbProgress:
         key = {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"}
         await to_thread(self._db.put_item, TableName=self._table, Item=to_item(key | live | {"at": at, "chunk": chunk}))
 
-    async def is_chunk_ended(self, job_id: str, run: int, chunk: int) -> bool:
-        found = await to_thread(
-            self._db.get_item, TableName=self._table, Key=_ended_key(job_id, run, chunk), ConsistentRead=True
-        )
-        return chunk in from_item(found.get("Item", {})).get("ended", ())
-
     async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
         own = await self._set_bit(job_id, run, chunk, counts, at)
         live = to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"})

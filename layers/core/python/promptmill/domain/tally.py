@@ -32,18 +32,6 @@ class Tally(Struct, frozen=True):
         )
 
 
-def tally_of(outcome: Outcome) -> Tally:
-    """Of one record."""
-    failure, completion = outcome.failure, outcome.completion
-    return Tally(
-        counts_of(outcome),
-        asked={outcome.requested_model: 1} if outcome.requested_model else {},
-        answered_by={completion.model or outcome.route: 1} if completion else {},
-        failures={failure.code: 1} if failure else {},
-        redacted=outcome.redacted,
-    )
-
-
 def counts_of(outcome: Outcome) -> Counts:
     failure = outcome.failure
     return Counts(

@@ -25,7 +25,7 @@ async def while_alive(
         SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
         Exception: ``beat``'s own, after ``MOST_MISSED`` in a row: others may take us for dead, and the work was cancelled.
     """
-    working, beating = asyncio.create_task(work), asyncio.create_task(_beat(beat, every_s, clock))
+    working, beating = asyncio.create_task(work), asyncio.create_task(keep_beating(beat, every_s=every_s, clock=clock))
     try:
         await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -52,7 +52,8 @@ async def while_leased(work: Coroutine[Any, Any, T], lease: MessageLease, *, lea
     return await while_alive(work, renew, every_s=lease_s / 6, clock=clock)
 
 
-async def _beat(beat: Callable[[], Awaitable[bool]], every_s: float, clock: Clock) -> None:
+async def keep_beating(beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock) -> None:
+    """Until cancelled. Raises what ``while_alive`` does."""
     missed = 0
     while True:
         await clock.sleep(every_s)
@@ -65,3 +66,14 @@ async def _beat(beat: Callable[[], Awaitable[bool]], every_s: float, clock: Cloc
             continue
         if not alive:
             raise SupersededError("another worker owns this unit")
+
+
+async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """No longer than that."""
+    waiting = asyncio.create_task(event.wait())
+    sleeping = asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        sleeping.cancel()

@@ -21,12 +21,10 @@ from promptmill.workflows.units.journal_writer import JournalWriter
 from promptmill.workflows.units.purse import Purse
 from promptmill.workflows.units.sender import Sender, SenderPorts
 from promptmill.workflows.units.unit import Engine, Unit
+from promptmill.workflows.while_alive import keep_beating
 
 MOST_PREPARED = 64
 """Records that are parsed and redacted ahead of their call."""
-
-_MOST_MISSED = 3
-"""Heartbeats in a row: half a lease, so that nobody has taken us for dead yet."""
 
 
 class Answering(Struct, frozen=True):
@@ -204,19 +202,8 @@ class _Answering:
             self._sender.end("fault")
 
     async def _beat(self) -> None:
-        missed = 0
-        while True:
-            await self._engine.clock.sleep(self._engine.lease_s / 6)
-            try:
-                alive = await self._show_life()
-                missed = 0
-            except Exception:
-                missed += 1
-                if missed == _MOST_MISSED:
-                    raise
-                continue
-            if not alive:
-                raise SupersededError("another worker owns this unit")
+        engine = self._engine
+        await keep_beating(self._show_life, every_s=engine.lease_s / 6, clock=engine.clock)
 
     async def _show_life(self) -> bool:
         """False if another worker owns the unit."""

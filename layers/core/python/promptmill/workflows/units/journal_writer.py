@@ -11,6 +11,7 @@ from promptmill.domain.journal import Page, RecordResult
 from promptmill.domain.record import Attempt
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectWriter
+from promptmill.workflows.while_alive import wait_for
 
 MOST_RESULTS = 50
 MOST_BYTES = 1 << 20
@@ -89,7 +90,7 @@ class JournalWriter:
         while True:
             await self._filled.wait()
             if not self._due.is_set():
-                await self._linger()
+                await wait_for(self._due, LINGER_S, self._clock)
             await self.flush()
 
     async def flush(self) -> None:
@@ -104,15 +105,6 @@ class JournalWriter:
                     self._open = self._next()
                     self._clear()
                 await self._write(self._open)
-
-    async def _linger(self) -> None:
-        waiting = asyncio.create_task(self._due.wait())
-        lingering = asyncio.create_task(self._clock.sleep(LINGER_S))
-        try:
-            await asyncio.wait({waiting, lingering}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            lingering.cancel()
 
     async def _write(self, page: Page) -> None:
         key = layout.journal_key(self._prefix, self._epoch, len(self.pages))

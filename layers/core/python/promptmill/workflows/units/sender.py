@@ -20,6 +20,7 @@ from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.purse import Purse, ShutError
 from promptmill.workflows.units.switch import Switch
 from promptmill.workflows.units.waiting_calls import WaitingCall, WaitingCalls
+from promptmill.workflows.while_alive import wait_for
 
 _LOOK_S = 5.0
 """How often a sender with nothing to do looks at the time, the switch and whether to hand over."""
@@ -83,7 +84,7 @@ class Sender:
             self._note(route, permit, sequence, bound, self._ports.clock.monotonic() - started)
 
     async def pause(self, seconds: float) -> None:
-        await self._wait(self._ended, seconds)
+        await wait_for(self._ended, seconds, self._ports.clock)
         if self.why is not None:
             raise SendingEndedError(self.why)
 
@@ -112,7 +113,7 @@ class Sender:
             while self.why is None:
                 self._changed.clear()
                 if not await self._let_some_through():
-                    await self._wait(self._changed, self._patience())
+                    await wait_for(self._changed, self._patience(), self._ports.clock)
         except SupersededError:
             self.end("superseded")
         except ShutError:
@@ -260,16 +261,6 @@ class Sender:
     def _patience(self) -> float:
         left = self._ports.ends_at - self._ports.clock.monotonic()
         return max(0.0, min(_LOOK_S, left, *self._waiting.waits()))
-
-    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
-        """For the event, but no longer than that."""
-        waiting = asyncio.create_task(event.wait())
-        sleeping = asyncio.create_task(self._ports.clock.sleep(seconds))
-        try:
-            await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            sleeping.cancel()
 
 
 _THROTTLED = 429
