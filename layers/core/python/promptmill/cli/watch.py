@@ -105,7 +105,7 @@ async def _lines(seen: AsyncIterator[Sight], out: Output, budget: int | None) ->
         text = describe(sight, budget=budget)
         is_due = _state(sight) != state or sight.seconds - said_at >= _LINE_EVERY_S
         if is_due and text != said:
-            out.line(f"  {_state(sight):<9}{text}")
+            out.line(f"  {_state(sight):<9} {text}")
             said, state, said_at = text, _state(sight), sight.seconds
     return _ended(sight)
 
