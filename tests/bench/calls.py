@@ -1,6 +1,7 @@
 """Promptmill's calls beside a bare loop and its peers: ``python -m tests.bench.calls [cpu|wall|memory]``.
 
 Every client runs in a process of its own, in turn, against one provider on this machine. Ratios count; times don't.
+litellm has an environment of its own: ``make peer``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 CPU_CLIENTS = ("aiohttp", "promptmill", "promptmill-redacting", "promptmill-bedrock", "openai", "litellm")
 ROUNDS = 3
 LATENCY_S = 0.2
+PEER = Path(".local/bench/bin/python")
+MOST_OF_LITELLM = 0.25
 
 
 def run(name: str, port: int, count: int, in_flight: int, size: int = 600) -> dict[str, Any] | None:
-    command = [sys.executable, "-m", "tests.bench.clients", name, *map(str, (port, count, in_flight, size))]
+    python = str(PEER) if name == "litellm" and PEER.exists() else sys.executable
+    command = [python, "-m", "tests.bench.clients", name, *map(str, (port, count, in_flight, size))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"{name}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}")
@@ -54,6 +59,8 @@ def cpu() -> None:
             own[name] = seconds / count * 1000
             print(f"{name:22} {own[name]:.3f} ms CPU a record   {own[name] / own['aiohttp']:.1f} x aiohttp")
     provider.close()
+    for name in ("promptmill", "promptmill-redacting") if "litellm" in own else ():
+        print(f"{name:22} {own[name] / own['litellm']:.2f} of litellm's (at most {MOST_OF_LITELLM})")
 
 
 def wall() -> None:

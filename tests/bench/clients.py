@@ -96,7 +96,7 @@ async def openai_sdk(port: int, lines: list[bytes], in_flight: int) -> int:
 
 
 async def litellm(port: int, lines: list[bytes], in_flight: int) -> int:
-    import litellm as peer  # type: ignore[import-not-found]  # in an environment of its own: see requirements/bench.in
+    import litellm as peer  # type: ignore[import-not-found]  # in an environment of its own: requirements/bench.in
 
     places, results = asyncio.Semaphore(in_flight), []
 
