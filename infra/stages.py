@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ SubnetId = Annotated[str, Meta(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
 Usd = Annotated[str, Meta(pattern=r"^(\d{1,9}(\.\d{1,9})?)?$")]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
+GuardrailArn = Annotated[str, Meta(pattern=r"^arn:[a-z-]+:bedrock:[a-z0-9-]+:\d{12}:guardrail/([a-z0-9]+|\*)$")]
 RETENTIONS = {
     1: "ONE_DAY",
     7: "ONE_WEEK",
@@ -57,6 +58,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         secret_prefix: names of the secrets that functions may read start with it.
         models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
             inference profile and workspace.
+        ner: recipes may ask for the engine that finds names and addresses by a model of its own: one more layer, and a
+            whole CPU (``NER_MB``) for the functions that redact.
+        comprehend: recipes may ask for Amazon Comprehend's search for personal data, which is paid for by the text.
+        guardrails: ARNs of the Bedrock guardrails that recipes may have texts searched by; likewise paid for.
         reply_queues: ARNs of queues that replies may go to besides the stack's own.
         subnets, security_groups: where the functions that call models stand, for models in a private network; none
             for Lambda's own. From there they must reach S3, SQS, DynamoDB, Secrets Manager, KMS and X-Ray: by NAT or
@@ -90,6 +95,9 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     day_cap_usd: Usd = ""
     secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
     models: tuple[ArnPattern, ...] = ()
+    ner: bool = False
+    comprehend: bool = False
+    guardrails: tuple[GuardrailArn, ...] = ()
     reply_queues: tuple[ArnPattern, ...] = ()
     subnets: tuple[SubnetId, ...] = ()
     security_groups: tuple[SecurityGroupId, ...] = ()
@@ -98,6 +106,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def __post_init__(self) -> None:
         if bool(self.subnets) != bool(self.security_groups):
             raise ValueError("subnets and security_groups go together")
+        if self.stage == "local" and (self.comprehend or self.guardrails):
+            raise ValueError("comprehend, guardrails: the local stage calls no real account")
         for block in self.private_ranges:
             _check_private(block)
         if self.log_retention_days not in RETENTIONS:
@@ -108,6 +118,15 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         """What the CLI finds a deployment by."""
         return f"promptmill-{self.stage}"
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What looks for sensitive values here, besides the patterns that are always there."""
+        offered = {"ner": self.ner, "comprehend": self.comprehend, "guardrail": bool(self.guardrails)}
+        return tuple(name for name, there in offered.items() if there)
+
+
+NER_MB = 1769
+"""A whole CPU: the model needs 120 MB, and reads some 10 KB of text a second."""
 
 LOCAL = StageValues(
     stage="local",
@@ -147,6 +166,17 @@ def stage_values(stage: str | None, overrides: Mapping[str, object] | None = Non
     )
 
 
+def given_values(stage: str, pairs: Iterable[str]) -> StageValues:
+    """As ``stage_values``, with overrides as a command gives them: ``name=value``."""
+    overrides = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"{pair!r} is not name=value", code="value_malformed", where=stage)
+        overrides[name] = value
+    return stage_values(stage, overrides)
+
+
 def _overridden(values: StageValues, overrides: Mapping[str, object]) -> StageValues:
     known = [f.name for f in msgspec.structs.fields(StageValues) if f.name != "stage"]
     for name in overrides:
@@ -171,7 +201,7 @@ def _parsed(name: str, value: object) -> object:
         return value
     if name == "tags":
         return dict(_pair(part) for part in value.split(",") if part)
-    if name in ("models", "reply_queues", "subnets", "security_groups", "private_ranges"):
+    if name in ("models", "guardrails", "reply_queues", "subnets", "security_groups", "private_ranges"):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
@@ -188,4 +218,14 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-__all__ = ["DEV", "LAMBDA_PYTHON", "LOCAL", "PROD", "Settings", "StageValues", "stage_values"]
+__all__ = [
+    "DEV",
+    "LAMBDA_PYTHON",
+    "LOCAL",
+    "NER_MB",
+    "PROD",
+    "Settings",
+    "StageValues",
+    "given_values",
+    "stage_values",
+]

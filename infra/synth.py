@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from infra.assets import FUNCTIONS, LAYERS, ROOT, built_assets, layer_path, one_at_a_time, target_name
-from infra.stages import StageValues, stage_values
+from infra.assets import FUNCTIONS, ROOT, built_assets, layer_path, layers_of, one_at_a_time, target_name
+from infra.stages import StageValues, given_values
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES
 
@@ -52,7 +52,7 @@ def _synthesise(values: StageValues, out: Path) -> None:
 
 
 def _digest(values: StageValues) -> str:
-    digest = hashlib.sha256(repr((values, built_assets(values.stage), version("aws-cdk-lib"))).encode())
+    digest = hashlib.sha256(repr((values, built_assets(values), version("aws-cdk-lib"))).encode())
     for path in _sources(values):
         digest.update(f"\n{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -61,7 +61,7 @@ def _digest(values: StageValues) -> str:
 def _sources(values: StageValues) -> Iterator[Path]:
     """What is in the layers stands for the package: settings and layout are in the core layer."""
     yield ROOT / "cdk.json"
-    yield from (layer_path(layer, target_name(values.stage)).with_suffix(".sha256") for layer in LAYERS)
+    yield from (layer_path(layer, target_name(values.stage)).with_suffix(".sha256") for layer in layers_of(values))
     for folder in (ROOT / "infra", FUNCTIONS):
         yield from sorted(folder.rglob("*.py"))
 
@@ -74,8 +74,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     try:
-        overrides = dict(pair.split("=", 1) for pair in given.context)
-        out = synthesise(stage_values(given.stage, overrides))
+        out = synthesise(given_values(given.stage, given.context))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -18,7 +18,7 @@ from constructs import Construct
 from infra.assets import Assets
 from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions, network_interfaces
 from infra.constructs.queues import SETTLING_TIMEOUT, WORKER_TIMEOUT, Queues
-from infra.stages import RETENTIONS, StageValues
+from infra.stages import NER_MB, RETENTIONS, StageValues
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 SWEEP_TIMEOUT = Duration.minutes(2)
@@ -48,14 +48,21 @@ def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
     """Why these sizes.
 
     plan_job and finish_job are streams bound by the CPU: one whole CPU costs the same per byte and takes least time.
-    run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records.
+    run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records; with the engine ner
+    they work, too.
     settle_dead_letter writes a chunk's outcomes without calls. sweep queries an index and sends messages.
     """
+    least_mb = NER_MB if values.ner else 0
     return {
         "plan_job": Sizing(memory_mb=values.plan_job_mb, timeout=WORKER_TIMEOUT, workers=_JOINERS),
-        "run_chunk": Sizing(memory_mb=values.run_chunk_mb, timeout=WORKER_TIMEOUT, workers=values.chunk_workers),
+        "run_chunk": Sizing(
+            memory_mb=max(values.run_chunk_mb, least_mb), timeout=WORKER_TIMEOUT, workers=values.chunk_workers
+        ),
         "run_requests": Sizing(
-            memory_mb=values.run_requests_mb, timeout=WORKER_TIMEOUT, batch=10, workers=values.request_workers
+            memory_mb=max(values.run_requests_mb, least_mb),
+            timeout=WORKER_TIMEOUT,
+            batch=10,
+            workers=values.request_workers,
         ),
         "finish_job": Sizing(memory_mb=values.finish_job_mb, timeout=WORKER_TIMEOUT, workers=_JOINERS),
         "settle_dead_letter": Sizing(
@@ -83,6 +90,7 @@ class Functions(Construct):
         self._permissions, self._environment = permissions, environment
         self._architecture = lambda_.Architecture.ARM_64 if assets.arm else lambda_.Architecture.X86_64
         self._layers = [self._layer("Core", assets.core), self._layer("Dependencies", assets.dependencies)]
+        self._ner = [self._layer("Ner", assets.ner)] if values.ner else []
         self._sizings = sizings(values)
         self.all = {function: self._function(function) for function in FUNCTIONS}
         self._connect(queues)
@@ -108,7 +116,7 @@ class Functions(Construct):
             handler="handler.handler",
             runtime=RUNTIME,
             architecture=self._architecture,
-            layers=self._layers,
+            layers=[*self._layers, *(self._ner if ACCESS[name].models else ())],
             memory_size=sizing.memory_mb,
             timeout=sizing.timeout,
             role=self._role(title, name, log),

@@ -41,7 +41,7 @@ class Access:
     Attributes:
         streams: prefixes written in parts where objects are large.
         tags: prefixes whose tags it may read.
-        models: may call models: Bedrock, and read the keys of the others.
+        models: may call models: Bedrock, and read the keys of the others; and what redacts the prompts before.
         indexes: may query the indexes of the jobs table.
     """
 
@@ -134,7 +134,7 @@ class Permissions:
             *self._objects(access),
             *self._items(access),
             *self._messages(access),
-            *(self._models() if access.models else ()),
+            *((*self._models(), *self._engines()) if access.models else ()),
             *([_allow("events:PutEvents", on=[self.bus_arn])] if access.events else ()),
             self._key_through_services(access),
         ]
@@ -184,6 +184,13 @@ class Permissions:
             yield _allow("aws-external-anthropic:CreateInference", on=workspaces or [every])
         secrets = f"secret:{self.values.secret_prefix}*"
         yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
+
+    def _engines(self) -> Iterator[iam.PolicyStatement]:
+        """Comprehend knows no resources for this."""
+        if self.values.comprehend:
+            yield _allow("comprehend:DetectPiiEntities", on=["*"])
+        if self.values.guardrails:
+            yield _allow("bedrock:ApplyGuardrail", on=self.values.guardrails)
 
     def _every_model(self) -> list[str]:
         partition, account = self.stack.partition, self.stack.account

@@ -20,6 +20,7 @@ ACCOUNT = "111122223333"
 EXISTING_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 FOREIGN_QUEUE = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:answers"
+GUARDRAIL = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:guardrail/gr4a5b6c7d8e"
 ONE_MODEL = "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-5-5"
 
 STAGES: dict[str, StageValues] = {
@@ -40,6 +41,9 @@ STAGES: dict[str, StageValues] = {
         subnets=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
         security_groups=("sg-0a1b2c3d",),
         private_ranges=("10.0.0.0/16", "fd12:3456::/32"),
+        ner=True,
+        comprehend=True,
+        guardrails=(GUARDRAIL,),
     ),
 }
 
@@ -72,12 +76,12 @@ class StageTemplate:
 
 def synthesise(stage: str, folder: Path) -> StageTemplate:
     """With something in place of the layers: their content is no business of the template's."""
-    for layer in ("core", "dependencies"):
+    for layer in ("core", "dependencies", "ner"):
         (folder / layer).mkdir(exist_ok=True)
         (folder / layer / "README").write_text(layer)
     values = STAGES[stage]
     app = cdk.App(outdir=str(folder / "out"), context=cdk_context(), analytics_reporting=False)
-    assets = Assets(core=str(folder / "core"), dependencies=str(folder / "dependencies"), arm=stage != "local")
+    assets = Assets(**{n: str(folder / n) for n in ("core", "dependencies", "ner")}, arm=stage != "local")
     return StageTemplate(dict(Template.from_stack(add_stack(app, values, assets)).to_json()), values)
 
 

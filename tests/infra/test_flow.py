@@ -8,7 +8,7 @@ from infra.stages import StageValues
 from promptmill import __version__
 from promptmill.domain.job import JobState
 from promptmill.settings import Settings, from_environment
-from tests.infra.templates import StageTemplate, text
+from tests.infra.templates import STAGES, StageTemplate, text
 
 QUEUES = ("Uploads", "Chunks", "Finish", "Requests")
 STARTED_BY = {
@@ -20,6 +20,7 @@ STARTED_BY = {
     "sweep": set[str](),
 }
 FUNCTION_TITLES = ("PlanJob", "RunChunk", "RunRequests", "FinishJob", "SettleDeadLetter", "Sweep")
+REDACTING = ("run_chunk", "run_requests")
 DAYS_14 = 14 * 24 * 3600
 
 
@@ -91,11 +92,17 @@ def test_function_is_sized_traced_and_layered(
     function: str, memory: int, timeout: int, template: StageTemplate
 ) -> None:
     properties = template.functions()[function]
-    assert (properties["MemorySize"], properties["Timeout"]) == (memory, timeout)
+    redacts_by_model = template.values.ner and function in REDACTING
+    assert (properties["MemorySize"], properties["Timeout"]) == (1769 if redacts_by_model else memory, timeout)
     assert (properties["Runtime"], properties["Handler"]) == ("python3.13", "handler.handler")
     assert properties["Architectures"] == ["x86_64" if template.values.stage == "local" else "arm64"]
     assert properties["TracingConfig"] == {"Mode": "Active"}
-    assert [text(layer) for layer in properties["Layers"]] == ["<FunctionsCoreLayer>", "<FunctionsDependenciesLayer>"]
+    layers = [
+        "<FunctionsCoreLayer>",
+        "<FunctionsDependenciesLayer>",
+        *(["<FunctionsNerLayer>"] if redacts_by_model else []),
+    ]
+    assert [text(layer) for layer in properties["Layers"]] == layers
 
 
 def test_messages_may_come_back_as_often_as_they_must(template: StageTemplate) -> None:
@@ -115,6 +122,11 @@ def test_sweep_runs_every_few_minutes_and_is_not_tried_again(template: StageTemp
     assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
 
 
+def test_a_layer_of_a_model_is_there_only_where_it_is_switched_on(template: StageTemplate) -> None:
+    layers = set(template.of_type("AWS::Lambda::LayerVersion"))
+    assert ("FunctionsNerLayer" in layers) == template.values.ner == (template.values is STAGES["custom"])
+
+
 def test_environment_is_what_settings_read(template: StageTemplate) -> None:
     for function in template.functions().values():
         variables = {name: text(value) for name, value in function["Environment"]["Variables"].items()}
@@ -123,6 +135,7 @@ def test_environment_is_what_settings_read(template: StageTemplate) -> None:
         assert (settings.jobs_table, settings.charges_table) == ("<TablesJobs>", "<TablesCharges>")
         assert settings.requests_queue == "<QueuesRequests>"
         assert settings.lease_s == template.values.lease_s
+        assert settings.engines == ("ner,comprehend,guardrail" if template.values.ner else "")
         assert settings.local_model_url == ("<LocalModelUrl>" if template.values.stage == "local" else "")
 
 
@@ -132,7 +145,7 @@ def test_local_model_url_is_a_parameter_of_the_local_stage_alone(template: Stage
 
 def test_outputs_say_every_setting(template: StageTemplate) -> None:
     outputs = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
-    own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd")
+    own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "engines")
     needed = {f for f in Settings.__struct_fields__ if f not in own}
     assert {"".join(word.title() for word in field.split("_")) for field in needed} <= set(outputs)
     assert (outputs["Stage"], outputs["Version"]) == (template.values.stage, __version__)

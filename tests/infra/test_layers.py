@@ -1,4 +1,4 @@
-"""The core layer is built for real; the other needs a network, and is covered by what uses it."""
+"""The core layer is built for real; the others need a network: see test_layer_of_the_model.py, and what uses them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from infra import build_layers
+from infra.assets import Layer, layers_of
 from infra.build_layers import PACKAGE, REQUIREMENTS, Target, build, find_python, target_of
+from infra.stages import StageValues
+from promptmill.domain.errors import SettingsError
 
 HERE = Target(name="here", compiler=sys.executable, options=())
 UNCHECKED_HASH = 0b01
+BOTH: tuple[Layer, ...] = ("core", "dependencies")
 SKIPPED = ("cli", "__pycache__")
 
 
@@ -129,23 +133,39 @@ class TestBuild:
 
             monkeypatch.setattr(build_layers, f"_fill_{name}", write)
 
-        fill("core")
-        fill("dependencies")
+        for layer in ("core", "dependencies", "ner"):
+            fill(layer)
         monkeypatch.setattr(build_layers, "layer_path", lambda layer, target: tmp_path / f"{layer}-{target}")
         monkeypatch.setattr(build_layers, "ROOT", tmp_path)
         monkeypatch.setattr(build_layers, "_digest", lambda sources, _: str(REQUIREMENTS in sources))
         return names
 
     def test_is_done_once(self, filled: list[str]) -> None:
-        first, second = list(build(HERE)), list(build(HERE))
+        first, second = list(build(HERE, BOTH)), list(build(HERE, BOTH))
         assert filled == ["dependencies", "core"]
         assert [": built, " in line for line in first] == [True, True]
         assert [": as it was, " in line for line in second] == [True, True]
 
+    def test_takes_in_the_layers_that_are_wanted(self, filled: list[str]) -> None:
+        list(build(HERE, layers_of(StageValues(stage="dev", ner=True))))
+        assert filled == ["dependencies", "ner", "core"]
+
+    def test_ends_when_lambda_would_not_take_them(
+        self, filled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        list(build(HERE, BOTH))
+        two = build_layers.check_size(tmp_path / f"{layer}-here" for layer in BOTH)
+        monkeypatch.setattr(build_layers, "MOST_BYTES", two)
+        list(build(HERE, BOTH))
+        with pytest.raises(SettingsError, match="the layers have 0 MiB") as raised:
+            list(build(HERE, (*BOTH, "ner")))
+        assert raised.value.code == "layers_too_large"
+        assert "ner" in filled
+
     def test_is_done_again_when_cut_short(self, filled: list[str], tmp_path: Path) -> None:
-        list(build(HERE))
+        list(build(HERE, BOTH))
         (tmp_path / "core-here.sha256").unlink()
-        list(build(HERE))
+        list(build(HERE, BOTH))
         assert filled == ["dependencies", "core", "core"]
 
 

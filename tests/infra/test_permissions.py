@@ -12,6 +12,7 @@ from tests.infra.templates import (
     BOUNDARY,
     EXISTING_KEY,
     FOREIGN_QUEUE,
+    GUARDRAIL,
     ONE_MODEL,
     StageTemplate,
     listed,
@@ -113,6 +114,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         FINISH: {SEND},
     },
 }
+TRACE = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 KEY_ACTIONS = {"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"}
 
 
@@ -127,7 +129,7 @@ def test_function_may_do_exactly_this(stage: str, function: str, templates: dict
     title = "".join(word.title() for word in function.split("_"))
     own = {
         f"<Functions{title}Log>": {"logs:CreateLogStream", "logs:PutLogEvents"},
-        "*": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
+        "*": TRACE,
         "<EncryptionKey>": KEY_ACTIONS,
     }
     assert allowed == EXPECTED[function] | own
@@ -151,7 +153,17 @@ def test_nobody_but_tracing_and_lambda_itself_may_touch_everything(template: Sta
     for statement in _statements(template):
         if "*" in listed(statement["Resource"]):
             is_lambdas = statement.get("Condition") == {"Null": {"lambda:SourceFunctionArn": "true"}}
-            assert is_lambdas or all(action.startswith("xray:") for action in listed(statement["Action"]))
+            assert is_lambdas or set(listed(statement["Action"])) <= {"comprehend:DetectPiiEntities", *TRACE}
+
+
+def test_who_redacts_may_ask_the_engines_that_are_switched_on(custom: StageTemplate, dev: StageTemplate) -> None:
+    for function in custom.functions():
+        redacts = function in ("run_chunk", "run_requests")
+        allowed = _allowed(custom, function)
+        assert (allowed.get(GUARDRAIL) == {"bedrock:ApplyGuardrail"}) == redacts
+        assert ("comprehend:DetectPiiEntities" in allowed["*"]) == redacts
+        everything = {action for actions in _allowed(dev, function).values() for action in actions}
+        assert not everything & {"bedrock:ApplyGuardrail", "comprehend:DetectPiiEntities"}
 
 
 def test_network_interfaces_are_made_for_those_who_call_models_and_only_in_a_vpc(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.stages import DEV, LOCAL, PROD, stage_values
+from infra.stages import DEV, LOCAL, PROD, given_values, stage_values
 from promptmill.domain.errors import SettingsError
 
 
@@ -129,3 +129,31 @@ def test_spending_is_capped_unless_somebody_says_otherwise() -> None:
     for wrong in ("-1", "1e3", "ten", "NaN"):
         with pytest.raises(SettingsError):
             stage_values("dev", {"day_cap_usd": wrong})
+
+
+def test_engines_are_switched_on_one_by_one() -> None:
+    guardrail = "arn:aws:bedrock:eu-west-1:111122223333:guardrail/gr4a5b6c7d8e"
+    assert DEV.engines == ()
+    assert stage_values("dev", {"ner": "true"}).engines == ("ner",)
+    assert stage_values("dev", {"comprehend": "true", "guardrails": guardrail}).engines == ("comprehend", "guardrail")
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong"),
+    [
+        ("dev", {"guardrails": "gr4a5b6c7d8e"}),
+        ("dev", {"guardrails": "arn:aws:bedrock:eu-west-1::foundation-model/x"}),
+        ("local", {"comprehend": "true"}),
+        ("local", {"guardrails": "arn:aws:bedrock:eu-west-1:111122223333:guardrail/*"}),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused(stage: str, wrong: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as raised:
+        stage_values(stage, wrong)
+    assert raised.value.code == "value_malformed"
+
+
+def test_values_are_given_as_pairs() -> None:
+    assert given_values("dev", ["ner=true", "tags=a=b"]) == stage_values("dev", {"ner": "true", "tags": "a=b"})
+    with pytest.raises(SettingsError, match="'ner' is not name=value"):
+        given_values("dev", ["ner"])

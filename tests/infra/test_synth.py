@@ -17,6 +17,8 @@ from infra.assets import ROOT, built_assets
 from infra.stages import DEV, PROD, StageValues
 from promptmill.domain.errors import SettingsError
 
+WITH_NER = StageValues(stage="dev", ner=True)
+
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
@@ -55,11 +57,15 @@ def test_layers_count_as_built_once_their_stamps_are_there(tmp_path: Path, monke
     (tmp_path / "core-arm64").mkdir()
     (tmp_path / "dependencies-arm64").mkdir()
     with pytest.raises(SettingsError, match="make layers STAGE=dev"):
-        built_assets("dev")
+        built_assets(DEV)
     for layer in ("core", "dependencies"):
         (tmp_path / f"{layer}-arm64.sha256").write_text("")
-    assets = built_assets("dev")
-    assert (assets.core, assets.arm) == (str(tmp_path / "core-arm64"), True)
+    assets = built_assets(DEV)
+    assert (assets.core, assets.ner, assets.arm) == (str(tmp_path / "core-arm64"), "", True)
+    with pytest.raises(SettingsError, match='make layers STAGE=dev CONTEXT="ner=true"'):
+        built_assets(WITH_NER)
+    (tmp_path / "ner-arm64.sha256").write_text("")
+    assert built_assets(WITH_NER).ner == str(tmp_path / "ner-arm64")
 
 
 class TestCache:

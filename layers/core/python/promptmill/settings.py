@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True):
         in_flight: most calls at once in one worker, whatever the routes say.
         private_ranges: CIDR blocks of private addresses that models may be called at, separated by commas.
         day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
+        engines: what looks for sensitive values besides the patterns that are always there, separated by commas.
         lease_s: how long a message stays hidden after its worker's last sign of life.
     """
 
@@ -43,6 +44,7 @@ class Settings(Struct, frozen=True):
     private_ranges: str = ""
     lease_s: int = 120
     day_cap_usd: str = ""
+    engines: str = ""
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
