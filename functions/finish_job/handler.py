@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 def finish(record: SQSRecord) -> None:
     try:
         message = messages.decode(record.body, FinishMessage)
-        logger.append_keys(job_id=message.job_id, run=message.run)
+        logger.append_keys(job_id=message.job_id, run=message.run, segment=message.segment)
         finish_run(message, record.receipt_handle)
     except Exception as error:
         logger.error("job not finished", extra=fault_of(error))
@@ -47,10 +47,10 @@ def finish_run(message: FinishMessage, receipt_handle: str) -> None:
     finished = services.run(
         while_leased(
             finish_job(
-                message.job_id,
-                message.run,
+                message,
                 objects=services.objects,
                 jobs=services.jobs,
+                queue=services.queue,
                 events=services.events,
                 manifests=services.manifests,
                 clock=services.clock,

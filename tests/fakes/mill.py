@@ -14,6 +14,7 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
+from promptmill.domain.segments import CHUNKS
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.workflows.answer_request import IncomingRequest, RequestReport, RequestWorker, answer_request
 from promptmill.workflows.finish_job import finish_job
@@ -54,6 +55,7 @@ class Mill:
         self.units, self.switches = FakeUnits(self.jobs.shut), FakeSwitches()
         self.replies, self.copies = replies or FakeReplies(), FakeCopies()
         self.day_cap: int | None = None
+        self.chunks_a_segment = CHUNKS
         self.recipes, self.prices = FakeRecipes(*recipes), FlatPrices()
         self.models: ModelProviders = models or FakeModels()
         self.rng = random.Random(7)
@@ -112,13 +114,14 @@ class Mill:
 
     async def finish(self, message: FinishMessage) -> Any:
         return await finish_job(
-            message.job_id,
-            message.run,
+            message,
             objects=self.objects,
             jobs=self.jobs,
+            queue=self.queue,
             events=self.events,
             manifests=ReadManifest(self.objects),
             clock=self.clock,
+            chunks_a_segment=self.chunks_a_segment,
         )
 
     async def settle(self, body: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from promptmill.domain.errors import MissingObjectError
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
-from promptmill.ports.object_store import ObjectInfo
+from promptmill.ports.object_store import ObjectInfo, Piece
 
 BLOCK = 1 << 16
 
@@ -74,6 +74,15 @@ class FakeObjectStore:
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
     ) -> bool:
         return await self.create(key, b"".join([block async for block in blocks]), content_type=content_type)
+
+    async def concatenate(
+        self, key: str, pieces: Sequence[Piece], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        parts = [await self.read(piece.key) for piece in pieces]
+        for piece, part in zip(pieces, parts, strict=True):
+            if len(part) != piece.size:
+                raise ValueError(f"{piece.key} has {len(part)} bytes, not {piece.size}")
+        return await self.create(key, b"".join(parts), content_type=content_type)
 
     async def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         for key in self.keys(prefix):

@@ -277,13 +277,32 @@ MUTANTS = (
         "        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
         "            return manifest\n        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
     ),
-    _mutant(
+    Mutant(
         "finished before every result is in",
+        (
+            Change(
+                f"{_WORKFLOWS}.finish_job",
+                " and not await results_complete(manifest, objects):\n",
+                " and False:\n",
+            ),
+            Change(
+                f"{_WORKFLOWS}.join_run",
+                "_read(map(self._lineage.result_key, chunks), self._objects)",
+                "_read([k for k in map(self._lineage.result_key, chunks) if await self._objects.head(k)], self._objects)",
+            ),
+        ),
+    ),
+    _mutant(
+        "segments concatenated before all of them are there",
         f"{_WORKFLOWS}.finish_job",
-        "    if not await results_complete(manifest, objects):\n",
-        "    if False:\n",
-        "    keys = map(lineage.result_key, range(chunks))\n",
-        "    keys = iter([k for k in map(lineage.result_key, range(chunks)) if await objects.head(k)])\n",
+        "        missing = await join.missing()\n        if not missing:\n",
+        "        missing = await join.missing()\n        if missing != set(range(len(join.segments))):\n",
+    ),
+    _mutant(
+        "a segment's totals without its parts",
+        f"{_WORKFLOWS}.join_run",
+        "joined = await self._join(self.segments.chunks_of(number), keys)\n",
+        'joined = await self._join(self.segments.chunks_of(number), [f"{key}.part" for key in keys])\n',
     ),
     _mutant(
         "gates shut before the stop",

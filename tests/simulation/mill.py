@@ -159,13 +159,14 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
     del ends_at
     message = messages.decode(received.held.body, FinishMessage)
     work = finish_job(
-        message.job_id,
-        message.run,
+        message,
         objects=ports.objects,
         jobs=ports.jobs,
+        queue=ports.queue,
         events=ports.events,
         manifests=ReadManifest(ports.objects),
         clock=ports.clock,
+        chunks_a_segment=world.scenario.chunks_a_segment,
     )
     lease_s = world.scenario.lease_s
     return await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock)

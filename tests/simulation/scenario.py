@@ -109,6 +109,7 @@ class Scenario(Struct, frozen=True):
     day_cap: int | None = None
     recut: bool = False
     sweep_s: float = 300.0
+    chunks_a_segment: int = 250
 
 
 def draw(rng: random.Random) -> Scenario:
@@ -138,6 +139,7 @@ def draw(rng: random.Random) -> Scenario:
         max_receives=rng.choice((3, 5)),
         day_cap=day_cap,
         recut=rng.random() < 0.1,
+        chunks_a_segment=rng.choice((1, 1, 2, 250)),
     )
 
 

@@ -23,7 +23,7 @@ from tests.simulation.queues import SimQueue
 DEADLY = b"DEADLY"
 """Bytes that bring down whoever reads them to run them."""
 
-_WRITTEN_ONCE = ("/chunks/", f"{layout.ANSWERS}", "/results.", "/errors.", "/attempts.", "/summary.")
+_WRITTEN_ONCE = ("/chunks/", "/joined/", f"{layout.ANSWERS}", "/results.", "/errors.", "/attempts.", "/summary.")
 
 
 class SimStore(FakeObjectStore):

@@ -7,6 +7,7 @@ import pytest
 
 from promptmill.adapters.s3_object_store import S3ObjectStore
 from promptmill.domain.errors import MissingObjectError
+from promptmill.ports.object_store import Piece
 from tests.fakes.object_store import FakeObjectStore
 
 
@@ -119,3 +120,39 @@ def _tag(objects: Any, key: str, version: str) -> None:
         return
     tags = {"TagSet": [{"Key": "promptmill-again", "Value": "true"}]}
     objects._s3.put_object_tagging(Bucket=objects._bucket, Key=key, VersionId=version, Tagging=tags)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (),
+        (0,),
+        (3, 0, 4),
+        (6 << 20,),
+        (1, 6 << 20, 2, 20 << 20, 3),
+        (4 << 20, 4 << 20, 4 << 20, 4 << 20),
+        (9 << 20, 1),
+    ],
+)
+async def test_objects_become_one(objects: Any, sizes: tuple[int, ...]) -> None:
+    bodies = [bytes([65 + n]) * size for n, size in enumerate(sizes)]
+    for n, body in enumerate(bodies):
+        assert await objects.create(f"piece {n}+é", body)
+    pieces = [Piece(f"piece {n}+é", size) for n, size in enumerate(sizes)]
+    assert await objects.concatenate("whole", pieces, content_type="text/csv")
+    assert await objects.read("whole") == b"".join(bodies)
+
+
+async def test_what_is_there_is_not_concatenated_over(objects: Any) -> None:
+    await objects.create("piece", b"x" * (6 << 20))
+    await objects.create("whole", b"first")
+    assert not await objects.concatenate("whole", [Piece("piece", 6 << 20)] * 2)
+    assert await objects.read("whole") == b"first"
+
+
+@pytest.mark.parametrize("size", [3, 6 << 20])
+async def test_a_missing_piece_leaves_nothing(objects: Any, size: int) -> None:
+    await objects.create("piece", b"x" * (6 << 20))
+    with pytest.raises(MissingObjectError):
+        await objects.concatenate("whole", [Piece("piece", 6 << 20), Piece("nothing", size)])
+    assert await objects.head("whole") is None

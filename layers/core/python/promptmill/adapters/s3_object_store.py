@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from promptmill.adapters.s3_errors import BEYOND, MISSING, RACING, TAKEN, code_of
+from promptmill.adapters.s3_multipart import MultipartUpload
 from promptmill.domain.errors import MissingObjectError
-from promptmill.ports.object_store import ObjectInfo
+from promptmill.domain.part_plans import PART, Span, plan_parts
+from promptmill.ports.object_store import ObjectInfo, Piece
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 BLOCK = 1 << 20
-PART = 8 << 20
 _PARTIAL = 206
-_MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
-_TAKEN = {"412", "PreconditionFailed"}
-_BEYOND = {"416", "InvalidRange"}
-_RACING = {"409", "ConditionalRequestConflict"}
 
 
 class S3ObjectStore:
@@ -35,7 +33,7 @@ class S3ObjectStore:
         try:
             found = await to_thread(self._s3.head_object, **self._at(key, version))
         except ClientError as error:
-            if _code(error) in _MISSING:
+            if code_of(error) in MISSING:
                 return None
             raise
         modified = found["LastModified"].astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -55,7 +53,7 @@ class S3ObjectStore:
         try:
             found = await to_thread(self._s3.get_object_tagging, **self._at(key, version))
         except ClientError as error:
-            if _code(error) in _MISSING:
+            if code_of(error) in MISSING:
                 return {}
             raise
         return {tag["Key"]: tag["Value"] for tag in found["TagSet"]}
@@ -89,9 +87,9 @@ class S3ObjectStore:
                     IfNoneMatch="*",
                 )
             except ClientError as error:
-                if _code(error) in _TAKEN:  # perhaps our own write, whose response was lost
+                if code_of(error) in TAKEN:  # perhaps our own write, whose response was lost
                     return await self.read(key) == body
-                if _code(error) not in _RACING:
+                if code_of(error) not in RACING:
                     raise
             else:
                 return True
@@ -107,7 +105,18 @@ class S3ObjectStore:
         second = await anext(parts, None)
         if second is None:
             return await self.create(key, first, content_type=content_type)
-        return await self._create_in_parts(key, first, second, parts, content_type)
+        whole = _chained((first, second), parts)
+        return await MultipartUpload(self._s3, self._bucket, key, content_type).write(whole)
+
+    async def concatenate(
+        self, key: str, pieces: Sequence[Piece], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        parts = plan_parts(Span(piece.key, 0, piece.size) for piece in pieces)
+        if len(parts) > 1 or any(part.copied for part in parts):
+            upload = MultipartUpload(self._s3, self._bucket, key, content_type)
+            return await upload.write_planned(parts, objects=self)
+        small = [await self.read(span.key) for part in parts for span in part.spans]
+        return await self.create(key, b"".join(small), content_type=content_type)
 
     async def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         token: str | None = None
@@ -132,43 +141,19 @@ class S3ObjectStore:
         try:
             found = await to_thread(self._s3.get_object, **self._at(key, version), **ranged)
         except ClientError as error:
-            if _code(error) in _MISSING:
+            if code_of(error) in MISSING:
                 raise MissingObjectError(key) from error
-            if _code(error) in _BEYOND:
+            if code_of(error) in BEYOND:
                 return BytesIO(), 0
             raise
         return found["Body"], 0 if found["ResponseMetadata"]["HTTPStatusCode"] == _PARTIAL else start
 
-    async def _create_in_parts(
-        self, key: str, first: bytes, second: bytes, rest: AsyncIterator[bytes], content_type: str
-    ) -> bool:
-        where: Any = {"Bucket": self._bucket, "Key": key}
-        upload = await to_thread(self._s3.create_multipart_upload, **where, ContentType=content_type)
-        where["UploadId"] = upload["UploadId"]
-        try:
-            done = [await self._upload_part(where, 1, first), await self._upload_part(where, 2, second)]
-            async for part in rest:
-                done.append(await self._upload_part(where, len(done) + 1, part))
-            return await self._complete(where, done)
-        except BaseException:
-            await to_thread(self._s3.abort_multipart_upload, **where)
-            raise
 
-    async def _upload_part(self, where: Any, number: int, body: bytes) -> dict[str, Any]:
-        sent = await to_thread(self._s3.upload_part, **where, PartNumber=number, Body=body)
-        return {"PartNumber": number, "ETag": sent["ETag"]}
-
-    async def _complete(self, where: Any, done: Any) -> bool:
-        try:
-            await to_thread(
-                self._s3.complete_multipart_upload, **where, MultipartUpload={"Parts": done}, IfNoneMatch="*"
-            )
-        except ClientError as error:
-            if _code(error) not in _TAKEN:
-                raise
-            await to_thread(self._s3.abort_multipart_upload, **where)
-            return False
-        return True
+async def _chained(first: Iterable[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for part in first:
+        yield part
+    async for part in rest:
+        yield part
 
 
 async def _parts(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -184,7 +169,3 @@ async def _parts(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 size *= 2
     if held:
         yield bytes(held)
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")

@@ -90,6 +90,21 @@ def chunk_result_key(job_id: str, run: int, chunk: int) -> str:
     return f"{chunk_results_prefix(job_id, run)}{chunk:08d}"
 
 
+def joined_prefix(job_id: str, run: int, chunks: int) -> str:
+    """Of a run's segments of so many chunks each."""
+    return f"{run_prefix(job_id, run)}joined/{chunks}/"
+
+
+def segments_prefix(prefix: str, column: str) -> str:
+    """Of all segments' parts of a file."""
+    return f"{prefix}{column}/"
+
+
+def segment_key(prefix: str, column: str, segment: int) -> str:
+    """Of a segment's part of a file; sorts by segment."""
+    return f"{segments_prefix(prefix, column)}{segment:06d}"
+
+
 def chunk_journals(job_id: str, run: int, chunk: int) -> str:
     """Prefix of a chunk's journals."""
     return f"{run_prefix(job_id, run)}journals/{chunk:08d}/"

@@ -45,11 +45,12 @@ class ChunkMessage(Struct, frozen=True, tag="chunk"):
     after: int | None = None
 
 
-class FinishMessage(Struct, frozen=True, tag="finish"):
-    """See whether a run's chunks are all in, and join them."""
+class FinishMessage(Struct, frozen=True, tag="finish", omit_defaults=True):
+    """See whether a run's chunks are all in, and join them. ``segment``: join this one; None: see to all that is left."""
 
     job_id: str
     run: int
+    segment: int | None = None
 
 
 Message = PlanMessage | ChunkMessage | FinishMessage

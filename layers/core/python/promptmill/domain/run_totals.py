@@ -14,7 +14,7 @@ class RouteTotal(Struct, frozen=True):
     unpriced: int = 0
     nano_usd: int = 0
 
-    def plus(self, cost: RouteCost) -> RouteTotal:
+    def plus(self, cost: RouteCost | RouteTotal) -> RouteTotal:
         return RouteTotal(*(getattr(self, name) + getattr(cost, name) for name in self.__struct_fields__))
 
 
@@ -40,3 +40,10 @@ class RunTotals(Struct, frozen=True):
         for cost in header.costs:
             routes[cost.route] = routes.get(cost.route, RouteTotal()).plus(cost)
         return RunTotals(self.tally.plus(header.tally), routes, self.kept + header.kept)
+
+    def joined(self, later: RunTotals) -> RunTotals:
+        """With those of chunks that come after these."""
+        routes = dict(self.routes)
+        for route, total in later.routes.items():
+            routes[route] = routes.get(route, RouteTotal()).plus(total)
+        return RunTotals(self.tally.plus(later.tally), routes, self.kept + later.kept)

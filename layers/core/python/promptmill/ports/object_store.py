@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -15,6 +15,13 @@ class ObjectInfo(Struct, frozen=True):
     version: str
     size: int
     modified_at: str
+
+
+class Piece(Struct, frozen=True):
+    """Bytes [0, size) of an object, which is all of it."""
+
+    key: str
+    size: int
 
 
 class ObjectReader(Protocol):
@@ -48,6 +55,15 @@ class ObjectWriter(Protocol):
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
     ) -> bool:
         """Write a stream if absent, in parts where it is large. False: something is there already."""
+        ...
+
+    async def concatenate(
+        self, key: str, pieces: Sequence[Piece], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        """Write objects, one after another, as one, if absent. False: something is there already.
+
+        Raises MissingObjectError: one of them is not there.
+        """
         ...
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from itertools import islice
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from promptmill.domain import chunk_result
-from promptmill.domain.chunk_result import ChunkResult
 from promptmill.domain.dialects.registry import dialect_named
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
-from promptmill.domain.lineage import Lineage
+from promptmill.domain.messages import FinishMessage
 from promptmill.domain.run_totals import RunTotals
+from promptmill.domain.segments import CHUNKS
 from promptmill.domain.status import encode as encode_json
 from promptmill.domain.stop_reasons import CANCELLED, reason_of_run
 from promptmill.domain.summary import Summary, summary_document
@@ -22,50 +18,67 @@ from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
-from promptmill.ports.message_queue import EventBus
+from promptmill.ports.message_queue import EventBus, WorkQueue
 from promptmill.ports.object_store import ObjectStore
 from promptmill.workflows.earlier_results import read_lineage
-from promptmill.workflows.join_sections import join_sections
+from promptmill.workflows.join_run import JoinRun
 from promptmill.workflows.missing_chunks import missing_chunks
-from promptmill.workflows.publish_status import publish_latest_status, publish_status
+from promptmill.workflows.publish_status import publish_latest_status, publish_status, publish_status_in_turn
 from promptmill.workflows.read_manifest import ReadManifest
-
-_READ_AT_ONCE = 8
 
 
 class Finished(Struct, frozen=True):
-    """``waiting``: chunk results are missing still; ``over``: it was finished before."""
+    """``waiting``: chunk results are missing still; ``joining``: segments are; ``over``: it was finished before."""
 
-    verdict: Literal["finished", "waiting", "over", "gone"]
+    verdict: Literal["finished", "waiting", "joining", "over", "gone"]
     state: str = ""
     counts: Counts = Counts()
 
 
 async def finish_job(
-    job_id: str,
-    run: int,
+    message: FinishMessage,
     *,
     objects: ObjectStore,
     jobs: Jobs,
+    queue: WorkQueue,
     events: EventBus,
     manifests: ReadManifest,
     clock: Clock,
+    chunks_a_segment: int = CHUNKS,
 ) -> Finished:
-    """Safe to repeat: each file is written once, and the state's name follows from the chunk results alone."""
+    """Safe to repeat: each file is written once, and the state's name follows from the chunk results alone.
+
+    Where there are many chunks, segments are joined by messages of their own; whoever joins the last one sends for
+    the end.
+    """
+    job_id, run = message.job_id, message.run
     job = await jobs.read(job_id, run)
     if job is None or job.state is JobState.PLANNING:
         return Finished("gone")
     if job.state.terminal:
-        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
-        await _tell(job, events)
+        await _see_off(job, message, jobs=jobs, objects=objects, events=events, clock=clock)
         return Finished("over", job.state.value, job.counts)
     manifest = await manifests(job_id, run)
-    if not await results_complete(manifest, objects):
+    if job.state is not JobState.JOINING and not await results_complete(manifest, objects):
         return Finished("waiting")
-    await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
-    await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
-    totals = await _join(manifest, await read_lineage(manifest, manifests=manifests), objects)
+    if message.segment is None:
+        await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
+        await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
+    lineage = await read_lineage(manifest, manifests=manifests)
+    join = JoinRun(manifest, lineage, objects=objects, chunks_a_segment=chunks_a_segment)
+    totals = await _join(join, message, manifest, jobs=jobs, queue=queue, objects=objects, clock=clock)
+    if totals is None:
+        return Finished("joining")
     return await _end(job, manifest, totals, objects, jobs, events, clock)
+
+
+async def _see_off(
+    job: JobRun, message: FinishMessage, *, jobs: Jobs, objects: ObjectStore, events: EventBus, clock: Clock
+) -> None:
+    """Of a run that is over, perhaps under a status, or without an event, that a finisher left behind."""
+    await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+    if message.segment is None:
+        await _tell(job, events)
 
 
 async def results_complete(manifest: Manifest, objects: ObjectStore) -> bool:
@@ -85,29 +98,35 @@ def file_keys(manifest: Manifest) -> dict[str, str]:
     }
 
 
-async def _join(manifest: Manifest, lineage: Lineage, objects: ObjectStore) -> RunTotals:
-    """Of each chunk the latest result; attempts are this run's own."""
-    dialect, facts, keys = dialect_named(manifest.facts.dialect), manifest.facts, file_keys(manifest)
-    totals = RunTotals()
-
-    async def sections() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
-        nonlocal totals
-        yield dialect.header(facts, manifest.recipe), dialect.error_header(facts), b""
-        async for result in _results(lineage, manifest.chunks, objects):
-            own = manifest.runs(result.header.chunk)
-            totals = totals.plus(result.header, own=own)
-            yield result.results, result.errors, result.attempts if own else b""
-
-    await join_sections(sections(), (keys["results"], keys["errors"], keys["attempts"]), objects=objects)
-    return totals
-
-
-async def _results(lineage: Lineage, chunks: int, objects: ObjectStore) -> AsyncIterator[ChunkResult]:
-    """In order, some of them read at once: one by one, 10,000 would take longer than a worker has."""
-    keys = map(lineage.result_key, range(chunks))
-    while batch := list(islice(keys, _READ_AT_ONCE)):
-        for data in await asyncio.gather(*map(objects.read, batch)):
-            yield chunk_result.decode(data)
+async def _join(
+    join: JoinRun,
+    message: FinishMessage,
+    manifest: Manifest,
+    *,
+    jobs: Jobs,
+    queue: WorkQueue,
+    objects: ObjectStore,
+    clock: Clock,
+) -> RunTotals | None:
+    """None while segments are missing."""
+    files = file_keys(manifest)
+    keys = (files["results"], files["errors"], files["attempts"])
+    if len(join.segments) == 1:
+        return await join.whole(keys)
+    if message.segment is None:
+        missing = await join.missing()
+        if not missing:
+            return await join.concatenated(keys)
+        first = join.segments.first_in_lanes(missing)
+        await queue.send([structs.replace(message, segment=n) for n in first])
+        return None
+    await join.segment(message.segment)
+    await publish_status_in_turn(message.job_id, message.run, jobs=jobs, objects=objects, clock=clock)
+    missing = await join.missing()
+    after = join.segments.next_in_lane(message.segment, missing)
+    if after is not None or not missing:
+        await queue.send([structs.replace(message, segment=after)])
+    return None
 
 
 async def _end(

@@ -47,11 +47,12 @@ class _Column:
 
 async def _write(key: str, column: _Column, objects: ObjectWriter) -> None:
     try:
-        await objects.create_from(key, aiter(column), content_type=_content_type(key))
+        await objects.create_from(key, aiter(column), content_type=content_type_of(key))
     finally:
         column.close()
 
 
-def _content_type(key: str) -> str:
+def content_type_of(key: str) -> str:
+    """By the extension of a file that people read."""
     kinds = {"csv": "text/csv", "txt": "text/plain", "jsonl": "application/jsonl"}
     return kinds.get(key.rpartition(".")[2], "application/octet-stream") + "; charset=utf-8"

@@ -30,9 +30,14 @@ async def settle_dead_letter(body: str, *, worker: ChunkWorker, events: EventBus
         return f"chunk {await settle_chunk(message, worker=worker)}"
     objects, jobs, clock = worker.engine.objects, worker.jobs, worker.engine.clock
     if isinstance(message, FinishMessage):
-        job_id, run, manifests = message.job_id, message.run, worker.manifests
         finished = await finish_job(
-            job_id, run, objects=objects, jobs=jobs, events=events, manifests=manifests, clock=clock
+            message,
+            objects=objects,
+            jobs=jobs,
+            queue=worker.queue,
+            events=events,
+            manifests=worker.manifests,
+            clock=clock,
         )
         return f"finish {finished.verdict}"
     plans = message if isinstance(message, list) else [message]
