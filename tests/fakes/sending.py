@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.workflows.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
+
+T = TypeVar("T")
 
 
 class OpenSending:
@@ -46,6 +49,21 @@ class OpenSending:
         if self._clock.monotonic() + seconds >= self._ends_at:
             raise SendingEndedError("time")
         await self._clock.sleep(seconds)
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        if math.isinf(self._ends_at):
+            return await work
+        working = asyncio.create_task(work)
+        ending = asyncio.create_task(self._clock.sleep(self._ends_at - self._clock.monotonic()))
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise SendingEndedError("time")
+            return await working
+        finally:
+            working.cancel()
+            ending.cancel()
+            await asyncio.gather(working, ending, return_exceptions=True)
 
     def rests(self, route: Route) -> bool:
         return route.id in self.resting

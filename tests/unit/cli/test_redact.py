@@ -70,8 +70,8 @@ class Broken:
 
 
 def test_an_engine_that_fails_lets_nothing_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "engine_of", lambda _: Broken())
-    monkeypatch.setattr("promptmill.domain.redaction.audit.engine_of", lambda _: Broken())
+    monkeypatch.setattr(policies, "engine_of", lambda *_: Broken())
+    monkeypatch.setattr("promptmill.domain.redaction.audit.engine_of", lambda *_: Broken())
     result, lines = run(tmp_path, [{"id": 1, "text": "my secret"}])
     assert lines == [{"id": 1, "error": "redaction_failed"}]
     assert result.exit_code == 1

@@ -223,7 +223,7 @@ class StrayEngine:
 @pytest.mark.parametrize("engine", [BrokenEngine(), StrayEngine()])
 def test_an_engine_that_fails_fails_the_record_and_says_nothing_of_it(engine: BrokenEngine | StrayEngine) -> None:
     with pytest.raises(RecordError) as caught:
-        redact_request(ask("my secret"), EVERYTHING, engine=engine)
+        redact_request(ask("my secret"), EVERYTHING, engine)
     assert caught.value.code == "redaction_failed"
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None

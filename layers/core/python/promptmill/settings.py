@@ -46,6 +46,10 @@ class Settings(Struct, frozen=True):
     day_cap_usd: str = ""
     engines: str = ""
 
+    @property
+    def engine_names(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.engines.split(",")))
+
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Raises SettingsError, naming the variable."""

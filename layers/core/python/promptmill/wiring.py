@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
     from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
     from promptmill.adapters.dynamodb_units import DynamoDbUnits
+    from promptmill.adapters.entity_finders import DeployedFinders
     from promptmill.adapters.eventbridge_bus import EventBridgeBus
     from promptmill.adapters.genai_price_book import GenaiPriceBook
     from promptmill.adapters.model_providers import HttpModelProviders
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from promptmill.adapters.sqs_queues import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
     from promptmill.adapters.system_clock import SystemClock
     from promptmill.domain.limits import Limits
-    from promptmill.domain.redaction.spans import Engine as RedactionEngine
     from promptmill.workflows.flow.pacing import JobPacing
     from promptmill.workflows.flow.shared_pacing import SharedPacing
     from promptmill.workflows.read_manifest import ReadManifest
@@ -73,6 +73,8 @@ class Services:
         """Close what is open; for processes that end."""
         if "providers" in self.__dict__:
             self.run(self.providers.close())
+        if "finders" in self.__dict__:
+            self.run(self.finders.close())
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -174,7 +176,8 @@ class Services:
     def recipes(self) -> S3RecipeSource:
         from promptmill.adapters.s3_recipe_source import S3RecipeSource
 
-        return S3RecipeSource(self.objects, self.clock, stage=self.settings.stage)
+        settings = self.settings
+        return S3RecipeSource(self.objects, self.clock, stage=settings.stage, engines=settings.engine_names)
 
     @cached_property
     def manifests(self) -> ReadManifest:
@@ -201,6 +204,17 @@ class Services:
         return HttpModelProviders(
             settings=self.settings, secrets=self.secrets, clock=self.clock, make_aws_session=self._botocore_session
         )
+
+    @cached_property
+    def finders(self) -> DeployedFinders:
+        from promptmill.adapters.entity_finders import AwsAccess, DeployedFinders
+
+        settings = self.settings
+        aws = AwsAccess(
+            region=settings.region, private_ranges=settings.private_ranges, make_session=self._botocore_session
+        )
+        is_local = settings.stage == "local"  # it calls no real account
+        return DeployedFinders(settings.engine_names, clock=self.clock, aws=None if is_local else aws)
 
     def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
         """Of one invocation that works for ``job``."""
@@ -247,6 +261,7 @@ class Services:
             lease_s=self.settings.lease_s,
             ends_at=ends_at,
             day_cap=self.day_cap,
+            finders=self.finders,
         )
 
     def _botocore_session(self) -> botocore.session.Session:
@@ -259,17 +274,9 @@ def services_of_process() -> Services:
     return Services(from_environment(os.environ))
 
 
-def offer_engines() -> None:
-    """Makes known what finds names and addresses, for recipes that ask for it. Nothing is imported before it is used."""
-    from promptmill.domain.redaction.policy import offer_engine
+def offline_finders() -> DeployedFinders:
+    """For this machine alone: nothing leaves it."""
+    from promptmill.adapters.entity_finders import DeployedFinders
+    from promptmill.adapters.system_clock import SystemClock
 
-    offer_engine("ner", _ner_engine)
-
-
-def _ner_engine() -> RedactionEngine:
-    from promptmill.adapters.onnx_entities import OnnxEntities
-
-    return OnnxEntities()
-
-
-offer_engines()
+    return DeployedFinders(["ner"], clock=SystemClock())

@@ -62,7 +62,7 @@ def error_of(answer: HttpAnswer, raw: Any, *, now: datetime) -> ProviderError:
     message = error_fields(raw)[1]
     reply = ErrorReply(
         status=answer.status,
-        codes=("ResourceNotFoundException",) if _NO_SUCH_MODEL.match(message) else _codes(answer, raw),
+        codes=("ResourceNotFoundException",) if _NO_SUCH_MODEL.match(message) else codes_of(answer, raw),
         message=message or answer.body[:500].decode(errors="replace"),
         headers=answer.headers,
         request_id=request_id_of(answer.headers),
@@ -88,7 +88,7 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     return headers.get("x-amzn-requestid", "")
 
 
-def _codes(answer: HttpAnswer, raw: Any) -> tuple[str, ...]:
+def codes_of(answer: HttpAnswer, raw: Any) -> tuple[str, ...]:
     """From ``x-amzn-errortype: Code:http://…``, or ``{"__type": "namespace#Code"}``, or ``{"code": "Code"}``."""
     body = raw if isinstance(raw, dict) else {}
     said = answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code")

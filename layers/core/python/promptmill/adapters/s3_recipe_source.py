@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError
 from promptmill.domain.limits import DOCUMENT, Limits
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.recipe_names import nearest
+from promptmill.domain.redaction.policy import beside
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectStore
 
 _CACHED_S = 30.0
+_SWITCHES = {"ner": "ner=true", "comprehend": "comprehend=true", "guardrail": "guardrails=<its ARN>"}
 _LIMITS = layout.recipe_key(DOCUMENT)
 
 
 class S3RecipeSource:
-    """Recipes as operators pushed them; read again after 30 seconds, parsed again when they changed."""
+    """Recipes as operators pushed them; read again after 30 seconds, parsed again when they changed.
 
-    def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str) -> None:
-        self._objects, self._clock, self._stage = objects, clock, stage
+    Args:
+        engines: what finds sensitive values here, beside what is built in.
+    """
+
+    def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str, engines: Collection[str] = ()) -> None:
+        self._objects, self._clock, self._stage, self._engines = objects, clock, stage, engines
         self._cache: dict[str, tuple[float, Recipe]] = {}
         self._limits: tuple[float, Limits] | None = None
 
@@ -50,7 +58,20 @@ class S3RecipeSource:
             text = await self._objects.read(layout.recipe_key(name))
         except MissingObjectError as error:
             raise await self._unknown(name) from error
-        return parse_recipe(name, text, stage=self._stage)
+        recipe = parse_recipe(name, text, stage=self._stage)
+        self._check_engines(recipe)
+        return recipe
+
+    def _check_engines(self, recipe: Recipe) -> None:
+        """Said before a job begins; a worker without the engine would fail every record."""
+        for engine in beside(recipe.redact):
+            if engine not in self._engines:
+                raise RecipeError(
+                    f"the engine {engine} is not deployed here",
+                    code="engine_missing",
+                    where=f"{layout.recipe_key(recipe.name)}: redact.engines",
+                    remedy=f'leave it out, or deploy the stack with it: make deploy CONTEXT="{_SWITCHES[engine]}"',
+                )
 
     async def _parse_limits(self) -> Limits:
         try:

@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.text import Text
 
 from promptmill.cli.command import offline
+from promptmill.cli.engines import other_engines
 from promptmill.cli.failures import EXIT_FAILED
 from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.audit import RedactedText, audit_line, redact_document, redact_text
 from promptmill.domain.redaction.reasons import reason_of
-from promptmill.domain.redaction.spans import ALL_TYPES
+from promptmill.domain.redaction.spans import ALL_TYPES, Engine
 
 _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
 
@@ -43,12 +44,13 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
     that can't be redacted becomes {"id", "error"} and the exit code is 1. With --explain, SOURCE may be any text.
     """
     policy = _policy(policy_file)
-    if explain:
-        _explain(out, source, policy)
-        return
-    if target is None:
+    if target is None and not explain:
         raise click.UsageError("TARGET is missing: redact SOURCE TARGET, or redact --explain SOURCE")
-    counts, failed = _write(source, target, policy)
+    with other_engines(policy) as others:
+        if explain or target is None:
+            _explain(out, source, policy, others)
+            return
+        counts, failed = _write(source, target, policy, others)
     out.line(f"redacted {sum(counts.values())} values, {failed} lines failed")
     out.document({"failed": failed, "audit": audit_line(policy, counts, attachments="refuse")})
     if failed:
@@ -56,9 +58,6 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
 
 
 def _policy(path: Path | None) -> RedactionPolicy:
-    from promptmill.wiring import offer_engines  # noqa: PLC0415 (engines that are adapters)
-
-    offer_engines()
     if path is None:
         return RedactionPolicy(types=ALL_TYPES)
     from promptmill.domain.recipe_redaction import read_policy  # noqa: PLC0415 (brings pydantic)
@@ -66,12 +65,12 @@ def _policy(path: Path | None) -> RedactionPolicy:
     return read_policy(path.read_bytes())
 
 
-def _write(source: Path, target: Path, policy: RedactionPolicy) -> tuple[Counter[str], int]:
+def _write(source: Path, target: Path, policy: RedactionPolicy, others: Engine | None) -> tuple[Counter[str], int]:
     counts: Counter[str] = Counter()
     failed = 0
     with target.open("wb") as written:
         for number, line in _lines(source):
-            answer, found = _answer(number, line, policy)
+            answer, found = _answer(number, line, policy, others)
             counts.update(found)
             failed += "error" in answer
             written.write(msgspec.json.encode(answer) + b"\n")
@@ -101,14 +100,16 @@ def _not_a_line(number: int) -> UserError:
     )
 
 
-def _answer(number: int, line: dict[str, Any], policy: RedactionPolicy) -> tuple[dict[str, Any], dict[str, int]]:
+def _answer(
+    number: int, line: dict[str, Any], policy: RedactionPolicy, others: Engine | None
+) -> tuple[dict[str, Any], dict[str, int]]:
     """What is written for a line. An error fails the line, and never lets it through."""
     name = line.get("id", number)
     try:
         if isinstance(line.get("text"), str):
-            found = redact_text(line["text"], policy)
+            found = redact_text(line["text"], policy, others)
             return {"id": name, "redacted": found.text, "spans": [_span(span) for span in found.spans]}, found.counts
-        body, counts = redact_document(line["body"], policy)
+        body, counts = redact_document(line["body"], policy, others)
     except RecordError as error:
         return {"id": name, "error": error.code}, {}
     except Exception:  # noqa: BLE001 (whatever it is, the text must not be written; the error may quote it)
@@ -120,11 +121,11 @@ def _span(span: Any) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "type": span.type, "score": span.score}
 
 
-def _explain(out: Output, source: Path, policy: RedactionPolicy) -> None:
+def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Engine | None) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     explained = []
     for name, text in _texts(source):
-        found = redact_text(text, policy)
+        found = redact_text(text, policy, others)
         explained.append({"id": name, "spans": [{**_span(s), "why": reason_of(s)} for s in found.spans]})
         if not out.as_json:
             console.print(_coloured(text, found))

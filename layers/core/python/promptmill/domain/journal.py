@@ -31,6 +31,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
         asked: the model that the line named.
         answered_by: the model that answered.
         redacted: counts by type.
+        searches: see ``Outcome``.
     """
 
     record: int
@@ -41,6 +42,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
     asked: str = ""
     answered_by: str = ""
     redacted: dict[str, int] = {}
+    searches: dict[str, int] = {}
 
     @property
     def answered(self) -> bool:
@@ -83,7 +85,7 @@ def decode(data: bytes) -> Page | Seal:
 def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
     """Of a unit: what its records came to, and what its calls cost."""
     kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    redacted = Counter[str]()
+    redacted, searches = Counter[str](), Counter[str]()
     for result in results:
         kinds[result.kind] += 1
         asked[result.asked] += 1
@@ -91,12 +93,15 @@ def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt
         failures[result.code] += 1
         if result.redacted:
             redacted.update(result.redacted)
+        if result.searches:
+            searches.update(result.searches)
     outcomes = Counts(
         answered=kinds[ANSWERED],
         failed=kinds.total() - kinds[ANSWERED] - kinds["stopped"],
         stopped=kinds["stopped"],
     )
-    names = [{name: counter[name] for name in counter if name} for counter in (asked, answered_by, failures, redacted)]
+    counters = (asked, answered_by, failures, redacted, searches)
+    names = [{name: counter[name] for name in counter if name} for counter in counters]
     return Tally().plus(Tally(outcomes.plus(_counts_of(attempts)), *names))
 
 

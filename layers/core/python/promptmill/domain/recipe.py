@@ -113,6 +113,13 @@ class OwnPattern(Struct, frozen=True):
     score: float = 0.9
 
 
+class Guardrail(Struct, frozen=True):
+    """A Bedrock guardrail: its id or ARN, and a version of it."""
+
+    id: str = ""
+    version: str = ""
+
+
 class RedactionPolicy(Struct, frozen=True):
     """``types`` empty: nothing is redacted, and the recipe says so in words.
 
@@ -124,6 +131,8 @@ class RedactionPolicy(Struct, frozen=True):
         allow: values that may leave, in any case; between slashes, RE2 patterns of whole values.
         skip: fields of JSON documents in which nothing is looked for.
         whole: fields of JSON documents whose texts are replaced as a whole.
+        language: of the texts, for the engine comprehend.
+        guardrail: for the engine of that name.
     """
 
     types: tuple[str, ...]
@@ -136,6 +145,8 @@ class RedactionPolicy(Struct, frozen=True):
     allow: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    language: Literal["en", "es"] = "en"
+    guardrail: Guardrail = Guardrail()
 
 
 class Recipe(Struct, frozen=True):

@@ -82,6 +82,11 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def digits_as_text(value: Any) -> Any:
+    """YAML reads a version such as 3 as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def hours(value: Any) -> int:
     """Of ``36h`` or ``3d``."""
     match = re.fullmatch(r"([1-9]\d{0,3})\s*(h|d)", str(value))

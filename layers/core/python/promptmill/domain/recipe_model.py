@@ -116,8 +116,19 @@ class BudgetDocument(_Strict):
 _Fields = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=100)]
 
 
-def _structured_only() -> list[Literal["structured", "ner"]]:
+_Engine = Literal["structured", "ner", "comprehend", "guardrail"]
+
+
+def _structured_only() -> list[_Engine]:
     return ["structured"]
+
+
+class GuardrailDocument(_Strict):
+    id: Annotated[
+        str,
+        Field(max_length=2048, pattern=r"^([a-z0-9]+|arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]+)$"),
+    ]
+    version: Annotated[str, BeforeValidator(fields.digits_as_text), Field(pattern=r"^([1-9][0-9]{0,7}|DRAFT)$")]
 
 
 class PatternDocument(_Strict):
@@ -129,9 +140,7 @@ class PatternDocument(_Strict):
 class RedactDocument(_Strict):
     types: Annotated[tuple[str, ...], BeforeValidator(fields.redaction_types)] = ALL_TYPES
     restore: bool = True
-    engines: Annotated[list[Literal["structured", "ner"]], Field(min_length=1, max_length=4)] = Field(
-        default_factory=_structured_only
-    )
+    engines: Annotated[list[_Engine], Field(min_length=1, max_length=4)] = Field(default_factory=_structured_only)
     actions: dict[str, Literal["placeholder", "hash", "mask", "keep", "refuse"]] = Field(default_factory=dict)
     salt: Annotated[str, Field(max_length=200)] = ""
     min_score: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=1)] = 0.4
@@ -141,6 +150,8 @@ class RedactDocument(_Strict):
     )
     skip: _Fields = Field(default_factory=list)
     whole: _Fields = Field(default_factory=list)
+    language: Literal["en", "es"] = "en"
+    guardrail: GuardrailDocument | None = None
 
 
 class RecipeDocument(_Strict):

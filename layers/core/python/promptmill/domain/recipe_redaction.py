@@ -8,14 +8,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from promptmill.domain.errors import RecipeError
-from promptmill.domain.recipe import OwnPattern, RedactionPolicy
+from promptmill.domain.recipe import Guardrail, OwnPattern, RedactionPolicy
 from promptmill.domain.recipe_model import RedactDocument
 from promptmill.domain.recipe_names import did_you_mean
 from promptmill.domain.recipe_yaml import path_text, read_yaml
 from promptmill.domain.redaction import ALL_TYPES, NER_TYPES
 from promptmill.domain.redaction.policy import WHOLE_FIELD
 
-_ENGINES_FOR_NAMES = ("ner",)
+_ENGINES_FOR_NAMES = ("ner", "comprehend", "guardrail")
 
 
 def redaction_policy(document: RedactDocument) -> RedactionPolicy:
@@ -33,6 +33,8 @@ def redaction_policy(document: RedactDocument) -> RedactionPolicy:
         allow=tuple(document.allow),
         skip=tuple(document.skip),
         whole=tuple(document.whole),
+        language=document.language,
+        guardrail=Guardrail(document.guardrail.id, document.guardrail.version) if document.guardrail else Guardrail(),
     )
 
 
@@ -43,6 +45,8 @@ def redaction_contradictions(document: RedactDocument) -> Iterator[tuple[tuple[A
     for name in document.types:
         if name in NER_TYPES and not any(engine in document.engines for engine in _ENGINES_FOR_NAMES):
             yield ("types",), f"{name} takes an engine that finds names: engines: [structured, ner]"
+    if ("guardrail" in document.engines) != (document.guardrail is not None):
+        yield ("guardrail",), "the engine guardrail and `guardrail: {id, version}` go together"
     for name, action in document.actions.items():
         if name not in known:
             yield ("actions", name), f"no such type is redacted here; {did_you_mean(name, known) or 'see types'}"

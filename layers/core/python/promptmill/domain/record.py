@@ -92,7 +92,11 @@ class Attempt(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """The one outcome of a record: an answer or a failure, and the attempts it took."""
+    """The one outcome of a record: an answer or a failure, and the attempts it took.
+
+    Attributes:
+        searches: what services were asked before it was redacted: calls, and units that they charge for.
+    """
 
     record: RawRecord
     completion: Completion | None
@@ -102,6 +106,7 @@ class Outcome(Struct, frozen=True):
     requested_model: str = ""
     notes: tuple[str, ...] = ()
     redacted: dict[str, int] = {}
+    searches: dict[str, int] = {}
 
     @property
     def cost_nano(self) -> int | None:

@@ -49,7 +49,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "models_that_answered": tally.answered_by,
         "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
         "redacted": tally.redacted,
-        "redaction": audit_line(recipe.redact, tally.redacted, attachments=recipe.attachments),
+        "redaction": audit_line(recipe.redact, tally.redacted, attachments=recipe.attachments, searches=tally.searches),
         "code_version": manifest.versions.code,
         "price_table": manifest.versions.prices,
         "notes": list(manifest.notes),

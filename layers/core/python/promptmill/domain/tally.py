@@ -14,13 +14,17 @@ _MOST_NAMES = 100
 
 
 class Tally(Struct, frozen=True):
-    """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types."""
+    """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types.
+
+    ``searches``: see ``Outcome``.
+    """
 
     counts: Counts = Counts()
     asked: dict[str, int] = {}
     answered_by: dict[str, int] = {}
     failures: dict[str, int] = {}
     redacted: dict[str, int] = {}
+    searches: dict[str, int] = {}
 
     def plus(self, other: Tally) -> Tally:
         return Tally(
@@ -29,6 +33,7 @@ class Tally(Struct, frozen=True):
             _add(self.answered_by, other.answered_by),
             _add(self.failures, other.failures),
             _add(self.redacted, other.redacted),
+            _add(self.searches, other.searches),
         )
 
 

@@ -77,3 +77,20 @@ async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
     finally:
         waiting.cancel()
         sleeping.cancel()
+
+
+async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, T], end: Callable[[], Exception]) -> T:
+    """What ``work`` returns; once the event is set it is cancelled, and what ``end`` makes is raised."""
+    if event.is_set():
+        work.close()
+        raise end()
+    working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise end()
+        return await working
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)

@@ -1,6 +1,6 @@
 """Redaction: what must not leave is found, replaced by placeholders, and put back into the answer."""
 
-from promptmill.domain.redaction.redact import ENGINE_VERSION, Redacted, redact_request
+from promptmill.domain.redaction.redact import ENGINE_VERSION, Redacted, redact_request, searched_text
 from promptmill.domain.redaction.restore import restore_completion
 from promptmill.domain.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Engine, RedactionType, Span
 
@@ -15,4 +15,5 @@ __all__ = [
     "Span",
     "redact_request",
     "restore_completion",
+    "searched_text",
 ]

@@ -8,27 +8,34 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promptmill.domain.redaction.placeholders import Placeholders
-from promptmill.domain.redaction.spans import Span, united
+from promptmill.domain.redaction.spans import NER_TYPES, Span, united
 
 _VALUES_IN_A_PATTERN = 500
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Repeats:
-    """Finds every occurrence of known values, the longest first."""
+    """Finds every occurrence of known values, the longest first; of names and places, as words: Al is not in Also."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self._shortest = min(map(len, values), default=0)
-        self._patterns = _literal_patterns(sorted(values, key=len, reverse=True))
+        longest_first = sorted(values, key=len, reverse=True)
+        self._patterns = [
+            (pattern, are_words)
+            for are_words in (False, True)
+            for pattern in _literal_patterns([v for v in longest_first if (values[v] in NER_TYPES) is are_words])
+        ]
 
     def find(self, text: str) -> Iterator[Span]:
         if len(text) < self._shortest:
             return
         searched = text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text)
-        for pattern in self._patterns:
+        for pattern, are_words in self._patterns:
             for match in pattern.finditer(searched):
                 start, end = match.span()
+                if are_words and _is_in_word(text, start, end):
+                    continue
                 yield Span(start, end, self._values[text[start:end]], 1.0)
 
 
@@ -46,6 +53,12 @@ class Hider:
             pieces += [text[done : span.start], self._placeholders.of(text[span.start : span.end], span.type)]
             done = span.end
         return "".join([*pieces, text[done:]]) if pieces else text
+
+
+def _is_in_word(text: str, start: int, end: int) -> bool:
+    return (start > 0 and text[start - 1 : start + 1].isalnum()) or (
+        end < len(text) and text[end - 1 : end + 1].isalnum()
+    )
 
 
 def _literal_patterns(values: list[str]) -> list[Any]:

@@ -4,47 +4,70 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.spans import Engine, Span, united
 
 WHOLE_FIELD = "field"
 """The type of a text that is redacted whole because of the field that it stands in."""
 MASK = "****"
+BUILT_IN = "structured"
 _HASH_DIGITS = 10**15
 
-_factories: dict[str, Callable[[], Engine]] = {}
+
+class EngineMissingError(PromptmillError):
+    """A policy asks for an engine that is not there."""
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(f"the engine {engine} is not deployed here")
 
 
-def offer_engine(name: str, factory: Callable[[], Engine]) -> None:
-    """Makes an engine known under the name that recipes call it by. Built when first needed, and kept."""
-    _factories[name] = factory
-    _engine.cache_clear()
+def beside(policy: RedactionPolicy) -> tuple[str, ...]:
+    """Names of the policy's engines that are not built in: models and services."""
+    return tuple(name for name in policy.engines if name != BUILT_IN)
+
+
+def engine_of(policy: RedactionPolicy, others: Engine | None = None) -> Engine:
+    """All engines of a policy as one. ``others``: those that are not built in.
+
+    Raises:
+        EngineMissingError: the policy wants such, and there are none; nothing may be sent without them.
+    """
+    if beside(policy) and others is None:
+        raise EngineMissingError(beside(policy)[0])
+    return _Engines([*_built_in(policy), *([others] if others else [])], policy)
+
+
+def built_in_engine_of(policy: RedactionPolicy) -> Engine:
+    """Without models and services, which take every identifier for somebody's name."""
+    return _Engines(_built_in(policy), policy)
+
+
+def _built_in(policy: RedactionPolicy) -> list[Engine]:
+    return [_structured()] if BUILT_IN in policy.engines else []
+
+
+class FoundBefore(Struct, frozen=True):
+    """An ``Engine`` for texts that were searched beforehand; an unknown text is an error."""
+
+    spans: dict[str, list[Span]]
+
+    def find(self, text: str) -> list[Span]:
+        return self.spans[text]
 
 
 @cache
-def _engine(name: str) -> Engine:
-    if name == "structured":
-        from promptmill.domain.redaction.structured import StructuredEngine  # noqa: PLC0415 (patterns take a while)
+def _structured() -> Engine:
+    from promptmill.domain.redaction.structured import StructuredEngine  # noqa: PLC0415 (patterns take a while)
 
-        return StructuredEngine()
-    if name not in _factories:
-        raise LookupError(f"the engine {name} is not deployed here")
-    return _factories[name]()
-
-
-def engine_of(policy: RedactionPolicy) -> Engine:
-    """All engines of a policy as one.
-
-    Raises:
-        LookupError: one of them is not deployed; nothing may be sent without it.
-    """
-    return _Engines([_engine(name) for name in policy.engines], policy)
+    return StructuredEngine()
 
 
 class _Engines:
@@ -53,6 +76,8 @@ class _Engines:
 
     def find(self, text: str) -> list[Span]:
         spans = [span for engine in self._engines for span in engine.find(text)]
+        if not all(0 <= span.start < span.end <= len(text) for span in spans):
+            raise ValueError("an engine's span lies outside of its text")
         if self._policy.patterns:
             spans += _own(text, self._policy)
         return united(spans) if len(self._engines) > 1 or self._policy.patterns else spans

@@ -14,7 +14,14 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.hiding import Hider, Repeats
 from promptmill.domain.redaction.json_text import is_json, rewrite_literals
 from promptmill.domain.redaction.placeholders import Placeholders, mentioned
-from promptmill.domain.redaction.policy import WHOLE_FIELD, engine_of, kept
+from promptmill.domain.redaction.policy import (
+    WHOLE_FIELD,
+    EngineMissingError,
+    FoundBefore,
+    built_in_engine_of,
+    engine_of,
+    kept,
+)
 from promptmill.domain.redaction.request_text import rewritten
 from promptmill.domain.redaction.spans import Engine, Span, united
 
@@ -51,25 +58,38 @@ class Redacted(Struct, frozen=True):
         return f"Redacted(counts={self.counts})"
 
 
-def redact_request(request: CompletionRequest, policy: RedactionPolicy, *, engine: Engine | None = None) -> Redacted:
+def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Engine | None = None) -> Redacted:
     """Placeholders for every value of the policy's types, the same one wherever a value recurs.
+
+    ``others``: see ``engine_of``. Those that take their time search the request's ``searched_text`` beforehand.
 
     Raises:
         RecordError: the request can't be made safe, so it must not be sent (code ``redaction_failed``).
     """
-    if not policy.types and not policy.patterns and not policy.whole:
+    if not _is_wanted(policy):
         return Redacted(request)
     try:
-        return _redact(request, policy, engine or engine_of(policy))
+        return _redact(request, policy, engine_of(policy, others))
     except RecordError:
         raise
-    except LookupError as missing:
-        reason = (
-            str(missing) if "not deployed" in str(missing) else "the search for sensitive data ended in LookupError"
-        )
+    except EngineMissingError as missing:
+        reason = str(missing)
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
         reason = f"the search for sensitive data ended in {type(error).__name__}"
     raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
+
+
+def searched_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
+    """What engines that are not built in are asked about a request; "" for nothing."""
+    if not _is_wanted(policy):
+        return ""
+    finder = _Finder(FoundBefore({}), policy)
+    rewritten(request, finder)
+    return finder.joined()
+
+
+def _is_wanted(policy: RedactionPolicy) -> bool:
+    return bool(policy.types or policy.patterns or policy.whole)
 
 
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
@@ -120,17 +140,23 @@ class _Finder:
             self.texts.append(text)
             self._fixed[text] = None
 
-    def search(self) -> None:
-        """Raises RecordError if a name holds a value."""
-        for span in self._found_in(_BETWEEN.join(self._fixed)):
-            raise _unreachable(span.type)
-        hinted = [
+    def joined(self) -> str:
+        """Every text, with hints."""
+        return _BETWEEN.join(self._hinted())
+
+    def _hinted(self) -> list[str]:
+        return [
             f"{key[-_LONGEST_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
             for text, key in self.spans
         ]
-        joined = _BETWEEN.join(hinted)
-        ends = list(accumulate(len(text) + len(_BETWEEN) for text in hinted))
-        found = self._found_in(joined)
+
+    def search(self) -> None:
+        """Raises RecordError if a name holds a value."""
+        for span in self._found_in(_BETWEEN.join(self._fixed), built_in_engine_of(self._policy)):
+            raise _unreachable(span.type)
+        joined = self.joined()
+        ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._hinted()))
+        found = self._found_in(joined, self._engine)
         for (text, _), span in self._by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
         for text, _ in self._wholes:
@@ -142,11 +168,8 @@ class _Finder:
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
 
-    def _found_in(self, text: str) -> list[Span]:
-        spans = self._engine.find(text) if text else []
-        if not all(0 <= span.start < span.end <= len(text) for span in spans):
-            raise ValueError("an engine's span lies outside of its text")
-        return kept(spans, text, self._policy)
+    def _found_in(self, text: str, engine: Engine) -> list[Span]:
+        return kept(engine.find(text), text, self._policy) if text else []
 
     def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
         """Each span's part in each leaf; what lies in a hint or between two leaves is nothing of the request's."""
@@ -175,9 +198,8 @@ class _Rewriter:
         return self._hider.hidden(token, self._finder.spans.get((token, key)))
 
     def fixed(self, text: str) -> None:
-        for value, kind in self._finder.values.items():
-            if value in text:
-                raise _unreachable(kind)
+        for span in self._finder.repeats.find(text) if self._finder.repeats else ():
+            raise _unreachable(span.type)
 
 
 def _in_digits(token: str) -> bool:

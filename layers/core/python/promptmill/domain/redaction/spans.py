@@ -31,11 +31,12 @@ RedactionType = Literal[
     "phone",
     "url",
 ]
-NerType = Literal["person", "address", "location", "organization"]
+NerType = Literal["person", "address", "location", "other"]
 ALL_TYPES: tuple[str, ...] = get_args(RedactionType)
 """What patterns find, in order of precedence: where two overlap, the earlier one names both."""
 NER_TYPES: tuple[str, ...] = get_args(NerType)
-"""What takes a model or a service to find: after the others in precedence."""
+"""What takes a model or a service to find, ``other`` being a service's finds of any further kind: after the rest in
+precedence."""
 KNOWN_TYPES = ALL_TYPES + NER_TYPES
 
 _RANK = {name: rank for rank, name in enumerate(KNOWN_TYPES)}

@@ -26,6 +26,7 @@ from promptmill.domain.history import LOST
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Failure
 from promptmill.ports.clock import Clock
+from promptmill.ports.entity_finder import EntityFinders
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.ports.price_book import PriceBook
 from promptmill.workflows.calls.attempts import answered_attempt, failed_attempt
@@ -43,6 +44,7 @@ class Caller(Struct, frozen=True):
 
     Attributes:
         budgeted: a budget holds: calls without a price are not made.
+        finders: what finds sensitive values beside what is built in, None for nothing.
     """
 
     sending: Sending
@@ -52,6 +54,7 @@ class Caller(Struct, frozen=True):
     clock: Clock
     rng: random.Random
     budgeted: bool = False
+    finders: EntityFinders | None = None
 
 
 class Called(Struct, frozen=True):

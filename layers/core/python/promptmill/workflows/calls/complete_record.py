@@ -13,9 +13,11 @@ from promptmill.domain.journal import ANSWERED, RecordResult
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.recipe_names import nearest
 from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
-from promptmill.domain.redaction import Redacted, redact_request, restore_completion
+from promptmill.domain.redaction import redact_request, restore_completion
+from promptmill.domain.redaction.policy import beside
 from promptmill.workflows.calls.bounds import DEFAULT_OUTPUT_TOKENS
 from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
+from promptmill.workflows.calls.redact_record import Searched, redact_record
 from promptmill.workflows.calls.sending import SendingEndedError
 
 
@@ -67,24 +69,30 @@ class _Completing(Struct, frozen=True):
         try:
             request = self.dialect.parse(self.record, self.facts, self.recipe)
             routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
-            redacted = redact_request(bounded(request, self.caller), self.recipe.redact)
+            searched = await self._redacted(bounded(request, self.caller))
         except RecordError as error:
             return self._refused(error, request)
         called = await call_routes(
-            redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
+            searched.redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
         )
         try:
-            return self._outcome(redacted, called)
+            return self._outcome(searched, called)
         except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
             failure, attempts = fault_in(self.record, error), (*self.earlier, *called.attempts)
             return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
+
+    async def _redacted(self, request: CompletionRequest) -> Searched:
+        policy, caller = self.recipe.redact, self.caller
+        if not beside(policy):
+            return Searched(redact_request(request, policy))
+        return await redact_record(request, policy, finders=caller.finders, sending=caller.sending, rng=caller.rng)
 
     def _refused(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
         asked = request.model if request else ""
         return Outcome(self.record, None, failure_of(error), attempts=self.earlier, requested_model=asked)
 
-    def _outcome(self, redacted: Redacted, called: Called) -> Outcome:
-        completion = called.completion
+    def _outcome(self, searched: Searched, called: Called) -> Outcome:
+        completion, redacted = called.completion, searched.redacted
         if completion is not None and self.recipe.redact.restore:
             completion = restore_completion(completion, redacted.map)
         return Outcome(
@@ -96,6 +104,7 @@ class _Completing(Struct, frozen=True):
             requested_model=redacted.request.model,
             notes=redacted.request.notes,
             redacted=redacted.counts,
+            searches=searched.searches,
         )
 
 
@@ -152,4 +161,5 @@ def result_of(outcome: Outcome, dialect: Dialect, facts: FileFacts, recipe: Reci
         outcome.requested_model,
         (completion.model or outcome.route) if completion else "",
         outcome.redacted,
+        outcome.searches,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -11,6 +12,7 @@ from promptmill.domain.errors import PromptmillError, ProviderError
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
 
+T = TypeVar("T")
 Why = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "fault"]
 
 
@@ -72,6 +74,10 @@ class Sending(Protocol):
 
     async def pause(self, seconds: float) -> None:
         """Before the same call is made again; cut short when sending ends. Raises SendingEndedError."""
+        ...
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns; it is cancelled when sending ends. Raises SendingEndedError."""
         ...
 
     def rests(self, route: Route) -> bool:

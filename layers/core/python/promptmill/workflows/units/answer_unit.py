@@ -85,6 +85,7 @@ class _Answering:
             clock=engine.clock,
             rng=engine.rng,
             budgeted=purse.counts,
+            finders=engine.finders,
         )
         self._isolation = Isolation(unit, self._claim, history, engine)
         self._room, self._preparing = asyncio.Semaphore(MOST_PREPARED), set[int]()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -20,10 +21,14 @@ from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.purse import Purse, ShutError
 from promptmill.workflows.units.switch import Switch
 from promptmill.workflows.units.waiting_calls import WaitingCall, WaitingCalls
-from promptmill.workflows.while_alive import wait_for
+from promptmill.workflows.while_alive import unless_set, wait_for
+
+T = TypeVar("T")
 
 _LOOK_S = 5.0
 """How often a sender with nothing to do looks at the time, the switch and whether to hand over."""
+_LEAST_WAIT_S = 0.001
+"""A wait that is lost in the rounding of a clock would never end."""
 
 
 class SenderPorts(Struct, frozen=True):
@@ -87,6 +92,9 @@ class Sender:
         await wait_for(self._ended, seconds, self._ports.clock)
         if self.why is not None:
             raise SendingEndedError(self.why)
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        return await unless_set(self._ended, work, lambda: SendingEndedError(self.why or "fault"))
 
     def rests(self, route: Route) -> bool:
         return self._ports.pacing.open_circuit(route)
@@ -260,7 +268,7 @@ class Sender:
 
     def _patience(self) -> float:
         left = self._ports.ends_at - self._ports.clock.monotonic()
-        return max(0.0, min(_LOOK_S, left, *self._waiting.waits()))
+        return max(_LEAST_WAIT_S, min(_LOOK_S, left, *self._waiting.waits()))
 
 
 _THROTTLED = 429

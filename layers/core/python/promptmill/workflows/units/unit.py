@@ -15,6 +15,7 @@ from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.domain.units import Gate, Verdict
 from promptmill.ports.clock import Clock
+from promptmill.ports.entity_finder import EntityFinders
 from promptmill.ports.ledger import Ledger
 from promptmill.ports.message_queue import MessageLease
 from promptmill.ports.model_provider import ModelProviders
@@ -34,6 +35,7 @@ class Engine(Struct, frozen=True):
         owner: names the invocation, for people.
         lease_s: how long a message, and a claim, outlive the last sign of life.
         ends_at: ``clock.monotonic()`` by which every call must be over.
+        finders: what finds sensitive values beside what is built in, None for nothing.
         day_cap: nano-dollars that the whole deployment may spend in a day, None for no limit.
     """
 
@@ -51,6 +53,7 @@ class Engine(Struct, frozen=True):
     lease_s: int
     ends_at: float
     day_cap: int | None = None
+    finders: EntityFinders | None = None
 
 
 class Unit(Protocol):

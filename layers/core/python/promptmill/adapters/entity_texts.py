@@ -1,0 +1,61 @@
+"""Texts as models and services get them: characters stay where they are, pieces overlap."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+_REPLACEMENT = "\ufffd"
+_BREAKS = ("\n", ". ", " ")
+"""Where a text is best cut, the best first."""
+
+
+def plain(text: str) -> str:
+    """As long as ``text``: what no service takes, or counts as two characters, has a stand-in."""
+    return text if text.isascii() and text.isprintable() else text.translate(_STAND_INS)
+
+
+class _StandIns(dict[int, str]):
+    """Filled as characters come along."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = found = _stand_in(chr(code))
+        return found
+
+
+def _stand_in(char: str) -> str:
+    if char in "\t\n\r":
+        return char
+    category = unicodedata.category(char)
+    if category == "Cc":
+        return " "
+    if category == "Cs":
+        return _REPLACEMENT
+    folded = unicodedata.normalize("NFKC", char)  # full-width letters, letters of formulas
+    if len(folded) == 1 and folded.isascii():
+        return folded
+    return char if char <= "\uffff" else _REPLACEMENT
+
+
+_STAND_INS = _StandIns()
+
+
+def pieces(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
+    """Parts of at most ``most`` characters with their places; neighbours share ``overlap`` characters or more.
+
+    A part ends where a line, a sentence or a word does, so that what is cut in one is whole in the next.
+    """
+    start = 0
+    while len(text) - start > most:
+        end = _end(text, start + most // 2, start + most)
+        yield start, text[start:end]
+        start = end - overlap
+    yield start, text[start:]
+
+
+def _end(text: str, first: int, last: int) -> int:
+    for mark in _BREAKS:
+        at = text.rfind(mark, first, last)
+        if at >= 0:
+            return at + len(mark)
+    return last
