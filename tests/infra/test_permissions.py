@@ -80,10 +80,10 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     },
     "finish_job": {
         BUCKET: {"s3:ListBucket"},
-        f"{BUCKET}/work/*": {READ, READ_VERSION},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *STREAM},
         f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, UPDATE, QUERY},
-        FINISH: CONSUME,
+        FINISH: {SEND, *CONSUME},
         "<Bus>": {"events:PutEvents"},
     },
     "settle_dead_letter": {
@@ -91,7 +91,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
         f"{BUCKET}/recipes/*": {READ},
         f"{BUCKET}/requests/*": {READ},
-        f"{BUCKET}/work/*": {READ, READ_VERSION, WRITE},
+        f"{BUCKET}/work/*": {READ, READ_VERSION, *STREAM},
         f"{BUCKET}/answers/*": {READ, WRITE},
         f"{BUCKET}/results/*": {READ, *STREAM},
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
