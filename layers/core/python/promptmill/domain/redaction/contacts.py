@@ -31,6 +31,10 @@ def emails(subject: Subject) -> Iterator[Span]:
             yield Span(start + _opening(found), end, "email", 0.95, "email")
 
 
+_SPELLED = r"(?i)\b[a-z0-9][\w.+\-]*\s?[\[({<]\s?at\s?[\])}>]\s?[a-z0-9\-]+(?:(?:\s?[\[({<]\s?(?:dot|punkt|point)\s?[\])}>]\s?|\.)[a-z0-9\-]+)+"
+"""``bob (at) example (dot) org``."""
+
+
 def _opening(found: str) -> int:
     """How many quotes and dots stand before an address, not in it."""
     return len(found) - len(found.lstrip("'.")) if found[0] in "'." else 0
@@ -43,6 +47,8 @@ def _ipv4(subject: Subject) -> Iterator[Span]:
             end = start + len(address)  # noqa: PLW2901 (the slash belongs to something else)
         if not all(map(_is_octet, address.split("."))) or not subject.stands_alone(start, end):
             continue
+        if subject.before(start, 1) == "+":
+            continue  # a telephone number with dots
         if not _NOT_AN_ADDRESS.search(subject.before(start, 16)):
             yield Span(start, end, "ip", 0.9, "ipv4")
 
@@ -108,6 +114,7 @@ def _anything(*_: object) -> bool:
 
 CONTACT_RULES = (
     Rule(r"(?:@|%40)[A-Za-z0-9\x80-\xff]", emails),
+    matching("email_spelled", "email", _SPELLED, 0.7, _anything),
     Rule(_IPV4, _ipv4),
     Rule(r":[0-9A-Fa-f.]*:[0-9A-Fa-f.]*|::", _ipv6),
     matching("mac", "mac", _MAC, 0.9, _is_mac),

@@ -141,7 +141,7 @@ class Named(Struct, frozen=True):
 
 
 NAMED = (
-    Named("passport_named", "passport", r"\bpass?port|reisepass|pasaporte|passeport|passaporto|paszport", 5, 6),
+    Named("passport_named", "passport", r"\bpass?port|reisepass|pasaporte|passeport|passaporto|paszport", 4, 6),
     Named(
         "licence_named",
         "driving_licence",
@@ -221,7 +221,7 @@ def _with_groups(text: str, end: int, value: str) -> int:
     return end + len(kept)
 
 
-_MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-zé]*\.?"
+_MONTH = r"(?:jan|[fg]en|feb|f[eé]v|m[aäå]r|apr|abr|avr|ma[giyj]|ju[ilnï]|giu|lug|aug|ago|ao[uû]|sep|set|o[ckt]t|out|nov|d[eé][cz]|dic|ene)[a-zéûäç]*\.?"
 _BORN = (
     r"(?i)\b(?:dob|d\.o\.b\.?|birth ?(?:date|day)|date of birth|born(?: on| in)?|birth|geburtsdatum|geboren|geb\.|n\xe9e? le"
     r"|fecha de nacimiento|nacid[oa]|data di nascita|nat[oa] il|data de nascimento|geboortedatum|f\xf8dt|f\xf6dd)"
@@ -251,7 +251,10 @@ def _two_digits(subject: Subject, start: int, end: int) -> bool:
     return sum(map(str.isdigit, subject.text[start:end])) > 3  # noqa: PLR2004 (more than check digits and a word)
 
 
+_SORT_CODE = r"(?i)\bsort.?code\b[^\w\n]{0,4}(?:is |no\.? |number )?(\d\d[ \-]\d\d[ \-]\d\d)\b"
+
 DOCUMENT_RULES = (
+    matching("sort_code", "bank_account", _SORT_CODE, 0.75, _two_digits, group=1),
     *map(_named, NAMED),
     Rule(_BORN, birthdays),
     matching("iban_named", "iban", _IBAN, 0.7, _two_digits, group=1),

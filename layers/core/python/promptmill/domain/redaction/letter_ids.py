@@ -43,7 +43,7 @@ _PPS = _kind("pps_ie", "national_id", check.pps, r"\bpps")
 _CURP = r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d"
 
 SHAPES: dict[str, tuple[NumberId, ...]] = {
-    "AA999999A": (_kind("nino_gb", "national_id", check.nino, r"\bnino?\b|national insurance", "strong"), _ANY_PASSPORT),
+    "AA999999A": (_kind("nino_gb", "national_id", check.nino, r"\bnino?\b|\bni (?:no|num)|national insurance", "strong"), _ANY_PASSPORT),
     "99999999A": (_NIF, _UEN, _kind("patient", "medical_id", lambda _: True, r"\bmrn\b", "context")),
     "9999999A": (_NIF, _PPS),
     "9999999AA": (_PPS, _kind("id_card_it", "national_id", lambda _: True, r"carta d|identit", "context")),

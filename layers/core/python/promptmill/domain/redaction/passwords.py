@@ -11,7 +11,7 @@ from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
 
 _WORD = (
-    r"(?i)(?:pass(?:word|wd|phrase|code)s?|\bpwd|_pwd|pass_?wrd|\bpass\b|_pass\b|kennwort|passwort|contrase\xf1a|mot de passe|wachtwoord|\bsenha"
+    r"(?i)(?:pass(?:word|wd|phrase|code)s?|\bpwd|\bpw\b|_pwd|pass_?wrd|\bpass\b|_pass\b|kennwort|passwort|contrase\xf1a|mot de passe|wachtwoord|\bsenha"
     r"|(?:jwt|client|creds?|consumer)[\w.]{0,12}secret|[a-z]secret\b|\bsecret\b)"
 )
 _QUOTED = re.compile(
@@ -19,13 +19,13 @@ _QUOTED = re.compile(
     r"(?:\"([^\"\n]{1,120}?)\"|'([^'\n]{1,120}?)'|`([^`\n]{1,120})`|>([^<\n]{3,80})</)"
 )
 _USER_IS = re.compile(r"[^\n.;=:\"']{0,20}[\"'][\w\-]{1,24}[\"'] is [\"']([^\"'\n]{3,60})[\"']")
-_ASSIGNED = re.compile(r"[\w.\-]{0,24}[\"']?\s{0,2}(?::=|=>|[:=])[ \t]{0,4}([^\s\"',;)<>&]{3,100})")
+_ASSIGNED = re.compile(r"[\w.\-]{0,24}[\"']?\s{0,2}(?::=|=>|[:=])[ \t]{0,4}((?:[^\s\"',;)<>&]|&(?!\w+=)){3,100})")
 _SPOKEN = re.compile(r"(?:\s?(?:is|was|:|=|-))?\s{1,3}([^\s\"',;()<>]{5,80})")
 _STRONG = re.compile(
     r"(?=.*[A-Za-z])(?=.*[\d])(?=.*[^A-Za-z\d]).{5,}|(?=.*[a-z])(?=.*[A-Z])(?=.*\d).{6,}|[A-Z]\w+[a-z][A-Z]\w+[!@#$%^&*]+|(?=.*\d)(?=.*[a-z])[a-z\d]{6,}"
 )
 _NAME_GOES_ON = re.compile(
-    r"(?i)(?:s?[_\-. ]?(?:hash|field|file|path|url|uri|reset|policy|length|manager|min|max|label|type|name|prompt|hint|input|combination|protected|strength|expir\w*|less|age))\b"
+    r"(?i)(?:s?[_\-. ]?(?:hash|field|file|path|url|uri|reset|policy|length|manager|min|max|label|type|name|prompt|hint|input|combination|protected|strength|expir\w*|less|age))(?![a-z])"
 )
 _CLOSING = ".,;:!?"
 _SENTENCE = re.compile(r"[A-Za-z]+(?: [a-z]+){3,}[.!?]?")
@@ -83,7 +83,7 @@ def _is_password(value: str) -> bool:
 
 
 _COMMON = frozenset(("password", "secret", "yourpasswrod"))
-_OPTION = r"(?i)(?:psexec[^\n]{0,200}?\s-p|--password|sshpass -p|mysql[^\n]{0,80}\s-p)[ =]?[\"']?([^\s\"'<>]{3,60})"
+_OPTION = r"(?i)(?:psexec[^\n]{0,200}?\s-p|--?(?:http-|proxy-|ftp-|db-|admin-)?passw(?:or)?d[ =]|sshpass -p|mysql[^\n]{0,80}\s-p)[ =]?[\"']?([^\s\"'<>\-][^\s\"'<>]{2,60})"
 _CREDENTIAL_CALL = r"(?i)(?:NetworkCredential|DirectoryEntry|login|signin|authenticate|credentials?|basic_?auth)\((?:[^()\n]{0,100},)?\s{0,20}[\"'][^\"'\n]{1,80}[\"'],\s{0,20}[\"']([^\"'\n]{3,80})[\"']\)"
 _PAIR = r"[\w.%+\-]+@[\w\-.]+\.[a-z]{2,} ?/ ?([^\s/,;\"'<>]{6,40})"
 _CONNECTION = r"(?i)(?:accountkey|sharedaccesskey|sharedaccesssignature|sharedsecretvalue|sig|secret|pwd|password)=([^;\s\"'&<>]{6,})"

@@ -24,7 +24,7 @@ _SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}")
 _NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|^\d+\.\d+$|^0\.\d")
 
 _CONTEXT = re.compile(
-    r"(?:phone|mobile|cellular|(?<![a-z])cell|(?<![a-z])tel(?![a-z])|telefon|tel[eé]fono|t[eé]l[eé]phone|handy|(?<![a-z])fax"
+    r"(?:phone|mobile|cellular|(?<![a-z])cell|(?<![a-z])(?:tel|tfn?o?|tlfn?|ph|mob|gsm|natel|pu[hc]|fono|fone|t[eé]l)(?![a-z])|telefon|tel[eé]fono|t[eé]l[eé]phone|handy|(?<![a-z])fax"
     r"|(?<![a-z])call(?:ed|ing|s)?(?![a-z])|whats ?app|(?<![a-z])sms|(?<![a-z])dial|hotline|answering|"
     r"(?<![a-z])(?:text|reach|ring)(?:ed)? (?:me|us|him|her|them|you)|(?<![a-z])desk|messages? (?:to|on)|contact (?:no|number)"
     r"|電話|电话|هاتف|тел)[^\n\d]{0,30}$",

@@ -25,7 +25,7 @@ from promptmill.domain.redaction.policy import (
 from promptmill.domain.redaction.request_text import rewritten
 from promptmill.domain.redaction.spans import Engine, Span, united
 
-ENGINE_VERSION = "structured-2"
+ENGINE_VERSION = "structured-3"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
 
 _FEWEST_DIGITS = 7

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.domain.redaction.likeness import is_placeholder, is_reference, looks_random
+from promptmill.domain.redaction.likeness import is_reference, looks_random
 from promptmill.domain.redaction.rules import Rule
-from promptmill.domain.redaction.services import AMBIGUOUS, SERVICES
 from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
 
@@ -17,6 +16,7 @@ _KEYWORD = (
 )
 _REACH = 110
 _WORD = re.compile(r"[^\s\"'`,;<>\[\]{}|\\()\0]+")
+_QUOTED = re.compile(r"[\w\-.]{0,24}[\"'`\])]{0,2}\s{0,8}(?:=>|:=|[:=,(])\s{0,8}([\"'`])([^\"'`\s]{12,})\1")
 _GLUED = re.compile(r"[\w\-.]{0,30}?(?:[=:]{1,3}|[=:]>)(?=.)")
 _CLOSING = ".,;:!?*_"
 _SUFFIX_OF_A_NAME = re.compile(
@@ -25,7 +25,7 @@ _SUFFIX_OF_A_NAME = re.compile(
     r"(?=[\s\"'=:(\[<>,;.\-]|$)"
 )
 _NOT_SECRET_BEFORE = re.compile(
-    r"(?i)(?:public[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
+    r"(?i)(?:public[_\- ]?(?:key)?[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
 )
 _TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
 _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
@@ -55,12 +55,22 @@ def _ends_in_a_name(subject: Subject, end: int) -> bool:
 
 def _secret_behind(text: str, at: int) -> tuple[int, int] | None:
     """The first word behind ``at`` that nobody would read, with only names and signs between."""
+    quoted = _QUOTED.match(text, at, at + _LONGEST)
+    if (
+        quoted
+        and looks_random(quoted[2][:_JUDGED], least=12)
+        and not is_reference(quoted[2])
+        and "://" not in quoted[2]
+    ):
+        return quoted.span(2)
     limit, words, done = at + _REACH, 0, at
     for match in _WORD.finditer(text, at, min(len(text), limit)):
         if words == _MOST_WORDS or _too_far(text, done, match.start()):
             return None
         start, end = _value_in(text, match.start(), _whole(text, match.end(), limit))
         value = text[start:end]
+        if _UUID.fullmatch(value) and text[at - 3 : at].lower() == "key" and not text[at - 4 : at - 3].strip():
+            return None
         if (
             looks_random(value[:_JUDGED], least=8 if start > at else 12)
             and not is_reference(value[:_JUDGED])
@@ -142,36 +152,10 @@ def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
     return Rule(pattern, find)
 
 
-_SERVICE = r"(?i)\b(?:" + "|".join(sorted(SERVICES, key=len, reverse=True)) + ")"
-_BESIDE_SERVICE = re.compile(
-    r"[\w\-. ]{0,20}?[\"']?(?:[ :\-]|\s?=[>=]?|\?=|::?=){1,4}\s{0,2}[\"']?([A-Za-z0-9_\-./+=~]{10,})"
-)
-_LEAST_BESIDE, _LEAST_BESIDE_A_WORD = 16, 28
-
-
-def service_secrets(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_SERVICE):
-        match = _BESIDE_SERVICE.match(subject.text, end, end + 200)
-        if match is None:
-            continue
-        value = match[1].rstrip(_CLOSING)
-        ambiguous = subject.text[start:end].lower() in AMBIGUOUS
-        least = _LEAST_BESIDE_A_WORD if ambiguous else _LEAST_BESIDE
-        uuid = _UUID.fullmatch(value) is not None and ambiguous
-        if (
-            looks_random(value, least=least)
-            and not uuid
-            and not _NOT_SECRET_BEFORE.search(subject.text[end : match.start(1)].rstrip(" :=\"'"))
-        ):
-            yield Span(match.start(1), match.start(1) + len(value), "api_key", 0.5, "beside_service")
-
-
 CONTEXT_RULES = (
     Rule(_KEYWORD, named_secrets),
     _grouped("header", _HEADER),
     _grouped("bearer", _BEARER, least=12),
     _grouped("user_option", _USER_OPTION),
     _grouped("in_a_path", _IN_A_PATH, least=18),
-    Rule(_SERVICE, service_secrets),
 )
-__all__ = ["CONTEXT_RULES", "is_placeholder"]

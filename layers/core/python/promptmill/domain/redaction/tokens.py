@@ -18,6 +18,7 @@ _WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-
 _WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
 _WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
 _FEWEST_CHARACTERS = 5
+_AZURE = re.compile(r".{3}\dQ~.{31,34}")
 
 
 @cache
@@ -36,7 +37,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def tokens(subject: Subject) -> Iterator[Span]:
     reached = 0
-    for start, _ in subject.spans(_GATE):
+    for start, _ in subject.spans(_PREFIXES):  # not the gate: what it reads beyond them could hide another
         if start < reached:
             continue
         for name, pattern in _formats().get(subject.text[start : start + 2], ()):
@@ -68,9 +69,10 @@ def _varied(least: int) -> Valid:
     return lambda subject, start, end: len(set(subject.text[start:end])) >= least
 
 
-def _mixed(subject: Subject, start: int, end: int) -> bool:
+def _azure(subject: Subject, start: int, end: int) -> bool:
+    """Not the middle of something longer that has the same signs in it."""
     found = subject.text[start:end]
-    return found != found.lower() and any(map(str.isdigit, found)) and not is_placeholder(found)
+    return _AZURE.fullmatch(found) is not None and found != found.lower() and not is_placeholder(found)
 
 
 TOKEN_RULES = (
@@ -78,8 +80,11 @@ TOKEN_RULES = (
     matching("telegram", "api_key", r"\b\d{8,10}:[A-Za-z0-9_\-]{33,37}\b", 0.95, _varied(12)),
     matching("discord_bot", "api_key", r"\b[MNO][A-Za-z0-9]{23,28}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,38}\b", 0.95, _varied(12)),
     matching("terraform", "api_key", r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-=]{60,70}", 0.95, _always),
-    matching("azure_client_secret", "api_key", r"[A-Za-z0-9_~.\-]{3}\dQ~[A-Za-z0-9_~.\-]{31,34}", 0.9, _mixed),
+    matching("azure_client_secret", "api_key", r"[A-Za-z0-9_~.\-]*\dQ~[A-Za-z0-9_~.\-]*", 0.9, _azure),
     matching("azure_devops", "api_key", r"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}\b", 0.95, _always),
+    matching("maxmind", "api_key", r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", 0.95, _always),
+    matching("zhipu", "api_key", r"\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b", 0.9, _always),
+    matching("google_client", "api_key", r"\b\d{6,}-[a-z0-9_]{32}\.apps\.googleusercontent\.com\b", 0.8, _always),
     matching("mailchimp", "api_key", r"\b[0-9a-f]{32}-us\d{1,2}\b", 0.95, _always),
     matching("figma_old", "api_key", r"\b\d{4,6}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", 0.8, _always),
     matching("openai_marked", "api_key", r"[A-Za-z0-9_\-]{20,}T3BlbkFJ[A-Za-z0-9_\-]{20,}", 0.95, _always),

@@ -33,6 +33,7 @@ _PUBLIC = re.compile(
 )
 """Hosts that say nothing about anybody: registries, standards, documentation, the names that RFC 2606 sets aside."""
 _ASSET = re.compile(r"\.(?:png|jpe?g|gif|ico|svg|webp|css|js|woff2?|tgz|gz|zip|xsd|dtd)$", re.IGNORECASE)
+_API_GROUP = re.compile(r"/v\d+(?:(?:alpha|beta)\d+)?$")
 _HOST = re.compile(r"(?:\w+://)?([^/?#:]*)")
 _CODE_BEFORE = re.compile(
     r"(?:\b(?:src|href|url|uri|endpoint|host|base|import|require|from)\b[\w\"'` ]{0,9}[=:(] ?[\"'`]?|\]\(|\w\([\"'])$",
@@ -63,7 +64,11 @@ def bare_hosts(subject: Subject) -> Iterator[Span]:
         before, after = subject.before(start, 1), subject.text[start + len(found) : start + len(found) + 2]
         if before in ("@", ".", "/", "-", "_", "\\", ":", "$", "#") or _PUBLIC.fullmatch(found.partition("/")[0]):
             continue
-        if not re.match(r"[\w@(:#]|[.\-]\w", after) and (found.islower() or found.startswith("www.") or "/" in found):
+        if (
+            not re.match(r"[\w@(:#]|[.\-]\w", after)
+            and not _API_GROUP.search(found)
+            and (found.islower() or found.startswith("www.") or "/" in found)
+        ):
             yield Span(start, start + len(found), "url", 0.5, "host")
 
 
