@@ -87,7 +87,7 @@ class OnnxEntities:
             spans += self._window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
             if start + _WINDOW >= len(ids):
                 break
-        return list(_merged(text, united(_whole_words(text, spans))))
+        return [span for span in _merged(text, united(_whole_words(text, spans))) if _says_something(text, span)]
 
     def _window(self, ids: list[int], offsets: list[tuple[int, int]]) -> Iterator[Span]:
         import numpy as np  # noqa: PLC0415
@@ -135,6 +135,11 @@ def _merged(text: str, spans: Iterable[Span]) -> Iterator[Span]:
         last = span
     if last:
         yield last
+
+
+def _says_something(text: str, span: Span) -> bool:
+    """A single letter or digit is nobody's, and its repeats are everywhere."""
+    return sum(map(str.isalnum, text[span.start : span.end])) > 1
 
 
 def _together(between: str, left: Span, right: Span) -> str | None:
