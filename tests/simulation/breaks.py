@@ -211,8 +211,8 @@ MUTANTS = (
     _mutant(
         "delete before copy",
         f"{_WORKFLOWS}.run_chunk",
-        "    if claiming.mine is None:\n        await send_again(",
-        "    if False:\n        await send_again(",
+        "    await send_again(structs.replace(message, seen=claiming.seen)",
+        "    return 'deferred'\n    await send_again(structs.replace(message, seen=claiming.seen)",
     ),
     _mutant(
         "dead letters are verdicts",

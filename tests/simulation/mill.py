@@ -15,6 +15,7 @@ from msgspec import structs
 from promptmill.domain import messages
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.recipe import Recipe, RedactionPolicy
 from promptmill.domain.redaction import Redacted, redact_request
@@ -24,7 +25,8 @@ from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, 
 from promptmill.workflows.calls import complete_record
 from promptmill.workflows.cancel_job import cancel_job
 from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.flow.pacing import Unpaced
+from promptmill.workflows.flow.pacing import JobPacing, Unpaced
+from promptmill.workflows.flow.shared_pacing import SharedPacing
 from promptmill.workflows.plan_job import plan_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.rerun_job import rerun_job
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 Handle = Callable[..., Coroutine[Any, Any, Any]]
 REPLIES = "promptmill-test-replies"
 JOINING_S = 30.0
+_PLACES = 500
 
 
 def lay_poison() -> None:
@@ -118,15 +121,32 @@ def _drops_of(body: str) -> list[PlanMessage]:
         return plans_of(body)
 
 
-def engine(world: World, ports: Ports, ends_at: float) -> Engine:
+def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
+    """Of one invocation that works for the run of a chunk."""
+    scenario = world.scenario
+    if not scenario.paced:
+        return Unpaced()
+    rules = (LimitRule((ROUTE.id, SPARE.id), scenario.per_minute),) if scenario.per_minute else ()
+    return SharedPacing(
+        groups=ports.limit_groups,
+        limits=Limits(rules),
+        clock=ports.clock,
+        rng=ports.rng,
+        worker=ports.process.name,
+        job=f"{message.job_id}.{message.run}",
+        in_flight=_PLACES,
+    )
+
+
+def engine(world: World, ports: Ports, ends_at: float, *, paced_by: JobPacing | None = None) -> Engine:
     return Engine(
         objects=ports.objects,
         units=ports.units,
         ledger=ports.ledger,
         providers=ports,
         prices=ports.prices,
-        pacing=Unpaced(),
-        places=Places(500),
+        pacing=paced_by or Unpaced(),
+        places=Places(_PLACES),
         switch=Switch(ports.switches, ports.clock),
         clock=ports.clock,
         rng=ports.rng,
@@ -137,9 +157,11 @@ def engine(world: World, ports: Ports, ends_at: float) -> Engine:
     )
 
 
-def chunk_worker(world: World, ports: Ports, received: Received, ends_at: float) -> ChunkWorker:
+def chunk_worker(
+    world: World, ports: Ports, received: Received, ends_at: float, *, paced_by: JobPacing | None = None
+) -> ChunkWorker:
     return ChunkWorker(
-        engine=engine(world, ports, ends_at),
+        engine=engine(world, ports, ends_at, paced_by=paced_by),
         jobs=ports.jobs,
         queue=ports.queue,
         manifests=ReadManifest(ports.objects),
@@ -150,7 +172,8 @@ def chunk_worker(world: World, ports: Ports, received: Received, ends_at: float)
 
 async def chunk(world: World, ports: Ports, received: Received, ends_at: float) -> object:
     message = messages.decode(received.held.body, ChunkMessage)
-    reports = await run_chunks(message, worker=chunk_worker(world, ports, received, ends_at))
+    worker = chunk_worker(world, ports, received, ends_at, paced_by=pacing(world, ports, message))
+    reports = await run_chunks(message, worker=worker)
     world.runtime.errors += [(ports.process.name, each) for each in reports if isinstance(each, Exception)]
     return reports
 

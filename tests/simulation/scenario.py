@@ -88,6 +88,7 @@ class Scenario(Struct, frozen=True):
         chaos_s: when things stop going wrong.
         day_cap: of the deployment, in nano-dollars.
         recut: the recipe changes between two deliveries of one drop.
+        paced: workers share the provider's limits; ``per_minute`` is what is configured of them, None where nobody said.
     """
 
     recipes: tuple[RecipeFacts, ...]
@@ -110,6 +111,8 @@ class Scenario(Struct, frozen=True):
     recut: bool = False
     sweep_s: float = 300.0
     chunks_a_segment: int = 250
+    paced: bool = False
+    per_minute: int | None = None
 
 
 def draw(rng: random.Random) -> Scenario:
@@ -140,6 +143,8 @@ def draw(rng: random.Random) -> Scenario:
         day_cap=day_cap,
         recut=rng.random() < 0.1,
         chunks_a_segment=rng.choice((1, 1, 2, 250)),
+        paced=rng.random() < 0.4,
+        per_minute=rng.choice((None, 6, 60, 1_000)),
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from promptmill.domain.job import Source, make_job_id
 from promptmill.domain.messages import PlanMessage
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.price_book import FlatPrices
 from tests.fakes.queues import FakeEvents, FakeReplies
 from tests.fakes.switches import FakeSwitches
@@ -53,6 +54,7 @@ class Ports:
             "recipes": world.recipes,
             "queue": SimWorkQueue(world.uploads, world.chunks, world.finish),
             "copies": SimCopies(world.requests),
+            "limit_groups": world.limit_groups,
             "models": Models(world.provider, process),
         }
         for name, target in shared.items():
@@ -83,7 +85,7 @@ class World:
         self.objects, self.jobs = SimStore(self.people), SimJobs()
         self.units, self.ledger = SimUnits(self.jobs.shut), FakeLedger()
         self.switches, self.events, self.replies = FakeSwitches(), FakeEvents(), FakeReplies()
-        self.recipes = mill.recipes_of(scenario)
+        self.recipes, self.limit_groups = mill.recipes_of(scenario), FakeLimitGroups()
         self.provider = Provider(rng, scenario.temper)
         self.runtime = Lambda(rng, start=self.start, limit_s=scenario.limit_s, skewed=scenario.skewed)
         self.uploads, self.chunks = self._queue("uploads"), self._queue("chunks")

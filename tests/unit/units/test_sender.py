@@ -502,3 +502,17 @@ async def test_a_call_that_no_budget_can_ever_hold_fails_alone() -> None:
     assert refused.value.code == "over_budget"
     assert await here.call(high=150)
     await here.close()
+
+
+async def test_a_wait_too_short_for_any_clock_still_passes() -> None:
+    here = await bench()
+    here.house.clock.advance(100.0)  # to which 1e-18 s make no difference
+
+    def nearly(route: Route) -> float:
+        del route
+        return 1e-18 if here.house.clock.monotonic() == 100.0 else 0.0
+
+    here.pace.wait_s = nearly  # type: ignore[method-assign]
+    asking = here.ask(1)
+    assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [f"{UNIT}.1.0"]
+    await here.close()

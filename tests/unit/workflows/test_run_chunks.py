@@ -9,6 +9,7 @@ from msgspec import structs
 
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
+from promptmill.domain.units import chunk_unit
 from promptmill.ports.run_windows import RunWindow
 from promptmill.workflows.flow.pacing import Refused, Unpaced
 from promptmill.workflows.flow.windows import WAKE_DELAY_S
@@ -121,3 +122,19 @@ async def test_a_refused_worker_sends_its_message_again_and_claims_nothing() -> 
     assert (report.verdict, report.why) == ("refused", "full")
     assert mill.queue.sent[-1] == (message, 5)
     assert mill.units.claims == {}
+
+
+async def test_whoever_finds_the_owner_alive_takes_no_share_of_a_limit() -> None:
+    class Noting(Unpaced):
+        joined = 0
+
+        async def join(self, *_: Any, **__: Any) -> None:
+            self.joined += 1
+
+    mill, message, _ = await planned(20)
+    unit = chunk_unit(message.job_id, message.run, message.chunk)
+    await mill.units.claim(unit, seen=None, owner="another")
+    pacing = Noting()
+    (report,) = await run_chunks(message, worker=alone(mill, message, pacing))
+    assert not isinstance(report, BaseException)
+    assert (report.verdict, pacing.joined) == ("deferred", 0)

@@ -22,9 +22,12 @@ from promptmill.workflows.note_waiting import note_waiting
 from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.send_chunks import send_more
-from promptmill.workflows.units.claim_unit import claim_unit
+from promptmill.workflows.units.claim_unit import Claiming, Free, look_at_unit, take_unit
 from promptmill.workflows.units.run_unit import UnitEnd, nobody, run_unit
 from promptmill.workflows.units.unit import Engine
+
+Left = Literal["deferred", "left_over"]
+"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease."""
 
 Ran = Literal["ended", "known", "deferred", "left_over", "refused", "yielded", "superseded", "over"]
 
@@ -71,10 +74,16 @@ async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkRepor
     if await worker.engine.objects.head(key) is not None:
         await _follow_up(manifest, message.chunk, worker)
         return ChunkReport("known")
-    held = await _held_up(job, manifest, message, worker)
-    if held is not None:
-        return held
-    claim = await claim_chunk(message, worker=worker)
+    free = await look_at_chunk(message, worker=worker)
+    if not isinstance(free, Free):  # whoever only looks takes no share of a limit
+        return ChunkReport(free)
+    return await _held_up(job, manifest, message, worker) or await _run_free(job, manifest, message, free, worker)
+
+
+async def _run_free(
+    job: JobRun, manifest: Manifest, message: ChunkMessage, free: Free, worker: ChunkWorker
+) -> ChunkReport:
+    claim = await take_chunk(message, free, worker=worker)
     if not isinstance(claim, Claim):
         return ChunkReport(claim)
     return await run_claimed(job, manifest, message, claim, worker=worker)
@@ -98,24 +107,35 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
     return ChunkReport("refused", why=refused.reason)
 
 
-async def claim_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Claim | Literal["deferred", "left_over"]:
-    """``deferred``: its owner may be alive, and a copy of the message looks again after a lease."""
+async def look_at_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Free | Left:
     engine = worker.engine
     await worker.lease.renew(engine.lease_s)
-    claiming = await claim_unit(
+    look = await look_at_unit(
         chunk_unit(message.job_id, message.run, message.chunk),
         seen=message.seen,
+        units=engine.units,
+        after=None if worker.redelivered else message.after,
+    )
+    return look if isinstance(look, Free) else await _left(message, look, worker)
+
+
+async def take_chunk(message: ChunkMessage, free: Free, *, worker: ChunkWorker) -> Claim | Left:
+    engine = worker.engine
+    claiming = await take_unit(
+        chunk_unit(message.job_id, message.run, message.chunk),
+        free,
         owner=engine.owner,
         units=engine.units,
         rng=engine.rng,
-        after=None if worker.redelivered else message.after,
     )
+    return claiming.mine or await _left(message, claiming, worker)
+
+
+async def _left(message: ChunkMessage, claiming: Claiming, worker: ChunkWorker) -> Left:
     if claiming.left_over:
         return "left_over"
-    if claiming.mine is None:
-        await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=engine.lease_s)
-        return "deferred"
-    return claiming.mine
+    await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=worker.engine.lease_s)
+    return "deferred"
 
 
 async def run_claimed(

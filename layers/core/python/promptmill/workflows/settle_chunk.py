@@ -9,7 +9,15 @@ from msgspec import structs
 from promptmill.domain import layout
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import Claim, chunk_unit
-from promptmill.workflows.run_chunk import ChunkWorker, claim_chunk, run_chunk, run_claimed, send_again
+from promptmill.workflows.run_chunk import (
+    ChunkWorker,
+    look_at_chunk,
+    run_chunk,
+    run_claimed,
+    send_again,
+    take_chunk,
+)
+from promptmill.workflows.units.claim_unit import Free
 from promptmill.workflows.units.run_unit import MOST_CRASHES
 
 Settled = Literal["over", "known", "deferred", "settled", "sent again"]
@@ -28,7 +36,8 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
     if await worker.engine.objects.head(key) is not None:
         await run_chunk(message, worker=worker)
         return "known"
-    claim = await claim_chunk(message, worker=worker)
+    free = await look_at_chunk(message, worker=worker)
+    claim = await take_chunk(message, free, worker=worker) if isinstance(free, Free) else free
     if not isinstance(claim, Claim):
         return "deferred" if claim == "deferred" else "known"
     crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""

@@ -22,34 +22,57 @@ class Claiming(Struct, frozen=True):
     left_over: bool = False
 
 
+class Free(Struct, frozen=True):
+    """``found``: the claim as it stands, which may be taken over; None if nobody has claimed the unit yet."""
+
+    found: Claim | None
+
+
 async def claim_unit(
-    unit: str,
-    *,
-    seen: tuple[int, int] | None,
-    owner: str,
-    units: UnitClaims,
-    rng: random.Random,
-    body_hash: str = "",
-    after: int | None = None,
+    unit: str, *, seen: tuple[int, int] | None, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
 ) -> Claiming:
+    """Look, and take what is free."""
+    look = await look_at_unit(unit, seen=seen, units=units, body_hash=body_hash)
+    if isinstance(look, Claiming):
+        return look
+    return await take_unit(unit, look, owner=owner, units=units, rng=rng, body_hash=body_hash)
+
+
+async def look_at_unit(
+    unit: str, *, seen: tuple[int, int] | None, units: UnitClaims, body_hash: str = "", after: int | None = None
+) -> Free | Claiming:
     """An owner is taken for dead if its (epoch, beat) stand where they stood when the message was sent again.
 
     A unit that was first claimed with another ``body_hash`` is left alone. ``after``: see ``ChunkMessage``.
     """
     found = await units.read(unit)
-    if found is not None and found.released and after is not None and after < found.epoch and not found.verdict:
-        return Claiming(None, left_over=True)
-    if found is None or (found.body_hash == body_hash and _is_free(found, seen)):
-        name = f"{owner}.{rng.getrandbits(64):016x}"
-        mine = await units.claim(unit, seen=found, owner=name, body_hash=body_hash)
-        if mine is not None:
-            return Claiming(mine, body_hash=mine.body_hash)
-        found = await units.read(unit)
-        if found is not None and found.owner == name:
-            return Claiming(found, body_hash=found.body_hash)
     if found is None:
-        return Claiming(None, body_hash=body_hash)
-    return Claiming(None, (found.epoch, found.beat), found.body_hash)
+        return Free(None)
+    if found.released and after is not None and after < found.epoch and not found.verdict:
+        return Claiming(None, left_over=True)
+    if found.body_hash == body_hash and _is_free(found, seen):
+        return Free(found)
+    return _left_to(found)
+
+
+async def take_unit(
+    unit: str, free: Free, *, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
+) -> Claiming:
+    """Ours, unless somebody was faster."""
+    name = f"{owner}.{rng.getrandbits(64):016x}"
+    mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash)
+    if mine is None:
+        found = await units.read(unit)
+        if found is None:
+            return Claiming(None, body_hash=body_hash)
+        if found.owner != name:
+            return _left_to(found)
+        mine = found
+    return Claiming(mine, body_hash=mine.body_hash)
+
+
+def _left_to(owner: Claim) -> Claiming:
+    return Claiming(None, (owner.epoch, owner.beat), owner.body_hash)
 
 
 def _is_free(found: Claim, seen: tuple[int, int] | None) -> bool:
