@@ -13,11 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.bench.servers import Bucket, Provider
+
 CPU_CLIENTS = ("aiohttp", "promptmill", "promptmill-redacting", "promptmill-bedrock", "openai", "litellm")
 ROUNDS = 3
 LATENCY_S = 0.2
 PEER = Path(".local/bench/bin/python")
 MOST_OF_LITELLM = 0.25
+MEMORY = ((100, 1000), (100_000, 1000), (100, 100_000), (10_000, 100_000))
+"""Records, and bytes of each. ``stored_job`` takes 100,000 of 100 KB too: 10 GB, and a quarter of an hour."""
+MOST_MB = 256
 
 
 def run(name: str, port: int, count: int, in_flight: int, size: int = 600) -> dict[str, Any] | None:
@@ -29,18 +34,6 @@ def run(name: str, port: int, count: int, in_flight: int, size: int = 600) -> di
         return None
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-class Provider:
-    def __init__(self, latency_s: float) -> None:
-        command = [sys.executable, "-m", "tests.bench.loopback", str(latency_s)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def median(name: str, port: int, what: str, *, count: int, in_flight: int) -> float | None:
@@ -79,13 +72,27 @@ def wall() -> None:
 
 
 def memory() -> None:
-    """Peak of the process, 200 in flight. The file and its answers are in this process too: stores are in memory."""
-    provider = Provider(0.0)
-    for count, size in ((100, 1000), (100_000, 1000), (100, 100_000), (1000, 100_000)):
-        found = run("promptmill", provider.port, count, 200, size)
-        if found:
-            print(f"{count:7} records of {size // 1000:4} KB   peak {found['peak_mb']} MB")
-    provider.close()
+    """Peak of the worker's process, 200 in flight: objects and the provider are other processes, intents lie on disk."""
+    for count, size in MEMORY:
+        found = stored_job(count, size)
+        peaks = "   ".join(f"{phase} {found[phase]['peak_mb']:4} MB" for phase in ("plan", "run", "join"))
+        print(f"{count:7} records of {size // 1000:4} KB   {peaks}   (at most {MOST_MB} MB)")
+
+
+def stored_job(count: int, size: int, *, in_flight: int = 200) -> dict[str, Any]:
+    """One job with the real adapters, and what the servers that it used counted."""
+    key = "inbox/r/lines.jsonl"
+    bucket, provider = Bucket(f"lines:{key}:{count}:{size}"), Provider(0.0)
+    try:
+        words = [key, *map(str, (bucket.port, provider.port, in_flight))]
+        command = [sys.executable, "-m", "tests.bench.stored_job", *words]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        counted: dict[str, Any] = {"provider": provider.count(), "s3": bucket.counts()}
+    finally:
+        bucket.close()
+        provider.close()
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found | counted
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""The real ``run_chunk`` with the real HTTP adapters, its stores in memory."""
+"""The real ``run_chunk`` with the real HTTP adapters; its stores in memory, or what grows in other processes and on disk."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import botocore.session
 from msgspec import structs
@@ -14,6 +17,7 @@ from promptmill.workflows.flow.pacing import Unpaced
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.switch import Switch
 from promptmill.workflows.units.unit import Engine
+from tests.bench.disk_units import DiskUnits
 from tests.fakes.mill import Mill
 from tests.fakes.secret_store import FakeSecretStore
 
@@ -40,6 +44,10 @@ class Loopback(Mill):
         super().__init__(recipe, models=providers)
         self._wall, self._places = SystemClock(), Places(in_flight)
 
+    def stored(self, objects: Any, folder: Path) -> None:
+        """Objects elsewhere, intents in files of ``folder``: what is left here is a worker's own."""
+        self.objects, self.units = objects, DiskUnits(self.jobs.shut, folder)
+
     def engine(self, owner: str = "worker") -> Engine:
         return structs.replace(
             super().engine(owner),
@@ -54,15 +62,8 @@ class Loopback(Mill):
 async def mill(
     port: int, lines: list[bytes], in_flight: int, *, redacting: bool = False, provider: str = "openai"
 ) -> int:
-    recipe = _recipe(port, in_flight, redacting=redacting, provider=provider)
-    session = botocore.session.Session()
-    session.set_credentials("AKIDEXAMPLE", "secret")
-    providers = HttpModelProviders(
-        settings=SETTINGS,
-        secrets=FakeSecretStore({"k": "sk-loopback"}),
-        clock=SystemClock(),
-        make_aws_session=lambda: session,
-    )
+    recipe = recipe_at(port, in_flight, redacting=redacting, provider=provider)
+    providers = real_providers()
     house = Loopback(recipe, providers, in_flight)
     try:
         job = await house.mill("inbox/r/file.jsonl", b"\n".join(lines) + b"\n")
@@ -73,7 +74,18 @@ async def mill(
     return job.counts.answered
 
 
-def _recipe(port: int, in_flight: int, *, redacting: bool, provider: str) -> Recipe:
+def real_providers() -> HttpModelProviders:
+    session = botocore.session.Session()
+    session.set_credentials("AKIDEXAMPLE", "secret")
+    return HttpModelProviders(
+        settings=SETTINGS,
+        secrets=FakeSecretStore({"k": "sk-loopback"}),
+        clock=SystemClock(),
+        make_aws_session=lambda: session,
+    )
+
+
+def recipe_at(port: int, in_flight: int, *, redacting: bool = False, provider: str = "openai") -> Recipe:
     model = "eu.amazon.nova-lite-v1:0" if provider == "bedrock" else "gpt-6-luna"
     base = f"http://127.0.0.1:{port}" + ("" if provider == "bedrock" else "/v1")
     route = Route(
