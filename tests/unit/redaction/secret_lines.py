@@ -61,6 +61,23 @@ postgres://app:{w18}@db.example:5432/x | mongodb+srv://u:{w16}@c0.example.net | 
 Server=db;User Id=sa;Password={w14}; | jdbc:mysql://h/x?user=u&password={w14} | smtp_password = "{w16}" | sshpass -p {w14} ssh h | _authToken={w36} | machine h.example login joe password {w16}
 """
 _IN_FILES = """
+export DATADOG_API_KEY={h32} | DATADOG_APP_KEY: {h40} | api.telegram.org/bot{d10}:AA{_33}/sendMessage | https://{h32}@o12.ingest.sentry.io/123 | https://hooks.zapier.com/hooks/catch/{d7}/{l7}/ | https://outlook.office.com/webhook/{u}@{u}/IncomingWebhook/{h32}/{u}
+stripe.api_key = "sk_live_^{w24}" | Stripe('rk_test_^{w24}') | github_token: ^gho_{w36} | https://x-access-token:ghs_^{w36}@github.com/a/b | git clone https://oauth2:glpat-^{_20}@gitlab.example/x | //npm.pkg.github.com/:_authToken=ghp_^{w36}
+AZURE_STORAGE_KEY={b86}== | sig={w43}%3D&se=2025 | SharedAccessSignature sr=x&sig={w43}%3D&se=1 | azure_client_secret={_3}8Q~{_34} | AZURE_DEVOPS_PAT={l52} | azure cognitive key {h32}
+GITHUB_CLIENT_SECRET={h40} | GOOGLE_CLIENT_SECRET=GOCSPX-^{_28} | "refresh_token": "1//0^{_60}" | FIREBASE_TOKEN=1//0^{_90} | fcm server key AAAA{_7}:APA91b{_134}
+DISCORD_TOKEN=MTA{w21}.G{w5}.{_38} | discord webhook https://discordapp.com/api/webhooks/{d18}/{_68} | discord client secret {_32} | TWITCH_CLIENT_SECRET={l30} | twitch token oauth:{l30} | spotify secret {h32}
+twilio sid AC{h32} | auth_token = "{h32}" | sendgrid password SG.^{_22}.{_43} | mailgun api key key-^{h32} | MAILCHIMP_API_KEY={h32}-us6 | mandrill md-^{_22}
+postmark server token {u} | sparkpost {h40} | vonage secret {w16} | nexmo_api_secret={w16} | messagebird access key {w25} | plivo auth token {w60}
+dropbox access token sl.^B{_140} | DROPBOX_APP_SECRET={l15} | box client secret {w32} | asana pat 1/{d16}:{h32} | notion token ntn_^{d11}{w35} | airtable token pat^{w14}.{h64}
+LINEAR_API_KEY=lin_api_^{w40} | jira token ATATT3xFfGF0^{_172}={H8} | trello api token ATTA^{h64}{H8} | clickup pk_{d8}_{U32} | monday api token eyJhbGciOiJIUzI1NiJ9.^{w120}.{_43} | zendesk token {w40}
+shopify secret shpss_^{h32} | square token EAAA^{_60} | paypal client secret E{_79} | braintree access_token$production$^{l16}${h32} | adyen key AQE^{_6}{b90} | razorpay secret {w24}
+datadog {h32} | newrelic license {h36}NRAL | NEW_RELIC_USER_KEY=NRAK-^{U27} | SENTRY_AUTH_TOKEN={h64} | splunk hec token {u} | logzio token {w32}
+cloudflare api key {h37} | CF_API_TOKEN={_40} | fastly token {_32} | DO_TOKEN=dop_v1_^{h64} | linode token {h64} | VULTR_API_KEY={U36}
+HETZNER_TOKEN={w64} | scaleway secret {u} | heroku auth {u} | netlify token {_43} | VERCEL_TOKEN={w24} | RAILWAY_TOKEN={u}
+MONGODB_URI=mongodb+srv://app:{w16}@c.example.net/db | DATABASE_URL=postgresql://u:{w16}@h/db | REDIS_URL=rediss://default:{w24}@h:6379 | mssql://sa:{w14}@h | snowflake://u:{w14}@acct/db | clickhouse://d:{w16}@h
+htpasswd joe:$2y$05${w53} | $argon2id$v=19$m=65536,t=3,p=4${b22}${b43} | {SSHA}{b32} | pbkdf2_sha256$600000${w22}${b43}= | $krb5tgs$23$*u$R$s*${h32}${h120} | $ml$1000${h64}${h128}
+WIREGUARD PrivateKey = {b43}= | PresharedKey = {b43}= | age-secret AGE-SECRET-KEY-1^{U58} | ansible_password: {w14} | kubernetes token eyJhbGciOiJSUzI1NiIsImtpZCI6I^{w40}.{_200}.{_342}
+openssl enc -k {w16} | gpg --passphrase {w16} | zip -P {w12} a.zip | 7z x -p{w12} a.7z | ldapsearch -w {w14} | mysql --password={w14} | psql "password={w14} host=h" | curl -H "PRIVATE-TOKEN: {_20}" h | curl -H "X-Vault-Token: {w26}" h | curl -d "client_secret={_32}" h
 {"auths":{"https://r.example/v1/":{"auth":"{b40}=="}}} | $mail->Password = '{w12}'; | Driver={x};Server=h;UID=u;PWD={w14}; | REACT_APP_PASSWORD={w12} | PrivateKey = {b43}=
 spring.datasource.password={w14} | //r.example/:_auth={b40}= | registry _authToken="{w36}" | root:$6$rounds=5000${w16}${w86}:19000:0 | joe:$apr1${w8}${w22} | $2b$12${w53}
 net user joe {w10}!9 /add | ConvertTo-SecureString "{w14}" -AsPlainText | IDENTIFIED BY '{w14}' | CREATE USER u WITH PASSWORD '{w14}' | requirepass {w20} | PGPASSWORD={w14} psql
@@ -72,6 +89,19 @@ GOOG1E{U57} | {d12}-{l32}.apps.googleusercontent.com | AKIA{U16} {b40} | -----BE
 export TF_VAR_db_password="{w14}" | ENV API_TOKEN={w32} | - name: API_KEY\\n  value: {w32} | "Authorization", "Token {h40}" | headers={'X-Api-Key': '{w32}'} | set_cookie sessionid={l32}; | Cookie: session={w40}
 """
 _HARMLESS = """
+ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | glpat-XXXXXXXXXXXXXXXXXXXX | sk_test_XXXXXXXXXXXXXXXXXXXXXXXX | AKIAXXXXXXXXXXXXXXXX | AIzaXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX | npm_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | SG.xxxxxxxx.yyyyyyyy | xoxb-your-token-here | hvs.<your-token> | dop_v1_<token>
+sk-fading-circle-animation-delay | hf_getTokenFromLocalStorageOrNull | pk_validate_public_key_signature | gho_stModeEnabledForAllUsersInGroup | key-value-pair-store-backend-service | pat-tern-matching-library-for-rust | dapi_register_device_driver_callback | glc_renderTriangleStripWithTexture | re_compile_internal_pattern_buffer | sq_apply_filter_to_list_of_columns
+GOOGLE_API_KEY=your-google-api-key | "client_secret": "<client-secret>" | secret: "{{ .Values.auth.secret }}" | token = "${var.github_token}" | api_key = settings.API_KEY | AWS_ACCESS_KEY_ID=${AWS_ACCESS_KEY_ID} | password: !vault-encrypted | token: $(cat /run/secrets/token) | key: !Ref KmsKey | Authorization: Bearer ${TOKEN}
+Authorization: Bearer YOUR_ACCESS_TOKEN | -H 'X-API-Key: <key>' | bearer authentication is required for this endpoint | Token expired at 2024-11-22T09:15:00Z | invalid api key provided: 401 | key not found in map | "key": "value" | api_key parameter missing | token_endpoint_auth_method=client_secret_basic | secretKeyRef: name: db
+const API_KEY_HEADER = 'X-Api-Key-Header' | private static final String TOKEN_PREFIX = "Bearer "; | String tokenType = "access_token"; | self.secret_key_fingerprint | class TokenAuthenticationBackend(BaseBackend) | import { AccessTokenProvider } from './auth' | export const authTokenSelector = createSelector | keyCodeEnterPressed: boolean | apiKeyInputPlaceholder: "Enter API key" | tokenCountPerMessage = 2048
+"resolved": "https://registry.example/lodash/-/lodash-4.17.21.tgz#{h40}" | checksum = "{h64}" | hash: {h40} | "sha1": "{h40}" | Digest: sha256:{h64} | X-Amz-Content-Sha256: {h64} | layer {h12}: pull complete | git checkout {h40} | refs/heads/main {h40} | objectid {h24}
+cacheKey: "{h32}" | "contentHash": "{h20}" | build_id={h32} | install_id: {u} | device_id={u} | session started {u} | tenantId: {u} | subscription_id = "{u}" | project id: {d12} | client_id: {d12}
+vpc-{h17} | subnet-{h17} | sg-{h17} | ami-{h17} | eipalloc-{h17} | arn:aws:s3:::bucket-{h12}/key.json | s3://bucket/{u}/file.parquet | projects/p/locations/l/keyRings/r/cryptoKeys/k | kms key alias/prod-signing-key
+-----BEGIN PUBLIC KEY-----{b200}-----END PUBLIC KEY----- | -----BEGIN CERTIFICATE-----{b300}-----END CERTIFICATE----- | ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ{b300} joe@laptop | ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY{b100}= | Public-Key-Pins: pin-sha256="{b43}=" | "n":"{_342}","e":"AQAB" | x5t: "{_27}" | did:key:z6Mk{w44} | pubkey: {h64} | public_key: "{b43}="
+data:image/png;base64,iVBORw0KGgo{b200} | src="data:font/woff2;base64,d09GMg{b200}" | <path d="M10.5 20.3c1.2-3.4 5.6-7.8 9.1-2.3z"/> | #a1b2c3d4 | rgba(12,34,56,0.7) | transform:translate3d(0,0,0) | .css-{l8}-MuiButton-root | _next/static/{_21}/pages/index.js | main.{h20}.chunk.js | webpackChunk{w8}
+The key to success is persistence. | token of appreciation | A secret garden | She has access to the building | pass the salt | login at noon | what is the nonce used for? | the signature of the contract | Please sign in with your password | Cookies are important to us
+sequence_token 49039859585634852 | nextToken=page2 | page_token: 3 | csrf token missing | "max_tokens": 512 | token limit exceeded 8192 | stop_token_ids: [32000, 32001] | pad_token="<pad>" | eos_token_id=2 | special tokens: [CLS] [SEP]
+error code 0x80070005 | GUID {{u}} | CLSID\\{{u}} | HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft | {u} - - [22/Nov/2024] | traceparent: 00-{h32}-{h16}-01 | X-Request-Id: {h32} | etag W/"{h32}" | x-amz-id-2: {b70}= | CF-RAY: {h16}-FRA
 commit {h40} | sha256:{h64} | "integrity": "sha512-{b86}==" | md5sum {h32}  file.iso | etag: "{h32}" | revision = "{h40}" | go.sum h1:{b43}=
 requestId: {u} | trace_id={h32} span_id={h16} | correlation-id {u} | job {u} failed | key: {u} | primary_key={u} | "cache_key": "{h40}" | idempotency_key={u}
 public_key = {b43}= | ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{b43} joe@host | publicKeyToken={h16} | fingerprint SHA256:{b43} | tokenizer_hash: {h64}

@@ -23,6 +23,7 @@ _OPTIONS: tuple[tuple[str, str, RedactionType], ...] = (
     ("plink", rf"(?i)\b(?:plink|pscp|psftp|putty)\b[^\n]{{0,80}}? -pw {_VALUE}", "password"),
     ("smb_user", r"(?i)\b(?:smbclient|rpcclient|net|smbmap|winexe)\b[^\n]{0,80}? -U [\"']?[\w.\\@\-]{1,60}%([^\s\"']{4,80})", "password"),
     ("rdp", rf"(?i)\b(?:xfreerdp|wfreerdp|rdesktop)\b[^\n]{{0,160}}? (?:/p:|-p ){_VALUE}", "password"),
+    ("archive", r"(?i)\b(?:7za?|rar|unrar|unzip|zip|openssl enc|ldap\w{3,7}|pdftk|qpdf)\b[^\n|;]{0,80}? (?:-p|-P |-k |-w |-hp)[\"']?([^\s\"'\-]\S{4,60})", "password"),
     ("sqlplus", r"(?i)\b(?:sqlplus|sqlldr|expdp|impdp|rman target) (?:-\w+ ){0,3}[\w.]{1,40}/([^\s\"'@/]{4,60})@", "password"),
     ("kubeadm", r"\b([a-z0-9]{6}\.[a-z0-9]{16})\b", "api_key"),
     ("env_item", r"(?i)\bname: [\"']?[\w\-]{0,40}(?:key|token|secret|passw(?:or)?d|pwd)[\"']?(?:[\n,]|\s\s)\s{0,20}value: [\"']?([^\s\"',}]{6,200})", "api_key"),
@@ -32,6 +33,7 @@ _OPTIONS: tuple[tuple[str, str, RedactionType], ...] = (
     ("contribsys", r"(?i)contribsys(?:\.com|__com)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([0-9a-f]{8}:[0-9a-f]{8})", "password"),
 )  # fmt: skip
 _OF_ONE_LENGTH = frozenset(("aws_secret", "okta_token"))
+_ANYTHING_GOES = frozenset(("login_option", "archive"))
 _FLAG = re.compile(r"-{1,2}[A-Za-z][\w\-]*")
 _ONE_CASE = re.compile(r"[a-z.]+|\d+\.\d+")
 
@@ -53,7 +55,7 @@ def _is_value(value: str, name: str) -> bool:
         return len(set(value)) > 1 or value[0] not in "xX0"
     if is_placeholder(value) or is_reference(value) or _FLAG.fullmatch(value):
         return False
-    return name != "login_option" or not _ONE_CASE.fullmatch(value)
+    return name not in _ANYTHING_GOES or not _ONE_CASE.fullmatch(value)
 
 
 COMMAND_RULES = tuple(_option(*option) for option in _OPTIONS)

@@ -20,16 +20,17 @@ _QUOTED = re.compile(r"[\w\-.]{0,24}[\"'`\])]{0,2}\s{0,8}(?:=>|:=|[:=,(])\s{0,8}
 _GLUED = re.compile(r"[\w\-.]{0,30}?(?:[=:]{1,3}|[=:]>)(?=.)")
 _CLOSING = ".,;:!?*_"
 _SUFFIX_OF_A_NAME = re.compile(
-    r"(?i)[\w\-.]{0,16}(?:id|ids|ur[il]|path|file|name|type|selector|store|tab|event|size|length|len|count|expir\w*|ttl|alg\w*|version|field|label"
+    r"(?i)[\w\-.]{0,16}(?:id|ids|arns?|ur[il]|path|file|name|type|selector|store|tab|event|size|length|len|count|expir\w*|ttl|alg\w*|version|field|label"
     r"|hash|code|pair|board|word|down|up|press|ring|frame|map|set|list|index|usage|space|able|ed|ing|ion|ions|ors?|ity|ization|point|scope|scopes|level|modifiers?|denied|control|log|rights|method|mode)"
     r"(?=[\s\"'=:(\[<>,;.\-]|$)"
 )
 _NOT_SECRET_BEFORE = re.compile(
-    r"(?i)(?:public[_\- ]?(?:key)?[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
+    r"(?i)(?:public[_\- ]?(?:key)?[_\- ]?|\bpub[_\- ]?|\bdid:?|sequence[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
 )
 _TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
 _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
 _MOST_WORDS = 4
+_BLOB, _WITHOUT_SIGNS = 40, str.maketrans("", "", "+/-_")
 _SHORTEST_WORD = 3
 _LONGEST, _JUDGED = 4_000, 160
 _BLANK = re.compile(r"[\s\0]")
@@ -39,12 +40,23 @@ _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 def named_secrets(subject: Subject) -> Iterator[Span]:
     reached = 0
     for start, end in subject.spans(_KEYWORD):
-        if start < reached or _NOT_SECRET_BEFORE.search(subject.before(start, 16)) or _ends_in_a_name(subject, end):
+        if (
+            start < reached
+            or _in_a_blob(subject, start)
+            or _NOT_SECRET_BEFORE.search(subject.before(start, 16))
+            or _ends_in_a_name(subject, end)
+        ):
             continue
         found = _secret_behind(subject.text, end)
         if found is not None:
             reached = found[1]
             yield Span(*found, "api_key", 0.7, "named_secret")
+
+
+def _in_a_blob(subject: Subject, start: int) -> bool:
+    """``key`` in the middle of base64."""
+    before = subject.before(start, _BLOB)
+    return len(before) == _BLOB and before.translate(_WITHOUT_SIGNS).isalnum()
 
 
 def _ends_in_a_name(subject: Subject, end: int) -> bool:

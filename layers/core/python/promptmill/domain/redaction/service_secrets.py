@@ -23,6 +23,7 @@ _NO_SECRET = re.compile(
 _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 _GROUPS = re.compile(r"[A-Z0-9]{4,12}(?:-[A-Z0-9]{4,12}){3,}")
 _PATH = re.compile(r"(?:[\w.\-]*/)?[A-Za-z]?[a-z]{3,}/")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LEAST, _LEAST_BESIDE_A_WORD = 16, 28
 _CLOSING = ".,;:!?*_"
 
@@ -49,6 +50,8 @@ def _is_another_word(text: str, start: int, end: int) -> bool:
 
 def _is_key(value: str, *, ambiguous: bool) -> bool:
     if _PATH.match(value) or (ambiguous and (len(value) < _LEAST_BESIDE_A_WORD or _UUID.fullmatch(value))):
+        return False
+    if ambiguous and _HASH.fullmatch(value):
         return False
     return looks_random(value, least=_LEAST) or is_filler(value) or _in_equal_groups(value)
 

@@ -102,7 +102,7 @@ SERVICES = tuple(
 )
 AMBIGUOUS = frozenset(
     """
-    adobe affinda affirm aha aws azure bearer box branch buffer canny clerk close coda column convex cursor
+    checkout adobe affinda affirm aha aws azure bearer box branch buffer canny clerk close coda column convex cursor
     cypress dailyco deno discord ditto docker drift drone elastic enigma eraser exa expensify expo facebook
     fixer flat float fly front gcp ghost github gitlab greenhouse guru harness here hunter impala lemon line
     linear lob looker medium mercury microsoft mite modal moderation monday nasa neon nimble notion npm octopus

@@ -90,7 +90,7 @@ TOKEN_RULES = (
     matching("openai_marked", "api_key", r"[A-Za-z0-9_\-]{20,}T3BlbkFJ[A-Za-z0-9_\-]{20,}", 0.95, _always),
     matching("google_service_account", "private_key", r"\{[^{}]*auth_provider_x509_cert_url[^{}]*\}", 0.95, _always),
     matching("new_relic_license", "api_key", r"\b[0-9a-z]{36}NRAL\b", 0.9, _always),
-    matching("crypt_hash", "password", r"\$(?:1|2[abxy]?|5|6|7|8|9|y|gy|sha1|apr1|argon2id?|scrypt)\$[A-Za-z0-9./$=,\-]{20,}", 0.9, _always),
+    matching("crypt_hash", "password", r"\$(?:1|2[abxy]?|5|6|7|8|9|y|gy|sha1|apr1|argon2(?:id?|d)|scrypt|ml|pbkdf2-sha\d+|bcrypt-sha256)\$[A-Za-z0-9./$=,+\-]{20,}", 0.9, _always),
     matching("kerberos_hash", "password", r"\$krb5[a-z]+\$[^\s\"']{40,}", 0.95, _always),
     matching("password_hash", "password", r"\b(?:pbkdf2_sha\d+|bcrypt(?:_sha256)?|argon2|scrypt)\$[A-Za-z0-9./$=,+\-]{30,}", 0.9, _always),
     matching("ldap_hash", "password", r"\{(?:SSHA|SHA|SMD5|MD5|CRYPT)\d*\}[A-Za-z0-9+/=.$]{16,}", 0.9, _always),
