@@ -33,6 +33,9 @@ _FOR_GOOD = (
 )
 """Parts of the codes by which SQS says that a queue, or a message on it, will not do at the next try either."""
 
+_GONE = ("MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue")
+"""Parts of the codes by which SQS says that a message was received again, or deleted, since it came to us."""
+
 
 class QueueRefusedError(PromptmillError):
     """SQS took a batch but not all of its messages, several times over."""
@@ -71,12 +74,16 @@ class SqsMessageLease:
         self._sqs, self._url, self._receipt = client, queue_url, receipt_handle
 
     async def renew(self, seconds: int) -> None:
-        await to_thread(
-            self._sqs.change_message_visibility,
-            QueueUrl=self._url,
-            ReceiptHandle=self._receipt,
-            VisibilityTimeout=seconds,
-        )
+        try:
+            await to_thread(
+                self._sqs.change_message_visibility,
+                QueueUrl=self._url,
+                ReceiptHandle=self._receipt,
+                VisibilityTimeout=seconds,
+            )
+        except ClientError as error:
+            if not any(word in error.response.get("Error", {}).get("Code", "") for word in _GONE):
+                raise
 
 
 class SqsReplySender:

@@ -18,7 +18,7 @@ class MessageLease(Protocol):
     """The message that is being worked on."""
 
     async def renew(self, seconds: int) -> None:
-        """Keep it hidden for that long from now."""
+        """Keep it hidden for that long from now. One that has come to somebody else since is left alone."""
         ...
 
 
