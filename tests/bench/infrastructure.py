@@ -1,119 +1,80 @@
-"""What a million records cost in infrastructure, by service: ``python -m tests.bench.infrastructure [RECORDS]``.
+"""What it costs in infrastructure, by service: ``python -m tests.bench.infrastructure [RECORDS] [REQUESTS]``.
 
-The real workflows run a job on fakes, under a limit of 10,000 requests a minute and answers of 5 s, on virtual time;
-every call of a port is counted, and priced as what its adapter sends to AWS. Prices: list prices of us-east-1 (DynamoDB
-on demand, S3 Standard, SQS standard, Lambda arm64), to be checked against today's. No tokens, no logs, no transfer.
+The real workflows with the real adapters of S3 and DynamoDB on moto run one job of a file, under a limit of 10,000
+requests a minute, and then requests of the requests queue; answers take 5 s, on virtual time. Every request to AWS is
+counted and priced (``aws_prices``), without free tiers. Then the idle bill of a stage, from its template. No tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import boto3
+from moto import mock_aws
 from msgspec import structs
 
+from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
+from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
+from promptmill.adapters.dynamodb_units import DynamoDbUnits
+from promptmill.adapters.s3_object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
-from promptmill.domain.messages import Message
+from promptmill.domain.messages import Message, PlanMessage
+from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
 from promptmill.workflows.flow.shared_pacing import SharedPacing
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.unit import Engine
-from tests.fakes.limit_groups import FakeLimitGroups
+from tests.bench.aws_prices import UNSOURCED, USD
+from tests.bench.idle_bill import idle_bill
+from tests.bench.metered_aws import Meter, call_at_once, metered
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
 
 LATENCY_S = 5.0
 MEMORY_GB = 0.5
+OVERHEAD_S = 0.3
+"""Of an invocation, beside what waits for models: an estimate, as virtual time has none."""
 SPREAD_S = 29_246
 """Worker seconds a million where answers take a median of 5 s and 30 s at worst: scenario 1 of tests.bench.flow."""
-USD = {
-    "write unit": 0.625e-6,
-    "read unit": 0.125e-6,
-    "S3 write": 5e-6,  # PUT, LIST
-    "S3 read": 0.4e-6,
-    "SQS request": 0.4e-6,
-    "GB-second": 0.0000133334,
-    "invocation": 0.2e-6,
-}
+BATCH = 10
+LOG_BYTES = 1_500
+"""Of an invocation: Lambda's own three lines, and one of ours."""
+KEPT_MONTHS = {"S3": 1, "DynamoDB": 13}
+"""work/ is deleted after 30 days, what units wrote after 400."""
 FAST = structs.replace(ROUTE, in_flight=500)
-
-# Of a transaction each item costs two units; a total of the ledger lies in two indexes, a run in two as well.
-WRITES = {
-    "units.claim": 1,
-    "units.beat": 1,
-    "units.mark": 1,
-    "units.release": 1,
-    "units.intend": 6,
-    "units.grant": 6,
-    "units.give_back": 4,
-    "units.decide": 4,
-    "ledger.record": 8,
-    "jobs.create": 3,
-    "jobs.move": 3,
-    "jobs.take_status_turn": 3,
-    "jobs.note_progress": 1,
-    "jobs.chunk_ended": 5,
-    "jobs.take": 1,
-    "jobs.note_drained": 1,
-    "jobs.first_drop": 1,
-    "groups.show": 1,
-    "groups.leave": 1,
-    "groups.wait": 1,
-}
-READS = {
-    "units.read": 1,
-    "units.intents": 1,
-    "units.budget": 1,
-    "jobs.read": 1,
-    "jobs.read_window": 1,
-    "jobs.read_progress": 2,
-    "switches.paused": 1,
-    "switches.pause_on": 1,
-    "groups.read": 1,
-}
-PUTS = ("objects.create", "objects.replace", "objects.create_from", "objects.under")
-GETS = ("objects.read", "objects.head", "objects.stream")
+MILLION = 1_000_000
 
 
-class Counted:
-    """A port that counts its calls."""
-
-    def __init__(self, port: Any, name: str, counts: Counter[str]) -> None:
-        self._port, self._name, self._counts = port, name, counts
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._port, name)
-        if not (inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found)):
-            return found
-
-        def counted(*args: Any, **more: Any) -> Any:
-            self._counts[f"{self._name}.{name}"] += 1
-            return found(*args, **more)
-
-        return counted
-
-
-class Metered(Mill):
+class MeteredMill(Mill):
     """``seconds``: of all invocations."""
 
-    def __init__(self) -> None:
-        super().__init__(recipe(routes=(FAST,), budget=BudgetPolicy(per_job=10**15)))
+    def __init__(self, session: boto3.Session) -> None:
+        super().__init__(recipe(routes=(FAST,), budget=BudgetPolicy(per_job=10**15), replies=("replies",)))
         self.models = FakeModels(clock=self.clock, latency_s=LATENCY_S)
-        self.counts, self.seconds = Counter[str](), 0.0
-        self.groups: Any = Counted(FakeLimitGroups(), "groups", self.counts)
+        self.meter, self.seconds, self.invocations = Meter(), 0.0, 0
+        s3, self._dynamodb = metered(session, self.meter)
+        ports: dict[str, Any] = {
+            "objects": S3ObjectStore(s3, "bucket"),  # type: ignore[arg-type]
+            "jobs": DynamoDbJobs(self._dynamodb, "jobs", self.rng),  # type: ignore[arg-type]
+            "units": DynamoDbUnits(self._dynamodb, "jobs", self.rng),  # type: ignore[arg-type]
+            "ledger": DynamoDbLedger(self._dynamodb, "charges", self.rng),  # type: ignore[arg-type]
+            "switches": DynamoDbSwitches(self._dynamodb, "jobs"),  # type: ignore[arg-type]
+        }
+        vars(self).update(ports)
         self.limits = Limits((LimitRule((FAST.id,), requests_per_minute=10_000),))
         self.day_cap = 10**15
-        for name in ("objects", "jobs", "units", "ledger", "switches"):
-            setattr(self, name, Counted(getattr(self, name), name, self.counts))
 
     def engine(self, owner: str = "worker") -> Engine:
+        groups = DynamoDbLimitGroups(self._dynamodb, "jobs")  # type: ignore[arg-type]
         pacing = SharedPacing(
-            groups=self.groups,
+            groups=groups,
             limits=self.limits,
             clock=self.clock,
             rng=self.rng,
@@ -128,53 +89,116 @@ class Metered(Mill):
         try:
             return await super().deliver(message)
         finally:
-            self.seconds += self.clock.monotonic() - started + 0.3
-            self.counts["invocations"] += 1
+            self._invoked(started)
+
+    async def answer(self, numbers: range) -> None:
+        """One batch of the requests queue, as its handler answers it."""
+        started, engine = self.clock.monotonic(), Mill.engine(self)
+        await asyncio.gather(*(self._request(number, engine) for number in numbers))
+        self._invoked(started)
+
+    async def _request(self, number: int, engine: Engine) -> None:
+        worker = RequestWorker(
+            engine=engine,
+            recipes=self.recipes,
+            copies=self.copies,
+            replies=self.replies,
+            lease=self.lease,
+            bucket="bucket",
+            own_replies="replies",
+        )
+        body = f'{{"recipe":"r","id":"q{number}","prompt":"Prompt {number}","reply_to":"replies"}}'
+        report = await answer_request(IncomingRequest(body, f"m-{number}"), worker=worker)
+        if report.verdict != "answered":
+            raise ValueError(report)
+        await self.lease.renew(60)
+
+    def _invoked(self, started: float) -> None:
+        self.seconds += self.clock.monotonic() - started + OVERHEAD_S
+        self.invocations += 1
+
+    def spent(self, sqs_requests: int) -> Counter[str]:
+        """Units of everything, by kind of unit."""
+        stored = {"S3": self.meter.bytes_written["S3"]}
+        stored["DynamoDB"] = sum(map(self._dynamodb.stored, ("jobs", "charges")))
+        units = Counter[str](self.meter.units)
+        units.update({f"{name} GB-month": size / 1e9 * KEPT_MONTHS[name] for name, size in stored.items()})
+        units["Lambda GB-second"] = self.seconds * MEMORY_GB  # type: ignore[assignment]
+        units["Lambda request"] = self.invocations
+        units["SQS request"] = sqs_requests
+        units["log GB"] = self.invocations * LOG_BYTES / 1e9  # type: ignore[assignment]
+        return units
 
 
-def dollars(mill: Metered) -> dict[str, float]:
-    """By service."""
-    counts = mill.counts
-    messages = sum(1 for _ in mill.queue.sent)
-    unknown = {
-        name
-        for name in counts
-        if name.split(".")[0] in ("units", "ledger", "groups", "switches") and name not in WRITES | READS
-    }
-    if unknown:
-        raise ValueError(f"not priced: {unknown}")
-    writes = sum(counts[name] * units for name, units in WRITES.items())
-    reads = sum(counts[name] * units for name, units in READS.items())
-    return {
-        "DynamoDB writes": writes * USD["write unit"],
-        "DynamoDB reads": reads * USD["read unit"],
-        "S3 writes": sum(counts[name] for name in PUTS) * USD["S3 write"],
-        "S3 reads": sum(counts[name] for name in GETS) * USD["S3 read"],
-        "SQS": (messages * 3 + len(mill.lease.renewals)) * USD["SQS request"],
-        "Lambda": mill.seconds * MEMORY_GB * USD["GB-second"] + counts["invocations"] * USD["invocation"],
-    }
+async def run_file(records: int) -> tuple[Counter[str], MeteredMill]:
+    mill = MeteredMill(boto3.Session("test", "test", region_name="us-east-1"))
+    body = jsonl({"id": n, "prompt": f"prompt {n}"} for n in range(records))
+    await mill.objects.create("inbox/r/p.jsonl", body)
+    mill.meter.bytes_written.clear()
+    planned = await mill.plan(PlanMessage("inbox/r/p.jsonl", ""))
+    await mill.pump()
+    job = await mill.jobs.read(planned.job_id, 1)
+    if job is None or job.counts.answered != records:
+        raise ValueError(job)
+    return mill.spent(3 * len(mill.queue.sent) + len(mill.lease.renewals)), mill
 
 
-async def measure(records: int) -> Metered:
-    mill = Metered()
-    await mill.mill("inbox/r/p.jsonl", jsonl({"id": n, "prompt": f"prompt {n}"} for n in range(records)))
-    return mill
+async def run_requests(requests: int) -> tuple[Counter[str], MeteredMill]:
+    """Of SQS: receives and deletes of batches, renewals, a reply each. What publishers send and receive is theirs."""
+    mill = MeteredMill(boto3.Session("test", "test", region_name="us-east-1"))
+    for first in range(0, requests, BATCH):
+        await mill.answer(range(first, min(requests, first + BATCH)))
+    if len(mill.replies.sent) != requests:
+        raise ValueError("not every request has its reply")
+    return mill.spent(2 * mill.invocations + len(mill.lease.renewals) + requests), mill
+
+
+def by_service(units: Counter[str], per: int) -> dict[str, float]:
+    """USD for a million, where the run had ``per``."""
+    services = Counter[str]()
+    for kind, count in units.items():
+        services[_service(kind)] += count * USD[kind] / per * MILLION  # type: ignore[assignment]  # dollars
+    return dict(sorted(services.items(), key=lambda item: -item[1]))
+
+
+def _service(kind: str) -> str:
+    service = kind.partition(" ")[0]
+    if kind.endswith("GB-month"):
+        return "storage until it is deleted"
+    return {"log": "CloudWatch Logs"}.get(service, kind if service == "S3" else service)
+
+
+def table(title: str, rows: dict[str, float]) -> None:
+    """In Markdown."""
+    print(f"\n| {title} | USD |\n|---|---|")
+    for name, usd in rows.items():
+        print(f"| {name} | {usd:.3f} |")
+    print(f"| **all** | **{sum(rows.values()):.2f}** |")
 
 
 def main(words: Sequence[str]) -> None:
-    records = int(words[0]) if words else 100_000
-    mill = asyncio.run(measure(records))
-    by_service = {name: usd / records * 1_000_000 for name, usd in dollars(mill).items()}
-    for name, usd in by_service.items():
-        print(f"{name:18} ${usd:.3f}")
-    print(f"{'a million records':18} ${sum(by_service.values()):.2f}")
-    groups, pages = mill.counts["units.intend"], mill.counts["objects.create"]
-    spread = by_service["Lambda"] * (SPREAD_S / (mill.seconds / records * 1_000_000) - 1)
-    print(f"{'… spread answers':18} ${sum(by_service.values()) + spread:.2f}")
-    print(f"{mill.seconds / records * 1e6:,.0f} worker seconds, {groups / records * 1e6:,.0f} intent groups, ", end="")
-    print(
-        f"{pages / records * 1e6:,.0f} objects written, {mill.counts['units.grant'] / records * 1e6:,.0f} grants a million"
-    )
+    records, requests = (int(words[0]) if words else 50_000), (int(words[1]) if len(words) > 1 else 1_000)
+    call_at_once()
+    with mock_aws():
+        units, mill = asyncio.run(run_file(records))
+    rows = by_service(units, records)
+    table("a million records of a file", rows)
+    spread = units["Lambda GB-second"] / records * MILLION
+    more = (SPREAD_S * MEMORY_GB - spread) * USD["Lambda GB-second"]
+    print(f"\nWhere answers spread from 5 to 30 s: {sum(rows.values()) + more:.2f}. {_calls(mill, records)}")
+    with mock_aws():
+        units, mill = asyncio.run(run_requests(requests))
+    table("a million requests", by_service(units, requests))
+    print(f"\n{_calls(mill, requests)}")
+    for stage in ("dev", "prod"):
+        idle_bill(stage)
+    print("\nNot found, or not counted:", *UNSOURCED, sep="\n- ")
+
+
+def _calls(mill: MeteredMill, per: int) -> str:
+    counts = sorted(mill.meter.calls.items(), key=lambda item: -item[1])
+    calls = ", ".join(f"{name} {count / per * MILLION:,.0f}" for name, count in counts)
+    return f"A million: {mill.seconds / per * MILLION:,.0f} s of workers, {mill.invocations / per * MILLION:,.0f} invocations; {calls}."
 
 
 if __name__ == "__main__":
