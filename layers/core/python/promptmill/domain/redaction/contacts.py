@@ -114,7 +114,7 @@ def _anything(*_: object) -> bool:
 
 CONTACT_RULES = (
     Rule(r"(?:@|%40)[A-Za-z0-9\x80-\xff]", emails),
-    matching("email_spelled", "email", _SPELLED, 0.7, _anything),
+    matching("email_spelled", "email", _SPELLED, 0.7, _anything, gate=r"(?i)[\[({<]\s?at\s?[\])}>]"),
     Rule(_IPV4, _ipv4),
     Rule(r":[0-9A-Fa-f.]*:[0-9A-Fa-f.]*|::", _ipv6),
     matching("mac", "mac", _MAC, 0.9, _is_mac),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from itertools import pairwise
 
 from promptmill.domain.redaction.subject import is_all
@@ -14,7 +16,7 @@ _PLACEHOLDER = (
 )
 _REFERENCE = (
     r"[$%][A-Za-z_(\[{].*|%[A-Za-z_]+%|[{<\[(@&].*|!(?:vault|[Rr]ef|[Ss]ub|[Gg]et[Aa]tt|[Ii]mport[Vv]alue|secret|env)\b.*|(?:process\.|os\.|env[.\[(]|ENV[.\[(]|var\.|vars\.|secrets\.|config[.\[(]|self\.|this\.|settings\.|data\.|local\.|module\.|params[.\[]|args\.|request\.|options\.).*"
-    r"|[A-Za-z_][\w.]*[(\[].*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_]\w*->.*|[A-Za-z_]\w*::.*"
+    r"|[A-Za-z_][\w.]*[(\[].*|[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40})+|[A-Za-z_]\w*->.*|[A-Za-z_]\w*::.*"
 )
 _WORDS = r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|[A-Z]{2,5})*\d{0,3}|[A-Z]{2,}(?:[a-z]+[A-Z]?)*\d{0,2}|[a-zA-Z]+\d{1,2}"
 _NEVER = (
@@ -40,7 +42,9 @@ _FOLLOWERS = dict(
     )
 )  # fmt: skip
 """Which letters follow which in words and names of code: 98.5 of 100 pairs there, some 60 of 100 among random letters."""
-_VOWELS = frozenset("aeiouyAEIOUY")
+_WITHOUT_VOWELS = str.maketrans("", "", "aeiouy")
+_CHANGE = re.compile(r"[a-z](?=[A-Z])")
+_JUDGED = 96
 _LETTERS_AT_LEAST, _DIGITS_AT_LEAST, _LONG_NUMBER, _LONG = 20, 2, 16, 32
 _FILLER_AT_LEAST = 20
 
@@ -89,14 +93,40 @@ def unreadable(text: str) -> bool:
     plain = text.lower()
     if any(sequence in plain for sequence in _SEQUENCES):
         return True
-    letters = [char for char in text if char.isalpha()]
-    vowels = sum(char in _VOWELS for char in letters)
-    changes = sum(a.islower() and b.isupper() for a, b in pairwise(text))
-    return vowels * 5 < len(letters) or changes * 5 >= len(letters) or _rare_pairs(plain)
+    letters = sum(map(str.isalpha, text))
+    vowels = len(plain) - len(plain.translate(_WITHOUT_VOWELS))
+    return vowels * 5 < letters or len(_CHANGE.findall(text)) * 5 >= letters or _rare_pairs(plain)
 
 
 def _rare_pairs(plain: str) -> bool:
     """Whether a quarter of the letters that stand side by side would hardly do so in words."""
-    pairs = [(a, b) for a, b in pairwise(plain) if a in _FOLLOWERS and b in _FOLLOWERS]
-    rare = sum(b not in _FOLLOWERS[a] for a, b in pairs)
-    return rare * 4 >= len(pairs) and rare > 1
+    pairs = rare = 0
+    for (one, other), times in Counter(pairwise(plain)).items():
+        if one in _FOLLOWERS and other in _FOLLOWERS:
+            pairs += times
+            rare += 0 if other in _FOLLOWERS[one] else times
+    return rare * 4 >= pairs and rare > 1
+
+
+class Judge:
+    """Verdicts on the words of one text, each word judged once: a text may hold the same one a thousand times.
+
+    Made anew for every text, so that nothing of it is kept.
+    """
+
+    def __init__(self) -> None:
+        self._random: dict[tuple[str, int], bool] = {}
+        self._references: dict[str, bool] = {}
+
+    def random(self, word: str, *, least: int = 8) -> bool:
+        """``looks_random`` of its first characters, and no reference."""
+        key = (word[:_JUDGED], least)
+        if key not in self._random:
+            self._random[key] = looks_random(key[0], least=least) and not self.reference(word)
+        return self._random[key]
+
+    def reference(self, word: str) -> bool:
+        start = word[:_JUDGED]
+        if start not in self._references:
+            self._references[start] = is_reference(start)
+        return self._references[start]

@@ -86,6 +86,6 @@ def _is_mixed(body: str, *, named: bool) -> bool:
 
 
 OPAQUE_RULES = (
-    Rule(_DOTTED, dotted_tokens),
-    Rule(f"{_PREFIXED}|{_WITH_UUID}", opaque_tokens),
+    Rule(r"\.[A-Za-z0-9_\-]{16}", dotted_tokens),
+    Rule(r"[_\-][A-Za-z0-9]{16}|[_\-][0-9a-f]{8}-[0-9a-f]{4}-", opaque_tokens),
 )

@@ -22,28 +22,40 @@ class Rule(Struct, frozen=True):
     find: Find
 
 
-def matching(name: str, kind: RedactionType, pattern: str, score: float, valid: Valid, *, group: int = 0) -> Rule:
-    """A rule that is its pattern and a check of what the pattern found."""
+def matching(
+    name: str, kind: RedactionType, pattern: str, score: float, valid: Valid, *, group: int = 0, gate: str = ""
+) -> Rule:
+    """A rule that is its pattern and a check of what the pattern found.
+
+    A ``gate`` that is shorter than the pattern spares the set of all rules from counting what the pattern counts.
+    """
 
     def find(subject: Subject) -> Iterator[Span]:
         for start, end in subject.spans(pattern, group=group):
             if valid(subject, start, end):
                 yield span_of(subject, start, end, kind, score, name)
 
-    return Rule(pattern, find)
+    return Rule(gate or pattern, find)
 
 
 class Gate:
-    """All rules at once. Built when first needed: patterns take a while to compile."""
+    """All rules at once. Built when first needed: patterns take a while to compile.
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = tuple(rules)
-        self._set = _set_of([rule.gate for rule in self._rules])
+    Rules come in a few groups, each a set of its own: what one automaton has to remember multiplies with every rule, and the
+    first texts pay for it.
+    """
+
+    def __init__(self, *groups: Sequence[Rule]) -> None:
+        self._groups = tuple((_set_of([rule.gate for rule in group]), tuple(group)) for group in groups)
 
     def find(self, subject: Subject) -> list[Span]:
         """Unordered; overlapping where rules are of different minds."""
-        matched = self._set.Match(subject.raw) or ()
-        return [span for index in matched for span in self._rules[index].find(subject)]
+        return [
+            span
+            for patterns, rules in self._groups
+            for index in patterns.Match(subject.raw) or ()
+            for span in rules[index].find(subject)
+        ]
 
 
 def _set_of(patterns: Iterable[str]) -> Any:
@@ -54,7 +66,10 @@ def _set_of(patterns: Iterable[str]) -> Any:
     options.max_mem = _SET_MEMORY
     options.log_errors = False
     patterns_set = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        patterns_set.Add(pattern.encode("latin-1"))
+    for number, pattern in enumerate(patterns):
+        if patterns_set.Add(pattern.encode("latin-1")) != number:
+            raise ValueError(
+                f"no RE2 pattern: {pattern}"
+            )  # left out in silence, all behind it would be called by others' names
     patterns_set.Compile()
     return patterns_set

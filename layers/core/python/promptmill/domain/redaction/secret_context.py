@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 
-from promptmill.domain.redaction.likeness import is_reference, looks_random
+from promptmill.domain.redaction.likeness import Judge, is_reference, looks_random
 from promptmill.domain.redaction.rules import Rule
 from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
@@ -32,25 +34,30 @@ _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
 _MOST_WORDS = 4
 _BLOB, _WITHOUT_SIGNS = 40, str.maketrans("", "", "+/-_")
 _SHORTEST_WORD = 3
-_LONGEST, _JUDGED = 4_000, 160
+_LONGEST = 4_000
+_NOWHERE = (sys.maxsize, 0)
+_ENDS_NO_NAME = frozenset("=;,(){}[]'\"\n")
 _BLANK = re.compile(r"[\s\0]")
+_BARE_KEY = re.compile(r"(?i)(?:^|[^\w\s\-])[ \t]*key$", re.MULTILINE)
 _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 
 
 def named_secrets(subject: Subject) -> Iterator[Span]:
-    reached = 0
-    for start, end in subject.spans(_KEYWORD):
-        if (
-            start < reached
-            or _in_a_blob(subject, start)
-            or _NOT_SECRET_BEFORE.search(subject.before(start, 16))
-            or _ends_in_a_name(subject, end)
-        ):
+    reached, judge = 0, Judge()
+    words = [span for span in subject.spans(_KEYWORD) if not _about_something_else(subject, *span)]
+    for (start, end), (following, _) in zip_longest(words, words[1:], fillvalue=_NOWHERE):
+        if start < reached:
             continue
-        found = _secret_behind(subject.text, end)
+        found = _quoted(subject.text, end, judge) or _secret_behind(subject.text, end, following, judge)
         if found is not None:
             reached = found[1]
             yield Span(*found, "api_key", 0.7, "named_secret")
+
+
+def _about_something_else(subject: Subject, start: int, end: int) -> bool:
+    before = subject.before(start, 16)
+    other = before[-1:] not in _ENDS_NO_NAME and _NOT_SECRET_BEFORE.search(before)
+    return bool(other) or _ends_in_a_name(subject, end) or _in_a_blob(subject, start)
 
 
 def _in_a_blob(subject: Subject, start: int) -> bool:
@@ -65,37 +72,37 @@ def _ends_in_a_name(subject: Subject, end: int) -> bool:
     return match is not None and bool(match[0])
 
 
-def _secret_behind(text: str, at: int) -> tuple[int, int] | None:
-    """The first word behind ``at`` that nobody would read, with only names and signs between."""
-    quoted = _QUOTED.match(text, at, at + _LONGEST)
-    if (
-        quoted
-        and looks_random(quoted[2][:_JUDGED], least=12)
-        and not is_reference(quoted[2])
-        and "://" not in quoted[2]
-    ):
-        return quoted.span(2)
-    limit, words, done = at + _REACH, 0, at
-    for match in _WORD.finditer(text, at, min(len(text), limit)):
-        if words == _MOST_WORDS or _too_far(text, done, match.start()):
+def _quoted(text: str, at: int, judge: Judge) -> tuple[int, int] | None:
+    """A value in quotes is what the quotes hold, whatever its signs."""
+    match = _QUOTED.match(text, at, at + _LONGEST)
+    return match.span(2) if match and judge.random(match[2], least=12) and "://" not in match[2] else None
+
+
+def _secret_behind(text: str, at: int, following: int, judge: Judge) -> tuple[int, int] | None:
+    """The first word behind ``at`` that nobody would read, with only names and signs between.
+
+    What starts behind the ``following`` word for a secret is that one's.
+    """
+    words, done = 0, at
+    for match in _WORD.finditer(text, at, at + _REACH):
+        if words >= _MOST_WORDS or match.start() > following or _too_far(text, done, match.start()):
             return None
-        start, end = _value_in(text, match.start(), _whole(text, match.end(), limit))
+        start, end = _value_in(text, *match.span(), judge)
         value = text[start:end]
-        if _UUID.fullmatch(value) and text[at - 3 : at].lower() == "key" and not text[at - 4 : at - 3].strip():
+        if _UUID.fullmatch(value) and _BARE_KEY.search(text, max(0, at - 24), at):
             return None
-        if (
-            looks_random(value[:_JUDGED], least=8 if start > at else 12)
-            and not is_reference(value[:_JUDGED])
-            and "://" not in match[0]
-        ):
+        if judge.random(value, least=8 if start > at else 12) and "://" not in match[0]:
+            _, end = _value_in(text, match.start(), _whole(text, match.end(), at + _REACH), judge)
             return start, _closing_quote(text, match.start(), end)
-        if value and (
-            is_reference(value[:_JUDGED])
-            or (value.islower() and len(value) >= _SHORTEST_WORD and "=" not in text[done:start])
-        ):
-            words += 1
-        words, done = words + 1, match.end()
+        words, done = words + 1 + _counts_twice(value, text[done:start], judge), match.end()
     return None
+
+
+def _counts_twice(value: str, between: str, judge: Judge) -> bool:
+    """A word of a sentence or of code is further away from a name than one of a configuration."""
+    if not value:
+        return False
+    return judge.reference(value) or (value.islower() and len(value) >= _SHORTEST_WORD and "=" not in between)
 
 
 def _closing_quote(text: str, start: int, end: int) -> int:
@@ -126,12 +133,12 @@ def _too_far(text: str, done: int, start: int) -> bool:
     )
 
 
-def _value_in(text: str, start: int, end: int) -> tuple[int, int]:
+def _value_in(text: str, start: int, end: int, judge: Judge) -> tuple[int, int]:
     """Without a name glued to its front, signs around it, and what a URL goes on with."""
     while start < end and text[start] in "=:-.*#&?!@/_+~" and not _is_body(text, start, end):
         start += 1
     glued = _GLUED.match(text, start, end)
-    if glued and glued.end() < end and not looks_random(text[start : glued.end() - 1][:_JUDGED]):
+    if glued and glued.end() < end and not judge.random(text[start : glued.end() - 1]):
         start = glued.end()
     cut = _CUT.search(text, start, end)
     end = cut.start() if cut else end

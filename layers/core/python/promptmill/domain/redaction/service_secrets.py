@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.domain.redaction.likeness import is_filler, looks_random
+from promptmill.domain.redaction.likeness import Judge, is_filler
 from promptmill.domain.redaction.rules import Rule
 from promptmill.domain.redaction.services import AMBIGUOUS, SERVICES
 from promptmill.domain.redaction.spans import Span
@@ -24,21 +24,23 @@ _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 _GROUPS = re.compile(r"[A-Z0-9]{4,12}(?:-[A-Z0-9]{4,12}){3,}")
 _PATH = re.compile(r"(?:[\w.\-]*/)?[A-Za-z]?[a-z]{3,}/")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REACH, _LONGEST = 140, 4_000
 _LEAST, _LEAST_BESIDE_A_WORD = 16, 28
 _CLOSING = ".,;:!?*_"
 
 
 def service_secrets(subject: Subject) -> Iterator[Span]:
-    reached = 0
+    reached, judge = 0, Judge()
     for start, end in subject.spans(_SERVICE):
         if start < reached or _is_another_word(subject.text, start, end):
             continue
-        match = _BESIDE.match(subject.text, end, end + 400)
+        match = _BESIDE.match(subject.text, end, end + _REACH)
         if match is None or _NO_SECRET.search(subject.text[end : match.start(1)].rstrip(" :=\"'")):
             continue
         value = match[1].rstrip(_CLOSING)
-        if _is_key(value, ambiguous=subject.text[start:end].lower() in AMBIGUOUS):
-            reached = match.start(1) + len(value)
+        if _is_key(value, judge, ambiguous=subject.text[start:end].lower() in AMBIGUOUS):
+            whole = _BESIDE.match(subject.text, end, end + _LONGEST)
+            reached = match.start(1) + len((whole or match)[1].rstrip(_CLOSING))
             yield Span(match.start(1), reached, "api_key", 0.5, "beside_service")
 
 
@@ -48,12 +50,12 @@ def _is_another_word(text: str, start: int, end: int) -> bool:
     return goes_on and not _GOES_ON.match(text, end)
 
 
-def _is_key(value: str, *, ambiguous: bool) -> bool:
+def _is_key(value: str, judge: Judge, *, ambiguous: bool) -> bool:
     if _PATH.match(value) or (ambiguous and (len(value) < _LEAST_BESIDE_A_WORD or _UUID.fullmatch(value))):
         return False
     if ambiguous and _HASH.fullmatch(value):
         return False
-    return looks_random(value, least=_LEAST) or is_filler(value) or _in_equal_groups(value)
+    return judge.random(value, least=_LEAST) or is_filler(value) or _in_equal_groups(value)
 
 
 def _in_equal_groups(value: str) -> bool:

@@ -42,8 +42,9 @@ class StructuredEngine:
 
 @cache
 def _gate(*, secrets: bool) -> Gate:
+    structured = (STRUCTURED_RULES[::2], STRUCTURED_RULES[1::2])
     if not secrets:
-        return Gate(STRUCTURED_RULES)
-    from promptmill.domain.redaction.secret_rules import SECRET_RULES  # noqa: PLC0415 (only where secrets are looked for)
+        return Gate(*structured)
+    from promptmill.domain.redaction.secret_rules import SECRET_GROUPS  # noqa: PLC0415 (only where secrets are looked for)
 
-    return Gate((*SECRET_RULES, *STRUCTURED_RULES))
+    return Gate(*SECRET_GROUPS, *structured)
