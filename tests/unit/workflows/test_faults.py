@@ -17,6 +17,8 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
 from promptmill.domain.units import Claim
+from promptmill.workflows.run_chunk import run_chunk
+from promptmill.workflows.settle_chunk import settle_chunk
 from promptmill.workflows.while_alive import while_leased
 from tests.fakes.clock import FakeClock
 from tests.fakes.mill import LEASE_S, Mill, jsonl
@@ -109,6 +111,21 @@ async def test_a_heartbeat_that_fails_now_and_then_costs_no_answer(part: str, mo
     assert (report.verdict, report.failures) == ("ended", {})
     assert report.counts.answered == len(slow.calls) > 20
     assert mill.chunk_keys(job)
+
+
+@pytest.mark.parametrize("settling", [False, True])
+async def test_a_fault_before_the_claim_costs_a_lease_and_not_a_whole_invocation(*, settling: bool) -> None:
+    """The queue hides a message for as long as a worker may run, until the worker has said how long it needs."""
+    mill, message, _ = await planned()
+
+    async def broken(*_: Any) -> Any:
+        raise ConnectionAbortedError
+
+    mill.jobs.read = broken  # type: ignore[method-assign]
+    work = settle_chunk if settling else run_chunk
+    with pytest.raises(ConnectionAbortedError):
+        await work(message, worker=mill.chunk_worker())
+    assert mill.lease.renewals == [LEASE_S]
 
 
 async def nothing(*_: Any, **__: Any) -> None:

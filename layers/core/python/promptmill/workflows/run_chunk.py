@@ -63,6 +63,7 @@ class ChunkWorker(Struct, frozen=True):
 
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
     """One result a chunk, however often its message comes."""
+    await worker.lease.renew(worker.engine.lease_s)  # first: until then it is hidden for a whole invocation
     job = await worker.jobs.read(message.job_id, message.run)
     if job is None:
         return ChunkReport("over")
@@ -109,7 +110,6 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
 
 async def look_at_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Free | Left:
     engine = worker.engine
-    await worker.lease.renew(engine.lease_s)
     look = await look_at_unit(
         chunk_unit(message.job_id, message.run, message.chunk),
         seen=message.seen,

@@ -29,6 +29,7 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
     A dead letter is a message, not a verdict: unless the run is stopped, or the chunk brought its workers down too
     often, the chunk starts again with a fresh message.
     """
+    await worker.lease.renew(worker.engine.lease_s)
     job = await worker.jobs.read(message.job_id, message.run)
     if job is None or job.state.terminal:
         return "over"
