@@ -18,10 +18,10 @@ from promptmill.domain.journal import SEAL, Page
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import Verdict
 from promptmill.workflows.units.answer_unit import MOST_PREPARED, Answering, answer_unit
+from promptmill.workflows.units.draining import Draining
 from promptmill.workflows.units.isolation import MOST_TRIES
 from promptmill.workflows.units.purse import Purse
 from promptmill.workflows.units.recover_unit import recover_unit
-from promptmill.workflows.units.run_unit import nobody
 from promptmill.workflows.units.unit import Engine
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
@@ -36,7 +36,7 @@ async def answer(
     mine = await house.claim(unit.name, **claim)
     known = await recover_unit(unit.name, mine, journals=JOURNALS, objects=house.objects, units=house.units)
     purse = Purse(unit.name, mine, day=DAY, lines=lines, gate=GATE, used=known.used, units=house.units)
-    return await answer_unit(unit, purse, known, engine=engine, on_drained=nobody)
+    return await answer_unit(unit, purse, known, engine=engine, draining=Draining())
 
 
 def journaled(house: House) -> dict[int, str]:
@@ -83,7 +83,7 @@ async def test_what_is_journaled_is_not_asked_again() -> None:
     mine = await house.claim()
     purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     known = History(results={0: result(0), 3: result(3)})
-    answering = await answer_unit(unit, purse, known, engine=house.engine(models), on_drained=nobody)
+    answering = await answer_unit(unit, purse, known, engine=house.engine(models), draining=Draining())
     assert answering.why == ""
     assert set(answering.history.results) == {1, 2, 4}
     assert len(models.calls) == 3
@@ -183,18 +183,21 @@ async def test_behind_shut_gates_what_is_in_flight_is_kept() -> None:
     assert set(journaled(house)) == {0, 1, 2}
 
 
-async def test_it_is_told_once_when_every_record_has_first_been_sent() -> None:
+async def test_it_tells_when_few_records_are_left_to_send_and_when_none_is() -> None:
     house, unit = House(), LineUnit(9, of=recipe(routes=(structs.replace(ROUTE, in_flight=4),)))
-    models, drained = Slow(house, 10.0), list[int]()
+    models, draining, sent = Slow(house, 10.0), Draining(), dict[str, int]()
 
-    def told() -> None:
-        drained.append(len(models.calls))
+    async def note(name: str, event: asyncio.Event) -> None:
+        await event.wait()
+        sent[name] = len(models.calls)
 
+    told = [asyncio.create_task(note("few", draining.nearly)), asyncio.create_task(note("none", draining.over))]
     mine = await house.claim()
     purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
-    await answer_unit(unit, purse, History(), engine=house.engine(models), on_drained=told)
-    assert len(drained) == 1
-    assert drained[0] >= 8, "nothing waits for its first call any more"
+    await answer_unit(unit, purse, History(), engine=house.engine(models), draining=draining)
+    await asyncio.gather(*told)
+    assert 6 <= sent["few"] <= 8, "two of nine are left: half of what the route takes at once"
+    assert 8 <= sent["none"] <= 9
     assert len(models.calls) == 9
 
 
@@ -335,6 +338,6 @@ async def test_a_verdict_by_somebody_else_ends_it() -> None:
     mine = await house.claim()
     purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     await house.units.decide(UNIT, mine, Verdict("stopped", "cancelled"), used=0, lines=())
-    answering = await answer_unit(unit, purse, History(), engine=house.engine(), on_drained=nobody)
+    answering = await answer_unit(unit, purse, History(), engine=house.engine(), draining=Draining())
     assert answering.why == "superseded"
     assert journaled(house) == {}

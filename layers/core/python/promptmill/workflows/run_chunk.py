@@ -5,7 +5,6 @@ What can't run now is sent again, then its message is deleted: a receive count c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -23,7 +22,8 @@ from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.send_chunks import send_more
 from promptmill.workflows.units.claim_unit import Claiming, Free, look_at_unit, take_unit
-from promptmill.workflows.units.run_unit import UnitEnd, nobody, run_unit
+from promptmill.workflows.units.draining import Draining
+from promptmill.workflows.units.run_unit import UnitEnd, run_unit
 from promptmill.workflows.units.unit import Engine
 
 Left = Literal["deferred", "left_over"]
@@ -45,7 +45,7 @@ class ChunkWorker(Struct, frozen=True):
     """What one message of the chunks queue is worked on with.
 
     Attributes:
-        on_drained: called once every record of the chunk has first been sent.
+        draining: told how far the chunk has got.
         joined: the invocation has a share of a limit already.
         redelivered: the message came before: whoever gave the chunk back may have done so because of this message,
             and have sent no other.
@@ -56,7 +56,7 @@ class ChunkWorker(Struct, frozen=True):
     queue: WorkQueue
     manifests: ReadManifest
     lease: MessageLease
-    on_drained: Callable[[], None] = nobody
+    draining: Draining | None = None
     joined: bool = False
     redelivered: bool = False
 
@@ -147,7 +147,7 @@ async def run_claimed(
     unit = ChunkUnit(
         job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, engine=engine, manifests=worker.manifests
     )
-    end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, on_drained=worker.on_drained)
+    end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, draining=worker.draining)
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":

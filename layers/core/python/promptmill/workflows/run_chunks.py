@@ -1,6 +1,6 @@
 """One invocation: the chunk of its message, then as many more of the same job as it has the time and the share for.
 
-The next chunk starts when the last record of the one before has first been sent, so that places in flight stay filled
+The next chunk starts while the last records of the one before wait to be sent, so that places in flight stay filled
 while late answers come in.
 """
 
@@ -17,6 +17,7 @@ from promptmill.workflows.flow.shared_pacing import STEP_S
 from promptmill.workflows.flow.windows import WAKE_DELAY_S, may_carry_on
 from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.workflows.send_chunks import send_more, take_next
+from promptmill.workflows.units.draining import Draining
 
 
 class NoMessage:
@@ -41,6 +42,7 @@ class _Invocation:
         self._clock = worker.engine.clock
         self._started = self._clock.monotonic()
         self._tasks: list[asyncio.Task[ChunkReport]] = []
+        self._drains: list[Draining] = []
 
     async def run(self) -> list[ChunkReport | BaseException]:
         refreshing = asyncio.create_task(self._refresh())
@@ -48,6 +50,8 @@ class _Invocation:
             chunk: ChunkMessage | None = self._message
             while chunk is not None:
                 chunk = await self._next_after(chunk)
+            for task, draining in zip(self._tasks, self._drains, strict=True):
+                await _first(task, draining.over)
             with suppress(Exception):  # the share ends by itself
                 await self._pacing.drained()
             found = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -61,15 +65,14 @@ class _Invocation:
         return found
 
     async def _next_after(self, chunk: ChunkMessage) -> ChunkMessage | None:
-        """The chunk to carry on with, once this one is drained."""
-        drained = asyncio.Event()
+        """The chunk to carry on with, once few records of this one are left to send."""
+        draining = Draining()
         lease = NoMessage() if self._tasks else self._worker.lease
-        worker = structs.replace(self._worker, lease=lease, on_drained=drained.set, joined=bool(self._tasks))
+        worker = structs.replace(self._worker, lease=lease, draining=draining, joined=bool(self._tasks))
         task = asyncio.create_task(run_chunk(chunk, worker=worker))
         self._tasks.append(task)
-        waiting = asyncio.create_task(drained.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        self._drains.append(draining)
+        await _first(task, draining.nearly)
         if task.done() and (task.exception() or task.result().verdict not in ("ended", "known")):
             return None
         try:
@@ -97,3 +100,12 @@ class _Invocation:
                 await self._pacing.refresh()
             except Exception:  # noqa: BLE001, S112  the next one is a second away
                 continue
+
+
+async def _first(task: asyncio.Task[ChunkReport], event: asyncio.Event) -> None:
+    """Whichever comes first."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()

@@ -16,6 +16,7 @@ from promptmill.domain.times import utc_day
 from promptmill.workflows.calls.call_routes import Caller
 from promptmill.workflows.calls.complete_record import complete_record, last_start
 from promptmill.workflows.calls.sending import SendingEndedError, Why
+from promptmill.workflows.units.draining import Draining
 from promptmill.workflows.units.isolation import MOST_TRIES, Isolation
 from promptmill.workflows.units.journal_writer import JournalWriter
 from promptmill.workflows.units.purse import Purse
@@ -43,20 +44,13 @@ class Answering(Struct, frozen=True):
     fault: Exception | None = None
 
 
-async def answer_unit(
-    unit: Unit, purse: Purse, history: History, *, engine: Engine, on_drained: Callable[[], None]
-) -> Answering:
-    """Every call is journaled once this returns, or told as refused.
-
-    ``on_drained`` is called once every record has first been sent: only answers and retries are left.
-    """
-    return await _Answering(unit, purse, history, engine, on_drained).run()
+async def answer_unit(unit: Unit, purse: Purse, history: History, *, engine: Engine, draining: Draining) -> Answering:
+    """Every call is journaled once this returns, or told as refused."""
+    return await _Answering(unit, purse, history, engine, draining).run()
 
 
 class _Answering:
-    def __init__(
-        self, unit: Unit, purse: Purse, history: History, engine: Engine, on_drained: Callable[[], None]
-    ) -> None:
+    def __init__(self, unit: Unit, purse: Purse, history: History, engine: Engine, draining: Draining) -> None:
         self._unit, self._purse, self._known, self._engine = unit, purse, history, engine
         self._claim = purse.claim
         epoch = self._claim.epoch
@@ -89,7 +83,7 @@ class _Answering:
         )
         self._isolation = Isolation(unit, self._claim, history, engine)
         self._room, self._preparing = asyncio.Semaphore(MOST_PREPARED), set[int]()
-        self._all_prepared, self._on_drained = False, on_drained
+        self._draining = draining
         results = history.results.values()
         self._counts = tally_of_results(results, (attempt for _, attempt in history.attempts())).counts
         self._unfinished: int | None = None
@@ -149,6 +143,7 @@ class _Answering:
         await self._isolation.acquit()
 
     async def _side_by_side(self, records: Sequence[RawRecord]) -> None:
+        self._draining.begin(len(records), few=self._unit.recipe.routes[0].in_flight // 2)
         async with asyncio.TaskGroup() as tasks:
             for record in records:
                 await self._room.acquire()
@@ -156,7 +151,6 @@ class _Answering:
                     return
                 self._preparing.add(record.index)
                 tasks.create_task(self._answer(record))
-            self._all_prepared = True
 
     async def _answer(self, record: RawRecord) -> bool:
         """Whether it has its outcome now."""
@@ -181,8 +175,8 @@ class _Answering:
         if record in self._preparing:
             self._preparing.remove(record)
             self._room.release()
-            if self._all_prepared and not self._preparing and self._sender.why is None:
-                self._on_drained()
+            if self._sender.why is None:
+                self._draining.sent()
 
     def _put(self, outcome: Outcome) -> None:
         self._journal.put(self._unit.result(outcome))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -14,6 +13,7 @@ from promptmill.domain.history import History
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
 from promptmill.workflows.units.answer_unit import Answering, answer_unit
+from promptmill.workflows.units.draining import Draining
 from promptmill.workflows.units.narrow import narrow_refused
 from promptmill.workflows.units.out_of_money import Broke, out_of_money
 from promptmill.workflows.units.purse import Purse
@@ -32,19 +32,12 @@ class UnitEnd(Struct, frozen=True):
     why: str = ""
 
 
-def nobody() -> None:
-    """Is told."""
-
-
 async def run_unit(
-    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", on_drained: Callable[[], None] = nobody
+    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", draining: Draining | None = None
 ) -> UnitEnd:
-    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash.
-
-    ``on_drained`` is called once every record has first been sent.
-    """
+    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash."""
     try:
-        return await _run(unit, claim, engine, stop_code, on_drained)
+        return await _run(unit, claim, engine, stop_code, draining or Draining())
     except SupersededError:
         return UnitEnd("superseded")
     except Exception:
@@ -53,7 +46,7 @@ async def run_unit(
         raise
 
 
-async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, on_drained: Callable[[], None]) -> UnitEnd:
+async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, draining: Draining) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units)
     crashed = claim.crashes >= MOST_CRASHES
     if claim.verdict is not None:  # perhaps it was its bytes that brought the others down
@@ -63,7 +56,7 @@ async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, on_drai
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, purse, history, Verdict("stopped", code, unread=crashed))
-    answering = await answer_unit(unit, purse, history, engine=engine, on_drained=on_drained)
+    answering = await answer_unit(unit, purse, history, engine=engine, draining=draining)
     return await _follow(unit, purse, history.plus(answering.history), answering, engine)
 
 
