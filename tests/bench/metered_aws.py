@@ -138,18 +138,16 @@ def item_size(item: dict[str, Any]) -> int:
 
 def _value_size(value: dict[str, Any]) -> int:
     ((kind, inner),) = value.items()
-    if kind == "S":
-        return len(inner.encode())
+    if kind in ("S", "B"):
+        return len(inner.encode() if kind == "S" else bytes(inner))
     if kind in ("M", "L"):
         whole = item_size(inner) if kind == "M" else sum(map(_value_size, inner))
         return 3 + whole + len(inner)
     if kind in ("SS", "NS", "BS"):
         return sum(_value_size({kind[0]: one}) for one in inner)
-    return (
-        {"N": len(str(inner).lstrip("-").replace(".", "")) // 2 + 2, "B": len(bytes(inner))}[kind]
-        if kind in "NB"
-        else 1
-    )
+    if kind == "N":
+        return len(inner.lstrip("-").replace(".", "")) // 2 + 2
+    return 1
 
 
 def _key(item: dict[str, Any]) -> dict[str, Any]:
