@@ -131,10 +131,23 @@ soak: install ## SEEDS runs of the engine, each crashing in its own way, from se
 mutants: install ## breaks the engine on purpose, in each way in turn: the tests must notice
 	@$(PYTHON) -m tests.simulation.mutants
 
+# On the emulator: tests/local. A smaller or equal one of each is among the tests.
+RECORDS ?= 5000
+KILLS ?= 50
+SEED ?= 1
+
+.PHONY: chaos
+chaos: install emulator model ## a job of RECORDS while AWS throttles, S3 answers 503 and the provider misbehaves
+	@$(PYTHON) -m tests.local.chaos $(RECORDS) $(SEED)
+
+.PHONY: kills
+kills: install emulator model ## a job whose workers are killed KILLS times, at random
+	@$(PYTHON) -m tests.local.kills $(KILLS) $(SEED)
+
 .PHONY: bench
-bench: install ## ratios beside peers: calls, adapters, cold starts, flow control; takes a quiet half hour
-	@for part in cold_start calls adapters flow; do \
-	  echo "== $$part"; $(PYTHON) -m tests.bench.$$part || echo "$$part: a target was missed, or a peer is not installed" >&2; \
+bench: install peer ## ratios beside peers, memory, joins, costs, a million records for real; takes a quiet hour
+	@for part in cold_start calls adapters flow join infrastructure million; do \
+	  echo "== $$part"; $(PYTHON) -m tests.bench.$$part || echo "$$part: a target was missed" >&2; \
 	done
 
 .PHONY: lint

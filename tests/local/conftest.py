@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from promptmill.cli.local.paths import CLONE, LocalPaths
-from promptmill.cli.local.processes import free_port
+from promptmill.cli.local.paths import CLONE
 from promptmill.cli.target import local_target
 from tests.local.deployment import Deployment
-from tests.local.stack import LocalStack
+from tests.local.stack import LocalStack, started_stack
 
 
 @pytest.fixture(scope="session")
@@ -21,13 +18,8 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
     missing = [path for path in (CLONE / ".local/emulator/bin/python",) if not path.exists()]
     if missing:
         pytest.skip("the emulator is not installed: run make test, or make emulator model")
-    _synthesise()
-    stack = LocalStack(LocalPaths(CLONE, tmp_path_factory.mktemp("stack")), preferred_port=free_port(0))
-    stack.start()
-    try:
+    with started_stack(tmp_path_factory.mktemp("stack")) as stack:
         yield stack
-    finally:
-        stack.stop()
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +29,3 @@ def deployment(local_stack: LocalStack) -> Iterator[Deployment]:
         yield Deployment(target)
     finally:
         target.close()
-
-
-def _synthesise() -> None:
-    """What is up to date is left alone."""
-    command = ["make", "--no-print-directory", "synth", "STAGE=local", "CONTEXT="]
-    made = subprocess.run(command, cwd=Path(CLONE), capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise AssertionError(f"{' '.join(command)}: {made.stderr}")

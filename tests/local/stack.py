@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,8 +13,11 @@ from typing import Any
 import boto3
 
 from promptmill.adapters.aws_sessions import local_session
-from promptmill.cli.local.paths import LocalPaths
+from promptmill.cli.local.paths import CLONE, LocalPaths
+from promptmill.cli.local.processes import free_port
 from promptmill.cli.local.stack import LocalState, down, up
+from promptmill.cli.target import local_target
+from tests.local.deployment import Deployment
 
 RECIPES = ("demo",)
 
@@ -68,3 +75,34 @@ class LocalStack:
     def function_logs(self) -> str:
         """What the functions wrote, as the emulator's log holds it."""
         return (self.logs / "emulator.log").read_text(errors="replace")
+
+
+@contextmanager
+def started_stack(home: Path) -> Iterator[LocalStack]:
+    """In a folder and on ports of its own: a demo or another test run is not disturbed."""
+    synthesise()
+    stack = LocalStack(LocalPaths(CLONE, home), preferred_port=free_port(0))
+    stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+@contextmanager
+def deployed_stack() -> Iterator[Deployment]:
+    """For commands: up while this is entered, and gone after it."""
+    with tempfile.TemporaryDirectory() as home, started_stack(Path(home)) as stack:
+        target = local_target(str(stack.paths.home))
+        try:
+            yield Deployment(target)
+        finally:
+            target.close()
+
+
+def synthesise() -> None:
+    """What is up to date is left alone."""
+    command = ["make", "--no-print-directory", "synth", "STAGE=local", "CONTEXT="]
+    made = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise AssertionError(f"{' '.join(command)}: {made.stderr}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +10,7 @@ from promptmill.domain.job import JobState
 from tests.local.deployment import Deployment
 from tests.local.prompts import jsonl
 from tests.local.slow_model import SlowModel
+from tests.local.worker_processes import CAN_FIND, kill_workers
 
 pytestmark = pytest.mark.emulator
 
@@ -28,27 +26,7 @@ redact: {{types: none}}
 """
 
 
-def workers(function: str, bucket: str) -> list[int]:
-    """Processes that this stack's emulator runs the function in; another stack may run beside it."""
-    wanted = {f"AWS_LAMBDA_FUNCTION_NAME={function}".encode(), f"PROMPTMILL_BUCKET={bucket}".encode()}
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted <= set((directory / "environ").read_bytes().split(b"\0")):
-                found.append(int(directory.name))
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found
-
-
-def kill_workers(deployment: Deployment) -> int:
-    killed = workers("promptmill-local-run-chunk", deployment.settings.bucket)
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    return len(killed)
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker by /proc")
+@pytest.mark.skipif(not CAN_FIND, reason="finds the worker by /proc")
 def test_a_worker_killed_in_mid_chunk_loses_nothing(deployment: Deployment) -> None:
     with SlowModel(delay_s=2.0) as model:
         deployment.push("killed", recipe(model.url))
@@ -62,7 +40,7 @@ def test_a_worker_killed_in_mid_chunk_loses_nothing(deployment: Deployment) -> N
     assert model.calls > 60, "the calls of the dead worker were made again"
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker by /proc")
+@pytest.mark.skipif(not CAN_FIND, reason="finds the worker by /proc")
 def test_a_record_that_always_kills_its_worker_fails_alone(deployment: Deployment) -> None:
     """The worker is killed whenever the call of record 2 is out: found by elimination, and condemned."""
     with SlowModel(delay_s=0.1, hangs_at="poison") as model:
