@@ -14,7 +14,7 @@ from promptmill.domain.redaction import Redacted, Span, redact_request, searched
 from promptmill.domain.redaction.policy import EngineMissingError, FoundBefore, beside
 from promptmill.ports.entity_finder import EntityFinder, EntityFinders, Finds
 from promptmill.workflows.calls.retry_policy import retried
-from promptmill.workflows.calls.sending import Sending
+from promptmill.workflows.calls.sending import Sending, SendingEndedError
 
 TRIES = 6
 """Of a search that fails; while a service throttles, there is no end to them but that of the unit's sending."""
@@ -62,7 +62,7 @@ async def _search(
 ) -> Finds:
     try:
         return await _patiently(_finder(engine, finders), text, policy, sending, rng)
-    except RecordError:
+    except (RecordError, SendingEndedError):
         raise
     except EngineMissingError as missing:
         reason = str(missing)
