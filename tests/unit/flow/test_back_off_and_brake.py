@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from promptmill.workflows.flow.back_off import EPISODE_S, LOWEST, BackOff
@@ -53,6 +56,45 @@ def test_one_episode_halves_the_rate_at_most_and_none_stops_it() -> None:
     for second in range(1000):
         back_off.throttled(float(second))
     assert LOWEST <= back_off.factor(1000.0) < 0.2
+
+
+def used(rate: float, *, refused: float, limit: float = math.inf, seconds: int = 600) -> tuple[float, float]:
+    """The part of its share that a worker uses of ``rate`` calls a second, and the part of its calls over ``limit``.
+
+    Calls are refused at random, whatever the rate, and those above the limit.
+    """
+    rng, back_off = random.Random(f"{rate} {refused}"), BackOff()
+    due, sent, over = 0.0, 0, 0
+    for tenth in range(seconds * 10):
+        now = tenth / 10
+        due += rate * back_off.factor(now) / 10
+        calls, room = int(due), limit / 10
+        due -= calls
+        back_off.sent(calls, now)
+        for place in range(calls):
+            over += place >= room
+            if place >= room or rng.random() < refused:
+                back_off.throttled(now)
+        sent += calls
+    return sent / (rate * seconds), over / sent
+
+
+@pytest.mark.parametrize("rate", [10, 100, 1000])
+@pytest.mark.parametrize("refused", [0.01, 0.02, 0.05])
+def test_what_is_refused_whatever_the_rate_does_not_slow_a_worker_for_long(rate: float, refused: float) -> None:
+    assert used(rate, refused=refused)[0] > 0.75
+
+
+def test_a_limit_is_found_behind_what_is_refused_at_random() -> None:
+    share, over = used(1000, refused=0.05, limit=500)
+    assert 0.4 < share < 0.55
+    assert over < 0.06
+
+
+def test_without_anything_else_a_limit_is_kept_as_closely_as_ever() -> None:
+    share, over = used(1000, refused=0.0, limit=500)
+    assert 0.42 < share < 0.52
+    assert over < 0.02
 
 
 def fail(brake: Brake, times: int, *, now: float, throttled: bool = False) -> bool:

@@ -349,3 +349,18 @@ def test_routes_of_one_group_share_one_pace() -> None:
     worker = group.worker("a")
     same = structs.replace(ROUTE, timeout_s=1.0)
     assert worker._of(ROUTE) is worker._of(same)
+
+
+async def test_calls_that_wait_long_on_one_route_do_not_make_the_worker_come_and_go() -> None:
+    group = Group(Limits((LimitRule((ROUTE.id,), 600), LimitRule((SPARE.id,), 1))))
+    worker = await group.joined("a")
+    while worker.take(SPARE, [10]) == 0:
+        await worker.refresh()
+        group.clock.advance(1.0)
+    before = group.store.writes
+    for _ in range(60):
+        worker.take(ROUTE, [10])
+        worker.wait_s(SPARE)
+        await worker.refresh()
+        group.clock.advance(1.0)
+    assert group.store.writes - before <= 2 * 7, "a refresh in ten seconds for each group"

@@ -1,4 +1,4 @@
-"""Messages of a chunk that was given back since: those that are left over end, the only one never does."""
+"""Messages of a chunk that was given back since: those that are left over end, the only one is never lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from msgspec import structs
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
-from promptmill.workflows.run_chunk import run_chunk
-from tests.fakes.mill import Mill, jsonl, vanish
+from promptmill.workflows.run_chunk import ASIDE_S, run_chunk
+from tests.fakes.mill import LEASE_S, Mill, jsonl, vanish
 from tests.fakes.recipes import recipe
 
 KEY = "inbox/r/prompts.jsonl"
@@ -34,13 +34,42 @@ async def given_back(mill: Mill, message: ChunkMessage, *, times: int = 1) -> No
         await mill.units.release(unit, claim)
 
 
-async def test_a_message_from_before_the_chunk_was_given_back_ends() -> None:
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_message_from_before_the_chunk_was_given_back_is_put_aside(after: int) -> None:
     mill, message = await planned()
     await given_back(mill, message, times=2)
-    for after in (0, 1):
-        assert (await mill.run_chunk(structs.replace(message, after=after))).verdict == "left_over"
-    assert mill.queue.waiting == []
+    assert (await mill.run_chunk(structs.replace(message, after=after, seen=(1, 7)))).verdict == "left_over"
+    assert mill.queue.sent[-1] == (structs.replace(message, after=2, aside=True), ASIDE_S)
     assert mill.units.claims[chunk_unit(message.job_id, 1, 0)].epoch == 2, "it was not even claimed"
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_what_was_put_aside_ends_if_another_message_was_worked_on(*, alive: bool) -> None:
+    mill, message = await planned()
+    await given_back(mill, message, times=2)
+    unit = chunk_unit(message.job_id, 1, 0)
+    if alive:
+        await mill.units.claim(unit, seen=mill.units.claims[unit], owner="alive")
+    assert (await mill.run_chunk(structs.replace(message, after=1, aside=True))).verdict == "left_over"
+    assert mill.queue.waiting == []
+
+
+async def test_what_was_put_aside_is_worked_on_if_no_other_message_came() -> None:
+    mill, message = await planned()
+    await given_back(mill, message, times=2)
+    assert (await mill.run_chunk(structs.replace(message, after=2, aside=True))).verdict == "ended"
+
+
+async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
+    mill, message = await planned()
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise ConnectionAbortedError
+
+    mill.units.intend = broken  # type: ignore[method-assign]
+    with pytest.raises(ConnectionAbortedError):
+        await run_chunk(message, worker=structs.replace(mill.chunk_worker("worker", message), joined=True))
+    assert mill.queue.sent[-1] == (structs.replace(message, after=1), LEASE_S)
 
 
 @pytest.mark.parametrize("after", [2, None])

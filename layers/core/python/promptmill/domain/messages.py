@@ -35,7 +35,8 @@ class ChunkMessage(Struct, frozen=True, tag="chunk"):
     Attributes:
         seen: (epoch, beat) of the owner that a deferral saw.
         after: the epoch whose owner sent this, on giving the chunk back; 0 for the first message. If the chunk was
-            given back in a later epoch, that owner sent a message too, and this one is left over. None: never.
+            given back in a later epoch, that owner should have sent a message too. None: nothing is known of others.
+        aside: it was taken for left over in the epoch ``after``: if the chunk has moved on since, it is.
     """
 
     job_id: str
@@ -43,6 +44,7 @@ class ChunkMessage(Struct, frozen=True, tag="chunk"):
     chunk: int
     seen: tuple[int, int] | None = None
     after: int | None = None
+    aside: bool = False
 
 
 class FinishMessage(Struct, frozen=True, tag="finish", omit_defaults=True):

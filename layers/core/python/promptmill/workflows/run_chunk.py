@@ -5,6 +5,7 @@ What can't run now is sent again, then its message is deleted: a receive count c
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -21,13 +22,17 @@ from promptmill.workflows.note_waiting import note_waiting
 from promptmill.workflows.publish_status import publish_status
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.send_chunks import send_more
-from promptmill.workflows.units.claim_unit import Claiming, Free, look_at_unit, take_unit
+from promptmill.workflows.units.claim_unit import Claiming, Free, as_found, take_unit
 from promptmill.workflows.units.draining import Draining
 from promptmill.workflows.units.run_unit import UnitEnd, run_unit
 from promptmill.workflows.units.unit import Engine
 
 Left = Literal["deferred", "left_over"]
-"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease."""
+"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``left_over``: the
+owner before gave it back and has sent a message of its own; in case that got lost, a copy looks again much later."""
+
+ASIDE_S = 900
+"""The longest that a queue delays a message."""
 
 Ran = Literal["ended", "known", "deferred", "left_over", "refused", "yielded", "superseded", "over"]
 
@@ -109,14 +114,21 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
 
 
 async def look_at_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Free | Left:
-    engine = worker.engine
-    look = await look_at_unit(
-        chunk_unit(message.job_id, message.run, message.chunk),
-        seen=message.seen,
-        units=engine.units,
-        after=None if worker.redelivered else message.after,
-    )
-    return look if isinstance(look, Free) else await _left(message, look, worker)
+    found = await worker.engine.units.read(chunk_unit(message.job_id, message.run, message.chunk))
+    if found is not None and _has_moved_on(message, found, worker):
+        if not message.aside and found.released:
+            aside = structs.replace(message, seen=None, after=found.epoch, aside=True)
+            await send_again(aside, worker.queue, delay_s=ASIDE_S)
+        if message.aside or found.released:
+            return "left_over"
+    look = as_found(found, seen=message.seen)
+    return look if isinstance(look, Free) else await _deferred(message, look, worker)
+
+
+def _has_moved_on(message: ChunkMessage, found: Claim, worker: ChunkWorker) -> bool:
+    """Whoever claimed the chunk since the message was sent had another one."""
+    after = None if worker.redelivered else message.after
+    return after is not None and after < found.epoch and found.verdict is None
 
 
 async def take_chunk(message: ChunkMessage, free: Free, *, worker: ChunkWorker) -> Claim | Left:
@@ -128,12 +140,10 @@ async def take_chunk(message: ChunkMessage, free: Free, *, worker: ChunkWorker) 
         units=engine.units,
         rng=engine.rng,
     )
-    return claiming.mine or await _left(message, claiming, worker)
+    return claiming.mine or await _deferred(message, claiming, worker)
 
 
-async def _left(message: ChunkMessage, claiming: Claiming, worker: ChunkWorker) -> Left:
-    if claiming.left_over:
-        return "left_over"
+async def _deferred(message: ChunkMessage, claiming: Claiming, worker: ChunkWorker) -> Left:
     await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=worker.engine.lease_s)
     return "deferred"
 
@@ -147,13 +157,24 @@ async def run_claimed(
     unit = ChunkUnit(
         job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, engine=engine, manifests=worker.manifests
     )
-    end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, draining=worker.draining)
+    try:
+        end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, draining=worker.draining)
+    except Exception:
+        if worker.joined:  # no message of ours comes back by itself
+            with suppress(Exception):
+                await send_again(_after(claim, message), worker.queue, delay_s=engine.lease_s)
+        raise
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":
         await send_again(structs.replace(message, seen=None), worker.queue, delay_s=engine.lease_s)
         return ChunkReport("superseded")
-    return await _yielded(job, structs.replace(message, seen=None, after=claim.epoch), end, worker=worker)
+    return await _yielded(job, _after(claim, message), end, worker=worker)
+
+
+def _after(claim: Claim, message: ChunkMessage) -> ChunkMessage:
+    """Of an owner that gives the chunk back."""
+    return structs.replace(message, seen=None, after=claim.epoch, aside=False)
 
 
 async def send_again(message: ChunkMessage, queue: WorkQueue, *, delay_s: int) -> None:

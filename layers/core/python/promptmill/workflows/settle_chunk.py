@@ -47,5 +47,5 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
         await run_claimed(job, manifest, message, claim, worker=worker, stop_code=job.stop or crashed)
         return "settled"
     await worker.engine.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
-    await send_again(structs.replace(message, seen=None, after=claim.epoch), worker.queue, delay_s=0)
+    await send_again(structs.replace(message, seen=None, after=claim.epoch, aside=False), worker.queue, delay_s=0)
     return "sent again"

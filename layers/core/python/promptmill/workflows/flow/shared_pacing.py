@@ -88,7 +88,9 @@ class SharedPacing:
         now = self._clock.monotonic()
         for name, paced in list(self._used.items()):
             if self._is_idle(paced, now):
-                await self._membership.leave(self._used.pop(name))
+                del self._used[name]
+                if paced in self._membership:
+                    await self._membership.leave(paced)
             elif paced not in self._membership and not self._drained:
                 await self._membership.show(paced)
         for paced in list(self._paced.values()):
@@ -194,8 +196,9 @@ class SharedPacing:
         return found
 
     def _in_use(self, route: Route) -> PacedGroup:
-        """From now on: a group that is not joined yet is joined by the next refresh."""
+        """From now on, as long as calls wait for it: a group that is not joined yet is joined by the next refresh."""
         paced = self._of(route)
+        paced.last_used = self._clock.monotonic()
         self._used.setdefault(paced.group.name, paced)
         return paced
 

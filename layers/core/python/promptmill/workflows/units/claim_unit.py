@@ -11,15 +11,11 @@ from promptmill.ports.units import UnitClaims
 
 
 class Claiming(Struct, frozen=True):
-    """``mine`` is None where the owner may be alive; ``seen``: its (epoch, beat), to look at again after a lease.
-
-    ``left_over``: another message of the unit is on its way, and this one is not needed.
-    """
+    """``mine`` is None where the owner may be alive; ``seen``: its (epoch, beat), to look at again after a lease."""
 
     mine: Claim | None
     seen: tuple[int, int] | None = None
     body_hash: str = ""
-    left_over: bool = False
 
 
 class Free(Struct, frozen=True):
@@ -32,25 +28,18 @@ async def claim_unit(
     unit: str, *, seen: tuple[int, int] | None, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
 ) -> Claiming:
     """Look, and take what is free."""
-    look = await look_at_unit(unit, seen=seen, units=units, body_hash=body_hash)
+    look = as_found(await units.read(unit), seen=seen, body_hash=body_hash)
     if isinstance(look, Claiming):
         return look
     return await take_unit(unit, look, owner=owner, units=units, rng=rng, body_hash=body_hash)
 
 
-async def look_at_unit(
-    unit: str, *, seen: tuple[int, int] | None, units: UnitClaims, body_hash: str = "", after: int | None = None
-) -> Free | Claiming:
+def as_found(found: Claim | None, *, seen: tuple[int, int] | None, body_hash: str = "") -> Free | Claiming:
     """An owner is taken for dead if its (epoch, beat) stand where they stood when the message was sent again.
 
-    A unit that was first claimed with another ``body_hash`` is left alone. ``after``: see ``ChunkMessage``.
+    A unit that was first claimed with another ``body_hash`` is left alone.
     """
-    found = await units.read(unit)
-    if found is None:
-        return Free(None)
-    if found.released and after is not None and after < found.epoch and not found.verdict:
-        return Claiming(None, left_over=True)
-    if found.body_hash == body_hash and _is_free(found, seen):
+    if found is None or (found.body_hash == body_hash and _is_free(found, seen)):
         return Free(found)
     return _left_to(found)
 
