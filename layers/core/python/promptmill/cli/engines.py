@@ -13,7 +13,7 @@ from promptmill.domain.redaction.spans import Engine, Span
 from promptmill.ports.entity_finder import EntityFinder
 
 INSTALL = "python -m pip install --no-deps --require-hashes -r layers/ner/requirements.txt"
-_REMEDIES = {"ner": f"in a clone of Promptmill, run: {INSTALL}"}
+_REMEDIES = {"ner": f"in a clone of Promptmill run `make ner`, or for another Python: {INSTALL}"}
 _STAYS = "it asks AWS, and nothing leaves this machine: leave it out of the policy's engines to try the others"
 
 
