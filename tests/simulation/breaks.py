@@ -287,8 +287,8 @@ MUTANTS = (
             ),
             Change(
                 f"{_WORKFLOWS}.join_run",
-                "_read(map(self._lineage.result_key, chunks), self._objects)",
-                "_read([k for k in map(self._lineage.result_key, chunks) if await self._objects.head(k)], self._objects)",
+                "read_ahead(map(self._lineage.result_key, chunks), self._objects)",
+                "read_ahead([k for k in map(self._lineage.result_key, chunks) if await self._objects.head(k)], self._objects)",
             ),
         ),
     ),

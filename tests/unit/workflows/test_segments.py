@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from promptmill.domain.messages import FinishMessage
 from promptmill.domain.run_totals import RunTotals
 from promptmill.domain.segments import LANES, segments_of
 from promptmill.domain.tally import RouteCost, Tally
+from promptmill.workflows.join_run import read_ahead
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
@@ -196,3 +198,34 @@ def _fold(headers: list[ChunkHeader]) -> RunTotals:
     for header in headers:
         totals = totals.plus(header, own=True)
     return totals
+
+
+@pytest.mark.parametrize(("size", "most"), [(1 << 10, 8), (4 << 20, 8), (20 << 20, 3), (100 << 20, 1)])
+async def test_the_larger_chunk_results_are_the_fewer_are_read_at_once(size: int, most: int) -> None:
+    """A result may hold 500 answers of any length: eight of those at once would be gigabytes."""
+    under_way = seen = 0
+
+    class Reader:
+        async def read(self, key: str) -> Sized:
+            nonlocal under_way, seen
+            under_way += 1
+            seen = max(seen, under_way)
+            await asyncio.sleep(0)
+            under_way -= 1
+            found = Sized(key.encode())
+            found.size = size if int(key) % 10 != 9 else 1
+            return found
+
+    reader: Any = Reader()
+    keys = [str(n) for n in range(40)]
+    assert [found.decode() async for found in read_ahead(keys, reader)] == keys
+    assert seen == most
+
+
+class Sized(bytes):
+    """As long as it says, to whoever asks."""
+
+    size = 0
+
+    def __len__(self) -> int:
+        return self.size

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
+from itertools import islice
 
 import msgspec
 
@@ -16,10 +17,11 @@ from promptmill.domain.job import Manifest
 from promptmill.domain.lineage import Lineage
 from promptmill.domain.run_totals import RunTotals
 from promptmill.domain.segments import CHUNKS, Joined, Segments, segments_of
-from promptmill.ports.object_store import ObjectStore, Piece
+from promptmill.ports.object_store import ObjectReader, ObjectStore, Piece
 from promptmill.workflows.join_sections import content_type_of, join_sections
 
 _READ_AT_ONCE = 8
+_BYTES_AT_ONCE = 64 << 20
 _TOTALS = "totals"
 _COLUMNS = ("results", "errors", "attempts")
 _decoder = msgspec.json.Decoder(Joined)
@@ -61,7 +63,7 @@ class JoinRun:
         """The files, of segments that are all there. S3 moves the bytes."""
         totals, pieces = RunTotals(), [list[Piece]() for _ in _COLUMNS]
         numbers = iter(range(len(self.segments)))
-        found = _read((self._key(n, _TOTALS) for n in range(len(self.segments))), self._objects)
+        found = read_ahead((self._key(n, _TOTALS) for n in range(len(self.segments))), self._objects)
         async with aclosing(found):
             async for data in found:
                 number, joined = next(numbers), _decoder.decode(data)
@@ -98,21 +100,26 @@ class JoinRun:
         return self._dialect.header(facts, self._manifest.recipe), self._dialect.error_header(facts), b""
 
     async def _results(self, chunks: range) -> AsyncGenerator[ChunkResult]:
-        async with aclosing(_read(map(self._lineage.result_key, chunks), self._objects)) as found:
+        async with aclosing(read_ahead(map(self._lineage.result_key, chunks), self._objects)) as found:
             async for data in found:
                 yield chunk_result.decode(data)
 
 
-async def _read(keys: Iterable[str], objects: ObjectStore) -> AsyncGenerator[bytes]:
-    """In order, some of them read at once: one by one, a segment would take minutes."""
-    under_way: deque[asyncio.Task[bytes]] = deque()
+async def read_ahead(keys: Iterable[str], objects: ObjectReader) -> AsyncGenerator[bytes]:
+    """In order, some of them read at once: one by one, a segment would take minutes. The fewer, the larger they are."""
+    under_way, most, largest = deque[asyncio.Task[bytes]](), 1, 1
+    left = iter(keys)
     try:
-        for key in keys:
-            under_way.append(asyncio.create_task(objects.read(key)))
-            if len(under_way) == _READ_AT_ONCE:
-                yield await under_way.popleft()
-        while under_way:
-            yield await under_way.popleft()
+        while True:
+            under_way.extend(
+                asyncio.create_task(objects.read(key)) for key in islice(left, max(0, most - len(under_way)))
+            )
+            if not under_way:
+                return
+            data = await under_way.popleft()
+            largest = max(largest, len(data))
+            most = min(_READ_AT_ONCE, max(1, _BYTES_AT_ONCE // largest))
+            yield data
     finally:
         for task in under_way:
             task.cancel()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from promptmill.ports.object_store import ObjectWriter
 
-_AHEAD = 4  # rows that the slowest object may lag behind
+_AHEAD = 2  # rows that the slowest object may lag behind
 
 
 async def join_sections(rows: AsyncIterator[Sequence[bytes]], keys: Sequence[str], *, objects: ObjectWriter) -> None:
