@@ -122,8 +122,7 @@ class PacedGroup:
             return self.brake.answered(sent_at, now)
         self._pacer.settle((tokens or 0) - reserved * used)
         if how == "throttled" and self.brake.since is None:
-            self.throttled += 1
-            self._back_off.throttled(now)
+            self.throttled += self._back_off.throttled(now)
         return self.brake.failed(sent_at, now, throttled=how == "throttled")
 
     def obey_circuit(self, now: float) -> None:
