@@ -341,3 +341,10 @@ async def test_a_verdict_by_somebody_else_ends_it() -> None:
     answering = await answer_unit(unit, purse, History(), engine=house.engine(), draining=Draining())
     assert answering.why == "superseded"
     assert journaled(house) == {}
+
+
+async def test_calls_count_for_the_day_that_their_money_came_from() -> None:
+    house, unit = House(), LineUnit(3)
+    purse = Purse(UNIT, await house.claim(), day="2026-11-21", lines=(), gate=GATE, used=0, units=house.units)
+    await answer_unit(unit, purse, History(), engine=house.engine(), draining=Draining())
+    assert {group.day for group in house.units.groups[UNIT].values()} == {"2026-11-21"}, "midnight came in between"

@@ -12,7 +12,6 @@ from promptmill.domain.history import History, history_of
 from promptmill.domain.journal import Page, tally_of_results
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.tally import counts_of
-from promptmill.domain.times import utc_day
 from promptmill.workflows.calls.call_routes import Caller
 from promptmill.workflows.calls.complete_record import complete_record, last_start
 from promptmill.workflows.calls.sending import SendingEndedError, Why
@@ -69,8 +68,7 @@ class _Answering:
             lease_s=engine.lease_s,
             on_let_through=self._make_room,
         )
-        day = utc_day(engine.clock.now())
-        self._sender = Sender(unit.name, epoch, day, unit.gate, recipe=unit.recipe.name, ports=ports)
+        self._sender = Sender(unit.name, epoch, purse.day, unit.gate, recipe=unit.recipe.name, ports=ports)
         self._caller = Caller(
             sending=self._sender,
             closed=unit.closed,

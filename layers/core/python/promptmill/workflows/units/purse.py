@@ -25,6 +25,7 @@ class Purse:
 
     Attributes:
         claim: as last known; its ``granted`` follows what is asked for here.
+        day: that its calls count for, also once midnight has passed.
         lines: the budgets that it counts against.
         short: key of the budget that refused last, "" if none did.
     """
@@ -41,7 +42,8 @@ class Purse:
         units: UnitBudgets,
     ) -> None:
         self.claim, self.short, self.lines = claim, "", tuple(lines)
-        self._unit, self._day, self._gate, self._units = unit, day, gate, units
+        self.day = day
+        self._unit, self._gate, self._units = unit, gate, units
         self._used = used
         self._highs: dict[str, int] = {}
 
@@ -104,13 +106,11 @@ class Purse:
         self.claim = structs.replace(self.claim, verdict=verdict, granted=granted, day="", holds=False)
 
     async def _grant(self, amount: int) -> bool:
-        grant = await self._units.grant(
-            self._unit, self.claim, amount, day=self._day, lines=self.lines, gate=self._gate
-        )
+        grant = await self._units.grant(self._unit, self.claim, amount, day=self.day, lines=self.lines, gate=self._gate)
         match grant.verdict:
             case "granted":
                 granted = self.claim.granted + amount
-                self.claim = structs.replace(self.claim, granted=granted, day=self._day, holds=True)
+                self.claim = structs.replace(self.claim, granted=granted, day=self.day, holds=True)
                 return True
             case "short":
                 self.short = grant.short
