@@ -17,7 +17,7 @@ from tests.local.deployment import Deployment, unique
 from tests.local.reconciled import Books, drop_job, recipe, reconciled, table
 from tests.local.stack import deployed_stack
 from tests.local.unruly_provider import Seen, Temper, UnrulyProvider
-from tests.local.worker_processes import kill, workers
+from tests.local.worker_processes import at_work, kill
 
 TEMPER = Temper(latency_s=(0.1, 0.5))
 IN_FLIGHT = 5
@@ -52,15 +52,16 @@ class Killer(threading.Thread):
         at: ``time.monotonic()`` of each.
     """
 
-    def __init__(self, bucket: str, *, kills: int, seed: int) -> None:
+    def __init__(self, deployment: Deployment, *, kills: int, seed: int) -> None:
         super().__init__(daemon=True)
         self.at: list[float] = []
-        self._bucket, self._kills, self._rng = bucket, kills, random.Random(seed)
+        self._bucket, self._port = deployment.settings.bucket, int(deployment.s3.meta.endpoint_url.rpartition(":")[2])
+        self._kills, self._rng = kills, random.Random(seed)
         self._stopped = threading.Event()
 
     def run(self) -> None:
         while len(self.at) < self._kills and not self._stopped.wait(self._rng.uniform(*EVERY_S)):
-            alive = workers(self._bucket)
+            alive = at_work(self._bucket, self._port)
             if alive and kill(self._rng.choice(alive)):
                 self.at.append(time.monotonic())
 
@@ -72,7 +73,7 @@ class Killer(threading.Thread):
 def survive(deployment: Deployment, *, kills: int, seed: int) -> Killed:
     """Raises AssertionError where a kill cost more than the calls that it may cost."""
     records = kills * RECORDS_A_KILL
-    killer = Killer(deployment.settings.bucket, kills=kills, seed=seed)
+    killer = Killer(deployment, kills=kills, seed=seed)
     with UnrulyProvider(TEMPER, seed=seed) as provider:
         started = time.monotonic()
         document = recipe(provider.url, in_flight=IN_FLIGHT, timeout_s=30)
