@@ -1,7 +1,7 @@
 """Joining a job's chunk results: ``python -m tests.bench.join [CHUNKS] [LATENCY_MS]``.
 
 The real ``finish_job``: over chunk results made in memory, and with the real S3 adapter against a server on this machine
-whose bodies lie on disk. In segments, as jobs of more than 250 chunks are joined; then all in one invocation.
+whose bodies lie on disk. In segments, as jobs of more than 100 chunks are joined; then all in one invocation.
 """
 
 from __future__ import annotations

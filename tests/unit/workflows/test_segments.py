@@ -170,12 +170,12 @@ async def test_a_further_run_joins_what_it_kept() -> None:
     assert len(mill.lines(second, "attempts")) == 3
 
 
-@pytest.mark.parametrize("chunks", [0, 1, 249, 250, 251, 10_000, 200_000, 5_000_000])
+@pytest.mark.parametrize("chunks", [0, 1, 99, 100, 101, 10_000, 200_000, 5_000_000])
 def test_segments_cover_every_chunk_once(chunks: int) -> None:
     segments = segments_of(chunks)
     covered = [n for segment in range(len(segments)) for n in segments.chunks_of(segment)]
     assert covered == list(range(chunks))
-    assert 1 <= len(segments) <= 2_000
+    assert 1 <= len(segments) <= 800
 
 
 def test_totals_joined_are_those_of_one_fold() -> None:

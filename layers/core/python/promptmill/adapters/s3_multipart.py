@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -17,6 +17,8 @@ from promptmill.ports.object_store import ObjectReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
 
@@ -64,7 +66,7 @@ class MultipartUpload:
     async def _put(self, number: int, part: Part, objects: ObjectReader) -> dict[str, Any]:
         if part.copied:
             return await self._copy(number, part.spans[0])
-        bodies = [await objects.read(span.key, start=span.start, end=span.end) for span in part.spans]
+        bodies = await _all(objects.read(span.key, start=span.start, end=span.end) for span in part.spans)
         return await self._send(number, b"".join(bodies))
 
     async def _send(self, number: int, body: bytes) -> dict[str, Any]:
@@ -102,7 +104,7 @@ class MultipartUpload:
         await to_thread(self._s3.abort_multipart_upload, **self._where)
 
 
-async def _all(works: Iterable[Any]) -> list[dict[str, Any]]:
+async def _all(works: Iterable[Awaitable[T]]) -> list[T]:
     """In order. The first that fails is raised once all have ended: none writes a part after an abort."""
     found = await asyncio.gather(*works, return_exceptions=True)
     for one in found:

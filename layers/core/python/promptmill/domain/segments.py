@@ -6,11 +6,11 @@ from msgspec import Struct
 
 from promptmill.domain.run_totals import RunTotals
 
-CHUNKS = 250
-"""Chunks a segment: some hundred MB, joined within seconds."""
+CHUNKS = 100
+"""Chunks a segment: 50 MB as a rule, joined within seconds; where answers are huge, still within minutes."""
 LANES = 4
 """Segments that are joined at once: fewer than there are joiners, so that other jobs end meanwhile."""
-_MOST = 2_000
+_MOST = 800
 
 
 class Joined(Struct, frozen=True):
