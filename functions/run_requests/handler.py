@@ -16,13 +16,13 @@ from promptmill.domain.faults import fault_of
 from promptmill.wiring import services_of_process
 
 if TYPE_CHECKING:
-    from promptmill.workflows.answer_request import IncomingRequest, RequestReport
+    from promptmill.workflows.answer_request import RequestReport
+    from promptmill.workflows.incoming_request import IncomingRequest
 
 logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 JOINING_S = 30  # kept back for the answers, once the last call is over
-LONGEST_COUNT = 18
 SLACK_S = 60  # by which a message stays hidden beyond the end of the invocation
 
 
@@ -70,23 +70,11 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
 
 
 def incoming(record: SQSRecord) -> IncomingRequest:
-    """Copies that we sent ourselves carry the identity, and the owner they saw, in attributes."""
-    from promptmill.workflows.answer_request import IncomingRequest
+    from promptmill.workflows.incoming_request import incoming_request
 
     attributes = record.raw_event.get("messageAttributes", {})
-    seen = attributes.get("promptmill_seen", {}).get("stringValue", "")
-    epoch, _, beat = seen.partition(".")
-    return IncomingRequest(
-        body=record.body,
-        message_id=record.message_id,
-        copied_id=attributes.get("promptmill_id", {}).get("stringValue", ""),
-        seen=(int(epoch), int(beat)) if _is_count(epoch) and _is_count(beat) else None,
-    )
-
-
-def _is_count(text: str) -> bool:
-    """Publishers can write anything there."""
-    return text.isdecimal() and len(text) <= LONGEST_COUNT
+    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items()}
+    return incoming_request(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
 
 
 def note(message_id: str, report: RequestReport | BaseException) -> None:

@@ -59,7 +59,8 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
-    from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
+    from promptmill.workflows.answer_request import RequestWorker, answer_request
+    from promptmill.workflows.incoming_request import incoming_request
 
     services = services_of_process()
     settings = services.settings
@@ -74,8 +75,8 @@ def settle_request(record: SQSRecord, context: LambdaContext) -> str:
         settling=True,
     )
     attributes = record.raw_event.get("messageAttributes", {})
-    copied_id = attributes.get("promptmill_id", {}).get("stringValue", "")
-    incoming = IncomingRequest(record.body, record.message_id, copied_id)
+    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
+    incoming = incoming_request(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
     report = services.run(answer_request(incoming, worker=worker))
     return f"request {report.verdict}"
 

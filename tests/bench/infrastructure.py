@@ -26,8 +26,9 @@ from promptmill.adapters.s3_object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import Message, PlanMessage
-from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
+from promptmill.workflows.answer_request import RequestWorker, answer_request
 from promptmill.workflows.flow.shared_pacing import SharedPacing
+from promptmill.workflows.incoming_request import IncomingRequest
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.unit import Engine
 from tests.bench.aws_prices import UNSOURCED, USD
@@ -177,7 +178,7 @@ def table(title: str, rows: dict[str, float]) -> None:
 
 
 def main(words: Sequence[str]) -> None:
-    records, requests = (int(words[0]) if words else 50_000), (int(words[1]) if len(words) > 1 else 1_000)
+    records, requests = (int(words[0]) if words else 20_000), (int(words[1]) if len(words) > 1 else 100)
     call_at_once()
     with mock_aws():
         units, mill = asyncio.run(run_file(records))

@@ -16,9 +16,10 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, Pla
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.segments import CHUNKS
 from promptmill.ports.model_provider import ModelProviders
-from promptmill.workflows.answer_request import IncomingRequest, RequestReport, RequestWorker, answer_request
+from promptmill.workflows.answer_request import RequestReport, RequestWorker, answer_request
 from promptmill.workflows.finish_job import finish_job
 from promptmill.workflows.flow.pacing import Unpaced
+from promptmill.workflows.incoming_request import IncomingRequest
 from promptmill.workflows.plan_job import Planned, plan_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from promptmill.domain.errors import RecordError
 from promptmill.domain.messages import Message
+from promptmill.ports.message_queue import RequestCopy
 
 
 class FakeWorkQueue:
@@ -48,10 +49,12 @@ class FakeCopies:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str, tuple[int, int] | None]] = []
+        self.copies: list[RequestCopy] = []
 
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
+    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
         del delay_s
-        self.sent.append((body, request_id, seen))
+        self.copies.append(copy)
+        self.sent.append((copy.body, copy.copied_id, copy.seen))
 
 
 class FakeEvents:

@@ -21,12 +21,13 @@ from promptmill.domain.recipe import Recipe, RedactionPolicy
 from promptmill.domain.redaction import Redacted, redact_request
 from promptmill.domain.uploads import plans_of
 from promptmill.ports.switches import EVERYTHING
-from promptmill.workflows.answer_request import IncomingRequest, RequestWorker, answer_request
+from promptmill.workflows.answer_request import RequestWorker, answer_request
 from promptmill.workflows.calls import complete_record
 from promptmill.workflows.cancel_job import cancel_job
 from promptmill.workflows.finish_job import finish_job
 from promptmill.workflows.flow.pacing import JobPacing, Unpaced
 from promptmill.workflows.flow.shared_pacing import SharedPacing
+from promptmill.workflows.incoming_request import incoming_request
 from promptmill.workflows.plan_job import plan_job
 from promptmill.workflows.read_manifest import ReadManifest
 from promptmill.workflows.rerun_job import rerun_job
@@ -207,9 +208,8 @@ async def request(world: World, ports: Ports, received: Received, ends_at: float
         settling=settling,
     )
     held = received.held
-    epoch, _, beat = held.attributes.get("promptmill_seen", "").partition(".")
-    seen = (int(epoch), int(beat)) if epoch else None
-    incoming = IncomingRequest(held.body, held.message_id, held.attributes.get("promptmill_id", ""), seen)
+    sent_ms = f"{(world.start.timestamp() + held.sent_at) * 1000:.0f}"
+    incoming = incoming_request(held.body, held.message_id, held.attributes, sent_ms=sent_ms)
     return await answer_request(incoming, worker=worker)
 
 

@@ -56,6 +56,8 @@ class Process:
         """Nothing that it does from now on has any effect."""
         if self.alive:
             self.alive = False
+            for task in self._tasks:
+                self._look_at(task)
             self._death.set_result(None)
             self._reap(_REAPINGS)
 
@@ -98,7 +100,7 @@ class Process:
             await asyncio.sleep(0)
 
     def _look_at(self, task: asyncio.Task[Any]) -> None:
-        if not self.alive and not task.cancelled():
+        if not self.alive and task.done() and not task.cancelled():
             task.exception()  # nobody is left to look
 
     def _reap(self, rounds: int, known: Sequence[NumberedTask] = ()) -> None:

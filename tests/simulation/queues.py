@@ -38,6 +38,7 @@ class Held(Struct):
     body: str
     attributes: Mapping[str, str]
     visible_at: float
+    sent_at: float
     receives: int = 0
     receipt: int = 0
 
@@ -81,9 +82,10 @@ class SimQueue:
         self.sent.append(body)
         name = f"{self.name}-{next(self._ids)}"
         doubled = self._misbehaves(self.habits.doubled)
+        now = self._loop.time()
         for _ in range(1 + doubled):
             late = self._rng.random() * self.habits.late_s
-            self._put(Held(name, body, dict(attributes or {}), self._loop.time() + delay_s + late))
+            self._put(Held(name, body, dict(attributes or {}), now + delay_s + late, now))
 
     def receive(self) -> tuple[int, Held] | None:
         """Any of those that are visible; one that was received too often becomes a dead letter instead."""
@@ -94,7 +96,7 @@ class SimQueue:
             held = self.messages[place]
             if self.dead_letters is not None and held.receives >= self._max_receives:
                 del self.messages[place]
-                self.dead_letters._put(Held(held.message_id, held.body, held.attributes, now))
+                self.dead_letters._put(Held(held.message_id, held.body, held.attributes, now, held.sent_at))
                 continue
             held.receives += 1
             held.receipt = next(self._receipts)

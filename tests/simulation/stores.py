@@ -11,6 +11,7 @@ from promptmill.domain.journal import Page
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.ports.clock import Clock
+from promptmill.ports.message_queue import RequestCopy
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.ports.units import Intended
 from tests.fakes.jobs import FakeJobs
@@ -138,8 +139,8 @@ class SimCopies:
     def __init__(self, requests: SimQueue) -> None:
         self._requests = requests
 
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
-        attributes = {"promptmill_id": request_id}
-        if seen is not None:
-            attributes["promptmill_seen"] = f"{seen[0]}.{seen[1]}"
-        self._requests.send(body, attributes=attributes, delay_s=min(delay_s, 900))
+    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
+        attributes = {"promptmill_id": copy.copied_id, "promptmill_since": str(copy.since)}
+        if copy.seen is not None:
+            attributes["promptmill_seen"] = f"{copy.seen[0]}.{copy.seen[1]}"
+        self._requests.send(copy.body, attributes=attributes, delay_s=min(delay_s, 900))

@@ -175,6 +175,20 @@ def test_what_cannot_be_read_comes_back(deployed: Deployed, function: str, queue
     assert invoke(function, event) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
 
 
+def test_a_chunk_comes_back_after_a_lease_whatever_goes_wrong_first(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue hides it for a whole invocation; the worker says how long it needs before it reads anything."""
+    event = deployed.send("chunks", sample("chunk")["Records"][0]["body"])
+
+    async def broken() -> Any:
+        raise ConnectionAbortedError
+
+    monkeypatch.setattr(wiring.services_of_process().recipes, "limits", broken)
+    assert invoke("run_chunk", event) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+    assert deployed.take("chunks") == [], "hidden for a lease from then on"
+
+
 def test_requests_are_answered_side_by_side(deployed: Deployed) -> None:
     deployed.send("requests", sample("requests")["Records"][0]["body"])
     event = {"Records": deployed.take("requests")}
@@ -185,11 +199,20 @@ def test_requests_are_answered_side_by_side(deployed: Deployed) -> None:
     assert len(deployed.take("replies")) == 2
 
 
-def test_only_the_request_that_failed_comes_back(deployed: Deployed) -> None:
+def test_only_the_request_that_failed_comes_back(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(2):
         deployed.send("requests", json.dumps({"recipe": "demo", "id": f"i{n}", "prompt": "x"}))
     records = deployed.take("requests")
-    records[0]["receiptHandle"] = "nobody's"
+    failing = request_unit("demo", json.loads(records[0]["body"])["id"])
+    units = wiring.services_of_process().units
+    claim = units.claim
+
+    async def broken(unit: str, **more: Any) -> Any:
+        if unit == failing:
+            raise ConnectionAbortedError
+        return await claim(unit, **more)
+
+    monkeypatch.setattr(units, "claim", broken)
     response = invoke("run_requests", {"Records": records})
     assert response == {"batchItemFailures": [{"itemIdentifier": records[0]["messageId"]}]}
 

@@ -195,6 +195,23 @@ async def test_an_expired_request_is_not_run() -> None:
     assert (await house.ask(ASK | {"id": "2", "expires_at": "2026-11-22T13:00:00+00:00"})).code == "ok"
 
 
+@pytest.mark.parametrize(("hours", "code"), [(23, "ok"), (25, "gave_up")])
+async def test_a_request_is_given_up_as_late_as_a_file(hours: int, code: str) -> None:
+    """Else one that meets the same fault of ours at every try would come back for good."""
+    house = mill()
+    since = int(house.clock.now().timestamp()) - hours * 3600
+    report = await house.ask(ASK, since=since)
+    assert (report.verdict, report.code) == ("answered", code)
+    assert calls(house) == (code == "ok")
+
+
+async def test_a_copy_keeps_when_the_request_was_published() -> None:
+    house = mill()
+    await house.switches.pause("r", by="me", at="now")
+    await house.ask(ASK, since=1_700_000_000)
+    assert [copy.since for copy in house.copies.copies] == [1_700_000_000]
+
+
 async def test_large_bodies_come_by_pointer() -> None:
     house = mill()
     house.objects.put("requests/1.json", msgspec.json.encode({"prompt": "x" * 2_000_000}))

@@ -15,6 +15,8 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, Pla
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
 
+    from promptmill.ports.message_queue import RequestCopy
+
 _BATCH = 10
 _TRIES = 3
 _MAX_DELAY_S = 900
@@ -118,15 +120,18 @@ class SqsRequestQueue:
     def __init__(self, client: SQSClient, url: str) -> None:
         self._sqs, self._url = client, url
 
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
+    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
         """The identity travels with the copy, in attributes that publishers do not set."""
-        attributes: Any = {"promptmill_id": {"DataType": "String", "StringValue": request_id}}
-        if seen is not None:
-            attributes["promptmill_seen"] = {"DataType": "String", "StringValue": f"{seen[0]}.{seen[1]}"}
+        attributes = {"promptmill_id": copy.copied_id}
+        if copy.since:
+            attributes["promptmill_since"] = str(copy.since)
+        if copy.seen is not None:
+            attributes["promptmill_seen"] = f"{copy.seen[0]}.{copy.seen[1]}"
+        typed: Any = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
         await to_thread(
             self._sqs.send_message,
             QueueUrl=self._url,
-            MessageBody=body,
+            MessageBody=copy.body,
             DelaySeconds=min(delay_s, _MAX_DELAY_S),
-            MessageAttributes=attributes,
+            MessageAttributes=typed,
         )

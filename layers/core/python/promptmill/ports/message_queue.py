@@ -36,7 +36,23 @@ class EventBus(Protocol):
     async def publish(self, kind: str, detail: dict[str, str | int | None]) -> None: ...
 
 
+class RequestCopy(Protocol):
+    """What travels with a request: its identity, the owner that a deferral saw, and when it was published."""
+
+    @property
+    def body(self) -> str: ...
+
+    @property
+    def copied_id(self) -> str: ...
+
+    @property
+    def seen(self) -> tuple[int, int] | None: ...
+
+    @property
+    def since(self) -> int: ...
+
+
 class RequestCopies(Protocol):
-    async def send_again(self, body: str, *, request_id: str, seen: tuple[int, int] | None, delay_s: int) -> None:
-        """Put a request back on the requests queue, with its identity and the owner that a deferral saw, if one did."""
+    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
+        """Put a request back on the requests queue."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.domain import layout
 from promptmill.domain.dialects.json_values import decode_json
@@ -25,19 +25,11 @@ from promptmill.domain.requests import (
 )
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
+from promptmill.workflows.incoming_request import IncomingRequest
 from promptmill.workflows.request_unit import RequestUnit
 from promptmill.workflows.units.claim_unit import claim_unit
 from promptmill.workflows.units.run_unit import MOST_CRASHES, run_unit
 from promptmill.workflows.units.unit import Engine
-
-
-class IncomingRequest(Struct, frozen=True):
-    """A message as received. ``copied_id`` and ``seen`` are set on copies that we sent ourselves."""
-
-    body: str
-    message_id: str
-    copied_id: str = ""
-    seen: tuple[int, int] | None = None
 
 
 class RequestReport(Struct, frozen=True):
@@ -70,11 +62,11 @@ async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) ->
     """One reply for each delivery that is not deferred, failures too; one charge in all."""
     await worker.lease.renew(worker.engine.lease_s)
     recipe: Recipe | None = None
-    envelope = RequestEnvelope(recipe="", id=incoming.copied_id or incoming.message_id)
-    envelope = msgspec.structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
+    envelope = RequestEnvelope(recipe="", id=incoming.identity)
+    envelope = structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
     try:
         parsed, body = parse_envelope(incoming.body.encode())
-        envelope = msgspec.structs.replace(parsed, id=parsed.id or envelope.id)
+        envelope = structs.replace(parsed, id=parsed.id or envelope.id)
         recipe = await worker.recipes.load(envelope.recipe)
         _check_reply_queue(envelope, recipe)
         body = await _whole_body(envelope, body, worker)
@@ -132,7 +124,8 @@ async def _run(
     if worker.settling and claim.crashes < MOST_CRASHES and claim.verdict is None:
         await engine.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
-    end = await run_unit(unit, claim, engine=engine, stop_code="expired" if expired else "")
+    late = incoming.hours_at(engine.clock.now()) >= recipe.give_up_after_h
+    end = await run_unit(unit, claim, engine=engine, stop_code="expired" if expired else "gave_up" if late else "")
     if end.verdict == "ended":
         return None
     delay_s = engine.lease_s if end.verdict == "superseded" else end.delay_s
@@ -154,9 +147,8 @@ async def _send_again(
     delay_s: int,
     verdict: Literal["deferred", "yielded", "superseded"] = "deferred",
 ) -> RequestReport:
-    """The message's own id travels, for requests that bring none: a publisher's may hold what SQS refuses."""
-    message_id = incoming.copied_id or incoming.message_id
-    await worker.copies.send_again(incoming.body, request_id=message_id, seen=seen, delay_s=delay_s)
+    copy = structs.replace(incoming, copied_id=incoming.identity, seen=seen)
+    await worker.copies.send_again(copy, delay_s=delay_s)
     return RequestReport(verdict)
 
 

@@ -28,6 +28,11 @@ _FACTS = FileFacts(dialect="promptmill")
 
 _STOPPED = {
     "expired": Failure("stopped", "expired", "the request's expires_at had passed before it could run", "expires_at"),
+    "gave_up": Failure(
+        "stopped",
+        "gave_up",
+        "the request had waited for as long as its recipe allows (give_up_after). Publish it again under a new id",
+    ),
     "worker_crashed": Failure(
         "worker", "worker_crashed", "the request could not be run: every worker that tried it ended"
     ),
