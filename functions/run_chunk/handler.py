@@ -51,6 +51,8 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
     from promptmill.workflows.run_chunks import run_chunks
 
     services, owner = services_of_process(), context.aws_request_id
+    lease = services.lease(services.settings.chunks_queue, record.receipt_handle)
+    services.run(lease.renew(services.settings.lease_s))  # before all else: until then it is hidden for 16 minutes
     pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     worker = ChunkWorker(
@@ -58,7 +60,7 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
         jobs=services.jobs,
         queue=services.queue,
         manifests=services.manifests,
-        lease=services.lease(services.settings.chunks_queue, record.receipt_handle),
+        lease=lease,
         redelivered=int(record.attributes.approximate_receive_count) > 1,
     )
     for report in services.run(run_chunks(message, worker=worker)):
