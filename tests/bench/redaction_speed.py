@@ -151,14 +151,14 @@ def _growth() -> None:
 
 def hostile_pieces() -> Iterator[str]:
     """What to repeat: beginnings of every rule and every key, and signs in long runs."""
-    gates = chain.from_iterable(_literals(rule.gate) for rule in (*SECRET_RULES, *STRUCTURED_RULES))
+    words = chain.from_iterable(_literals(rule.gate) for rule in (*SECRET_RULES, *STRUCTURED_RULES))
     starts = (start for _, start, _ in TOKEN_FORMATS)
-    yield from dict.fromkeys(chain(_PIECES, gates, (f"{word} " for word in gates), starts))
+    yield from dict.fromkeys(chain(_PIECES, (f"{word} " for word in words), starts))
 
 
 def _literals(pattern: str) -> Iterator[str]:
-    """The plain words of a pattern."""
-    yield from re.findall(r"(?<![\\{])\b[a-zA-Z][a-zA-Z0-9 ]{3,}", pattern)
+    """A few plain words of a pattern."""
+    yield from re.findall(r"(?<![\\{])\b[a-zA-Z][a-zA-Z0-9 ]{3,}", pattern)[:3]
 
 
 def _start() -> None:
