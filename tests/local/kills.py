@@ -19,12 +19,12 @@ from tests.local.stack import deployed_stack
 from tests.local.unruly_provider import Seen, Temper, UnrulyProvider
 from tests.local.worker_processes import at_work, kill
 
-TEMPER = Temper(latency_s=(0.1, 0.5))
-IN_FLIGHT = 5
-RECORDS_A_KILL = 60
+TEMPER = Temper(latency_s=(0.5, 1.5))
+IN_FLIGHT = 10
+RECORDS_A_KILL = 90
 """So many that the job lasts as long as the killing."""
 
-EVERY_S = (1.0, 7.0)
+EVERY_S = (1.0, 6.0)
 PATIENCE_S = 3_600.0
 
 
