@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
+from asyncio import sleep, to_thread
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC
 from io import BytesIO
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 BLOCK = 1 << 20
+_RACES, _RACE_S = 6, 0.05
+"""Tries, and the pause after the first of them, where another writer of the same object is at work."""
 _PARTIAL = 206
 
 
@@ -76,7 +79,7 @@ class S3ObjectStore:
             body.close()
 
     async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
-        while True:
+        for tried in count(1):
             try:
                 await to_thread(
                     self._s3.put_object,
@@ -89,10 +92,12 @@ class S3ObjectStore:
             except ClientError as error:
                 if code_of(error) in TAKEN:  # perhaps our own write, whose response was lost
                     return await self.read(key) == body
-                if code_of(error) not in RACING:
+                if code_of(error) not in RACING or tried == _RACES:
                     raise
+                await sleep(_RACE_S * tried)
             else:
-                return True
+                break
+        return True
 
     async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
         await to_thread(self._s3.put_object, Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
