@@ -31,7 +31,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
         asked: the model that the line named.
         answered_by: the model that answered.
         redacted: counts by type.
-        searches: see ``Outcome``.
+        searches, unrestored: see ``Outcome``.
     """
 
     record: int
@@ -43,6 +43,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
     answered_by: str = ""
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
+    unrestored: dict[str, int] = {}
 
     @property
     def answered(self) -> bool:
@@ -85,7 +86,7 @@ def decode(data: bytes) -> Page | Seal:
 def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
     """Of a unit: what its records came to, and what its calls cost."""
     kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    redacted, searches = Counter[str](), Counter[str]()
+    redacted, searches, unrestored = Counter[str](), Counter[str](), Counter[str]()
     for result in results:
         kinds[result.kind] += 1
         asked[result.asked] += 1
@@ -95,12 +96,14 @@ def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt
             redacted.update(result.redacted)
         if result.searches:
             searches.update(result.searches)
+        if result.unrestored:
+            unrestored.update(result.unrestored)
     outcomes = Counts(
         answered=kinds[ANSWERED],
         failed=kinds.total() - kinds[ANSWERED] - kinds["stopped"],
         stopped=kinds["stopped"],
     )
-    counters = (asked, answered_by, failures, redacted, searches)
+    counters = (asked, answered_by, failures, redacted, searches, unrestored)
     names = [{name: counter[name] for name in counter if name} for counter in counters]
     return Tally().plus(Tally(outcomes.plus(_counts_of(attempts)), *names))
 

@@ -96,6 +96,7 @@ class Outcome(Struct, frozen=True):
 
     Attributes:
         searches: what services were asked before it was redacted: calls, and units that they charge for.
+        unrestored: placeholders in the answer that stand for nothing, by type.
     """
 
     record: RawRecord
@@ -107,6 +108,7 @@ class Outcome(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
+    unrestored: dict[str, int] = {}
 
     @property
     def cost_nano(self) -> int | None:

@@ -16,7 +16,7 @@ _MOST_NAMES = 100
 class Tally(Struct, frozen=True):
     """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types.
 
-    ``searches``: see ``Outcome``.
+    ``searches``, ``unrestored``: see ``Outcome``.
     """
 
     counts: Counts = Counts()
@@ -25,6 +25,7 @@ class Tally(Struct, frozen=True):
     failures: dict[str, int] = {}
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
+    unrestored: dict[str, int] = {}
 
     def plus(self, other: Tally) -> Tally:
         return Tally(
@@ -34,6 +35,7 @@ class Tally(Struct, frozen=True):
             _add(self.failures, other.failures),
             _add(self.redacted, other.redacted),
             _add(self.searches, other.searches),
+            _add(self.unrestored, other.unrestored),
         )
 
 

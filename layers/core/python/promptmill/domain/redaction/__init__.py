@@ -1,7 +1,7 @@
 """Redaction: what must not leave is found, replaced by placeholders, and put back into the answer."""
 
 from promptmill.domain.redaction.redact import ENGINE_VERSION, Redacted, redact_request, searched_text
-from promptmill.domain.redaction.restore import restore_completion
+from promptmill.domain.redaction.restore import restore_completion, unrestored
 from promptmill.domain.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Engine, RedactionType, Span
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "redact_request",
     "restore_completion",
     "searched_text",
+    "unrestored",
 ]

@@ -57,11 +57,17 @@ def redact_document(
 
 
 def audit_line(
-    policy: RedactionPolicy, counts: Mapping[str, int], *, attachments: str, searches: Mapping[str, int] | None = None
+    policy: RedactionPolicy,
+    counts: Mapping[str, int],
+    *,
+    attachments: str,
+    searches: Mapping[str, int] | None = None,
+    unrestored: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What a job's auditor asks for: what was looked for, with what, and how often it was found. No value is in it.
 
-    ``searches``: calls of services and the text units that they charge for.
+    ``searches``: calls of services and the text units that they charge for. ``unrestored``: placeholders in answers that
+    stand for nothing, by type.
     """
     return {
         "types": list(policy.types),
@@ -71,6 +77,7 @@ def audit_line(
         "attachments": "refused" if attachments == "refuse" else "passed unredacted",
         "redacted": dict(sorted(counts.items())),
         **({"searches": dict(sorted(searches.items()))} if searches else {}),
+        **({"unrestored": dict(sorted(unrestored.items()))} if unrestored else {}),
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from promptmill.domain.redaction.spans import Span
 from promptmill.domain.redaction.subject import Subject
 
-_CANDIDATE = r"(?:\+|\(\+?)?\d(?:[ ./()\-]{0,3}\d){5,18}"
+_CANDIDATE = r"(?:\+|\(\+?)?\d(?:[ ./()\-]{0,3}\d){5,36}"
 _EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext\.?|extension|#)[ .:]{0,2}\d{1,6}(?!\w)", re.IGNORECASE)
 
 _NORTH_AMERICAN = re.compile(
@@ -39,7 +39,7 @@ _OTHER_NUMBER = re.compile(
 )
 _PATH_BEFORE = re.compile(r"[\w/][.\-/]")
 _GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
-_FEWEST_DIGITS, _MOST_DIGITS = 7, 15
+_FEWEST_DIGITS, _MOST_DIGITS, _MOST_TRIES, _MOST_BLANKS = 7, 15, 4, 7
 
 
 PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
@@ -54,11 +54,13 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
     start = _after_dates(subject.text, start, end)
     start += _unclosed(subject.text[start:end])
     run = subject.text[start:end]
-    if not run or not _free(subject, start, end):
-        return
-    score = _score(subject, start, end, run)
+    score = _score(subject, start, end, run) if run and _free(subject, start, end) else 0
     if score:
         yield Span(start, _with_extension(subject.text, end), "phone", score, "phone")
+        return
+    if sum(map(str.isdigit, run)) > _MOST_DIGITS and (cut := _end_of_first(subject, start, end)):
+        yield Span(start, cut, "phone", 0.7, "phone")
+        yield from _phones_in(subject, cut + 1, end)
         return
     for match in _NORTH_AMERICAN.finditer(run):
         other = _OTHER_NUMBER.search(subject.before(start + match.start(), 40))
@@ -66,6 +68,19 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
             yield Span(
                 start + match.start(), _with_extension(subject.text, start + match.end()), "phone", 0.7, "phone_us"
             )
+
+
+def _end_of_first(subject: Subject, start: int, end: int) -> int:
+    """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
+    blank, tries = subject.text.rfind(" ", start, end), _MOST_TRIES
+    while blank > start and tries:
+        run = subject.text[start:blank]
+        if run.count(" ") <= _MOST_BLANKS and sum(map(str.isdigit, run)) <= _MOST_DIGITS:
+            if _free(subject, start, blank) and _score(subject, start, blank, run):
+                return blank
+            tries -= 1
+        blank = subject.text.rfind(" ", start, blank)
+    return 0
 
 
 def _unclosed(run: str) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 
@@ -68,10 +69,11 @@ class Placeholders:
 
 def mentioned(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> set[Slot]:
     """Every placeholder that might be seen in ``texts`` once parts of them are replaced: also within words and numbers."""
+    own = frozenset(names) - _BUILT_IN
     return {
-        _slot(match[1], match[2][:length])
+        _slot(match[1], match[2][:length], own)
         for text in texts
-        for match in _trace(frozenset(names) - _BUILT_IN).finditer(text)
+        for match in _trace(own).finditer(text)
         for length in range(1, len(match[2]) + 1)
     }
 
@@ -85,18 +87,36 @@ def slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
     return found
 
 
-def restored(text: str, values: Mapping[Slot, str]) -> str:
-    """The text with values for placeholders, however a model has bent them; those it made up stay."""
+def labels_among(values: Mapping[Slot, str]) -> frozenset[str]:
+    """The types whose placeholders are looked for: all that are built in, and those of these values."""
+    return _BUILT_IN | {label for label, _ in values}
 
-    def value_of(match: re.Match[str]) -> str:
-        value = values.get(_slot(match["label"], match["number"]))
-        if value is None or not _meant(match):
-            return match[0]
-        before, behind = _kept(match)
-        return before + value + behind
 
-    own = frozenset(label for label, _ in values) - _BUILT_IN
-    return _mention(own).sub(value_of, text)
+def restored(text: str, values: Mapping[Slot, str], *, start: int = 0, end: int = sys.maxsize) -> str:
+    """The text with values for placeholders, however a model has bent them; those it made up stay.
+
+    Of [start, end) only, at which no placeholder is cut; what stands around says what is one.
+    """
+    own = labels_among(values) - _BUILT_IN
+    pieces, done = [], start
+    for match in _mention(own).finditer(text, start):
+        value = values.get(_slot(match["label"], match["number"], own))
+        if match.start() >= end:
+            break
+        if value is not None and _meant(match):
+            before, behind = _kept(match)
+            pieces += [text[done : match.start()], before, value, behind]
+            done = match.end()
+    return "".join([*pieces, text[done:end]])
+
+
+def unknown(text: str, values: Mapping[Slot, str]) -> Iterator[Slot]:
+    """Each bracketed placeholder that stands for no value: what a model has made up, or bent too far."""
+    own = labels_among(values) - _BUILT_IN
+    for match in _mention(own).finditer(text):
+        slot = _slot(match["label"], match["number"], own)
+        if match["opened"] and slot not in values:
+            yield slot
 
 
 def restored_exactly(text: str, values: Mapping[Slot, str]) -> str:
@@ -104,8 +124,18 @@ def restored_exactly(text: str, values: Mapping[Slot, str]) -> str:
     return _EXACT.sub(lambda match: values.get(_slot(match[1], match[2]), match[0]), text)
 
 
-def _slot(label: str, number: str) -> Slot:
-    return "_".join(re.findall(r"[a-z]+", label.lower())), int(number)
+def _slot(label: str, number: str, own: frozenset[str] = frozenset()) -> Slot:
+    """``US SSN``, ``us-ssn`` and ``USSSN`` are all ``us_ssn``."""
+    words = re.findall(r"[a-z]+", label.lower())
+    name = "_".join(words)
+    if name not in own and name not in _BUILT_IN:
+        name = _by_letters(own).get("".join(words), name)
+    return name, int(number)
+
+
+@cache
+def _by_letters(own: frozenset[str]) -> dict[str, str]:
+    return {name.replace("_", ""): name for name in sorted(_BUILT_IN | own)}
 
 
 def _meant(match: re.Match[str]) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from promptmill.domain.completion import Completion, ToolCall
+from promptmill.domain.completion import Completion, CompletionRequest, ToolCall
 from promptmill.domain.redaction.json_text import is_json, rewrite_literals
-from promptmill.domain.redaction.placeholders import Slot, restored, restored_exactly, slots
+from promptmill.domain.redaction.placeholders import Slot, mentioned, restored, restored_exactly, slots, unknown
 
 _FENCED = re.compile(r"(?<=```json\n)[^`]*(?=\n\s{0,8}```)|(?<=```\n)[^`]*(?=\n\s{0,8}```)")
 
@@ -26,6 +27,33 @@ def restore_completion(completion: Completion, values_by_placeholder: Mapping[st
     calls = tuple(ToolCall(c.id, c.name, _document(c.arguments, values)) for c in completion.tool_calls)
     raw = _document(completion.raw, values)
     return msgspec.structs.replace(completion, text=restore_text(completion.text, values), tool_calls=calls, raw=raw)
+
+
+def unrestored(
+    completion: Completion, values_by_placeholder: Mapping[str, str], request: CompletionRequest
+) -> dict[str, int]:
+    """Placeholders in an answer, not yet restored, that stand for nothing of its record: how many, by type.
+
+    One that ``request`` holds was there before and is quoted. Where nothing was redacted, nothing is a placeholder.
+    """
+    if not values_by_placeholder:
+        return {}
+    values = slots(values_by_placeholder)
+    texts = (completion.text, *(text for call in completion.tool_calls for text in _texts(call.arguments)))
+    found = [slot for text in texts for slot in unknown(text, values)]
+    asked = mentioned([msgspec.json.encode(request).decode()], {kind for kind, _ in found}) if found else ()
+    return dict(Counter(kind for kind, number in found if (kind, number) not in asked))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Keys and leaves."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list):
+        yield from (text for item in value for text in _texts(item))
 
 
 def restore_text(text: str, values: Mapping[Slot, str]) -> str:

@@ -13,7 +13,7 @@ from promptmill.domain.journal import ANSWERED, RecordResult
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.recipe_names import nearest
 from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
-from promptmill.domain.redaction import redact_request, restore_completion
+from promptmill.domain.redaction import redact_request, restore_completion, unrestored
 from promptmill.domain.redaction.policy import beside
 from promptmill.workflows.calls.bounds import DEFAULT_OUTPUT_TOKENS
 from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
@@ -93,7 +93,9 @@ class _Completing(Struct, frozen=True):
 
     def _outcome(self, searched: Searched, called: Called) -> Outcome:
         completion, redacted = called.completion, searched.redacted
+        left: dict[str, int] = {}
         if completion is not None and self.recipe.redact.restore:
+            left = unrestored(completion, redacted.map, redacted.request)
             completion = restore_completion(completion, redacted.map)
         return Outcome(
             self.record,
@@ -105,6 +107,7 @@ class _Completing(Struct, frozen=True):
             notes=redacted.request.notes,
             redacted=redacted.counts,
             searches=searched.searches,
+            unrestored=left,
         )
 
 
@@ -162,4 +165,5 @@ def result_of(outcome: Outcome, dialect: Dialect, facts: FileFacts, recipe: Reci
         (completion.model or outcome.route) if completion else "",
         outcome.redacted,
         outcome.searches,
+        outcome.unrestored,
     )
