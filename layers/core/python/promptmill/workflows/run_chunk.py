@@ -6,6 +6,7 @@ What can't run now is sent again, then its message is deleted: a receive count c
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -13,6 +14,7 @@ from msgspec import Struct, structs
 from promptmill.domain import chunk_result, layout
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.messages import ChunkMessage
+from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import MessageLease, WorkQueue
@@ -110,6 +112,8 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
         await send_more(manifest, window, pacing=worker.engine.pacing, jobs=worker.jobs, queue=worker.queue)
         return None
     await send_again(message, worker.queue, delay_s=refused.delay_s)
+    if job.last_progress < rfc3339(worker.engine.clock.now() - _QUIET):  # else others of its chunks are worked on
+        await _say_waiting(job, _IN_WORDS[refused.reason], refused.delay_s, worker)
     return ChunkReport("refused", why=refused.reason)
 
 
@@ -185,13 +189,22 @@ async def send_again(message: ChunkMessage, queue: WorkQueue, *, delay_s: int) -
 async def _yielded(job: JobRun, message: ChunkMessage, end: UnitEnd, *, worker: ChunkWorker) -> ChunkReport:
     await send_again(message, worker.queue, delay_s=end.delay_s)
     if end.delay_s:
-        engine = worker.engine
-        why = engine.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
-        await note_waiting(job, why, end.delay_s, jobs=worker.jobs, objects=engine.objects, clock=engine.clock)
+        why = worker.engine.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
+        await _say_waiting(job, why, end.delay_s, worker)
     return ChunkReport("yielded", why=end.why)
 
 
-_IN_WORDS = {"hand_over": "its share of a limit that other jobs use too"}
+async def _say_waiting(job: JobRun, why: str, delay_s: int, worker: ChunkWorker) -> None:
+    engine = worker.engine
+    await note_waiting(job, why, delay_s, jobs=worker.jobs, objects=engine.objects, clock=engine.clock)
+
+
+_QUIET = timedelta(seconds=60)
+_IN_WORDS = {
+    "hand_over": "its share of a limit that other jobs use too",
+    "full": "a place among the workers that share its route's limit",
+    "outage": "its provider, which is down for everybody",
+}
 
 
 async def _ended(manifest: Manifest, chunk: int, worker: ChunkWorker) -> ChunkReport:

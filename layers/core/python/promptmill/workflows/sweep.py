@@ -45,7 +45,7 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
         if max(job.last_progress, job.waiting_until) >= before:
             continue
         try:
-            sent += await _repair(job, objects, manifests)
+            sent += await _repair(job, objects, jobs, manifests)
             await publish_status_in_turn(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
         except Exception as error:  # noqa: BLE001  raised below, once the other runs have been seen to
             faults.append(error)
@@ -56,11 +56,17 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
     return Swept(seen, kinds.count(PlanMessage), kinds.count(ChunkMessage), kinds.count(FinishMessage))
 
 
-async def _repair(job: JobRun, objects: ObjectStore, manifests: ReadManifest) -> list[Message]:
+async def _repair(job: JobRun, objects: ObjectStore, jobs: Jobs, manifests: ReadManifest) -> list[Message]:
     if job.state is JobState.PLANNING:
         return [PlanMessage(job.source.key, job.source.version, job.job_id, job.run)]
     if job.state is JobState.JOINING:
         return [FinishMessage(job.job_id, job.run)]
     manifest = await manifests(job.job_id, job.run)
     missing = await missing_chunks(manifest, most=MOST_AT_ONCE, objects=objects)
-    return [ChunkMessage(job.job_id, job.run, n) for n in missing] or [FinishMessage(job.job_id, job.run)]
+    if not missing:
+        return [FinishMessage(job.job_id, job.run)]
+    window = await jobs.read_window(job.job_id, job.run)
+    lost = [chunk for chunk in missing if manifest.place_of(chunk) < window.sent]
+    if not lost:  # whoever was to send the next one vanished; that one's worker sends more
+        await jobs.take(job.job_id, job.run, seen=window.sent, to=manifest.place_of(missing[0]) + 1)
+    return [ChunkMessage(job.job_id, job.run, chunk) for chunk in lost or missing[:1]]
