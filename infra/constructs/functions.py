@@ -19,6 +19,7 @@ from infra.assets import Assets
 from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions, network_interfaces
 from infra.constructs.queues import SETTLING_TIMEOUT, WORKER_TIMEOUT, Queues
 from infra.stages import NER_MB, RETENTIONS, StageValues
+from promptmill.settings import ALLOCATOR
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 SWEEP_TIMEOUT = Duration.minutes(2)
@@ -125,6 +126,7 @@ class Functions(Construct):
             recursive_loop=lambda_.RecursiveLoop.ALLOW if sizing.loops else None,
             environment={
                 **self._environment,
+                **ALLOCATOR,
                 "POWERTOOLS_SERVICE_NAME": name,
                 "POWERTOOLS_METRICS_NAMESPACE": "Promptmill",
             },

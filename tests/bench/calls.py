@@ -7,12 +7,14 @@ litellm has an environment of its own: ``make peer``.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from promptmill.settings import ALLOCATOR
 from tests.bench.servers import Bucket, Provider
 
 CPU_CLIENTS = ("aiohttp", "promptmill", "promptmill-redacting", "promptmill-bedrock", "openai", "litellm")
@@ -86,7 +88,8 @@ def stored_job(count: int, size: int, *, in_flight: int = 200) -> dict[str, Any]
     try:
         words = [key, *map(str, (bucket.port, provider.port, in_flight))]
         command = [sys.executable, "-m", "tests.bench.stored_job", *words]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        environment = {**os.environ, **ALLOCATOR}
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
         counted: dict[str, Any] = {"provider": provider.count(), "s3": bucket.counts()}
     finally:
         bucket.close()

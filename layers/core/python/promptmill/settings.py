@@ -12,6 +12,9 @@ from promptmill.domain.errors import SettingsError
 
 Stage = Literal["local", "dev", "prod"]
 PREFIX = "PROMPTMILL_"
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""For glibc: chunks that are read and dropped in several threads leave holes, and a worker of 500 MB grows; see
+``python -m tests.bench.calls memory``."""
 
 
 class Settings(Struct, frozen=True):
