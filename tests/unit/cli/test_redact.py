@@ -73,7 +73,8 @@ def test_an_engine_that_fails_lets_nothing_through(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(policies, "engine_of", lambda *_: Broken())
     monkeypatch.setattr("promptmill.domain.redaction.audit.engine_of", lambda *_: Broken())
     result, lines = run(tmp_path, [{"id": 1, "text": "my secret"}])
-    assert lines == [{"id": 1, "error": "redaction_failed"}]
+    assert [(line["id"], line["line"], line["error"]) for line in lines] == [(1, 1, "redaction_failed")]
+    assert "my secret" not in json.dumps(lines)
     assert result.exit_code == 1
     assert "my secret" not in result.output
 
@@ -91,3 +92,77 @@ def test_an_explanation_shows_values_and_reasons(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["redact", "--explain", str(source)])
     assert "the form of an e-mail address" in result.output
     assert "phone" in result.output
+
+
+def written(tmp_path: Path, source: bytes) -> tuple[Result, list[dict[str, Any]]]:
+    (tmp_path / "in.jsonl").write_bytes(source)
+    result = CliRunner().invoke(cli, ["redact", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")])
+    return result, [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b'{"id": 7, "text": "a@b.example"', "not_json"),
+        (b"\xff\xfe{}", "not_json"),
+        (b"[" * 100_000, "not_json"),
+        (b'"text"', "not_an_object"),
+        (b'{"text": "a@b.example"}', "id_missing"),
+        (b'{"id": null, "text": "x"}', "id_missing"),
+        (b'{"id": 7}', "text_missing"),
+        (b'{"id": 7, "text": ["x"]}', "text_missing"),
+        (b'{"id": 7, "body": "x"}', "text_missing"),
+        (b'{"id": "first", "text": "a@b.example"}', "id_repeated"),
+        (b'{"id": 7, "text": "' + b"x" * (33 << 20) + b'"}', "line_too_long"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_line_that_cannot_be_read_is_told_and_the_rest_goes_on(tmp_path: Path, line: bytes, code: str) -> None:
+    result, lines = written(
+        tmp_path, b'{"id": "first", "text": "x"}\n' + line + b'\n{"id": "last", "text": "c@d.example"}'
+    )
+    assert result.exit_code == 1
+    assert [answer.get("error", "") for answer in lines] == ["", code, ""]
+    assert lines[1]["line"] == 2
+    assert lines[1]["remedy"]
+    assert lines[2]["redacted"] == "<EMAIL_1>"
+    assert f"line 2: {lines[1]['message']} ({code})" in result.output
+    assert "a@b.example" not in result.output + json.dumps(lines)
+
+
+def test_marks_of_windows_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    result, lines = written(tmp_path, b'\xef\xbb\xbf{"id": 1, "text": "x"}\r\n\r\n  \n{"id": 2, "text": "y"}\r\n')
+    assert result.exit_code == 0
+    assert [line["redacted"] for line in lines] == ["x", "y"]
+
+
+def test_a_file_without_lines_is_no_success(tmp_path: Path) -> None:
+    result, lines = written(tmp_path, b"\n")
+    assert (result.exit_code, lines) == (1, [])
+    assert "no line to redact" in result.output
+
+
+def test_many_faults_do_not_flood_the_terminal(tmp_path: Path) -> None:
+    result, lines = written(tmp_path, b"x\n" * 500)
+    assert len(lines) == 500
+    assert len(result.output.splitlines()) < 30
+    assert "480 more" in result.output
+
+
+def test_the_source_is_never_written_over(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": 1, "text": "x"}')
+    result = CliRunner().invoke(cli, ["redact", str(source), str(source)])
+    assert result.exit_code == 2
+    assert source.read_text() == '{"id": 1, "text": "x"}'
+
+
+def test_an_explanation_says_which_line_and_which_text(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    lines = [{"id": "one", "text": "hello\nbob@example.org"}, {"id": "two", "text": "nothing here"}]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = CliRunner().invoke(cli, ["redact", "--explain", str(source)]).output.splitlines()
+    assert "── one" in shown
+    assert "bob@example.org«email»" in shown
+    assert any(row.split()[:3] == ["2", "email", "bob@example.org"] for row in shown)
+    assert shown[shown.index("── two") + 1 :] == ["nothing here", "nothing was found"]

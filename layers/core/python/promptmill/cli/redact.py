@@ -11,18 +11,21 @@ from typing import Any
 import click
 import msgspec
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from promptmill.cli.command import offline
 from promptmill.cli.engines import other_engines
 from promptmill.cli.failures import EXIT_FAILED
 from promptmill.cli.output import Output, printable
-from promptmill.domain.errors import RecordError, UserError
+from promptmill.cli.redact_lines import Fault, Line, read_lines
+from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.audit import RedactedText, audit_line, redact_document, redact_text
 from promptmill.domain.redaction.reasons import reason_of
-from promptmill.domain.redaction.spans import ALL_TYPES, Engine
+from promptmill.domain.redaction.spans import ALL_TYPES, KNOWN_TYPES, Engine, Span
 
+_MOST_TOLD, _WIDEST = 20, 48
 _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
 
 
@@ -41,20 +44,39 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
     """Redact the lines of SOURCE into TARGET, as a recipe would; nothing leaves this machine.
 
     Lines are {"id", "text"} or {"id", "body"}; what is written is {"id", "redacted", "spans"} or {"id", "body"}. A line
-    that can't be redacted becomes {"id", "error"} and the exit code is 1. With --explain, SOURCE may be any text.
+    that can't be read or redacted becomes {"id", "line", "error", "message", "remedy"}, and the rest goes on. With --explain,
+    SOURCE may be any text.
+
+    The exit status is 0 if every line was redacted, 1 if any failed or there was none, 2 if the command was wrong.
     """
     policy = _policy(policy_file)
     if target is None and not explain:
         raise click.UsageError("TARGET is missing: redact SOURCE TARGET, or redact --explain SOURCE")
+    if target is not None and target.exists() and source.exists() and target.samefile(source):
+        raise click.UsageError("TARGET is SOURCE: write to another file")
     with other_engines(policy) as others:
         if explain or target is None:
             _explain(out, source, policy, others)
             return
-        counts, failed = _write(source, target, policy, others)
-    out.line(f"redacted {sum(counts.values())} values, {failed} lines failed")
-    out.document({"failed": failed, "audit": audit_line(policy, counts, attachments="refuse")})
-    if failed:
+        written = _write(source, target, policy, others)
+    _tell(out, written)
+    out.document({"failed": len(written.faults), "audit": audit_line(policy, written.counts, attachments="refuse")})
+    if written.faults or not written.lines:
         raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _tell(out: Output, written: _Written) -> None:
+    for fault in written.faults[:_MOST_TOLD]:
+        out.line(
+            f"line {fault['line']}: {fault['message']} ({fault['error']}). {fault['remedy'][:1].upper()}{fault['remedy'][1:]}."
+        )
+    if len(written.faults) > _MOST_TOLD:
+        out.line(f"and {len(written.faults) - _MOST_TOLD} more, all of them in the target")
+    if not written.lines:
+        out.line('there is no line to redact: a line is {"id": 1, "text": "…"} or {"id": 1, "body": {…}}')
+    out.line(
+        f"{written.lines} lines, {sum(written.counts.values())} values redacted, {len(written.faults)} lines failed"
+    )
 
 
 def _policy(path: Path | None) -> RedactionPolicy:
@@ -65,82 +87,93 @@ def _policy(path: Path | None) -> RedactionPolicy:
     return read_policy(path.read_bytes())
 
 
-def _write(source: Path, target: Path, policy: RedactionPolicy, others: Engine | None) -> tuple[Counter[str], int]:
-    counts: Counter[str] = Counter()
-    failed = 0
-    with target.open("wb") as written:
-        for number, line in _lines(source):
-            answer, found = _answer(number, line, policy, others)
-            counts.update(found)
-            failed += "error" in answer
-            written.write(msgspec.json.encode(answer) + b"\n")
-    return counts, failed
+def _write(source: Path, target: Path, policy: RedactionPolicy, others: Engine | None) -> _Written:
+    written = _Written()
+    with click.open_file(str(source), "rb") as lines, target.open("wb") as answers:
+        for line in read_lines(lines):
+            answer, found = _fault(line) if isinstance(line, Fault) else _answer(line, policy, others)
+            written.lines += 1
+            written.counts.update(found)
+            if "error" in answer:
+                written.faults.append(answer)
+            answers.write(msgspec.json.encode(answer) + b"\n")
+    return written
 
 
-def _lines(source: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with click.open_file(str(source), "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                decoded = msgspec.json.decode(line)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                raise _not_a_line(number) from error
-            if not isinstance(decoded, dict) or not isinstance(decoded.get("text", decoded.get("body")), str | dict):
-                raise _not_a_line(number)
-            yield number, decoded
+class _Written:
+    """What has been written: lines, replacements by type, lines that failed."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.counts: Counter[str] = Counter()
+        self.faults: list[dict[str, Any]] = []
 
 
-def _not_a_line(number: int) -> UserError:
-    return UserError(
-        'a line is wanted such as {"id": 1, "text": "…"} or {"id": 1, "body": {…}}',
-        code="invalid_line",
-        where=f"line {number}",
-        remedy="correct the line, or use --explain for plain text",
-    )
+def _fault(fault: Fault) -> tuple[dict[str, Any], dict[str, int]]:
+    name = {} if fault.id is None else {"id": fault.id}
+    told = {"line": fault.number, "error": fault.code, "message": fault.message, "remedy": fault.remedy}
+    return {**name, **told}, {}
 
 
-def _answer(
-    number: int, line: dict[str, Any], policy: RedactionPolicy, others: Engine | None
-) -> tuple[dict[str, Any], dict[str, int]]:
+def _answer(line: Line, policy: RedactionPolicy, others: Engine | None) -> tuple[dict[str, Any], dict[str, int]]:
     """What is written for a line. An error fails the line, and never lets it through."""
-    name = line.get("id", number)
     try:
-        if isinstance(line.get("text"), str):
-            found = redact_text(line["text"], policy, others)
-            return {"id": name, "redacted": found.text, "spans": [_span(span) for span in found.spans]}, found.counts
-        body, counts = redact_document(line["body"], policy, others)
+        if isinstance(line.content, str):
+            found = redact_text(line.content, policy, others)
+            return {"id": line.id, "redacted": found.text, "spans": [_span(span) for span in found.spans]}, found.counts
+        body, counts = redact_document(line.content, policy, others)
     except RecordError as error:
-        return {"id": name, "error": error.code}, {}
-    except Exception:  # noqa: BLE001 (whatever it is, the text must not be written; the error may quote it)
-        return {"id": name, "error": "redaction_failed"}, {}
-    return {"id": name, "body": body}, counts
+        return _fault(Fault(line.number, error.code, error.message, error.remedy, line.id))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the text must not be written; the error may quote it)
+        reason = f"the search for sensitive data ended in {type(error).__name__}"
+        return _fault(Fault(line.number, "redaction_failed", reason, "nothing of the line was written", line.id))
+    return {"id": line.id, "body": body}, counts
 
 
-def _span(span: Any) -> dict[str, Any]:
+def _span(span: Span) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "type": span.type, "score": span.score}
 
 
 def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Engine | None) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    explained = []
-    for name, text in _texts(source):
+    explained, texts = [], list(_texts(source))
+    for name, text in texts:
         found = redact_text(text, policy, others)
         explained.append({"id": name, "spans": [{**_span(s), "why": reason_of(s)} for s in found.spans]})
         if not out.as_json:
+            if len(texts) > 1:
+                console.print(Text(f"── {printable(str(name))}", style="bold"))
             console.print(_coloured(text, found))
-            for span in found.spans:
-                value = printable(text[span.start : span.end]).replace("\n", " ")
-                console.print(
-                    f"  {span.type}  {value[:60]}  {span.score:.2f}  {reason_of(span)}", style="dim", markup=False
-                )
+            console.print(_reasons(text, found))
     out.document({"explained": explained})
+
+
+def _reasons(text: str, found: RedactedText) -> Table | Text:
+    if not found.spans:
+        return Text("nothing was found", style="dim")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("line", "type", "value", "score", "why"):
+        table.add_column(column, no_wrap=column != "why", justify="right" if column in ("line", "score") else "left")
+    for span in found.spans:
+        value = printable(text[span.start : span.end]).replace("\n", " ")
+        shown = value if len(value) <= _WIDEST else f"{value[: _WIDEST - 1]}…"
+        place = str(text.count("\n", 0, span.start) + 1)
+        table.add_row(
+            place, Text(span.type, _colour(span)), Text(shown), f"{span.score:.2f}", Text(reason_of(span), "dim")
+        )
+    return table
+
+
+def _colour(span: Span) -> str:
+    """The same for the same type, and different ones for the types that often stand together."""
+    known = KNOWN_TYPES.index(span.type) if span.type in KNOWN_TYPES else sum(map(ord, span.type))
+    return _COLOURS[known % len(_COLOURS)]
 
 
 def _texts(source: Path) -> Iterator[tuple[Any, str]]:
     """The texts of lines, the bodies of lines as JSON, or the whole of a file that is neither."""
     with click.open_file(str(source), "rb") as file:
-        raw = file.read()
+        raw = file.read().removeprefix(b"\xef\xbb\xbf")
     for number, line in enumerate(raw.splitlines(), 1):
         try:
             decoded = msgspec.json.decode(line)
@@ -160,9 +193,9 @@ def _coloured(text: str, found: RedactedText) -> Text:
     shown, done = Text(), 0
     for span in found.spans:
         shown.append(printable(text[done : span.start]))
-        colour = _COLOURS[sum(map(ord, span.type)) % len(_COLOURS)]
+        colour = _colour(span)
         shown.append(printable(text[span.start : span.end]), style=f"bold reverse {colour}")
-        shown.append(f" {span.type}", style=f"{colour} italic")
+        shown.append(f"«{span.type}»", style=f"{colour} italic")
         done = span.end
     shown.append(printable(text[done:]))
     return shown

@@ -84,6 +84,7 @@ TOKEN_RULES = (
     matching("azure_devops", "api_key", r"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}\b", 0.95, _always),
     matching("maxmind", "api_key", r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", 0.95, _always),
     matching("firebase", "api_key", r"\bAAAA[A-Za-z0-9_\-]{7}:APA91b[A-Za-z0-9_\-]{100,}", 0.95, _always),
+    matching("truenas", "api_key", r"\b\d{1,3}-[A-Za-z0-9]{64}\b", 0.9, _varied(12)),
     matching("zhipu", "api_key", r"\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b", 0.9, _always),
     matching("google_client", "api_key", r"\b\d{6,}-[a-z0-9_]{32}\.apps\.googleusercontent\.com\b", 0.8, _always),
     matching("mailchimp", "api_key", r"\b[0-9a-f]{32}-us\d{1,2}\b", 0.95, _always),
