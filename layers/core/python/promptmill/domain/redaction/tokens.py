@@ -18,6 +18,9 @@ _WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-
 _WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
 _WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
 _FEWEST_CHARACTERS = 5
+_LONGEST = 1_000
+"""What a format looks at: a text full of beginnings would be read to its end from each of them."""
+_REST = re.compile(r"[A-Za-z0-9_\-+/=.]*")
 _AZURE = re.compile(r".{3}\dQ~.{31,34}")
 
 
@@ -41,11 +44,17 @@ def tokens(subject: Subject) -> Iterator[Span]:
         if start < reached:
             continue
         for name, pattern in _formats().get(subject.text[start : start + 2], ()):
-            match = _compiled(pattern).match(subject.text, start)
+            match = _compiled(pattern).match(subject.text, start, start + _LONGEST)
             if match and _is_token(subject, start, match[0], name):
-                reached = match.end()
+                reached = _whole(subject.text, start, match.end())
                 yield Span(start, reached, "api_key", 0.95, name)
                 break
+
+
+def _whole(text: str, start: int, end: int) -> int:
+    """The end of a key that is longer than what was looked at."""
+    rest = _REST.match(text, end) if end == start + _LONGEST else None
+    return rest.end() if rest else end
 
 
 def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
