@@ -61,6 +61,15 @@ postgres://app:{w18}@db.example:5432/x | mongodb+srv://u:{w16}@c0.example.net | 
 Server=db;User Id=sa;Password={w14}; | jdbc:mysql://h/x?user=u&password={w14} | smtp_password = "{w16}" | sshpass -p {w14} ssh h | _authToken={w36} | machine h.example login joe password {w16}
 """
 _IN_FILES = """
+NOTION_API_SECRET=secret_^{w43} | "apiKey": "AIza^{_35}" | supabase anon eyJhbGciOiJIUzI1NiJ9.^{w100}.{_43} | SUPABASE_SERVICE_KEY=sb_secret_^{_31} | CLERK_SECRET_KEY=sk_test_^{w40} | sk_live_^{w32}
+PUSHER_SECRET={h20} | ably key {w6}.{w6}:{_43} | PINECONE_API_KEY={u} | pcsk_^{w6}_{w62} | WANDB_API_KEY={h40} | ELEVEN_API_KEY=sk_^{h48}
+doppler token dp.st.prd.^{w43} | infisical st.{u}.{h32}.{h32} | BUILDKITE_TOKEN=bkua_^{h40} | CIRCLE_TOKEN=CCIPAT_^{w22}_{h40} | codeclimate {h64} | bitrise token {_86}
+PLAID_SECRET={h30} | SQUARE_ACCESS_TOKEN=EAAA^{_60} | COINBASE_API_SECRET={w32} | binance secret {w64} | kraken private key {b86}== | ADYEN_API_KEY=AQE^{_6}{b80}
+x-goog-api-key: AIza^{_35} | X-RapidAPI-Key: {l50} | Ocp-Apim-Subscription-Key: {h32} | X-Figma-Token: figd_^{_40} | api-token: {w32} | X-Shopify-Access-Token: shpat_^{h32}
+"secretAccessKey": "{b40}" | aws configure set aws_secret_access_key {b40} | AWS_SESSION_TOKEN=FwoGZXIvYXdzE^{b240} | "SecretAccessKey" : "{b40}" | secret_key={b40}
+db_password: "{w10}#{w4}" | 'password' => '{w14}' | <Password>{w14}</Password> | PASSWORD '{w14}' | spring.mail.password={w16} | hibernate.connection.password={w14} | ALTER USER joe PASSWORD '{w14}'
+https://joe:{w14}@git.example/x.git | sftp://joe:{w12}@h.example | smtp://apikey:SG.^{_22}.{_43}@smtp.example | ldap://cn=admin:{w14}@h | kafka sasl.jaas.config=X username="a" password="{w16}"; | nats://a:{w16}@h:4222
+newtool_pat_^{w40} | acme_live_^{w32} | zz9-^{w36} | foo.^{_24}.{_32} | svc_key_^{h40} | bar_sk_^{u}
 export DATADOG_API_KEY={h32} | DATADOG_APP_KEY: {h40} | api.telegram.org/bot{d10}:AA{_33}/sendMessage | https://{h32}@o12.ingest.sentry.io/123 | https://hooks.zapier.com/hooks/catch/{d7}/{l7}/ | https://outlook.office.com/webhook/{u}@{u}/IncomingWebhook/{h32}/{u}
 stripe.api_key = "sk_live_^{w24}" | Stripe('rk_test_^{w24}') | github_token: ^gho_{w36} | https://x-access-token:ghs_^{w36}@github.com/a/b | git clone https://oauth2:glpat-^{_20}@gitlab.example/x | //npm.pkg.github.com/:_authToken=ghp_^{w36}
 AZURE_STORAGE_KEY={b86}== | sig={w43}%3D&se=2025 | SharedAccessSignature sr=x&sig={w43}%3D&se=1 | azure_client_secret={_3}8Q~{_34} | AZURE_DEVOPS_PAT={l52} | azure cognitive key {h32}
@@ -89,6 +98,15 @@ GOOG1E{U57} | {d12}-{l32}.apps.googleusercontent.com | AKIA{U16} {b40} | -----BE
 export TF_VAR_db_password="{w14}" | ENV API_TOKEN={w32} | - name: API_KEY\\n  value: {w32} | "Authorization", "Token {h40}" | headers={'X-Api-Key': '{w32}'} | set_cookie sessionid={l32}; | Cookie: session={w40}
 """
 _HARMLESS = """
+"engines": {"node": ">=18.0.0"} | dependency "left-pad" "^1.3.0" | Cargo.lock checksum = "{h64}" | hashes: sha256:{h64} \\ | PackageReference Include="X" Version="6.0.1" | <AssemblyKeyFile>key.snk</AssemblyKeyFile>
+aria-describedby="password-help-text" | data-testid="login-submit-button-primary" | placeholder="Enter your password" | i18n: auth.errors.invalid_token_message | label for="api_token_field" | className="token-list__item--active"
+SELECT token_id, secret_name FROM secrets WHERE id = 42 | CREATE INDEX idx_access_token_user_id ON t | ALTER TABLE api_keys ADD COLUMN rotated_at | PRIMARY KEY (user_id, created_at) | FOREIGN KEY (session_id) REFERENCES sessions | UNIQUE KEY uniq_email_hash
+git log: {h7} fix login redirect | Merge pull request #1234 from org/feature-token-refresh | Signed-off-by: key rotation bot | release-notes-2024-11-22-v3 | branch feature/JIRA-1234-api-key-rotation | tag v10.2.3-beta.4
+terraform: key = "env/prod/terraform.tfstate" | bucket = "my-terraform-state-prod-1234" | secret_id = aws_secretsmanager_secret.db.id | key_vault_id = azurerm_key_vault.main.id | kms_key_id = "alias/aws/rds" | ssm_parameter = "/prod/app/db_password"
+uuid: {u} | "eventId":"{u}" | order={u} | <Guid>{u}</Guid> | session {h32} closed | nodeId: {h24} | span={h16} | block {h64} mined | txid {h64} | merkle_root: {h64}
+int key = keys[i]; | if (token == null) return; | for (String key : map.keySet()) | tokenStream.next() | assertEquals(expectedToken, actualToken); | throw new InvalidKeyException("bad key"); | keyGenerator.init(256) | new SecretKeySpec(bytes, "AES")
+password = getpass.getpass() | password = input("Password: ") | pwd = os.getcwd() | token = request.headers.get("X-Token") | secret = fetch_secret(name) | api_key = api_key or default_key | credentials = service_account.from_file(path)
+Content-Type: multipart/form-data; boundary=----WebKitFormBoundary{w16} | ETag: "{h32}-12" | Set-Cookie: theme=dark; Path=/ | Cache-Control: max-age=31536000 | User-Agent: curl/8.4.0 | Accept-Encoding: gzip, deflate, br
 ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | glpat-XXXXXXXXXXXXXXXXXXXX | sk_test_XXXXXXXXXXXXXXXXXXXXXXXX | AKIAXXXXXXXXXXXXXXXX | AIzaXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX | npm_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | SG.xxxxxxxx.yyyyyyyy | xoxb-your-token-here | hvs.<your-token> | dop_v1_<token>
 sk-fading-circle-animation-delay | hf_getTokenFromLocalStorageOrNull | pk_validate_public_key_signature | gho_stModeEnabledForAllUsersInGroup | key-value-pair-store-backend-service | pat-tern-matching-library-for-rust | dapi_register_device_driver_callback | glc_renderTriangleStripWithTexture | re_compile_internal_pattern_buffer | sq_apply_filter_to_list_of_columns
 GOOGLE_API_KEY=your-google-api-key | "client_secret": "<client-secret>" | secret: "{{ .Values.auth.secret }}" | token = "${var.github_token}" | api_key = settings.API_KEY | AWS_ACCESS_KEY_ID=${AWS_ACCESS_KEY_ID} | password: !vault-encrypted | token: $(cat /run/secrets/token) | key: !Ref KmsKey | Authorization: Bearer ${TOKEN}

@@ -20,7 +20,7 @@ _REFERENCE = (
 )
 _WORDS = r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|[A-Z]{2,5})*\d{0,3}|[A-Z]{2,}(?:[a-z]+[A-Z]?)*\d{0,2}|[a-zA-Z]+\d{1,2}"
 _NEVER = (
-    r"(?:[A-Za-z]{1,20}\d{0,3}[_\-./:+ ]{1,2}|[a-z]{1,20}\d[a-z]{1,20}[_\-./:+ ]{1,2})+[A-Za-z]{0,20}\d{0,3}"  # words with signs between
+    r"(?:[A-Za-z]{1,20}\d{0,3}[_\-./:+ ]{1,2}|\d{1,6}-|[a-z]{1,20}\d[a-z]{1,20}[_\-./:+ ]{1,2})+[A-Za-z]{0,20}\d{0,3}"  # words with signs between
     r"|[A-Za-z][\w\-.]*\.[a-z]{2,}:\d{1,5}"
     r"|(?:https?:|file:|s3:|gs:|arn:|urn:|git@|data:).*|[~.]{0,2}/[\w.\-]+(?:/[\w.\-]*)*"
     r"|[\w\-./]+\.(?:py|js|ts|go|rs|java|json|ya?ml|toml|xml|html?|css|md|txt|png|jpe?g|gif|pem|p12|crt|key|tab|jar|sh|exe|dll|so|t?gz|zip|whl|ico|svg|com|org|net|io)"
