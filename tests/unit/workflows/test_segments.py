@@ -12,7 +12,7 @@ from promptmill.domain import messages
 from promptmill.domain.chunk_result import ChunkHeader
 from promptmill.domain.errors import RecordRefusedError
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.domain.messages import FinishMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.run_totals import RunTotals
 from promptmill.domain.segments import LANES, segments_of
 from promptmill.domain.tally import RouteCost, Tally
@@ -229,3 +229,13 @@ class Sized(bytes):
 
     def __len__(self) -> int:
         return self.size
+
+
+async def test_a_chunk_that_is_known_starts_no_second_join() -> None:
+    """Chunks taken by carrying on have messages of their own, which come while the run is joined."""
+    mill, message = await about_to_join(1)
+    await mill.finish(message)
+    mill.queue.waiting.clear()
+    for chunk in range(CHUNKS):
+        await mill.run_chunk(ChunkMessage(message.job_id, message.run, chunk))
+    assert mill.queue.waiting == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptmill.domain import layout
 from promptmill.domain.chunk_result import ChunkHeader
-from promptmill.domain.job import Manifest
+from promptmill.domain.job import JobState, Manifest
 from promptmill.domain.messages import FinishMessage
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
@@ -23,6 +23,8 @@ async def follow_up(
     header = await read_header(layout.chunk_result_key(job_id, run, chunk), objects=objects)
     to_run, place = manifest.to_run, manifest.place_of(chunk)
     if await jobs.chunk_ended(job_id, run, place, header.tally.counts, of=len(to_run), at=at):
-        await queue.send([FinishMessage(job_id, run)])
+        job = await jobs.read(job_id, run)
+        if job is not None and job.state is JobState.RUNNING:  # else a finish has it, which lasts until it is done
+            await queue.send([FinishMessage(job_id, run)])
     await publish_status_in_turn(job_id, run, jobs=jobs, objects=objects, clock=clock)
     return header
