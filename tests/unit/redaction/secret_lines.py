@@ -98,6 +98,7 @@ GOOG1E{U57} | {d12}-{l32}.apps.googleusercontent.com | AKIA{U16} {b40} | -----BE
 export TF_VAR_db_password="{w14}" | ENV API_TOKEN={w32} | - name: API_KEY\\n  value: {w32} | "Authorization", "Token {h40}" | headers={'X-Api-Key': '{w32}'} | set_cookie sessionid={l32}; | Cookie: session={w40}
 """
 _HARMLESS = """
+workspace ID (for example `wrkspc_01{w22}`) | client_secret: SessionClientSecret | userId=usrx_{w24} | Signature algorithm: sha256WithRSAEncryption | the signature {_43} is wrong
 "engines": {"node": ">=18.0.0"} | dependency "left-pad" "^1.3.0" | Cargo.lock checksum = "{h64}" | hashes: sha256:{h64} \\ | PackageReference Include="X" Version="6.0.1" | <AssemblyKeyFile>key.snk</AssemblyKeyFile>
 aria-describedby="password-help-text" | data-testid="login-submit-button-primary" | placeholder="Enter your password" | i18n: auth.errors.invalid_token_message | label for="api_token_field" | className="token-list__item--active"
 SELECT token_id, secret_name FROM secrets WHERE id = 42 | CREATE INDEX idx_access_token_user_id ON t | ALTER TABLE api_keys ADD COLUMN rotated_at | PRIMARY KEY (user_id, created_at) | FOREIGN KEY (session_id) REFERENCES sessions | UNIQUE KEY uniq_email_hash

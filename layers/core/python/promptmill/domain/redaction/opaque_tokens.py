@@ -28,6 +28,9 @@ _NAMES_A_THING = frozenset(
     """.split()  # noqa: SIM905 (a word a line would fill a page)
 )
 """What stands before an id or a hash, which opens no door."""
+_IS_AN_ID = re.compile(
+    r"(?:\b|_)(?:[Ii][Dd]s?|uuid|ref|reference)\b[^\w\n]{0,3}(?:is |of |for example,? |e\.g\.,? )?[^\w\n]{0,4}$|(?<=[a-z])I[Dd][^\w\n]{0,4}$"
+)
 _FEWEST_DIGITS, _LONG, _SHORT_NAME, _LEAST_HEX = 2, 28, 5, 32
 _JOINTS = frozenset("/\\.@#-+$")
 _DOTTED = r"\b[A-Za-z][A-Za-z0-9]{0,7}\.(?:[A-Za-z0-9]{1,6}\.){0,2}[A-Za-z0-9_\-]{20,}(?:\.[A-Za-z0-9_\-]{8,})*"
@@ -64,6 +67,8 @@ def _is_token(subject: Subject, start: int, end: int) -> bool:
     body = _UUID.search(found) or max(_BODY.finditer(found), key=lambda match: match.end() - match.start())
     names = _SIGNS.split(found[: body.start()].strip("_-"))
     named = any(_NAMES_A_SECRET.fullmatch(name) for name in names)
+    if not named and _IS_AN_ID.search(subject.before(start, 30)):
+        return False
     if is_placeholder(found) or (not named and not _NAMES_A_THING.isdisjoint((names[0], names[-1]))):
         return False
     if _HEX_OR_UUID.fullmatch(body[0]):

@@ -59,7 +59,7 @@ def _assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
     start, end = match.span(1)
     while end > start and text[end - 1] in ".,":
         end -= 1
-    if text[word:at].lower() == "secret" and not looks_random(text[start:end]):
+    if text[word:at].lower().endswith("secret") and not looks_random(text[start:end]):
         return None
     return (start, end) if _is_password(text[start:end]) else None
 

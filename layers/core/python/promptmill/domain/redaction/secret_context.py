@@ -14,7 +14,7 @@ from promptmill.domain.redaction.subject import Subject
 
 _KEYWORD = (
     r"(?i)(?:secret|token|api[ _\-]?key|credential|private|access|auth|(?:[^a-z]|\b|api|app|client|service|server|account|master|encryption|signing|shared|access|private|secret|license|user)key"
-    r"|key[ _\-]?[12b]?\b|_key|[^a-z]pat\b|login|signature|crumb|unseal|licen[sc]e[_\-]?key|session[_\-]?id|cookie|contribsys__com|reporter_id|webhook|salt|nonce|hmac|_api\b|apikey|_sid\b|oauth)"
+    r"|key[ _\-]?[12b]?\b|_key|[^a-z]pat\b|login|signature=|crumb|unseal|licen[sc]e[_\-]?key|session[_\-]?id|cookie|contribsys__com|reporter_id|webhook|salt|nonce|hmac|_api\b|apikey|_sid\b|oauth)"
 )
 _REACH = 110
 _WORD = re.compile(r"[^\s\"'`,;<>\[\]{}|\\()\0]+")
