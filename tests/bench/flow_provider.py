@@ -51,7 +51,7 @@ class Provider:
         windows_s: of its buckets of requests.
         tokens_per_s: counted as reserved when a call comes, as used when it ends; by the minute.
         refused_count: a call that is refused takes from the buckets all the same.
-        failing: the part of calls that fail at random with a 500.
+        failing, refusing: the parts of calls that fail at random with a 500, and with a 429.
     """
 
     def __init__(
@@ -65,12 +65,13 @@ class Provider:
         tokens_per_s: float | None = None,
         refused_count: bool = False,
         failing: float = 0.0,
+        refusing: float = 0.0,
     ) -> None:
         self.buckets = [Bucket(rate, window) for window in windows_s]
         self.tokens = Bucket(tokens_per_s, 60.0) if tokens_per_s else None
         self.outages: list[tuple[float, float, Outage]] = []
         self.slower = 1.0
-        self.failing = failing
+        self.failing, self.refusing = failing, refusing
         self.calls = self.throttled = self.failed = self.answered = 0
         self._rng, self._refused_count = rng, refused_count
         self._mu, self._sigma = math.log(p50_s), math.log(p99_s / p50_s) / _Z99
@@ -82,6 +83,8 @@ class Provider:
                 return self._refuse(kind)
         if self.failing and self._rng.random() < self.failing:
             return self._refuse("503")
+        if self.refusing and self._rng.random() < self.refusing:
+            return self._refuse("429")
         if not self._admits(now, reserved):
             return self._refuse("429")
         self.answered += 1

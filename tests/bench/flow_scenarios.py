@@ -144,6 +144,12 @@ def twenty_records(seed: int, scale: float = 1.0) -> Figures:
     reached = next(second for second in range(0, 600, 5) if answered(world, second, second + 5) >= 0.9 * RATE)
     yield Figure("unknown limit: 90 % of it reached, s", reached, 120)
     yield Figure("unknown limit: throttled, %", throttled(world), 6)
+    for limit in (LIMIT, None):
+        world = World(seed, provider(refusing=0.05), requests_per_minute=limit)
+        world.submit(Job("refused", 20_000, 0.0))
+        world.run(until=3_600.0)
+        known = "known" if limit else "unknown"
+        yield Figure(f"5 % refused whatever the rate, {known} limit: time", time_of(world), 2.5)
 
 
 def half_taken(seed: int, scale: float = 1.0) -> Figures:

@@ -92,9 +92,9 @@ def test_an_estimate_doubles_until_it_is_reached_and_then_creeps() -> None:
     assert moved(first, now=NOW + 10, sent=9, throttled=0, wanted_more=False) is None, "not tested"
     doubled = moved(first, now=NOW + 10, sent=50, throttled=0, wanted_more=True)
     assert doubled == Estimate(10.0, NOW + 10)
-    assert must_move(doubled, now=NOW + 15, throttled=1)
-    assert not must_move(doubled, now=NOW + 14, throttled=1)
-    for throttled, rate in ((1, 8.5), (30, 7.0), (100, 5.0)):
+    assert must_move(doubled, now=NOW + 15, sent=20, throttled=5)
+    assert not must_move(doubled, now=NOW + 14, sent=20, throttled=5)
+    for throttled, rate in ((13, 8.5), (30, 7.0), (100, 5.0)):
         cut = moved(doubled, now=NOW + 15, sent=100, throttled=throttled, wanted_more=True)
         assert cut is not None
         assert cut.reached
@@ -102,3 +102,20 @@ def test_an_estimate_doubles_until_it_is_reached_and_then_creeps() -> None:
         crept = moved(cut, now=NOW + 25, sent=100, throttled=0, wanted_more=True)
         assert crept is not None
         assert cut.rate < crept.rate < cut.rate * 1.2
+
+
+def test_what_is_refused_by_chance_moves_no_estimate_down() -> None:
+    """Some providers refuse a few calls whatever the rate: cutting for each of them, a job would come to a stop."""
+    seen = Estimate(10.0, NOW)
+    assert not must_move(seen, now=NOW + 60, sent=100, throttled=9)
+    grown = moved(seen, now=NOW + 10, sent=100, throttled=5, wanted_more=True)
+    assert grown == Estimate(20.0, NOW + 10)
+    assert moved(seen, now=NOW + 10, sent=100, throttled=9, wanted_more=True) is None, "nor up"
+
+
+def test_a_limit_of_a_few_calls_a_minute_is_found_as_well() -> None:
+    seen = Estimate(0.3, NOW)
+    assert moved(seen, now=NOW + 20, sent=6, throttled=1, wanted_more=True) is None
+    cut = moved(seen, now=NOW + 20, sent=6, throttled=4, wanted_more=True)
+    assert cut is not None
+    assert cut.rate < 0.3

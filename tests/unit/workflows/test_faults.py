@@ -121,7 +121,7 @@ async def test_a_fault_before_the_claim_costs_a_lease_and_not_a_whole_invocation
     async def broken(*_: Any) -> Any:
         raise ConnectionAbortedError
 
-    mill.jobs.read = broken  # type: ignore[method-assign]
+    mill.jobs.read = broken  # type: ignore[method-assign, assignment]
     work = settle_chunk if settling else run_chunk
     with pytest.raises(ConnectionAbortedError):
         await work(message, worker=mill.chunk_worker())

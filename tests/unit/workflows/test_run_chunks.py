@@ -11,8 +11,10 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
 from promptmill.ports.run_windows import RunWindow
+from promptmill.workflows import run_chunks as run_chunks_module
 from promptmill.workflows.flow.pacing import Refused, Unpaced
 from promptmill.workflows.flow.windows import WAKE_DELAY_S
+from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.workflows.run_chunks import run_chunks
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -138,3 +140,28 @@ async def test_whoever_finds_the_owner_alive_takes_no_share_of_a_limit() -> None
     (report,) = await run_chunks(message, worker=alone(mill, message, pacing))
     assert not isinstance(report, BaseException)
     assert (report.verdict, pacing.joined) == ("deferred", 0)
+
+
+@pytest.mark.parametrize(("most_bytes", "at_once"), [(0, 1), (1 << 20, 2)])
+async def test_large_records_wait_for_memory(most_bytes: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mill, message, job = await planned(count=20)
+    models = mill.models
+    assert isinstance(models, FakeModels)
+    models._clock, models._latency_s = mill.clock, 10.0
+    running, most = 0, 0
+
+    async def counted(chunk: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
+        nonlocal running, most
+        running, most = running + 1, max(most, running + 1)
+        try:
+            return await run_chunk(chunk, worker=worker)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(run_chunks_module, "run_chunk", counted)
+    monkeypatch.setattr(run_chunks_module, "MOST_BYTES", most_bytes)
+    reports = await run_chunks(message, worker=alone(mill, message, Alone()))
+    assert [report.verdict for report in reports if not isinstance(report, BaseException)] == ["ended"] * 2
+    assert most == at_once
+    await mill.pump()
+    assert mill.job(job.job_id).counts.answered == 20

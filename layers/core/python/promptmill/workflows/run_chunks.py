@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from msgspec import structs
 
+from promptmill.domain.job import Manifest
 from promptmill.domain.messages import ChunkMessage
 from promptmill.ports.run_windows import RunWindow
 from promptmill.workflows.flow.shared_pacing import STEP_S
@@ -18,6 +19,9 @@ from promptmill.workflows.flow.windows import WAKE_DELAY_S, may_carry_on
 from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.workflows.send_chunks import send_more, take_next
 from promptmill.workflows.units.draining import Draining
+
+MOST_BYTES = 16 << 20
+"""Of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
 
 
 class NoMessage:
@@ -43,6 +47,7 @@ class _Invocation:
         self._started = self._clock.monotonic()
         self._tasks: list[asyncio.Task[ChunkReport]] = []
         self._drains: list[Draining] = []
+        self._sizes: dict[asyncio.Task[ChunkReport], int] = {}
 
     async def run(self) -> list[ChunkReport | BaseException]:
         refreshing = asyncio.create_task(self._refresh())
@@ -84,6 +89,11 @@ class _Invocation:
         jobs, queue, pacing = self._worker.jobs, self._worker.queue, self._pacing
         manifest = await self._worker.manifests(chunk.job_id, chunk.run)
         window: RunWindow = await jobs.note_drained(chunk.job_id, chunk.run)
+        self._sizes[self._tasks[-1]] = await self._size_of(manifest, chunk.chunk)
+        if self._in_memory() > MOST_BYTES:
+            await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
+            await self._until_there_is_memory()
+            window = await jobs.read_window(chunk.job_id, chunk.run)
         now = self._clock.monotonic()
         taken = None
         if may_carry_on(started=self._started, now=now, others_wait=pacing.others_wait, braked=pacing.braked):
@@ -91,6 +101,19 @@ class _Invocation:
             window = structs.replace(window, sent=window.sent + (taken is not None))
         await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
         return taken
+
+    async def _size_of(self, manifest: Manifest, chunk: int) -> int:
+        found = await self._worker.manifests.chunk_range(manifest, chunk)
+        return found.end - found.start
+
+    def _in_memory(self) -> int:
+        """Bytes of the chunks that have not ended."""
+        return sum(size for task, size in self._sizes.items() if not task.done())
+
+    async def _until_there_is_memory(self) -> None:
+        while self._in_memory() > MOST_BYTES:
+            running = [task for task in self._sizes if not task.done()]
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _refresh(self) -> None:
         """Shares are a matter of pace: what goes wrong with them costs 429s, and is tried again."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from promptmill.domain.flow import Estimate
 from promptmill.workflows.flow.windows import START_RATE
 
@@ -11,10 +13,23 @@ GROWS_S, SHRINKS_S = 10.0, 5.0
 DOUBLING, GROWTH = 2.0, 1.1
 LEAST_CUT, MOST_CUT = 0.85, 0.5
 
+TOLERATED = 0.06
+"""Of the calls: some providers refuse a few whatever the rate. Growing past a limit costs as many."""
 
-def must_move(seen: Estimate | None, *, now: float, throttled: int) -> bool:
-    """Whether it is too high, and not for want of waiting."""
-    return seen is not None and throttled > 0 and now - seen.moved_at >= SHRINKS_S
+
+def too_many(throttled: int, *, of: int) -> bool:
+    """Refused: more than is tolerated, and not by chance."""
+    return throttled > TOLERATED * of + 2 * math.sqrt(TOLERATED * of) + 1
+
+
+def _few_enough(throttled: int, *, of: int) -> bool:
+    """Refused, to try a higher rate."""
+    return throttled <= TOLERATED * of + math.sqrt(TOLERATED * of)
+
+
+def must_move(seen: Estimate | None, *, now: float, sent: int, throttled: int) -> bool:
+    """Whether it is too high, and not for want of waiting: more are refused than by chance."""
+    return seen is not None and too_many(throttled, of=sent) and now - seen.moved_at >= SHRINKS_S
 
 
 def moved(seen: Estimate | None, *, now: float, sent: int, throttled: int, wanted_more: bool) -> Estimate | None:
@@ -25,9 +40,9 @@ def moved(seen: Estimate | None, *, now: float, sent: int, throttled: int, wante
     """
     if seen is None:
         return Estimate(START_RATE, now)
-    if must_move(seen, now=now, throttled=throttled):
+    if must_move(seen, now=now, sent=sent, throttled=throttled):
         passed = 1 - throttled / max(sent, throttled)
         return Estimate(seen.rate * max(MOST_CUT, min(LEAST_CUT, passed)), now, reached=True)
-    if not wanted_more or now - seen.moved_at < GROWS_S:
+    if not wanted_more or now - seen.moved_at < GROWS_S or not _few_enough(throttled, of=sent):
         return None
     return Estimate(seen.rate * (GROWTH if seen.reached else DOUBLING), now, seen.reached)

@@ -120,7 +120,7 @@ class Membership:
 
     def _must_move_estimate(self, paced: PacedGroup) -> bool:
         seen = paced.state.estimate
-        return not paced.group.known and must_move(seen, now=self.wall(), throttled=paced.throttled)
+        return not paced.group.known and must_move(seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled)
 
     async def _move_estimate(self, paced: PacedGroup) -> None:
         if paced.group.known or paced.braked:

@@ -9,6 +9,7 @@ from promptmill.domain.limits import LimitGroup
 from promptmill.domain.units import MOST_IN_GROUP
 from promptmill.workflows.flow.back_off import BackOff
 from promptmill.workflows.flow.brake import Brake
+from promptmill.workflows.flow.estimates import too_many
 from promptmill.workflows.flow.measures import Measures
 from promptmill.workflows.flow.pacer import Pacer
 from promptmill.workflows.flow.pacing import Ended
@@ -122,7 +123,9 @@ class PacedGroup:
             return self.brake.answered(sent_at, now)
         self._pacer.settle((tokens or 0) - reserved * used)
         if how == "throttled" and self.brake.since is None:
-            self.throttled += self._back_off.throttled(now)
+            self.throttled += 1
+            if self.group.known or too_many(self.throttled, of=self.sent):
+                self._back_off.throttled(now)
         return self.brake.failed(sent_at, now, throttled=how == "throttled")
 
     def obey_circuit(self, now: float) -> None:
