@@ -40,8 +40,8 @@ SETTLED_S = 5.0
 FEW, ENOUGH, PLENTY = 50, 4, 500
 """What is refused whatever the rate is told by so many calls at least, so many of them refused; or by plenty."""
 
-MOST_AT_RANDOM = 0.12
-"""Of the calls; what refuses more is a limit, or an outage."""
+LEAST_AT_RANDOM, MOST_AT_RANDOM = 0.004, 0.12
+"""Of the calls; what refuses more is a limit, or an outage, and what refuses less says nothing."""
 
 KNOWN_S = 60.0
 """Then it is measured anew, at the next call that is refused."""
@@ -132,7 +132,8 @@ class AtRandom:
         """Below the rate that was let through."""
         if self._sent >= PLENTY or (self._sent >= FEW and self._throttled >= ENOUGH):
             part = self._throttled / self._sent
-            self._part, self._told_by, self._learnt_at = part * (part <= MOST_AT_RANDOM), self._throttled, now
+            at_random = LEAST_AT_RANDOM <= part <= MOST_AT_RANDOM
+            self._part, self._told_by, self._learnt_at = part * at_random, self._throttled, now
         if self._sent >= PLENTY:
             self._sent, self._throttled = self._sent / 2, self._throttled / 2
         self._sent += calls
@@ -145,7 +146,7 @@ class AtRandom:
         return now - self._learnt_at < KNOWN_S
 
     def explains(self, throttled: float, *, of: float) -> bool:
-        """Whether so many of the last calls may be refused by chance: up to three standard deviations more."""
+        """Whether so many of the last calls may be refused by chance: up to two standard deviations more."""
         expected = self._part * of
         deviation = math.sqrt(expected + expected**2 / max(1.0, self._told_by))
-        return self._part > 0 and throttled <= expected + 3 * deviation + 1
+        return self._part > 0 and throttled <= expected + 2 * deviation + 0.5
