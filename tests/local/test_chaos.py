@@ -1,4 +1,4 @@
-"""2,000 records in bad weather: see chaos.py. The whole of it is ``make chaos RECORDS=5000``."""
+"""1,000 records in bad weather: see chaos.py. The whole of it is ``make chaos RECORDS=5000``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.local.chaos import endure
 from tests.local.deployment import Deployment
 
 pytestmark = pytest.mark.emulator
-RECORDS = 2_000
+RECORDS = 1_000
 
 
 def test_throttles_and_an_unruly_provider_cost_no_record_and_no_call_its_entry(

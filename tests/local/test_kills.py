@@ -9,7 +9,7 @@ from tests.local.kills import survive
 from tests.local.worker_processes import CAN_FIND
 
 pytestmark = pytest.mark.emulator
-KILLS = 8
+KILLS = 5
 
 
 @pytest.mark.skipif(not CAN_FIND, reason="finds the worker by /proc")

@@ -261,9 +261,9 @@ MUTANTS = (
     ),
     _mutant(
         "identity not in a copy",
-        f"{_WORKFLOWS}.answer_request",
-        "    message_id = incoming.copied_id or incoming.message_id\n",
-        "    message_id = incoming.message_id\n",
+        f"{_WORKFLOWS}.incoming_request",
+        "        return self.copied_id or self.message_id\n",
+        "        return self.message_id\n",
     ),
     _mutant(
         "prompt in an error text",

@@ -8,7 +8,7 @@ import pytest
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, UserError
 from promptmill.domain.messages import FinishMessage, encode
 from promptmill.domain.units import GATES, gates_of
-from tests.simulation.faults import At, Fate
+from tests.simulation.faults import FINE, At, Fate
 from tests.simulation.provider import Scripted
 from tests.simulation.scenario import CANARY, DAY_S, Ask, Command, Drop, Money, prompt
 from tests.simulation.stories import (
@@ -74,7 +74,8 @@ def test_15_a_cancel_between_two_finishers_changes_nothing() -> None:
     assert (state(world), summary["state"]) == ("DONE", "DONE")
 
 
-def test_16_only_the_manifest_that_was_read_back_counts() -> None:
+@pytest.mark.parametrize("fate", [FINE, CRASH_AFTER], ids=["faster", "faster and dead"])
+def test_16_only_the_manifest_that_was_read_back_counts(fate: Fate) -> None:
     """Two deliveries of one drop, the recipe changed between them: they cut differently."""
 
     def begin(world: World) -> None:
@@ -83,13 +84,14 @@ def test_16_only_the_manifest_that_was_read_back_counts() -> None:
     world = tell(
         story(12, in_flight=2, recut=True),
         At("plan-1", "recipes.load", freeze_after(60)),
-        At("plan-2", "objects.create", label="manifest"),
+        At("plan-2", "objects.create", fate, label="manifest"),
         At("plan-1", "objects.create", label="manifest"),
         begin=begin,
     )
     assert (state(world), statuses(world)) == ("DONE", ["answered"] * 12)
     manifest = msgspec.json.decode(world.objects.body(f"work/{world.job_of(0)}/0001/manifest.json"))
     assert manifest["chunks"] == len(world.objects.keys(f"work/{world.job_of(0)}/0001/chunks/"))
+    assert manifest["chunks"] == world.jobs.runs[world.job_of(0), 1].chunks
 
 
 def test_17_a_file_without_records_ends() -> None:
