@@ -154,7 +154,7 @@ kills: install emulator model ## a job whose workers are killed KILLS times, at 
 
 .PHONY: bench
 bench: install peer ## ratios beside peers, memory, joins, costs, a million records for real; takes a quiet hour
-	@for part in cold_start calls one_core adapters flow join infrastructure million; do \
+	@for part in cold_start calls one_core planning adapters flow join infrastructure million; do \
 	  echo "== $$part"; $(PYTHON) -m tests.bench.$$part || echo "$$part: a target was missed" >&2; \
 	done
 
