@@ -13,6 +13,7 @@ from promptmill.adapters.system_clock import SystemClock
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
 from promptmill.domain.redaction import ALL_TYPES
 from promptmill.settings import Settings
+from promptmill.wiring import pass_over_what_is_imported
 from promptmill.workflows.flow.pacing import Unpaced
 from promptmill.workflows.units.places import Places
 from promptmill.workflows.units.switch import Switch
@@ -50,6 +51,7 @@ class Loopback(Mill):
 
     def __init__(self, recipe: Recipe, providers: HttpModelProviders, in_flight: int) -> None:
         super().__init__(recipe, models=providers)
+        pass_over_what_is_imported()
         self._wall, self._places = SystemClock(), Places(in_flight)
 
     def stored(self, objects: Any, folder: Path) -> None:
