@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 
 from promptmill import adapters
+from tests.contract.ports.conftest import create_table
 
 _KB = 1024
 _READ = 4 * _KB
@@ -164,26 +165,8 @@ def metered(session: boto3.Session, meter: Meter) -> tuple[MeteredS3, MeteredDyn
     }
     ranges = {"open": "sk_time", "by_time": "job_id", "by_model": "day", "by_recipe": "day"}
     for table, hashes in indexes.items():
-        _create_table(dynamodb, table, {index: (hashed, ranges[index]) for index, hashed in hashes.items()})
+        create_table(dynamodb, table, {index: (hashed, ranges[index]) for index, hashed in hashes.items()})
     return MeteredS3(s3, meter), MeteredDynamoDb(dynamodb, meter, indexes)
-
-
-def _create_table(client: Any, name: str, indexes: dict[str, tuple[str, str]]) -> None:
-    names = {"pk", "sk"} | {attribute for pair in indexes.values() for attribute in pair}
-    client.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in sorted(names)],
-        KeySchema=_schema("pk", "sk"),
-        GlobalSecondaryIndexes=[
-            {"IndexName": index, "KeySchema": _schema(*pair), "Projection": {"ProjectionType": "ALL"}}
-            for index, pair in indexes.items()
-        ],
-    )
-
-
-def _schema(partition: str, sort: str) -> list[dict[str, str]]:
-    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
 def call_at_once() -> None:

@@ -33,6 +33,7 @@ async def test_a_message_that_is_no_longer_ours_ends_nothing(code: str) -> None:
     with Stubber(sqs) as stub:
         stub.add_client_error("change_message_visibility", code, http_status_code=400)
         await SqsMessageLease(sqs, QUEUE, "receipt").renew(10)
+        stub.assert_no_pending_responses()
 
 
 @pytest.mark.parametrize("code", ["RequestThrottled", "KmsThrottled", "ExpiredToken", "InternalError"])

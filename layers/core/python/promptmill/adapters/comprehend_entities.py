@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptmill.adapters.aws_entity_calls import AwsEntityCalls
-from promptmill.adapters.entity_texts import pieces, plain
+from promptmill.adapters.entity_texts import searched
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.redaction.spans import Span
 from promptmill.ports.entity_finder import Finds
@@ -58,9 +58,7 @@ class ComprehendEntities:
     async def find(self, text: str, policy: RedactionPolicy) -> Finds:
         """See ports/entity_finder.py."""
         spans, searches = list[Span](), Counter[str]()
-        for start, piece in pieces(plain(text), most=MOST_CHARACTERS, overlap=OVERLAP):
-            if piece.isspace() or not piece:
-                continue
+        for start, piece in searched(text, most=MOST_CHARACTERS, overlap=OVERLAP):
             found = await self._detect(piece, policy.language)
             spans += _spans(found, start, len(piece))
             searches["comprehend calls"] += 1

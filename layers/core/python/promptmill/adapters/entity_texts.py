@@ -40,6 +40,11 @@ def _stand_in(char: str) -> str:
 _STAND_INS = _StandIns()
 
 
+def searched(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
+    """What a service is sent of a text: its pieces, but for those that hold nothing."""
+    return ((start, piece) for start, piece in pieces(plain(text), most=most, overlap=overlap) if piece.strip())
+
+
 def pieces(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
     """Parts of at most ``most`` characters with their places; neighbours share ``overlap`` characters or more.
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from promptmill.adapters.aws_entity_calls import AwsEntityCalls
-from promptmill.adapters.entity_texts import pieces, plain
+from promptmill.adapters.entity_texts import searched
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
 from promptmill.domain.redaction.spans import Span
@@ -55,9 +55,7 @@ class GuardrailEntities:
     async def find(self, text: str, policy: RedactionPolicy) -> Finds:
         """See ports/entity_finder.py. What the guardrail blocks is refused (``redaction_refused``)."""
         spans, searches = list[Span](), Counter[str]()
-        for start, piece in pieces(plain(text), most=MOST_CHARACTERS, overlap=OVERLAP):
-            if piece.isspace() or not piece:
-                continue
+        for start, piece in searched(text, most=MOST_CHARACTERS, overlap=OVERLAP):
             reply = await self._apply(piece, policy.guardrail)
             spans += (
                 Span(start + first, start + last, kind, _SCORE, "guardrail")

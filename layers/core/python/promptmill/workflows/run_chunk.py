@@ -166,18 +166,18 @@ async def run_claimed(
     except Exception:
         if worker.joined:  # no message of ours comes back by itself
             with suppress(Exception):
-                await send_again(_after(claim, message), worker.queue, delay_s=engine.lease_s)
+                await send_again(given_back(message, claim), worker.queue, delay_s=engine.lease_s)
         raise
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":
         await send_again(structs.replace(message, seen=None), worker.queue, delay_s=engine.lease_s)
         return ChunkReport("superseded")
-    return await _yielded(job, _after(claim, message), end, worker=worker)
+    return await _yielded(job, given_back(message, claim), end, worker=worker)
 
 
-def _after(claim: Claim, message: ChunkMessage) -> ChunkMessage:
-    """Of an owner that gives the chunk back."""
+def given_back(message: ChunkMessage, claim: Claim) -> ChunkMessage:
+    """The message of an owner that gives the chunk back."""
     return structs.replace(message, seen=None, after=claim.epoch, aside=False)
 
 

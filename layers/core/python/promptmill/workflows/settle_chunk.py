@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import structs
-
 from promptmill.domain import layout
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.workflows.run_chunk import (
     ChunkWorker,
+    given_back,
     look_at_chunk,
     run_chunk,
     run_claimed,
@@ -47,5 +46,5 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
         await run_claimed(job, manifest, message, claim, worker=worker, stop_code=job.stop or crashed)
         return "settled"
     await worker.engine.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
-    await send_again(structs.replace(message, seen=None, after=claim.epoch, aside=False), worker.queue, delay_s=0)
+    await send_again(given_back(message, claim), worker.queue, delay_s=0)
     return "sent again"
