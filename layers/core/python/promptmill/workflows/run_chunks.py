@@ -20,7 +20,7 @@ from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.workflows.send_chunks import send_more, take_next
 from promptmill.workflows.units.draining import Draining
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 12 << 20
 """Of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
 
 
