@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,6 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain import messages
-from promptmill.domain.errors import RecipeError
 from promptmill.domain.faults import fault_of
 from promptmill.domain.limits import Limits
 from promptmill.domain.messages import ChunkMessage
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+MAX_LIMITS_S = 5  # a store that hangs costs no more than this of an invocation's time
 JOINING_S = 30  # kept back for the chunk's result, once the last call is over
 
 
@@ -68,11 +69,12 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
 
 
 def limits(services: Services) -> Limits:
-    """The operator's; a document that is wrong stops no job: its limits are then learnt from what is refused."""
+    """Return the operator's limits. A document that cannot be read stops no job: limits are then learnt from refusals."""
     try:
-        return services.run(services.recipes.limits())
-    except RecipeError as error:
-        logger.error("limits not read", extra={"code": error.code, "where": error.where})
+        return services.run(asyncio.wait_for(services.recipes.limits(), MAX_LIMITS_S))
+    except Exception as error:  # noqa: BLE001  the document is optional, so no fault of reading it may cost a job
+        logger.error("limits not read", extra=fault_of(error))
+        metrics.add_metric("LimitsUnread", MetricUnit.Count, 1)
         return Limits()
 
 

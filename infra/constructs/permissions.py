@@ -18,12 +18,16 @@ from aws_cdk import aws_s3 as s3
 from infra.constructs.queues import QUEUES, QueueName, Queues
 from infra.constructs.tables import Tables
 from infra.stages import StageValues
-from promptmill.domain.layout import ANSWERS, INBOX, RECIPES, RESULTS, WORK
+from promptmill.domain import limits
+from promptmill.domain.layout import ANSWERS, INBOX, RECIPES, RESULTS, WORK, recipe_key
 from promptmill.domain.requests import BODIES
 
 FunctionName = Literal["plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep"]
 FUNCTIONS: tuple[FunctionName, ...] = get_args(FunctionName)
 STATUS = f"{RESULTS}*/status.json"
+LIMITS = recipe_key(limits.DOCUMENT)
+_WHOLE_KEYS = (STATUS, LIMITS)
+"""Every other entry of a table of access is a prefix."""
 _VERSIONED = (INBOX, WORK)
 _JOBS = ("GetItem", "PutItem", "UpdateItem")
 _UNITS = (*_JOBS, "Query")  # claims, intents, what they hold of the budgets
@@ -72,7 +76,7 @@ ACCESS: dict[FunctionName, Access] = {
         events=True,
     ),
     "run_chunk": Access(
-        reads=(INBOX, WORK),
+        reads=(INBOX, LIMITS, WORK),
         writes=(WORK, STATUS),
         jobs=(*_UNITS, "ConditionCheckItem", "DeleteItem"),
         charges=_RECORD,
@@ -153,7 +157,7 @@ class Permissions:
             yield _allow("s3:AbortMultipartUpload", on=self._under(access.streams))
 
     def _under(self, prefixes: Iterable[str]) -> list[str]:
-        return [self.bucket.arn_for_objects(p if p == STATUS else f"{p}*") for p in prefixes]
+        return [self.bucket.arn_for_objects(p if p in _WHOLE_KEYS else f"{p}*") for p in prefixes]
 
     def _items(self, access: Access) -> Iterator[iam.PolicyStatement]:
         yield _allow(*(f"dynamodb:{a}" for a in access.jobs), on=[self.tables.jobs.table_arn])

@@ -54,6 +54,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "run_chunk": {
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/inbox/*": {READ, READ_VERSION},
+        f"{BUCKET}/recipes/_limits.yaml": {READ},
         f"{BUCKET}/work/*": {READ, READ_VERSION, WRITE},
         f"{BUCKET}/results/*/status.json": {WRITE},
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY, CHECK},

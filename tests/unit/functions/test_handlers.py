@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from promptmill import wiring
 from promptmill.domain import layout
+from promptmill.domain.limits import DOCUMENT
 from promptmill.domain.requests import body_hash, parse_envelope, request_unit
 from promptmill.settings import Settings, to_environment
 from promptmill.workflows.units.run_unit import MOST_CRASHES
@@ -181,12 +184,45 @@ def test_a_chunk_comes_back_after_a_lease_whatever_goes_wrong_first(
     """The queue hides it for a whole invocation; the worker says how long it needs before it reads anything."""
     event = deployed.send("chunks", sample("chunk")["Records"][0]["body"])
 
-    async def broken() -> Any:
+    async def broken(*_: Any) -> Any:
         raise ConnectionAbortedError
 
-    monkeypatch.setattr(wiring.services_of_process().recipes, "limits", broken)
+    monkeypatch.setattr(wiring.services_of_process().jobs, "read", broken)
     assert invoke("run_chunk", event) == {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
     assert deployed.take("chunks") == [], "hidden for a lease from then on"
+
+
+async def _denied(*_: Any, **__: Any) -> bytes:
+    raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+
+
+async def _malformed(*_: Any, **__: Any) -> bytes:
+    return b"groups: ["
+
+
+async def _hanging(*_: Any, **__: Any) -> bytes:
+    await asyncio.Event().wait()
+    return b""
+
+
+@pytest.mark.parametrize("read", [_denied, _malformed, _hanging])
+def test_limits_that_cannot_be_read_stop_no_job(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read: Any
+) -> None:
+    """The document is optional: whatever keeps it from being read, the chunk is answered, and operators see a metric."""
+    invoke("plan_job", upload(deployed, b"text\r\ngood\r\n"))
+    objects = wiring.services_of_process().objects
+    whole = objects.read
+
+    async def broken(key: str, **more: Any) -> bytes:
+        return await (read(key) if key == layout.recipe_key(DOCUMENT) else whole(key, **more))
+
+    monkeypatch.setattr(objects, "read", broken)
+    run_chunk = handler_of("run_chunk")
+    monkeypatch.setattr(run_chunk, "MAX_LIMITS_S", 0.01)
+    assert run_chunk.handler({"Records": deployed.take("chunks")}, CONTEXT) == {"batchItemFailures": []}
+    assert len(deployed.take("finish")) == 1
+    assert "LimitsUnread" in capsys.readouterr().out
 
 
 def test_requests_are_answered_side_by_side(deployed: Deployed) -> None:
