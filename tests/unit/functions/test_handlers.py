@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,8 +45,20 @@ CONTEXT = SimpleNamespace(
 
 
 def sample(name: str) -> dict[str, Any]:
+    """Return a sample event, its messages stamped as SQS would stamp them now: handlers read the real clock."""
     found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    now = datetime.now(UTC)
+    for record in found.get("Records", []):
+        _stamp(record, now)
     return found
+
+
+def _stamp(message: dict[str, Any], now: datetime) -> None:
+    sent_ms = int(now.timestamp() * 1000)
+    message["attributes"] |= {"SentTimestamp": f"{sent_ms}", "ApproximateFirstReceiveTimestamp": f"{sent_ms + 100}"}
+    body = json.loads(message["body"])
+    if "expires_at" in body:
+        message["body"] = json.dumps(body | {"expires_at": (now + timedelta(days=1)).isoformat()})
 
 
 def handler_of(function: str) -> ModuleType:
