@@ -63,8 +63,8 @@ class MeteredMill(Mill):
         s3, self._dynamodb = metered(session, self.meter)
         ports: dict[str, Any] = {
             "objects": S3ObjectStore(s3, "bucket"),  # type: ignore[arg-type]
-            "jobs": DynamoDbJobs(self._dynamodb, "jobs", self.rng),  # type: ignore[arg-type]
-            "units": DynamoDbUnits(self._dynamodb, "jobs", self.rng),  # type: ignore[arg-type]
+            "jobs": DynamoDbJobs(self._dynamodb, "jobs", self.rng, self.clock),  # type: ignore[arg-type]
+            "units": DynamoDbUnits(self._dynamodb, "jobs", self.rng, self.clock),  # type: ignore[arg-type]
             "ledger": DynamoDbLedger(self._dynamodb, "charges", self.rng),  # type: ignore[arg-type]
             "switches": DynamoDbSwitches(self._dynamodb, "jobs"),  # type: ignore[arg-type]
         }
@@ -73,7 +73,7 @@ class MeteredMill(Mill):
         self.day_cap = 10**15
 
     def engine(self, owner: str = "worker") -> Engine:
-        groups = DynamoDbLimitGroups(self._dynamodb, "jobs")  # type: ignore[arg-type]
+        groups = DynamoDbLimitGroups(self._dynamodb, "jobs", self.clock)  # type: ignore[arg-type]
         pacing = SharedPacing(
             groups=groups,
             limits=self.limits,

@@ -77,7 +77,7 @@ def jobs(request: pytest.FixtureRequest) -> Any:
         return FakeJobs()
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", JOBS_INDEXES)
-    return DynamoDbJobs(client, "jobs", random.Random(1))
+    return DynamoDbJobs(client, "jobs", random.Random(1), FakeClock())
 
 
 class UnitStore(Struct):
@@ -94,8 +94,8 @@ def store(request: pytest.FixtureRequest) -> UnitStore:
         return UnitStore(FakeUnits(jobs.shut), jobs)
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", JOBS_INDEXES)
-    rng = random.Random(1)
-    return UnitStore(DynamoDbUnits(client, "jobs", rng), DynamoDbJobs(client, "jobs", rng))
+    rng, clock = random.Random(1), FakeClock()
+    return UnitStore(DynamoDbUnits(client, "jobs", rng, clock), DynamoDbJobs(client, "jobs", rng, clock))
 
 
 @pytest.fixture(params=["fake", "dynamodb"])

@@ -18,6 +18,7 @@ from promptmill.domain.budget import BudgetLine, Grant
 from promptmill.domain.units import GATES, MOST_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table
 from tests.contract.ports.test_ledger import CHARGE, NARROWING
+from tests.fakes.clock import START, FakeClock
 
 UNIT = "job-1.1.0"
 DAY = "2026-11-22"
@@ -25,7 +26,7 @@ GATE = gate_of("job-1", 1, 0)
 GROUP = IntentGroup(1, DAY, (Intent(0, 7, "openai/m", 1_000),))
 LINES = (BudgetLine("job#job-1", 1_000, lasting=True), BudgetLine("day#2026-11-22", 1_000))
 DONE = Verdict("completed")
-NOW = 1_795_348_800.5
+FORGOTTEN_AT = str(int(START.timestamp()) + KEPT_S)
 READS, WRITES = ("get_item", "query"), ("put_item", "update_item", "transact_write_items")
 
 
@@ -90,7 +91,7 @@ def dynamo(aws: boto3.Session) -> FaultyDynamo:
 @pytest.fixture
 def units(dynamo: FaultyDynamo) -> DynamoDbUnits:
     client: Any = dynamo
-    return DynamoDbUnits(client, "jobs", Impatient(1), now=lambda: NOW)
+    return DynamoDbUnits(client, "jobs", Impatient(1), FakeClock())
 
 
 async def granted(units: DynamoDbUnits) -> list[tuple[int, int]]:
@@ -250,8 +251,9 @@ async def test_a_claim_whose_answer_was_lost_stands(dynamo: FaultyDynamo, units:
 async def test_gates_are_shut_whatever_meets_them(dynamo: FaultyDynamo, units: DynamoDbUnits) -> None:
     client: Any = dynamo
     dynamo.before = [refused("TransactionConflictException")] * 5
-    await DynamoDbJobs(client, "jobs", Impatient(1)).shut_gates("job-1", 1)
-    assert dynamo.scan(TableName="jobs")["Count"] == GATES, "each an item of its own: one would be hot"
+    await DynamoDbJobs(client, "jobs", Impatient(1), FakeClock()).shut_gates("job-1", 1)
+    items = dynamo.scan(TableName="jobs")["Items"]
+    assert [item["ttl"]["N"] for item in items] == [FORGOTTEN_AT] * GATES, "each an item of its own: one would be hot"
     for gate in gates_of("job-1", 1):
         unit = f"job-1.1.{gate.number}"
         claim = await units.claim(unit, seen=None, owner="a")
@@ -274,7 +276,7 @@ async def test_what_units_leave_is_forgotten_after_400_days(dynamo: FaultyDynamo
     await money(units, "intend")
     items = dynamo.scan(TableName="jobs")["Items"]
     assert {item["sk"]["S"].partition("#")[0] for item in items} == {"CLAIM", "INTENTS", "STATE"}
-    assert {item["ttl"]["N"] for item in items} == {str(1_795_348_800 + KEPT_S)}
+    assert {item["ttl"]["N"] for item in items} == {FORGOTTEN_AT}
 
 
 def test_a_full_group_is_written_for_the_price_of_a_kilobyte() -> None:

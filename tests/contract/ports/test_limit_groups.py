@@ -8,6 +8,7 @@ from msgspec import structs
 from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
 from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
 from tests.contract.ports.conftest import create_table
+from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups
 
 GROUP = "openai/gpt-6-luna@promptmill/openai"
@@ -21,7 +22,7 @@ def groups(request: pytest.FixtureRequest) -> Any:
         return FakeLimitGroups()
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
-    return DynamoDbLimitGroups(client, "jobs")
+    return DynamoDbLimitGroups(client, "jobs", FakeClock())
 
 
 async def test_a_group_that_nobody_joined_is_empty(groups: Any) -> None:

@@ -112,13 +112,13 @@ class Services:
     def jobs(self) -> DynamoDbJobs:
         from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 
-        return DynamoDbJobs(self._dynamodb, self.settings.jobs_table, self.rng)
+        return DynamoDbJobs(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
 
     @cached_property
     def units(self) -> DynamoDbUnits:
         from promptmill.adapters.dynamodb_units import DynamoDbUnits
 
-        return DynamoDbUnits(self._dynamodb, self.settings.jobs_table, self.rng)
+        return DynamoDbUnits(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
 
     @cached_property
     def switches(self) -> DynamoDbSwitches:
@@ -223,7 +223,7 @@ class Services:
         from promptmill.workflows.flow.shared_pacing import SharedPacing
 
         return SharedPacing(
-            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table),
+            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.clock),
             limits=limits,
             clock=self.clock,
             rng=self.rng,

@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from asyncio import to_thread
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -29,6 +29,7 @@ from promptmill.adapters.dynamodb_progress import DynamoDbProgress, counts_from
 from promptmill.adapters.dynamodb_stops import OVER, DynamoDbStops
 from promptmill.adapters.dynamodb_windows import DynamoDbWindows
 from promptmill.domain.job import Counts, JobRun, JobState, Source
+from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -50,8 +51,8 @@ _MONTHS_BACK = 14
 class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops):
     """Runs, and with its parents all of the ``Jobs`` port."""
 
-    def __init__(self, client: DynamoDBClient, table: str, rng: random.Random) -> None:
-        self._db, self._table, self._rng = client, table, rng
+    def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
+        self._db, self._table, self._rng, self._clock = client, table, rng, clock
 
     async def create(self, job: JobRun) -> bool:
         item = {
@@ -151,7 +152,7 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         return self._runs("open", "open", "open", forward=True)
 
     async def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
-        month = datetime.now(UTC).replace(day=1)
+        month = self._clock.now().replace(day=1)
         for _ in range(_MONTHS_BACK):
             async for job in self._runs("by_time", "month", f"{month:%Y-%m}", forward=False):
                 yield job

@@ -15,13 +15,13 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Sequence
 from decimal import Decimal
-from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from promptmill.adapters.dynamodb_items import from_item, to_item, write_if
 from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -36,8 +36,8 @@ _MOST_FORGOTTEN = 50  # in one write: an expression has a size
 class DynamoDbLimitGroups:
     """The ``LimitGroups`` port."""
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
-        self._db, self._table = client, table
+    def __init__(self, client: DynamoDBClient, table: str, clock: Clock) -> None:
+        self._db, self._table, self._clock = client, table, clock
 
     async def read(self, group: str) -> GroupState:
         found = await to_thread(self._db.get_item, TableName=self._table, Key=_key(group), ConsistentRead=True)
@@ -50,17 +50,17 @@ class DynamoDbLimitGroups:
             TableName=self._table,
             Key=_key(group),
             ReturnValues="ALL_NEW",
-            **_update({_MEMBER + worker: member}, [_WAITING + member.job, *gone]),
+            **self._update({_MEMBER + worker: member}, [_WAITING + member.job, *gone]),
         )
         return _state(written["Attributes"])
 
     async def leave(self, group: str, worker: str, *, learnt: Learnt | None = None) -> None:
-        update = _update({"learnt": learnt} if learnt else {}, [_MEMBER + worker])
+        update = self._update({"learnt": learnt} if learnt else {}, [_MEMBER + worker])
         await to_thread(self._db.update_item, TableName=self._table, Key=_key(group), **update)
 
     async def wait(self, group: str, job: str, *, until: float, forget: Sequence[str] = ()) -> None:
         stale = [_WAITING + other for other in forget[:_MOST_FORGOTTEN] if other != job]
-        update = _update({_WAITING + job: until}, stale)
+        update = self._update({_WAITING + job: until}, stale)
         await to_thread(self._db.update_item, TableName=self._table, Key=_key(group), **update)
 
     async def set_circuit(self, group: str, *, seen: Circuit | None, to: Circuit | None) -> bool:
@@ -70,7 +70,7 @@ class DynamoDbLimitGroups:
         return await self._set_if(group, "estimate", seen, to)
 
     async def _set_if(self, group: str, name: str, seen: Any, to: Any) -> bool:
-        update = _update({name: to} if to else {}, [] if to else [name])
+        update = self._update({name: to} if to else {}, [] if to else [name])
         update["ExpressionAttributeNames"]["#seen"] = name
         if seen:
             update["ExpressionAttributeValues"][":seen"] = to_item({"seen": _plain(seen)})["seen"]
@@ -82,20 +82,19 @@ class DynamoDbLimitGroups:
             **update,
         )
 
-
-def _update(values: dict[str, Any], removed: Sequence[str]) -> dict[str, Any]:
-    """SET and REMOVE of whole attributes, whatever their names hold."""
-    values = values | {"ttl": int(time()) + _KEPT_S}
-    sets = {f"#s{place}": name for place, name in enumerate(values)}
-    removes = {f"#r{place}": name for place, name in enumerate(removed)}
-    expression = "SET " + ", ".join(f"{alias} = :{alias[1:]}" for alias in sets)
-    expression += (" REMOVE " + ", ".join(removes)) if removes else ""
-    typed = to_item({f":{alias[1:]}": _plain(values[name]) for alias, name in sets.items()})
-    return {
-        "UpdateExpression": expression,
-        "ExpressionAttributeNames": sets | removes,
-        "ExpressionAttributeValues": typed,
-    }
+    def _update(self, values: dict[str, Any], removed: Sequence[str]) -> dict[str, Any]:
+        """SET and REMOVE of whole attributes, whatever their names hold."""
+        values = values | {"ttl": int(self._clock.now().timestamp()) + _KEPT_S}
+        sets = {f"#s{place}": name for place, name in enumerate(values)}
+        removes = {f"#r{place}": name for place, name in enumerate(removed)}
+        expression = "SET " + ", ".join(f"{alias} = :{alias[1:]}" for alias in sets)
+        expression += (" REMOVE " + ", ".join(removes)) if removes else ""
+        typed = to_item({f":{alias[1:]}": _plain(values[name]) for alias, name in sets.items()})
+        return {
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": sets | removes,
+            "ExpressionAttributeValues": typed,
+        }
 
 
 def _plain(value: Any) -> Any:

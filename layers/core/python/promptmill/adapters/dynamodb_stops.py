@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from asyncio import gather
-from time import time
 from typing import TYPE_CHECKING
 
 from promptmill.adapters.dynamodb_items import write_if
 from promptmill.adapters.dynamodb_transactions import insist, update
 from promptmill.adapters.dynamodb_unit_items import KEPT_S, gate_key
 from promptmill.domain.units import Gate, gates_of
+from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -25,6 +25,7 @@ class DynamoDbStops:
     _db: DynamoDBClient
     _table: str
     _rng: random.Random
+    _clock: Clock
 
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         return await write_if(
@@ -43,7 +44,7 @@ class DynamoDbStops:
 
     async def _shut(self, gate: Gate) -> None:
         """Intents that are being written conflict with it: it is tried until it is in."""
-        kept = int(time()) + KEPT_S
+        kept = int(self._clock.now().timestamp()) + KEPT_S
         await insist(
             self._db.update_item, rng=self._rng, **update(self._table, gate_key(gate), sets={"shut": True, "ttl": kept})
         )

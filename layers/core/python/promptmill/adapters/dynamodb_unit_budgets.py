@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from asyncio import to_thread
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptmill.adapters.dynamodb_items import from_item, to_item
@@ -12,6 +12,7 @@ from promptmill.adapters.dynamodb_transactions import transact, update
 from promptmill.adapters.dynamodb_unit_items import KEPT_S, budget_key, claim_from, claim_key, gate_key, verdict_value
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
 from promptmill.domain.units import Claim, Gate, Verdict
+from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -26,7 +27,7 @@ class DynamoDbUnitBudgets:
     _db: DynamoDBClient
     _table: str
     _rng: random.Random
-    _now: Callable[[], float]
+    _clock: Clock
 
     async def read(self, unit: str) -> Claim | None:
         item = await self._get(claim_key(unit))
@@ -130,7 +131,7 @@ class DynamoDbUnitBudgets:
         )
 
     def _ttl(self) -> int:
-        return int(self._now()) + KEPT_S
+        return int(self._clock.now().timestamp()) + KEPT_S
 
 
 def _money_is(found: Claim | None, claim: Claim, granted: int, *, holds: bool, day: str) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from time import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -22,6 +21,7 @@ from promptmill.adapters.dynamodb_unit_items import (
     group_values,
 )
 from promptmill.domain.units import Claim, Gate, IntentGroup
+from promptmill.ports.clock import Clock
 from promptmill.ports.units import Intended
 
 if TYPE_CHECKING:
@@ -29,16 +29,10 @@ if TYPE_CHECKING:
 
 
 class DynamoDbUnits(DynamoDbUnitBudgets):
-    """Claims and intents, and with its parent all of the ``Units`` port.
+    """Claims and intents, and with its parent all of the ``Units`` port. ``clock``: when items may be forgotten."""
 
-    Args:
-        now: seconds since 1970, for when items may be forgotten.
-    """
-
-    def __init__(
-        self, client: DynamoDBClient, table: str, rng: random.Random, *, now: Callable[[], float] = time
-    ) -> None:
-        self._db, self._table, self._rng, self._now = client, table, rng, now
+    def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
+        self._db, self._table, self._rng, self._clock = client, table, rng, clock
 
     async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
         if seen is None:
