@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 from msgspec import structs
 
 from promptmill.adapters import dynamodb_progress
+from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
 from promptmill.domain.job import Counts, JobRun, JobState, Source
+from tests.contract.ports.conftest import JOBS_INDEXES, create_table
+from tests.fakes.clock import FakeClock
 
 AT = "2026-11-22T12:00:00.000Z"
 LATER = "2026-11-22T12:05:00.000Z"
@@ -101,6 +107,26 @@ async def test_recent_runs_come_newest_first(jobs: Any) -> None:
         await jobs.create(structs.replace(JOB, job_id=f"2026112{n}t120000z-0123456789"))
     found = [job.job_id async for job in jobs.recent(limit=2)]
     assert found == ["20261122t120000z-0123456789", "20261121t120000z-0123456789"]
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC),
+        datetime(2028, 1, 31, 12, tzinfo=UTC),
+        datetime(2028, 3, 31, 12, tzinfo=UTC),
+        datetime(2028, 1, 1, tzinfo=UTC),
+    ],
+)
+async def test_recent_runs_go_back_as_far_as_runs_are_kept(aws: boto3.Session, now: datetime) -> None:
+    client = aws.client("dynamodb")
+    create_table(client, "jobs", JOBS_INDEXES)
+    jobs = DynamoDbJobs(client, "jobs", random.Random(1), FakeClock(now))
+    moments = [now - timedelta(days=days) for days in range(0, 401, 20)]
+    for moment in moments:
+        await jobs.create(structs.replace(JOB, job_id=f"{moment:%Y%m%dt%H%M%Sz}", created_at=moment.isoformat()))
+    found = [job.created_at async for job in jobs.recent(limit=100)]
+    assert found == [moment.isoformat() for moment in moments]
 
 
 async def test_a_run_is_stopped_once(jobs: Any) -> None:

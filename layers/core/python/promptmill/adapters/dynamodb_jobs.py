@@ -45,7 +45,6 @@ RANKS = {
     JobState.REJECTED: OVER,
 }
 _KEPT = timedelta(days=400)
-_MONTHS_BACK = 14
 
 
 class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops):
@@ -152,8 +151,9 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         return self._runs("open", "open", "open", forward=True)
 
     async def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
-        month = self._clock.now().replace(day=1)
-        for _ in range(_MONTHS_BACK):
+        now = self._clock.now()
+        month, first_month = now.replace(day=1), (now - _KEPT).replace(day=1)
+        while month >= first_month:
             async for job in self._runs("by_time", "month", f"{month:%Y-%m}", forward=False):
                 yield job
                 limit -= 1
