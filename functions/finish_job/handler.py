@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain import messages
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import fault_of
 from promptmill.domain.messages import FinishMessage
 from promptmill.wiring import services_of_process
 
@@ -40,8 +40,8 @@ def finish(record: SQSRecord) -> None:
 
 
 def finish_run(message: FinishMessage, receipt_handle: str) -> None:
-    from promptmill.workflows.finish_job import finish_job
-    from promptmill.workflows.while_alive import while_leased
+    from promptmill.engine.heartbeat import while_leased
+    from promptmill.jobs.finish_job import finish_job
 
     services = services_of_process()
     finished = services.run(

@@ -12,9 +12,8 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain import messages
-from promptmill.domain.faults import fault_of
-from promptmill.domain.messages import PlanMessage
-from promptmill.domain.uploads import plans_of
+from promptmill.domain.errors import fault_of
+from promptmill.domain.messages import PlanMessage, plans_of
 from promptmill.wiring import services_of_process
 
 logger = Logger()
@@ -50,8 +49,8 @@ def drops_of(body: str) -> list[PlanMessage]:
 
 
 def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
-    from promptmill.workflows.plan_job import plan_job
-    from promptmill.workflows.while_alive import while_leased
+    from promptmill.engine.heartbeat import while_leased
+    from promptmill.jobs.plan_job import plan_job
 
     services = services_of_process()
     lease = services.lease(services.settings.uploads_queue, record.receipt_handle)

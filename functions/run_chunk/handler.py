@@ -13,13 +13,13 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from promptmill.domain import messages
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import fault_of
 from promptmill.domain.limits import Limits
 from promptmill.domain.messages import ChunkMessage
 from promptmill.wiring import Services, services_of_process
 
 if TYPE_CHECKING:
-    from promptmill.workflows.run_chunk import ChunkReport
+    from promptmill.jobs.run_chunk import ChunkReport
 
 logger = Logger()
 metrics = Metrics()
@@ -48,8 +48,8 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext) -> None:
-    from promptmill.workflows.run_chunk import ChunkWorker
-    from promptmill.workflows.run_chunks import run_chunks
+    from promptmill.jobs.run_chunk import ChunkWorker
+    from promptmill.jobs.run_chunks import run_chunks
 
     services, owner = services_of_process(), context.aws_request_id
     lease = services.lease(services.settings.chunks_queue, record.receipt_handle)

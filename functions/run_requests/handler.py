@@ -12,12 +12,12 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import fault_of
 from promptmill.wiring import services_of_process
 
 if TYPE_CHECKING:
-    from promptmill.workflows.answer_request import RequestReport
-    from promptmill.workflows.incoming_request import IncomingRequest
+    from promptmill.requests.answer_request import RequestReport
+    from promptmill.requests.incoming_request import IncomingRequest
 
 logger = Logger()
 metrics = Metrics()
@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 
 async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[RequestReport | BaseException]:
-    from promptmill.workflows.answer_request import RequestWorker, answer_request
+    from promptmill.requests.answer_request import RequestWorker, answer_request
 
     services = services_of_process()
     settings = services.settings
@@ -70,7 +70,7 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
 
 
 def incoming(record: SQSRecord) -> IncomingRequest:
-    from promptmill.workflows.incoming_request import incoming_request
+    from promptmill.requests.incoming_request import incoming_request
 
     attributes = record.raw_event.get("messageAttributes", {})
     texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items()}

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import fault_of
 from promptmill.settings import Settings
 from promptmill.wiring import services_of_process
 
@@ -42,8 +42,8 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 def settle_message(record: SQSRecord, context: LambdaContext) -> str:
     """One of our own messages: a plan, a chunk or a finish."""
-    from promptmill.workflows.run_chunk import ChunkWorker
-    from promptmill.workflows.settle_dead_letter import settle_dead_letter
+    from promptmill.jobs.run_chunk import ChunkWorker
+    from promptmill.jobs.settle_dead_letter import settle_dead_letter
 
     services = services_of_process()
     worker = ChunkWorker(
@@ -59,8 +59,8 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
-    from promptmill.workflows.answer_request import RequestWorker, answer_request
-    from promptmill.workflows.incoming_request import incoming_request
+    from promptmill.requests.answer_request import RequestWorker, answer_request
+    from promptmill.requests.incoming_request import incoming_request
 
     services = services_of_process()
     settings = services.settings

@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import fault_of
 from promptmill.wiring import services_of_process
 
 logger = Logger()
@@ -20,7 +20,7 @@ metrics = Metrics()
 @logger.inject_lambda_context(clear_state=True)
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     """What was found and sent."""
-    from promptmill.workflows.sweep import sweep
+    from promptmill.jobs.sweep import sweep
 
     services = services_of_process()
     work = sweep(

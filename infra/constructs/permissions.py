@@ -19,8 +19,7 @@ from infra.constructs.queues import QUEUES, QueueName, Queues
 from infra.constructs.tables import Tables
 from infra.stages import StageValues
 from promptmill.domain import limits
-from promptmill.domain.layout import ANSWERS, INBOX, RECIPES, RESULTS, WORK, recipe_key
-from promptmill.domain.requests import BODIES
+from promptmill.domain.layout import ANSWERS, BODIES, INBOX, RECIPES, RESULTS, WORK, recipe_key
 
 FunctionName = Literal["plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep"]
 FUNCTIONS: tuple[FunctionName, ...] = get_args(FunctionName)

@@ -10,7 +10,7 @@ from infra.stages import StageValues
 from promptmill.domain import layout
 
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectTagging:Put")
-"""A tag lets a duplicate run: see ``promptmill.workflows.wait_as_duplicate``."""
+"""A tag lets a duplicate run: see ``promptmill.jobs.duplicates``."""
 
 _NONCURRENT = Duration.days(90)
 _NONCURRENT_WORK = Duration.days(7)

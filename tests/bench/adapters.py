@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from promptmill.domain.completion import CompletionRequest, Message, Text
-from promptmill.domain.providers import PROVIDERS
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from tests.contract.providers.conftest import local_settings, make_providers
 from tests.contract.providers.scenes import SCENES

@@ -11,8 +11,8 @@ from msgspec import Struct, structs
 from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import FinishMessage
-from promptmill.domain.segments import CHUNKS
-from promptmill.workflows.read_manifest import ReadManifest
+from promptmill.jobs.join_run import CHUNKS
+from promptmill.jobs.manifests import ReadManifest
 from tests.bench.process_memory import peak_mb
 from tests.bench.sparse import RECORDS
 from tests.fakes.mill import Mill

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from promptmill.workflows.flow.pacing import Ended
+from promptmill.pacing.pacing import Ended
 
 Outage = Literal["503", "429", "429-retry-after"]
 _Z99 = 2.326

@@ -10,9 +10,9 @@ import random
 from itertools import count
 
 from promptmill.domain.units import MOST_IN_GROUP
-from promptmill.workflows.flow import windows
-from promptmill.workflows.flow.pacing import Refused
-from promptmill.workflows.flow.shared_pacing import STEP_S, SharedPacing
+from promptmill.pacing import windows
+from promptmill.pacing.pacing import Refused
+from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
 from tests.bench.flow_provider import Reply
 from tests.bench.flow_world import IN_FLIGHT, Chunk, World, done
 

@@ -8,16 +8,16 @@ from typing import Any
 import botocore.session
 from msgspec import structs
 
-from promptmill.adapters.model_providers import HttpModelProviders
-from promptmill.adapters.system_clock import SystemClock
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
-from promptmill.domain.redaction import ALL_TYPES
+from promptmill.engine.call_slots import Places
+from promptmill.engine.pause import Switch
+from promptmill.engine.unit import Engine
+from promptmill.pacing.pacing import Unpaced
+from promptmill.providers.registry import HttpModelProviders
+from promptmill.redaction import ALL_TYPES
 from promptmill.settings import Settings
+from promptmill.system_clock import SystemClock
 from promptmill.wiring import pass_over_what_is_imported
-from promptmill.workflows.flow.pacing import Unpaced
-from promptmill.workflows.units.places import Places
-from promptmill.workflows.units.switch import Switch
-from promptmill.workflows.units.unit import Engine
 from tests.bench.disk_units import DiskUnits
 from tests.fakes.mill import Mill
 from tests.fakes.secret_store import FakeSecretStore

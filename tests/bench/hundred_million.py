@@ -12,11 +12,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from promptmill.adapters.dynamodb_items import to_item
+from promptmill.aws.dynamodb.items import to_item
+from promptmill.aws.s3.multipart import Span, plan_parts
 from promptmill.domain import layout, messages
 from promptmill.domain.messages import FinishMessage, PlanMessage
-from promptmill.domain.part_plans import Span, plan_parts
-from promptmill.domain.segments import segments_of
+from promptmill.jobs.join_run import segments_of
 from tests.bench.finishing import Finishing, job_id
 from tests.bench.metered_aws import item_size
 from tests.bench.process_memory import peak_mb

@@ -17,20 +17,20 @@ import boto3
 from moto import mock_aws
 from msgspec import structs
 
-from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
-from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
-from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
-from promptmill.adapters.dynamodb_units import DynamoDbUnits
-from promptmill.adapters.s3_object_store import S3ObjectStore
+from promptmill.aws.dynamodb.jobs import DynamoDbJobs
+from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+from promptmill.aws.dynamodb.switches import DynamoDbSwitches
+from promptmill.aws.dynamodb.units import DynamoDbUnits
+from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import Message, PlanMessage
-from promptmill.workflows.answer_request import RequestWorker, answer_request
-from promptmill.workflows.flow.shared_pacing import SharedPacing
-from promptmill.workflows.incoming_request import IncomingRequest
-from promptmill.workflows.units.places import Places
-from promptmill.workflows.units.unit import Engine
+from promptmill.engine.call_slots import Places
+from promptmill.engine.unit import Engine
+from promptmill.pacing.shared_pacing import SharedPacing
+from promptmill.requests.answer_request import RequestWorker, answer_request
+from promptmill.requests.incoming_request import IncomingRequest
 from tests.bench.aws_prices import UNSOURCED, USD
 from tests.bench.idle_bill import idle_bill
 from tests.bench.metered_aws import Meter, call_at_once, metered

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from promptmill.domain.segments import CHUNKS
+from promptmill.jobs.join_run import CHUNKS
 from tests.bench.finishing import WHOLE, Finishing, job_id
 from tests.bench.house import SETTINGS
 from tests.bench.servers import Bucket, objects_at

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 
-from promptmill import adapters
+from promptmill import aws
 from tests.contract.ports.conftest import create_table
 
 _KB = 1024
@@ -175,11 +175,16 @@ def call_at_once() -> None:
     async def at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    for module in _modules(adapters.__path__):
+    for module in _modules():
         if hasattr(module, "to_thread"):
             module.to_thread = at_once
 
 
-def _modules(path: Iterable[str]) -> Iterable[Any]:
-    names = [found.name for found in pkgutil.iter_modules(path) if found.name.startswith(("s3_", "dynamodb_"))]
-    return [importlib.import_module(f"promptmill.adapters.{name}") for name in names]
+def _modules() -> Iterable[Any]:
+    folders = [
+        (f"{aws.__name__}.{name}", importlib.import_module(f"{aws.__name__}.{name}")) for name in ("dynamodb", "s3")
+    ]
+    names = [
+        f"{folder}.{found.name}" for folder, package in folders for found in pkgutil.iter_modules(package.__path__)
+    ]
+    return [importlib.import_module(name) for name in names]

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from promptmill.adapters.system_clock import SystemClock
+from promptmill.system_clock import SystemClock
 from tests.bench import house, loopback
 from tests.bench.clients import CLIENTS, records
 

@@ -21,9 +21,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from promptmill.domain.redaction.secret_rules import SECRET_RULES
-from promptmill.domain.redaction.structured import STRUCTURED_RULES, StructuredEngine
-from promptmill.domain.redaction.token_formats import TOKEN_FORMATS
+from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredEngine
+from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
 
 _RECORD = 1024
 _SHORT, _LONG = 25_000, 100_000
@@ -62,7 +61,7 @@ print(json.dumps({"model": name, "load": loaded, "seconds": seconds}))
 _FRESH = """
 import time
 started = time.perf_counter()
-from promptmill.domain.redaction.structured import StructuredEngine
+from promptmill.redaction.patterns.structured import StructuredEngine
 imported = time.perf_counter()
 engine = StructuredEngine()
 built = time.perf_counter()

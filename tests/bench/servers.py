@@ -14,7 +14,7 @@ import boto3
 from promptmill.wiring import Services
 
 if TYPE_CHECKING:
-    from promptmill.adapters.s3_object_store import S3ObjectStore
+    from promptmill.aws.s3.object_store import S3ObjectStore
     from promptmill.settings import Settings
 
 

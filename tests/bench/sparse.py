@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from promptmill.domain import chunk_result, layout
-from promptmill.domain.chunk_result import ChunkHeader, ChunkResult
+from promptmill.domain import layout
 from promptmill.domain.job import Counts
 from promptmill.domain.tally import RouteCost, Tally
+from promptmill.jobs import chunk_result
+from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
 
 ROUTE = "openai/gpt-6-luna"
 RECORDS = 500

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.units import Gate, gates_of
-from promptmill.ports.run_windows import RunWindow
+from promptmill.ports.job_store import RunWindow
 
 _RANKS = {JobState.PLANNING: 0, JobState.DUPLICATE: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
 _TERMINAL = 4

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
 
 
 class FakeLimitGroups:

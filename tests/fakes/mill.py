@@ -14,21 +14,21 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.segments import CHUNKS
+from promptmill.engine.call_slots import Places
+from promptmill.engine.pause import Switch
+from promptmill.engine.unit import Engine
+from promptmill.jobs.finish_job import finish_job
+from promptmill.jobs.join_run import CHUNKS
+from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.plan_job import Planned, plan_job
+from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.jobs.run_chunks import run_chunks
+from promptmill.jobs.settle_dead_letter import settle_dead_letter
+from promptmill.jobs.sweep import Swept, sweep
+from promptmill.pacing.pacing import Unpaced
 from promptmill.ports.model_provider import ModelProviders
-from promptmill.workflows.answer_request import RequestReport, RequestWorker, answer_request
-from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.flow.pacing import Unpaced
-from promptmill.workflows.incoming_request import IncomingRequest
-from promptmill.workflows.plan_job import Planned, plan_job
-from promptmill.workflows.read_manifest import ReadManifest
-from promptmill.workflows.run_chunk import ChunkReport, ChunkWorker, run_chunk
-from promptmill.workflows.run_chunks import run_chunks
-from promptmill.workflows.settle_dead_letter import settle_dead_letter
-from promptmill.workflows.sweep import Swept, sweep
-from promptmill.workflows.units.places import Places
-from promptmill.workflows.units.switch import Switch
-from promptmill.workflows.units.unit import Engine
+from promptmill.requests.answer_request import RequestReport, RequestWorker, answer_request
+from promptmill.requests.incoming_request import IncomingRequest
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from promptmill.domain.errors import RecipeError
+from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.recipe_names import nearest
 
 
 class FakeRecipes:

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from promptmill.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
-from promptmill.workflows.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
 
 T = TypeVar("T")
 

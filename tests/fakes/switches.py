@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptmill.ports.switches import Pause
+from promptmill.ports.recipe_source import Pause
 
 
 class FakeSwitches:

@@ -17,7 +17,7 @@ ROOM = 25 << 20
 """For compiled modules, the function itself, and what grows."""
 FIND = """
 import sys
-from promptmill.adapters.onnx_entities import OnnxEntities
+from promptmill.detectors.ner import OnnxEntities
 text = "My name is Maria Keller."
 print([(s.type, text[s.start:s.end]) for s in OnnxEntities().find(text)], "numpy.f2py" in sys.modules)
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from promptmill.adapters.aws_sessions import local_session
+from promptmill.aws.sessions import local_session
 from promptmill.cli.local.paths import CLONE, LocalPaths
 from promptmill.cli.local.processes import free_port
 from promptmill.cli.local.stack import LocalState, down, up

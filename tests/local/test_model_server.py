@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from promptmill.adapters.model_providers import HttpModelProviders
-from promptmill.adapters.system_clock import SystemClock
 from promptmill.cli.local.model import RunningModel, start_model
 from promptmill.cli.local.paths import CLONE, LocalPaths
 from promptmill.cli.local.processes import stop
 from promptmill.domain.completion import Completion, CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import RecordRefusedError
 from promptmill.domain.recipe import Dialect, Route
+from promptmill.providers.registry import HttpModelProviders
+from promptmill.system_clock import SystemClock
 from tests.contract.providers.conftest import fake_aws_session, local_settings
 from tests.fakes.secret_store import FakeSecretStore
 

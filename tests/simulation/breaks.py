@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from tests.simulation.mutation import Change, Mutant
 
-_DOMAIN = "promptmill.domain"
-_WORKFLOWS = "promptmill.workflows"
 _UNITS = "tests.fakes.units"
 
 
@@ -23,31 +21,31 @@ def _mutant(name: str, module: str, old: str, new: str, *more: str) -> Mutant:
 MUTANTS = (
     _mutant(
         "no seal",
-        f"{_WORKFLOWS}.units.recover_unit",
+        "promptmill.engine.recovery",
         "(key not in there and await objects.create(key, SEAL))",
         "(key not in there)",
     ),
     _mutant(
         "journal not read",
-        f"{_WORKFLOWS}.units.recover_unit",
+        "promptmill.engine.recovery",
         "return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))",
         "return history_of(unit, groups, {})",
     ),
     _mutant(
         "seal before a late page is read",
-        f"{_WORKFLOWS}.units.recover_unit",
+        "promptmill.engine.recovery",
         "        pages.append(page)\n",
         "        return pages\n",
     ),
     _mutant(
         "journal pages overwritten",
-        f"{_WORKFLOWS}.units.journal_writer",
+        "promptmill.engine.journal_writer",
         "            try:\n                return await self._objects.create(key, data)",
         "            try:\n                await self._objects.replace(key, data)\n                return True",
     ),
     _mutant(
         "no journal before the verdict",
-        f"{_WORKFLOWS}.units.answer_unit",
+        "promptmill.engine.answer_unit",
         "        await self._guarded(self._journal.flush)\n        return self._told()",
         "        return self._told()",
     ),
@@ -59,13 +57,13 @@ MUTANTS = (
     ),
     _mutant(
         "verdict after result",
-        f"{_WORKFLOWS}.units.run_unit",
+        "promptmill.engine.run_unit",
         "    await purse.decide(verdict)\n    await unit.close(known, verdict)\n",
         "    await unit.close(known, verdict)\n    await purse.decide(verdict)\n",
     ),
     _mutant(
         "verdict not looked at",
-        f"{_WORKFLOWS}.units.run_unit",
+        "promptmill.engine.run_unit",
         "    if claim.verdict is not None:",
         "    if False:",
     ),
@@ -83,13 +81,13 @@ MUTANTS = (
     ),
     _mutant(
         "intent not fenced by purse",
-        f"{_WORKFLOWS}.units.purse",
+        "promptmill.engine.unit_budget",
         "        if not self.counts or self.free >= least:\n            return True\n",
         "        return True\n",
     ),
     _mutant(
         "call before intent",
-        f"{_WORKFLOWS}.units.sender",
+        "promptmill.engine.call_gate",
         "        done = await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)\n",
         "        async def late() -> None:\n"
         "            await self._ports.clock.sleep(0.5)\n"
@@ -105,7 +103,7 @@ MUTANTS = (
     ),
     _mutant(
         "call id without epoch",
-        f"{_DOMAIN}.units",
+        "promptmill.domain.units",
         '    return f"{unit}.{epoch}.{sequence}"',
         '    return f"{unit}.1.{sequence}"',
     ),
@@ -135,7 +133,7 @@ MUTANTS = (
     ),
     _mutant(
         "charge after result",
-        f"{_WORKFLOWS}.chunk_unit",
+        "promptmill.jobs.chunk_unit",
         "            await self._engine.ledger.record(charge)\n",
         "            charges.append(charge)\n",
         "        for charge in charges_for(",
@@ -147,19 +145,19 @@ MUTANTS = (
     ),
     _mutant(
         "unknown counted as free in the budget",
-        f"{_DOMAIN}.history",
+        "promptmill.engine.history",
         "        return (self.intent.high or 0) if actual is None else actual",
         "        return 0 if actual is None else actual",
     ),
     _mutant(
         "unknown counted as free in the ledger",
-        f"{_DOMAIN}.settlement",
+        "promptmill.engine.history",
         "        high_nano_usd=low + sum(high or 0 for high in unknown),",
         "        high_nano_usd=low,",
     ),
     _mutant(
         "unknown released from the purse",
-        f"{_WORKFLOWS}.units.purse",
+        "promptmill.engine.unit_budget",
         "            if actual is not None:\n",
         "            actual = actual or 0\n            if True:\n",
     ),
@@ -180,19 +178,19 @@ MUTANTS = (
     ),
     _mutant(
         "purse returned to the wrong day",
-        f"{_WORKFLOWS}.units.run_unit",
+        "promptmill.engine.run_unit",
         "        before = purse(claim.day, claim)\n",
         "        before = purse(today, claim)\n",
     ),
     _mutant(
         "VOID by another worker",
-        f"{_DOMAIN}.history",
+        "promptmill.engine.history",
         "settled.get(mine) or _lost(mine, intent)",
         "settled.get(mine)",
     ),
     _mutant(
         "narrowing of what a journal holds",
-        f"{_WORKFLOWS}.units.journal_writer",
+        "promptmill.engine.journal_writer",
         "        pages = [page for page in (self._open, self._next()) if page is not None]\n",
         "        pages = [page for page in (*self.pages, self._open, self._next()) if page is not None]\n",
     ),
@@ -204,37 +202,37 @@ MUTANTS = (
     ),
     _mutant(
         "no watching before a claim",
-        f"{_WORKFLOWS}.units.claim_unit",
+        "promptmill.engine.claim",
         "    return found.released or seen == (found.epoch, found.beat)\n",
         "    return True\n",
     ),
     _mutant(
         "delete before copy",
-        f"{_WORKFLOWS}.run_chunk",
+        "promptmill.jobs.run_chunk",
         "    await send_again(structs.replace(message, seen=claiming.seen)",
         "    return 'deferred'\n    await send_again(structs.replace(message, seen=claiming.seen)",
     ),
     _mutant(
         "dead letters are verdicts",
-        f"{_WORKFLOWS}.settle_chunk",
+        "promptmill.jobs.settle_dead_letter",
         '    crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""\n',
         '    crashed = "worker_crashed"\n',
     ),
     _mutant(
         "no sweep",
-        f"{_WORKFLOWS}.sweep",
+        "promptmill.jobs.sweep",
         "    async for job in jobs.open_runs():\n",
         "    return Swept()\n    async for job in jobs.open_runs():\n",
     ),
     _mutant(
         "no poison isolation",
-        f"{_WORKFLOWS}.units.isolation",
+        "promptmill.engine.isolation",
         "        return suspicious and self.culprit == _NOBODY\n",
         "        return False\n",
     ),
     _mutant(
         "culprit marked after it is tried",
-        f"{_WORKFLOWS}.units.answer_unit",
+        "promptmill.engine.answer_unit",
         "            await self._isolation.mark(record.index)\n            if not await self._answer(record):\n",
         "            answered = await self._answer(record)\n"
         "            await self._isolation.mark(record.index)\n"
@@ -249,31 +247,31 @@ MUTANTS = (
     Mutant(
         "request body not compared with the claim",
         (
-            Change(f"{_WORKFLOWS}.answer_request", "    if claiming.body_hash != digest:\n", "    if False:\n"),
-            Change(f"{_WORKFLOWS}.units.claim_unit", "found.body_hash == body_hash and ", ""),
+            Change("promptmill.requests.answer_request", "    if claiming.body_hash != digest:\n", "    if False:\n"),
+            Change("promptmill.engine.claim", "found.body_hash == body_hash and ", ""),
         ),
     ),
     _mutant(
         "request body not compared with the answer",
-        f"{_WORKFLOWS}.answer_request",
+        "promptmill.requests.answer_request",
         "    if stored.body_hash != digest:\n",
         "    if False:\n",
     ),
     _mutant(
         "identity not in a copy",
-        f"{_WORKFLOWS}.incoming_request",
+        "promptmill.requests.incoming_request",
         "        return self.copied_id or self.message_id\n",
         "        return self.message_id\n",
     ),
     _mutant(
         "prompt in an error text",
-        f"{_WORKFLOWS}.calls.call_routes",
+        "promptmill.calls.call_routes",
         'return Reason(route.id, "refused", error.code, error.detail)',
         'return Reason(route.id, "refused", error.detail, error.detail)',
     ),
     _mutant(
         "own manifest used, not the one that is there",
-        f"{_WORKFLOWS}.plan_job",
+        "promptmill.jobs.plan_job",
         "        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
         "            return manifest\n        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
     ),
@@ -281,12 +279,12 @@ MUTANTS = (
         "finished before every result is in",
         (
             Change(
-                f"{_WORKFLOWS}.finish_job",
+                "promptmill.jobs.finish_job",
                 " and not await results_complete(manifest, objects):\n",
                 " and False:\n",
             ),
             Change(
-                f"{_WORKFLOWS}.join_run",
+                "promptmill.jobs.join_run",
                 "read_ahead(map(self._lineage.result_key, chunks), self._objects)",
                 "read_ahead([k for k in map(self._lineage.result_key, chunks) if await self._objects.head(k)], self._objects)",
             ),
@@ -294,25 +292,25 @@ MUTANTS = (
     ),
     _mutant(
         "segments concatenated before all of them are there",
-        f"{_WORKFLOWS}.finish_job",
+        "promptmill.jobs.finish_job",
         "        missing = await join.missing()\n        if not missing:\n",
         "        missing = await join.missing()\n        if missing != set(range(len(join.segments))):\n",
     ),
     _mutant(
         "a segment's totals without its parts",
-        f"{_WORKFLOWS}.join_run",
+        "promptmill.jobs.join_run",
         "joined = await self._join(self.segments.chunks_of(number), keys)\n",
         'joined = await self._join(self.segments.chunks_of(number), [f"{key}.part" for key in keys])\n',
     ),
     _mutant(
         "gates shut before the stop",
-        f"{_WORKFLOWS}.stop_run",
+        "promptmill.jobs.stop_run",
         "    stopped = await jobs.stop(",
         "    await jobs.shut_gates(job_id, run)\n    stopped = await jobs.stop(",
     ),
     _mutant(
         "gates left open",
-        f"{_WORKFLOWS}.stop_run",
+        "promptmill.jobs.stop_run",
         "    await jobs.shut_gates(job_id, run)\n",
         "",
     ),

@@ -10,11 +10,10 @@ import msgspec
 
 from promptmill.domain import layout
 from promptmill.domain.charge import Charge, Narrowing
-from promptmill.domain.errors import SupersededError, UserError
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import SupersededError, UserError, fault_of
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.requests import StoredAnswer, body_hash
 from promptmill.domain.units import Intent
+from promptmill.requests.envelope import StoredAnswer, body_hash
 from tests.simulation.facade import LostResponseError, RefusedError
 from tests.simulation.provider import LETHAL, Billed, answer_to
 from tests.simulation.scenario import CANARY, POISON, Ask, Drop

@@ -12,34 +12,33 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import structs
 
+from promptmill.calls import complete_record
 from promptmill.domain import messages
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
-from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.domain.redaction import Redacted, redact_request
-from promptmill.domain.uploads import plans_of
-from promptmill.ports.switches import EVERYTHING
-from promptmill.workflows.answer_request import RequestWorker, answer_request
-from promptmill.workflows.calls import complete_record
-from promptmill.workflows.cancel_job import cancel_job
-from promptmill.workflows.finish_job import finish_job
-from promptmill.workflows.flow.pacing import JobPacing, Unpaced
-from promptmill.workflows.flow.shared_pacing import SharedPacing
-from promptmill.workflows.incoming_request import incoming_request
-from promptmill.workflows.plan_job import plan_job
-from promptmill.workflows.read_manifest import ReadManifest
-from promptmill.workflows.rerun_job import rerun_job
-from promptmill.workflows.run_chunk import ChunkWorker
-from promptmill.workflows.run_chunks import run_chunks
-from promptmill.workflows.settle_dead_letter import settle_dead_letter
-from promptmill.workflows.sweep import sweep
-from promptmill.workflows.units.places import Places
-from promptmill.workflows.units.switch import Switch
-from promptmill.workflows.units.unit import Engine
-from promptmill.workflows.wait_as_duplicate import say_again
-from promptmill.workflows.while_alive import while_leased
+from promptmill.engine.call_slots import Places
+from promptmill.engine.heartbeat import while_leased
+from promptmill.engine.pause import Switch
+from promptmill.engine.unit import Engine
+from promptmill.jobs.cancel_job import cancel_job
+from promptmill.jobs.duplicates import say_again
+from promptmill.jobs.finish_job import finish_job
+from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.plan_job import plan_job
+from promptmill.jobs.rerun_job import rerun_job
+from promptmill.jobs.run_chunk import ChunkWorker
+from promptmill.jobs.run_chunks import run_chunks
+from promptmill.jobs.settle_dead_letter import settle_dead_letter
+from promptmill.jobs.sweep import sweep
+from promptmill.pacing.pacing import JobPacing, Unpaced
+from promptmill.pacing.shared_pacing import SharedPacing
+from promptmill.ports.recipe_source import EVERYTHING
+from promptmill.redaction import Redacted, redact_request
+from promptmill.requests.answer_request import RequestWorker, answer_request
+from promptmill.requests.incoming_request import incoming_request
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.simulation.functions import Received

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from promptmill.domain import chunk_result, journal, layout
-from promptmill.domain.chunk_result import results_of
+from promptmill.domain import journal, layout
 from promptmill.domain.journal import Page
 from promptmill.domain.units import Gate, IntentGroup
+from promptmill.jobs import chunk_result
+from promptmill.jobs.chunk_result import results_of
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:

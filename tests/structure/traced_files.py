@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from promptmill.domain.redaction import ALL_TYPES
+from promptmill.redaction import ALL_TYPES
 from tests.contract.providers.conftest import local_settings, make_providers
 from tests.fakes.mill import Mill
 from tests.fakes.providers import openai, server

@@ -12,7 +12,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from promptmill.adapters.aws_failures import aws_failures_in_words
+from promptmill.aws.failures import aws_failures_in_words
 from promptmill.domain.errors import UserError
 
 

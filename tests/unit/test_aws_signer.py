@@ -11,8 +11,8 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import CredentialRetrievalError
 
-from promptmill.adapters.aws_signer import AwsSigner
 from promptmill.domain.errors import RetryLaterError, RouteClosedError
+from promptmill.providers.aws_signer import AwsSigner
 
 
 class Session(botocore.session.Session):

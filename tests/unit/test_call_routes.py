@@ -11,20 +11,14 @@ from datetime import datetime
 import msgspec
 import pytest
 
+from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.sending import SendingEndedError
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
-from promptmill.domain.errors import (
-    PromptmillError,
-    RecordError,
-    RecordRefusedError,
-    RetryLaterError,
-    RouteClosedError,
-)
-from promptmill.domain.history import LOST
+from promptmill.domain.errors import PromptmillError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.domain.journal import LOST
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Price
-from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
-from promptmill.workflows.calls.closed_routes import ClosedRoutes
-from promptmill.workflows.calls.sending import SendingEndedError
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.price_book import FlatPrices

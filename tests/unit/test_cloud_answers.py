@@ -10,30 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters import (
-    anthropic_messages,
-    anthropic_messages_answer,
-    bedrock_claude,
-    bedrock_cohere,
-    bedrock_converse_answer,
-    bedrock_errors,
-    bedrock_jamba,
-    bedrock_llama,
-    bedrock_titan,
-    nlp_cloud_generation,
-    vertex_embeddings,
-    vertex_errors,
-    vertex_gemini_answer,
-)
-from promptmill.adapters.anthropic_messages_stream import MessageAssembler
-from promptmill.adapters.aws_event_stream import AwsEventDecoder
-from promptmill.adapters.bedrock_converse_stream import ConverseAssembler
-from promptmill.adapters.bedrock_invoke import InvokeAssembler
-from promptmill.adapters.http_calls import HttpAnswer
-from promptmill.adapters.stream_events import StreamEvent
-from promptmill.adapters.streamed_answers import Assembler
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
 from promptmill.domain.errors import RetryLaterError
+from promptmill.providers.anthropic import provider as anthropic_provider
+from promptmill.providers.bedrock import errors as bedrock_errors
+from promptmill.providers.bedrock.errors import AwsEventDecoder
+from promptmill.providers.google import errors as google_errors
+from promptmill.wire import nlp_cloud, vertex_embeddings
+from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
+from promptmill.wire.anthropic_messages.answer import MessageAssembler
+from promptmill.wire.bedrock_converse import answer as bedrock_converse_answer
+from promptmill.wire.bedrock_converse.answer import ConverseAssembler
+from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
+from promptmill.wire.bedrock_invoke.vendor import InvokeAssembler
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.streamed_answers import Assembler
+from promptmill.wire.vertex_gemini import answer as vertex_gemini_answer
 from tests.fakes.clock import START
 from tests.fakes.providers import anthropic, aws_frames
 from tests.fakes.providers.behaviours import Answer
@@ -69,26 +62,26 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dict
 
 READERS: list[Callable[[Any], Completion]] = [
     lambda raw: anthropic_messages_answer.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_claude.completion_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: claude.completion_of(OK, raw, REQUEST, request_id=""),
     lambda raw: bedrock_converse_answer.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_titan.text_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_titan.embedding_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_llama.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_jamba.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_cohere.embeddings_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: titan.text_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: titan.embedding_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: llama.completion_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: jamba.completion_of(OK, raw, REQUEST, request_id=""),
+    lambda raw: cohere.embeddings_of(OK, raw, REQUEST, request_id=""),
     lambda raw: vertex_gemini_answer.completion_of(OK, raw, REQUEST),
     lambda raw: vertex_embeddings.completion_of(OK, raw, REQUEST),
-    lambda raw: nlp_cloud_generation.completion_of(OK, raw, REQUEST),
+    lambda raw: nlp_cloud.completion_of(OK, raw, REQUEST),
 ]
 ASSEMBLERS: list[tuple[Callable[[], Assembler], Callable[[Any], Completion]]] = [
     (MessageAssembler, READERS[0]),
-    (bedrock_claude.ClaudeAssembler, READERS[1]),
+    (claude.ClaudeAssembler, READERS[1]),
     (ConverseAssembler, READERS[2]),
-    (lambda: InvokeAssembler(bedrock_titan.join, bedrock_titan.ends), READERS[3]),
-    (lambda: InvokeAssembler(bedrock_llama.join, bedrock_llama.ends), READERS[5]),
-    (lambda: InvokeAssembler(bedrock_jamba.join, bedrock_jamba.ends), READERS[6]),
+    (lambda: InvokeAssembler(titan.join, titan.ends), READERS[3]),
+    (lambda: InvokeAssembler(llama.join, llama.ends), READERS[5]),
+    (lambda: InvokeAssembler(jamba.join, jamba.ends), READERS[6]),
     (vertex_gemini_answer.GeminiAssembler, READERS[8]),
-    (nlp_cloud_generation.GenerationAssembler, READERS[10]),
+    (nlp_cloud.GenerationAssembler, READERS[10]),
 ]
 EVENT_NAMES = ("", "chunk", "contentBlockStart", "contentBlockDelta", "messageStop", "metadata")
 
@@ -128,9 +121,9 @@ def test_any_stream_is_an_answer_or_malformed(
 def test_any_event_is_an_error_or_none(raw: Any) -> None:
     event = StreamEvent("", msgspec.json.encode(raw))
     for error in (
-        anthropic_messages.stream_error(event, request_id="", now=START),
+        anthropic_provider.stream_error(event, request_id="", now=START),
         bedrock_errors.stream_error(event, request_id="", now=START),
-        vertex_errors.stream_error(event, now=START),
+        google_errors.stream_error(event, now=START),
     ):
         assert error is None or error.usage_unknown
 
@@ -143,7 +136,7 @@ def test_a_stream_of_claudes_is_its_message(text: str, with_tool: bool, size: in
     behaviour = Answer(text, tool_call=("look", {"at": text}) if with_tool else None, cache_read=3, reasoning=2)
     whole = anthropic.message(behaviour, "claude")
     sent = b"".join(map(aws_frames.chunk, anthropic.events(behaviour, whole)))
-    decoder, assembler = AwsEventDecoder(), bedrock_claude.ClaudeAssembler()
+    decoder, assembler = AwsEventDecoder(), claude.ClaudeAssembler()
 
     for start in range(0, len(sent), size * 50):
         for event in decoder.feed(sent[start : start + size * 50]):
@@ -181,7 +174,7 @@ def test_an_event_stream_that_ends_in_the_middle_of_a_frame() -> None:
 )
 def test_anthropics_errors_in_mid_stream_are_retried(kind: str, code: str) -> None:
     event = StreamEvent("error", msgspec.json.encode({"type": "error", "error": {"type": kind, "message": "m"}}))
-    error = anthropic_messages.stream_error(event, request_id="req", now=START)
+    error = anthropic_provider.stream_error(event, request_id="req", now=START)
     assert isinstance(error, RetryLaterError)
     assert (error.code, error.request_id, error.usage_unknown) == (code, "req", True)
 
@@ -189,5 +182,5 @@ def test_anthropics_errors_in_mid_stream_are_retried(kind: str, code: str) -> No
 def test_a_text_that_speaks_of_errors_is_none() -> None:
     delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": '{"type": "error"}'}}
     assert (
-        anthropic_messages.stream_error(StreamEvent("", msgspec.json.encode(delta)), request_id="", now=START) is None
+        anthropic_provider.stream_error(StreamEvent("", msgspec.json.encode(delta)), request_id="", now=START) is None
     )

@@ -23,23 +23,24 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from infra.stages import stage_values
-from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.cli.ending import EXIT_NOT_DONE, EXIT_SOME_FAILED
 from promptmill.cli.local.downloads import DOWNLOADS
 from promptmill.cli.main import cli
-from promptmill.domain import recipe_model
 from promptmill.domain.charge import Charge
-from promptmill.domain.dialects import csv_table, promptmill
-from promptmill.domain.dialects.fields import Fields
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job import JobState
-from promptmill.domain.providers import PROVIDERS
+from promptmill.domain.layout import BODIES
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.recipe_document import check_recipe, parse_recipe
-from promptmill.domain.recipe_yaml import MAX_BYTES, read_yaml
 from promptmill.domain.record import RawRecord
-from promptmill.domain.redaction import ALL_TYPES
-from promptmill.domain.requests import BODIES, RequestEnvelope, parse_envelope
+from promptmill.formats import csv_table, promptmill_lines
+from promptmill.recipes import model
+from promptmill.recipes.recipe_document import check_recipe, parse_recipe
+from promptmill.recipes.yaml_document import MAX_BYTES, read_yaml
+from promptmill.redaction import ALL_TYPES
+from promptmill.requests.envelope import RequestEnvelope, parse_envelope
+from promptmill.wire.json_fields import Fields
 from tests.fakes.mill import Mill
 from tests.fakes.queues import FakeReplies
 from tests.fakes.recipes import recipe
@@ -224,13 +225,13 @@ def test_every_recipe_is_one(text: str) -> None:
 
 
 KEYS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
-    "Recipes": (recipe_model.RecipeDocument, {"routes": ["bedrock/m"]}),
-    "Routes": (recipe_model.RouteDocument, {"model": "bedrock/m"}),
-    "Budget": (recipe_model.BudgetDocument, {}),
-    "Answer": (recipe_model.AnswerDocument, {}),
-    "Redaction": (recipe_model.RedactDocument, {}),
-    "Wire": (recipe_model.WireDocument, {}),
-    "Prices": (recipe_model.PriceDocument, {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1"}),
+    "Recipes": (model.RecipeDocument, {"routes": ["bedrock/m"]}),
+    "Routes": (model.RouteDocument, {"model": "bedrock/m"}),
+    "Budget": (model.BudgetDocument, {}),
+    "Answer": (model.AnswerDocument, {}),
+    "Redaction": (model.RedactDocument, {}),
+    "Wire": (model.WireDocument, {}),
+    "Prices": (model.PriceDocument, {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1"}),
 }
 """Headings, the models whose keys are in the tables below them, and the least that each model takes."""
 
@@ -282,7 +283,7 @@ def limits(field: FieldInfo) -> Iterator[int]:
 def test_every_choice_is_documented() -> None:
     by_key = {row[0].strip("`"): codes(row[1]) for row in rows_of_keys("Recipes")}
     for key in ("model", "attachments", "invocation_type"):
-        annotation = recipe_model.RecipeDocument.model_fields[key].annotation
+        annotation = model.RecipeDocument.model_fields[key].annotation
         assert by_key[key] == list(annotation.__args__), key  # type: ignore[union-attr]  # a Literal's
 
 
@@ -338,7 +339,7 @@ class _Recording(Fields):
 
 def fields_of_our_own_lines() -> set[str]:
     line = _Recording({"prompt": "Hello"})
-    promptmill.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
+    promptmill_lines.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
     return line.asked
 
 
@@ -401,7 +402,7 @@ def is_accepted(message: object) -> bool:
         envelope, body = parse_envelope(msgspec.json.encode(message))
         if not envelope.body_key:
             line = Fields({"id": envelope.id} | body, where="line 1")
-            promptmill.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
+            promptmill_lines.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
     except RecordError:
         return False
     return True

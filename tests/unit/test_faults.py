@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from promptmill.domain.errors import RecordError
-from promptmill.domain.faults import fault_of
+from promptmill.domain.errors import RecordError, fault_of
 
 
 def fail(error: BaseException) -> None:

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from promptmill.adapters.http_calls import IDLE_S, HttpCalls
-from promptmill.adapters.stream_events import SseDecoder
-from promptmill.adapters.url_policy import UrlPolicy
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.providers.http import IDLE_S, HttpCalls
+from promptmill.providers.url_policy import UrlPolicy
+from promptmill.wire.stream_events import SseDecoder
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.behaviours import Hang, Reply
 from tests.fakes.providers.openai import KEY, OpenAi

@@ -10,7 +10,7 @@ import pytest
 
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.errors import RouteClosedError
-from promptmill.domain.providers import PROVIDERS
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from tests.contract.providers.conftest import local_settings, make_providers
 from tests.fakes.providers.openai import OpenAi
@@ -73,8 +73,8 @@ def test_every_provider_that_a_recipe_can_name_has_its_adapter() -> None:
 
 IMPORTED = """
 import sys
-from promptmill.adapters import model_providers
-from promptmill.workflows.calls import call_routes
+from promptmill.providers import registry
+from promptmill.calls import call_routes
 print(sorted({"aiohttp", "botocore", "boto3", "pydantic", "genai_prices"} & sys.modules.keys()))
 """
 
@@ -88,17 +88,17 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
 ONE_ONLY = """
 import sys
 from promptmill.domain.recipe import Route
-from promptmill.adapters.openai_dialects import dialect_named
+from promptmill.wire.openai_endpoints import dialect_named
 from tests.contract.providers.conftest import local_settings
-from promptmill.adapters.model_providers import HttpModelProviders
+from promptmill.providers.registry import HttpModelProviders
 providers = HttpModelProviders(settings=local_settings(), secrets=None, clock=__import__(
     "tests.fakes.clock", fromlist=["FakeClock"]).FakeClock(), make_aws_session=None)
-before = {name for name in sys.modules if name.startswith("promptmill.adapters.")}
+before = set(sys.modules)
 providers.provider_for(Route("r", "openai", "m"))
 dialect_named("chat")
-new = {name.removeprefix("promptmill.adapters.") for name in sys.modules if name.startswith("promptmill.adapters.")}
-others = ("anthropic", "bedrock", "vertex", "replicate", "nlp_cloud", "openai_responses", "openai_embeddings")
-print(sorted(name for name in new if name.startswith(others) and f"promptmill.adapters.{name}" not in before))
+new = {name for name in sys.modules if name.startswith(("promptmill.providers.", "promptmill.wire.")) and name not in before}
+others = ("anthropic", "bedrock", "google", "vertex", "replicate", "nlp_cloud", "openai_responses", "openai_embeddings")
+print(sorted(name for name in new if name.split(".")[2].startswith(others)))
 """
 
 
@@ -117,8 +117,8 @@ def test_a_route_of_a_recipe_keeps_its_settings() -> None:
 HEAVY = """
 import sys
 import msgspec
-from promptmill.adapters.model_providers import HttpModelProviders
-from promptmill.adapters.system_clock import SystemClock
+from promptmill.providers.registry import HttpModelProviders
+from promptmill.system_clock import SystemClock
 from promptmill.domain.recipe import Route
 from promptmill.settings import Settings
 names = {field.name: field.name for field in msgspec.structs.fields(Settings) if field.required}

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from promptmill.adapters.http_calls import HttpAnswer
-from promptmill.adapters.openai_addresses import explained
-from promptmill.adapters.openai_errors import error_in_answer, error_of, holds_error
-from promptmill.adapters.openai_presets import PRESETS
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.providers.openai.errors import error_in_answer, error_of, holds_error
+from promptmill.providers.openai.provider import explained
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.openai_endpoints import PRESETS
 from tests.fakes.clock import START
 
 CLOSED, REFUSED, RETRIED = RouteClosedError, RecordRefusedError, RetryLaterError

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.domain.part_plans import COPY, LEAST, PART, Part, Span, plan_parts
+from promptmill.aws.s3.multipart import COPY, LEAST, PART, Part, Span, plan_parts
 
 _SIZES = st.one_of(
     st.integers(0, 64),

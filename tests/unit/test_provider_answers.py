@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters import anthropic_messages_answer, bedrock_converse_answer, openai_chat_answer
-from promptmill.adapters.http_calls import HttpAnswer
-from promptmill.adapters.json_answers import parsed
-from promptmill.adapters.openai_chat_answer import UNPARSED
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, ToolCall, Usage
 from promptmill.domain.errors import RetryLaterError
+from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
+from promptmill.wire.bedrock_converse import answer as bedrock_converse_answer
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import parsed
+from promptmill.wire.openai_chat import answer as openai_chat_answer
+from promptmill.wire.openai_chat.answer import UNPARSED
 
 REQUEST = CompletionRequest(messages=(Message("user", (Text("abcd"),)),))
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5}

@@ -7,12 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from promptmill.adapters.anthropic_messages_body import DEFAULT_MAX_TOKENS
-from promptmill.adapters.anthropic_messages_body import request_body as anthropic_body
-from promptmill.adapters.bedrock_converse_body import request_body as bedrock_body
-from promptmill.adapters.openai_chat_body import request_body
-from promptmill.adapters.openai_presets import PRESETS
-from promptmill.adapters.request_bodies import with_route_body
 from promptmill.domain.completion import (
     Attachment,
     CompletionRequest,
@@ -25,6 +19,12 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import Route
+from promptmill.wire.anthropic_messages.write_request import DEFAULT_MAX_TOKENS
+from promptmill.wire.anthropic_messages.write_request import request_body as anthropic_body
+from promptmill.wire.bedrock_converse.write_request import request_body as bedrock_body
+from promptmill.wire.openai_chat.write_request import request_body
+from promptmill.wire.openai_endpoints import PRESETS
+from promptmill.wire.request_bodies import with_route_body
 
 SCHEMA = {"type": "object"}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters.retry_after import retry_after_s, should_retry
+from promptmill.wire.error_replies import retry_after_s, should_retry
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from promptmill.adapters.s3_upload import upload
+from promptmill.aws.s3.upload import upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
-from promptmill.adapters.secrets_manager import CACHED_S, REFUSED_S, SecretsManagerStore
+from promptmill.aws.secrets import CACHED_S, REFUSED_S, SecretsManagerStore
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
-from promptmill.ports.secret_store import SecretStore
+from promptmill.ports.model_provider import SecretStore
 from tests.fakes.clock import FakeClock
 
 if TYPE_CHECKING:

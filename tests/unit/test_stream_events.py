@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters.stream_events import SeparatedDecoder, SseDecoder, StreamDecoder
+from promptmill.wire.stream_events import SeparatedDecoder, SseDecoder, StreamDecoder
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 

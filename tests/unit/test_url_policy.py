@@ -11,9 +11,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.adapters.http_calls import HttpCalls
-from promptmill.adapters.url_policy import UrlPolicy, check_url, policy_of
 from promptmill.domain.errors import RetryLaterError, RouteClosedError
+from promptmill.providers.http import HttpCalls
+from promptmill.providers.url_policy import UrlPolicy, check_url, policy_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.openai import KEY, OpenAi
 from tests.fakes.providers.server import FakeProvider

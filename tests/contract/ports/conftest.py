@@ -13,10 +13,10 @@ from moto import mock_aws
 from moto.dynamodb.models.dynamo_type import DynamoType
 from msgspec import Struct
 
-from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
-from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-from promptmill.adapters.dynamodb_units import DynamoDbUnits
-from promptmill.adapters.s3_object_store import S3ObjectStore
+from promptmill.aws.dynamodb.jobs import DynamoDbJobs
+from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+from promptmill.aws.dynamodb.units import DynamoDbUnits
+from promptmill.aws.s3.object_store import S3ObjectStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger

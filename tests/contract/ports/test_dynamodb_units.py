@@ -10,10 +10,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
-from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-from promptmill.adapters.dynamodb_unit_items import KEPT_S, group_values
-from promptmill.adapters.dynamodb_units import DynamoDbUnits
+from promptmill.aws.dynamodb.jobs import DynamoDbJobs
+from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+from promptmill.aws.dynamodb.units import KEPT_S, DynamoDbUnits, group_values
 from promptmill.domain.budget import BudgetLine, Grant
 from promptmill.domain.units import GATES, MOST_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from msgspec import structs
 
-from promptmill.adapters import dynamodb_progress
-from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+from promptmill.aws.dynamodb import run_notes
+from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table
 from tests.fakes.clock import FakeClock
@@ -95,7 +95,7 @@ async def test_a_chunk_ends_once(jobs: Any) -> None:
 
 
 async def test_more_chunks_than_one_item_holds(jobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb_progress, "CHUNKS_AN_ITEM", 4)
+    monkeypatch.setattr(run_notes, "CHUNKS_AN_ITEM", 4)
     await jobs.create(JOB)
     full = [await jobs.chunk_ended(ID, 1, n, Counts(answered=1), of=10, at=AT) for n in reversed(range(10))]
     assert full == [False] * 9 + [True]

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from promptmill.adapters.sqs_queues import SqsMessageLease
+from promptmill.aws.sqs import SqsMessageLease
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/1/q"
 

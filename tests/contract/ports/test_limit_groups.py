@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
-from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
 from tests.contract.ports.conftest import create_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups

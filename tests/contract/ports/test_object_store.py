@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from promptmill.adapters.s3_object_store import S3ObjectStore
+from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.errors import MissingObjectError
 from promptmill.ports.object_store import Piece
 from tests.fakes.object_store import FakeObjectStore

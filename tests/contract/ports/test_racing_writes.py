@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from promptmill.adapters import s3_object_store
-from promptmill.adapters.s3_object_store import S3ObjectStore
+from promptmill.aws.s3 import object_store
+from promptmill.aws.s3.object_store import S3ObjectStore
 
 
 def client() -> Any:
@@ -24,7 +24,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(s3_object_store, "sleep", sleep)
+    monkeypatch.setattr(object_store, "sleep", sleep)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from promptmill.adapters.sqs_queues import SqsReplySender
+from promptmill.aws.sqs import SqsReplySender
 from promptmill.domain.errors import RecordError
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
-from promptmill.ports.switches import EVERYTHING, Pause, pause_on
+from promptmill.aws.dynamodb.switches import DynamoDbSwitches
+from promptmill.ports.recipe_source import EVERYTHING, Pause, pause_on
 from tests.contract.ports.conftest import create_table
 from tests.fakes.switches import FakeSwitches
 

@@ -9,9 +9,9 @@ import botocore.session
 import msgspec
 import pytest
 
-from promptmill.adapters.model_providers import HttpModelProviders
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
 from promptmill.domain.recipe import Route
+from promptmill.providers.registry import HttpModelProviders
 from promptmill.settings import Settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers import anthropic, bedrock, google_tokens, nlp_cloud, openai, openai_like, replicate, vertex

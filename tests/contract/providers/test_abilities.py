@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from promptmill.adapters.genai_price_book import GenaiPriceBook
-from promptmill.domain.completion import (
-    CompletionRequest,
-    JsonSchema,
-    Message,
-    Text,
-    Tool,
-)
+from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text, Tool
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
-from promptmill.domain.providers import ABILITIES, PROVIDERS, Ability
+from promptmill.domain.provider_table import ABILITIES, PROVIDERS, Ability
+from promptmill.prices.genai import GenaiPriceBook
 from tests.contract.providers.conftest import nothing_sent
 from tests.contract.providers.scenes import SCENES, opened
 from tests.fakes.clock import START

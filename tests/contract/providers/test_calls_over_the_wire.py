@@ -7,10 +7,10 @@ import random
 import msgspec
 import pytest
 
+from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.closed_routes import ClosedRoutes
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.workflows.calls.call_routes import Called, Caller, call_routes
-from promptmill.workflows.calls.closed_routes import ClosedRoutes
 from tests.contract.providers.conftest import Stand
 from tests.fakes.clock import FakeClock
 from tests.fakes.price_book import FlatPrices

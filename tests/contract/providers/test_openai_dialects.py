@@ -9,8 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from promptmill.adapters.model_providers import HttpModelProviders
-from promptmill.adapters.openai_presets import PRESETS
 from promptmill.domain.completion import (
     Attachment,
     CompletionRequest,
@@ -23,8 +21,10 @@ from promptmill.domain.completion import (
     ToolResult,
 )
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
-from promptmill.domain.providers import PROVIDERS
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
+from promptmill.providers.registry import HttpModelProviders
+from promptmill.wire.openai_endpoints import PRESETS
 from tests.contract.providers.conftest import fake_aws_session, local_settings, nothing_sent
 from tests.contract.providers.scenes import SCENES, opened
 from tests.fakes.clock import FakeClock

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from promptmill.adapters.genai_price_book import GenaiPriceBook
-from promptmill.adapters.replicate_stream import stream_url_of
 from promptmill.domain.completion import CompletionRequest, Message, Text, Usage
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route, UserPrice, Wire
 from promptmill.domain.record import Price
+from promptmill.prices.genai import GenaiPriceBook
+from promptmill.wire.replicate import stream_url_of
 from tests.contract.providers.conftest import Stand, local_settings, make_providers, nothing_sent
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.providers import replicate

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from promptmill.cli.main import cli
 from promptmill.domain.recipe import Recipe
+from promptmill.jobs.manifests import ReadManifest
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
-from promptmill.workflows.read_manifest import ReadManifest
 from tests.fakes.mill import Mill
 from tests.fakes.secret_store import FakeSecretStore
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from promptmill.cli.costs import Row, report, summed
+from promptmill.cli.commands.costs import Row, report, summed
 from promptmill.domain.charge import Charge, Narrowing
 from promptmill.domain.money import parse_usd
 from tests.fakes.recipes import recipe

@@ -8,12 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from msgspec import structs
 
-from promptmill.domain.errors import (
-    ProviderError,
-    RecordRefusedError,
-    RetryLaterError,
-    RouteClosedError,
-)
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.object_store import ObjectInfo
 from tests.fakes.mill import Mill

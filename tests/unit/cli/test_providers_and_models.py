@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain.providers import ABILITIES, PROVIDERS
-from promptmill.domain.route_figures import AttemptLine, FiguresOfRoute, percentile
+from promptmill.cli.route_figures import AttemptLine, FiguresOfRoute, percentile
+from promptmill.domain.provider_table import ABILITIES, PROVIDERS
 from tests.contract.providers.scenes import SCENES
 from tests.contract.providers.test_abilities import CHECKS
 from tests.fakes.recipes import recipe

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from promptmill.cli.main import cli
-from promptmill.domain.redaction import policy as policies
-from promptmill.domain.redaction.spans import Span
+from promptmill.redaction import policy as policies
+from promptmill.redaction.spans import Span
 
 
 def run(tmp_path: Path, lines: list[Any], *options: str) -> tuple[Result, list[dict[str, Any]]]:
@@ -71,7 +71,7 @@ class Broken:
 
 def test_an_engine_that_fails_lets_nothing_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policies, "engine_of", lambda *_: Broken())
-    monkeypatch.setattr("promptmill.domain.redaction.audit.engine_of", lambda *_: Broken())
+    monkeypatch.setattr("promptmill.redaction.audit.engine_of", lambda *_: Broken())
     result, lines = run(tmp_path, [{"id": 1, "text": "my secret"}])
     assert [(line["id"], line["line"], line["error"]) for line in lines] == [(1, 1, "redaction_failed")]
     assert "my secret" not in json.dumps(lines)

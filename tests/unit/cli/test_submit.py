@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.submit import inbox_key
+from promptmill.cli.commands.submit import inbox_key
 from promptmill.domain import layout
 from promptmill.domain.errors import RecordRefusedError, RouteClosedError, UserError
 from promptmill.domain.recipe import Recipe

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import msgspec
 import pytest
 
-from promptmill.adapters.aws_sessions import local_session
+from promptmill.aws.sessions import local_session
 from promptmill.cli.local.processes import ProcessRecord, free_port
 from promptmill.cli.local.stack import LocalState
 from promptmill.cli.target import find_target, local_target, settings_from

@@ -19,9 +19,9 @@ from moto import mock_aws
 from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
-from promptmill.domain.requests import body_hash, parse_envelope, request_unit
+from promptmill.engine.run_unit import MOST_CRASHES
+from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
 from promptmill.settings import Settings, to_environment
-from promptmill.workflows.units.run_unit import MOST_CRASHES
 from tests.contract.ports.conftest import create_table
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.price_book import FlatPrices

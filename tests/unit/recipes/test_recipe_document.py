@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
-from promptmill.domain.recipe_document import check_recipe, parse_recipe
-from promptmill.domain.redaction import ALL_TYPES
+from promptmill.recipes.recipe_document import check_recipe, parse_recipe
+from promptmill.redaction import ALL_TYPES
 
 SAMPLES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 MINIMAL = "routes: [bedrock/amazon.nova-lite-v1:0]"

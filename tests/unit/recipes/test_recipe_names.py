@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.domain import layout
-from promptmill.domain.providers import PROVIDERS
-from promptmill.domain.recipe_names import did_you_mean, nearest, valid_name
+from promptmill.domain.names import did_you_mean, nearest, valid_name
+from promptmill.domain.provider_table import PROVIDERS
 
 
 @pytest.mark.parametrize("name", ["a", "reviews", "openai-to-bedrock", "r2_d2", "0", "a" * 64])

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain.recipe_yaml import MAX_BYTES, Document, path_text, read_yaml
+from promptmill.recipes.yaml_document import MAX_BYTES, Document, path_text, read_yaml
 
 
 def reasons(text: str | bytes) -> list[tuple[str, str, int]]:

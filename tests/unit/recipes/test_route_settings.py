@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptmill.domain.recipe import Recipe, Route, UserPrice, Wire
-from promptmill.domain.recipe_document import check_recipe, parse_recipe
+from promptmill.recipes.recipe_document import check_recipe, parse_recipe
 
 
 def route(line: str, more: str = "") -> Route:

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, ToolCall, Usage
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
-from promptmill.domain.redaction import ALL_TYPES, Redacted, redact_request, restore_completion, unrestored
-from promptmill.domain.redaction.placeholders import restored, slots
-from promptmill.domain.redaction.policy import MASK
-from promptmill.domain.redaction.stream import StreamRestorer
+from promptmill.redaction import ALL_TYPES, Redacted, redact_request, restore_completion, unrestored
+from promptmill.redaction.placeholders import restored, slots
+from promptmill.redaction.policy import MASK
 
 OWN = (OwnPattern("ticket", r"TCK-\d{6}"), OwnPattern("person", r"\bMaria \w+"), OwnPattern("person_id", r"\bPID\d{4}"))
 POLICIES = [
@@ -177,14 +176,9 @@ def test_a_bent_placeholder_in_json_gives_its_value_back(case: tuple[Redacted, s
 
 
 @settings(deadline=None)
-@given(answers(), st.lists(st.integers(0, 400), max_size=20))
-def test_pieces_cut_anywhere_give_what_the_whole_gives(case: tuple[Redacted, str, str], cuts: list[int]) -> None:
+@given(answers())
+def test_a_bent_placeholder_is_restored_as_it_was_meant(case: tuple[Redacted, str, str]) -> None:
     redacted, said, meant = case
-    restorer, shown, done = StreamRestorer(redacted.map), "", 0
-    for cut in sorted({min(cut, len(said)) for cut in cuts}):
-        shown += restorer.feed(said[done:cut])
-        done = cut
-    assert shown + restorer.feed(said[done:]) + restorer.close() == meant
     assert restored(said, slots(redacted.map)) == meant
 
 

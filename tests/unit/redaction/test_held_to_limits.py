@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from promptmill.domain.redaction import Span
-from promptmill.domain.redaction.structured import StructuredEngine
+from promptmill.redaction import Span
+from promptmill.redaction.patterns.structured import StructuredEngine
 from tests.unit.redaction.personal_lines import LINES
 from tests.unit.redaction.secret_lines import harmless, keys_alone, keys_by_context, keys_in_files
 

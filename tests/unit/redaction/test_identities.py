@@ -14,8 +14,8 @@ from stdnum.nl import bsn
 from stdnum.pl import pesel
 from stdnum.tr import tckimlik
 
-from promptmill.domain.redaction import number_checks as check
-from promptmill.domain.redaction.structured import StructuredEngine
+from promptmill.redaction.patterns import number_checks as check
+from promptmill.redaction.patterns.structured import StructuredEngine
 
 ENGINE = StructuredEngine(secrets=False)
 STANDARD = [

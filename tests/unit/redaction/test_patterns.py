@@ -12,19 +12,18 @@ from typing import Any
 import pytest
 import re2
 
-from promptmill.domain import redaction
-from promptmill.domain.redaction.rules import Gate, Rule
-from promptmill.domain.redaction.secret_rules import SECRET_RULES
-from promptmill.domain.redaction.structured import STRUCTURED_RULES, StructuredEngine
-from promptmill.domain.redaction.subject import compiled
-from promptmill.domain.redaction.token_formats import TOKEN_FORMATS
+from promptmill.redaction import patterns
+from promptmill.redaction.patterns.folded_text import compiled
+from promptmill.redaction.patterns.rules import Gate, Rule
+from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredEngine
+from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
 
 MANY = 50
 
 
 def patterns_of_re() -> Iterator[tuple[str, str]]:
-    for module in pkgutil.iter_modules(redaction.__path__):
-        for name, value in vars(importlib.import_module(f"{redaction.__name__}.{module.name}")).items():
+    for module in pkgutil.iter_modules(patterns.__path__):
+        for name, value in vars(importlib.import_module(f"{patterns.__name__}.{module.name}")).items():
             if isinstance(value, re.Pattern):
                 yield f"{module.name}.{name}", value.pattern
     for name, start, rest in TOKEN_FORMATS:

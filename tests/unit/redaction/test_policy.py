@@ -7,8 +7,8 @@ import pytest
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
-from promptmill.domain.redaction import ALL_TYPES, redact_request, restore_completion
-from promptmill.domain.redaction.policy import policy_hash
+from promptmill.redaction import ALL_TYPES, redact_request, restore_completion
+from promptmill.redaction.policy import policy_hash
 
 
 def redact(text: str, **policy: object) -> tuple[str, dict[str, str]]:

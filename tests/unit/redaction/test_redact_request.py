@@ -24,7 +24,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.domain.redaction import ALL_TYPES, Redacted, Span, redact_request
+from promptmill.redaction import ALL_TYPES, Redacted, Span, redact_request
 
 EVERYTHING = RedactionPolicy(types=ALL_TYPES)
 
@@ -263,9 +263,9 @@ def test_neither_importing_nor_a_policy_without_types_loads_the_engine() -> None
 import sys
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.domain.redaction import redact_request
+from promptmill.redaction import redact_request
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=()))
-engine = "promptmill.domain.redaction.structured"
+engine = "promptmill.redaction.patterns.structured"
 assert not {"re2", engine, "pydantic", "yaml", "stdnum"} & sys.modules.keys()
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=("email",)))
 assert {"re2", engine} <= sys.modules.keys()

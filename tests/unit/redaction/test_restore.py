@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptmill.domain.completion import Completion, ToolCall, Usage
-from promptmill.domain.redaction import restore_completion
+from promptmill.redaction import restore_completion
 
 VALUES = {
     "<EMAIL_1>": "alice@example.com",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Tool, ToolCall, ToolResult, Usage
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.domain.redaction import ALL_TYPES, Redacted, redact_request, restore_completion
-from promptmill.domain.redaction.json_text import is_json
+from promptmill.redaction import ALL_TYPES, Redacted, redact_request, restore_completion
+from promptmill.redaction.json_text import is_json
 
 EVERYTHING = RedactionPolicy(types=ALL_TYPES)
 VALUES = [

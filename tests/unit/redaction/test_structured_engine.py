@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from stdnum import iban as stdnum_iban
 from stdnum import luhn as stdnum_luhn
 
-from promptmill.domain.redaction import ALL_TYPES, Span
-from promptmill.domain.redaction.check_digits import luhn
-from promptmill.domain.redaction.numbers import valid_iban
-from promptmill.domain.redaction.spans import united
-from promptmill.domain.redaction.structured import StructuredEngine
+from promptmill.redaction import ALL_TYPES, Span
+from promptmill.redaction.patterns.check_digits import luhn
+from promptmill.redaction.patterns.numbers import valid_iban
+from promptmill.redaction.patterns.structured import StructuredEngine
+from promptmill.redaction.spans import united
 
 ENGINE = StructuredEngine()
 

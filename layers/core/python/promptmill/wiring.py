@@ -16,24 +16,25 @@ if TYPE_CHECKING:
     import boto3
     import botocore.session
 
-    from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
-    from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
-    from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
-    from promptmill.adapters.dynamodb_units import DynamoDbUnits
-    from promptmill.adapters.entity_finders import DeployedFinders
-    from promptmill.adapters.eventbridge_bus import EventBridgeBus
-    from promptmill.adapters.genai_price_book import GenaiPriceBook
-    from promptmill.adapters.model_providers import HttpModelProviders
-    from promptmill.adapters.s3_object_store import S3ObjectStore
-    from promptmill.adapters.s3_recipe_source import S3RecipeSource
-    from promptmill.adapters.secrets_manager import SecretsManagerStore
-    from promptmill.adapters.sqs_queues import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
-    from promptmill.adapters.system_clock import SystemClock
+    from promptmill.aws.dynamodb.jobs import DynamoDbJobs
+    from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+    from promptmill.aws.dynamodb.switches import DynamoDbSwitches
+    from promptmill.aws.dynamodb.units import DynamoDbUnits
+    from promptmill.aws.eventbridge import EventBridgeBus
+    from promptmill.aws.s3.object_store import S3ObjectStore
+    from promptmill.aws.s3.recipe_source import S3RecipeSource
+    from promptmill.aws.secrets import SecretsManagerStore
+    from promptmill.aws.sqs import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
+    from promptmill.detectors.deployed import DeployedFinders
     from promptmill.domain.limits import Limits
-    from promptmill.workflows.flow.pacing import JobPacing
-    from promptmill.workflows.flow.shared_pacing import SharedPacing
-    from promptmill.workflows.read_manifest import ReadManifest
-    from promptmill.workflows.units.unit import Engine
+    from promptmill.engine.unit import Engine
+    from promptmill.jobs.manifests import ReadManifest
+    from promptmill.pacing.pacing import JobPacing
+    from promptmill.pacing.shared_pacing import SharedPacing
+    from promptmill.prices.genai import GenaiPriceBook
+    from promptmill.providers.registry import HttpModelProviders
+    from promptmill.system_clock import SystemClock
+
 
 T = TypeVar("T")
 
@@ -98,37 +99,37 @@ class Services:
 
     @cached_property
     def clock(self) -> SystemClock:
-        from promptmill.adapters.system_clock import SystemClock
+        from promptmill.system_clock import SystemClock
 
         return SystemClock()
 
     @cached_property
     def objects(self) -> S3ObjectStore:
-        from promptmill.adapters.s3_object_store import S3ObjectStore
+        from promptmill.aws.s3.object_store import S3ObjectStore
 
         return S3ObjectStore(self.client("s3"), self.settings.bucket)
 
     @cached_property
     def jobs(self) -> DynamoDbJobs:
-        from promptmill.adapters.dynamodb_jobs import DynamoDbJobs
+        from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 
         return DynamoDbJobs(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
 
     @cached_property
     def units(self) -> DynamoDbUnits:
-        from promptmill.adapters.dynamodb_units import DynamoDbUnits
+        from promptmill.aws.dynamodb.units import DynamoDbUnits
 
         return DynamoDbUnits(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
 
     @cached_property
     def switches(self) -> DynamoDbSwitches:
-        from promptmill.adapters.dynamodb_switches import DynamoDbSwitches
+        from promptmill.aws.dynamodb.switches import DynamoDbSwitches
 
         return DynamoDbSwitches(self._dynamodb, self.settings.jobs_table)
 
     @cached_property
     def ledger(self) -> DynamoDbLedger:
-        from promptmill.adapters.dynamodb_ledger import DynamoDbLedger
+        from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 
         return DynamoDbLedger(self._dynamodb, self.settings.charges_table, self.rng)
 
@@ -142,7 +143,7 @@ class Services:
 
     @cached_property
     def queue(self) -> SqsWorkQueue:
-        from promptmill.adapters.sqs_queues import SqsWorkQueue
+        from promptmill.aws.sqs import SqsWorkQueue
 
         settings = self.settings
         return SqsWorkQueue(
@@ -151,56 +152,56 @@ class Services:
 
     @cached_property
     def request_copies(self) -> SqsRequestQueue:
-        from promptmill.adapters.sqs_queues import SqsRequestQueue
+        from promptmill.aws.sqs import SqsRequestQueue
 
         return SqsRequestQueue(self._sqs, self.settings.requests_queue)
 
     @cached_property
     def replies(self) -> SqsReplySender:
-        from promptmill.adapters.sqs_queues import SqsReplySender
+        from promptmill.aws.sqs import SqsReplySender
 
         return SqsReplySender(self._sqs)
 
     def lease(self, queue_url: str, receipt_handle: str) -> SqsMessageLease:
         """On one received message."""
-        from promptmill.adapters.sqs_queues import SqsMessageLease
+        from promptmill.aws.sqs import SqsMessageLease
 
         return SqsMessageLease(self._sqs, queue_url, receipt_handle)
 
     @cached_property
     def events(self) -> EventBridgeBus:
-        from promptmill.adapters.eventbridge_bus import EventBridgeBus
+        from promptmill.aws.eventbridge import EventBridgeBus
 
         return EventBridgeBus(self.client("events"), self.settings.event_bus)
 
     @cached_property
     def recipes(self) -> S3RecipeSource:
-        from promptmill.adapters.s3_recipe_source import S3RecipeSource
+        from promptmill.aws.s3.recipe_source import S3RecipeSource
 
         settings = self.settings
         return S3RecipeSource(self.objects, self.clock, stage=settings.stage, engines=settings.engine_names)
 
     @cached_property
     def manifests(self) -> ReadManifest:
-        from promptmill.workflows.read_manifest import ReadManifest
+        from promptmill.jobs.manifests import ReadManifest
 
         return ReadManifest(self.objects)
 
     @cached_property
     def prices(self) -> GenaiPriceBook:
-        from promptmill.adapters.genai_price_book import GenaiPriceBook
+        from promptmill.prices.genai import GenaiPriceBook
 
         return GenaiPriceBook()
 
     @cached_property
     def secrets(self) -> SecretsManagerStore:
-        from promptmill.adapters.secrets_manager import SecretsManagerStore
+        from promptmill.aws.secrets import SecretsManagerStore
 
         return SecretsManagerStore(lambda: self.client("secretsmanager"), clock=self.clock)
 
     @cached_property
     def providers(self) -> HttpModelProviders:
-        from promptmill.adapters.model_providers import HttpModelProviders
+        from promptmill.providers.registry import HttpModelProviders
 
         return HttpModelProviders(
             settings=self.settings, secrets=self.secrets, clock=self.clock, make_aws_session=self._botocore_session
@@ -208,7 +209,7 @@ class Services:
 
     @cached_property
     def finders(self) -> DeployedFinders:
-        from promptmill.adapters.entity_finders import AwsAccess, DeployedFinders
+        from promptmill.detectors.deployed import AwsAccess, DeployedFinders
 
         settings = self.settings
         aws = AwsAccess(
@@ -219,8 +220,8 @@ class Services:
 
     def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
         """Of one invocation that works for ``job``."""
-        from promptmill.adapters.dynamodb_limit_groups import DynamoDbLimitGroups
-        from promptmill.workflows.flow.shared_pacing import SharedPacing
+        from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+        from promptmill.pacing.shared_pacing import SharedPacing
 
         return SharedPacing(
             groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.clock),
@@ -242,10 +243,10 @@ class Services:
 
     def engine(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> Engine:
         """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
-        from promptmill.workflows.flow.pacing import Unpaced
-        from promptmill.workflows.units.places import Places
-        from promptmill.workflows.units.switch import Switch
-        from promptmill.workflows.units.unit import Engine
+        from promptmill.engine.call_slots import Places
+        from promptmill.engine.pause import Switch
+        from promptmill.engine.unit import Engine
+        from promptmill.pacing.pacing import Unpaced
 
         return Engine(
             objects=self.objects,
@@ -286,7 +287,7 @@ def pass_over_what_is_imported() -> None:
 
 def offline_finders() -> DeployedFinders:
     """For this machine alone: nothing leaves it."""
-    from promptmill.adapters.entity_finders import DeployedFinders
-    from promptmill.adapters.system_clock import SystemClock
+    from promptmill.detectors.deployed import DeployedFinders
+    from promptmill.system_clock import SystemClock
 
     return DeployedFinders(["ner"], clock=SystemClock())

@@ -17,10 +17,9 @@ from promptmill.domain.errors import (
 )
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.ports.clock import Clock
-from promptmill.ports.model_provider import ModelProviders
-from promptmill.ports.price_book import PriceBook
+from promptmill.ports.ledger import PriceBook
+from promptmill.ports.model_provider import ModelProviders, SecretStore
 from promptmill.ports.recipe_source import RecipeSource
-from promptmill.ports.secret_store import SecretStore
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _PAYMENT = 402

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from promptmill.adapters.aws_failures import aws_failures_in_words
+from promptmill.aws.failures import aws_failures_in_words
 from promptmill.cli.output import Output
 from promptmill.domain.errors import MissingObjectError, ProviderError, UserError
 

@@ -7,19 +7,19 @@ import sys
 import click
 
 from promptmill import __version__
-from promptmill.cli.cancel import cancel
-from promptmill.cli.costs import costs
-from promptmill.cli.doctor import doctor
-from promptmill.cli.local_commands import local
-from promptmill.cli.models import models
-from promptmill.cli.pause import pause, unpause
-from promptmill.cli.providers import providers
-from promptmill.cli.recipe import recipe
-from promptmill.cli.redact import redact
-from promptmill.cli.rerun import again, redrive, resume
-from promptmill.cli.results import results
-from promptmill.cli.status import status
-from promptmill.cli.submit import submit
+from promptmill.cli.commands.cancel import cancel
+from promptmill.cli.commands.costs import costs
+from promptmill.cli.commands.doctor import doctor
+from promptmill.cli.commands.local import local
+from promptmill.cli.commands.models import models
+from promptmill.cli.commands.pause import pause, unpause
+from promptmill.cli.commands.providers import providers
+from promptmill.cli.commands.recipe import recipe
+from promptmill.cli.commands.redact import redact
+from promptmill.cli.commands.rerun import again, redrive, resume
+from promptmill.cli.commands.results import results
+from promptmill.cli.commands.status import status
+from promptmill.cli.commands.submit import submit
 
 EXIT_INTERRUPTED = 130
 

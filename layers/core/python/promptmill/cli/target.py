@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import boto3
 import msgspec
 
-from promptmill.adapters.aws_sessions import LOCAL_REGION, account_session, local_session
-from promptmill.adapters.cloudformation_stacks import CloudFormationStacks
-from promptmill.adapters.s3_upload import upload
+from promptmill.aws.cloudformation import CloudFormationStacks
+from promptmill.aws.s3.upload import upload
+from promptmill.aws.sessions import LOCAL_REGION, account_session, local_session
 from promptmill.cli.local.paths import local_paths
 from promptmill.cli.local.stack import running
 from promptmill.domain.errors import UserError

@@ -11,12 +11,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from promptmill.cli.command import Invocation
 from promptmill.cli.output import Output, usd_short
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.domain.status import waiting_for
 from promptmill.domain.times import rfc3339
+from promptmill.jobs.find_run import FIRST_RUN
+from promptmill.jobs.status import counts_so_far, waiting_for
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
-from promptmill.workflows.find_run import FIRST_RUN
-from promptmill.workflows.publish_status import counts_so_far
 
 LOCAL_POLL_S = 0.5
 POLL_S = 2.0

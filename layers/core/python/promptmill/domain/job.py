@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from promptmill.domain.dialects.dialect import FileFacts
+from promptmill.domain.job_file import FileFacts
 from promptmill.domain.recipe import Recipe
 
 Rerun = Literal["", "resume", "redrive"]

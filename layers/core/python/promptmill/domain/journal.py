@@ -16,6 +16,10 @@ from promptmill.domain.job import Counts
 from promptmill.domain.record import Attempt
 from promptmill.domain.tally import Tally
 
+LOST = "worker_lost"
+"""Code of an attempt that may have been made and of which no journal tells."""
+
+
 ANSWERED = "answered"
 
 

@@ -11,6 +11,8 @@ RECIPES = "recipes/"
 RESULTS = "results/"
 WORK = "work/"
 ANSWERS = "answers/"
+BODIES = "requests/"
+"""Prefix of the objects that the ``body_key`` of a request may name."""
 DEFAULT_RECIPE = "default"
 
 _MAX_KEY_BYTES = 1024

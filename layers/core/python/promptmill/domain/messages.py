@@ -6,6 +6,7 @@ The requests queue is public and has a schema of its own: ``domain/requests.py``
 from __future__ import annotations
 
 from typing import TypeVar
+from urllib.parse import unquote_plus
 
 import msgspec
 from msgspec import Struct
@@ -73,3 +74,40 @@ def decode_any(body: str) -> Message:
     """Raises msgspec.DecodeError: not a message of ours."""
     message: Message = msgspec.json.decode(body, type=Message)
     return message
+
+
+class _Object(Struct, rename="camel"):
+    key: str
+    version_id: str = ""
+
+
+class _S3(Struct):
+    object: _Object
+
+
+class _Record(Struct, rename="camel"):
+    s3: _S3
+    event_name: str = ""
+
+
+class _Notification(Struct, rename="pascal"):
+    records: list[_Record] = []  # absent in the test event that S3 sends when a notification is set up
+
+
+_CREATED, _TAGGED = "ObjectCreated:", "ObjectTagging:Put"
+_decoder = msgspec.json.Decoder(_Notification)
+
+
+def plans_of(body: str) -> list[PlanMessage]:
+    """One for each object of a notification, created or tagged; keys come URL-encoded, with ``+`` for a space.
+
+    Raises:
+        msgspec.DecodeError: not a notification.
+    """
+    records = _decoder.decode(body).records
+    return [_plan(record) for record in records if record.event_name.startswith((_CREATED, _TAGGED))]
+
+
+def _plan(record: _Record) -> PlanMessage:
+    found, tagged = record.s3.object, record.event_name.startswith(_TAGGED)
+    return PlanMessage(unquote_plus(found.key), found.version_id, tagged=tagged)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from promptmill.domain.errors import RecordError
-from promptmill.domain.recipe_names import did_you_mean
+from promptmill.domain.names import did_you_mean
 
 _SLOT = re.compile(r"\{\{([^{}\n]{1,300})\}\}")
 _OPENING = "{{"

@@ -5,8 +5,35 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from msgspec import Struct
+
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.ports.run_windows import RunWindows
+
+
+class RunWindow(Struct, frozen=True):
+    """Positions in the run's list of chunks.
+
+    Attributes:
+        sent: chunks that have a message, or were taken by a worker that carried on; the first ones.
+        drained: chunks whose records have all first been sent; some may be counted twice.
+    """
+
+    sent: int = 0
+    drained: int = 0
+
+
+class RunWindows(Protocol):
+    async def read_window(self, job_id: str, run: int) -> RunWindow:
+        """Strongly consistent."""
+        ...
+
+    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
+        """Move ``sent`` from ``seen`` on; False if somebody else has."""
+        ...
+
+    async def note_drained(self, job_id: str, run: int) -> RunWindow:
+        """One more; the window after it."""
+        ...
 
 
 class JobStore(Protocol):

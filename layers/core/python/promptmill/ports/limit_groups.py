@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from promptmill.domain.flow import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
 
 
 class LimitGroups(Protocol):

@@ -25,3 +25,15 @@ class ModelProviders(Protocol):
     def provider_for(self, route: Route) -> ModelProvider:
         """Imports the adapter when it is first needed. Raises RouteClosedError for a provider nobody knows."""
         ...
+
+
+class SecretStore(Protocol):
+    async def read(self, name: str, *, other_than: str = "") -> str:
+        """The secret's text, cached for at most 5 minutes.
+
+        ``other_than`` is a text that did not work: it is given again only if it is still the secret's.
+
+        Raises:
+            RouteClosedError: it is not there, or not readable (codes ``secret_missing``, ``secret_denied``).
+        """
+        ...

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
+
+from msgspec import Struct
 
 from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe
@@ -26,3 +29,32 @@ class LimitSource(Protocol):
             RecipeError: the document is not valid (code ``invalid_limits``).
         """
         ...
+
+
+EVERYTHING = "*"
+"""In place of a recipe's name."""
+
+
+class Pause(Struct, frozen=True):
+    """Who paused, and when (RFC 3339)."""
+
+    by: str
+    at: str
+
+    def __str__(self) -> str:
+        return f"paused by {self.by} since {self.at}"
+
+
+class Switches(Protocol):
+    async def paused(self) -> dict[str, Pause]:
+        """By recipe, or ``EVERYTHING``; strongly consistent."""
+        ...
+
+    async def pause(self, recipe: str, *, by: str, at: str) -> None: ...
+
+    async def unpause(self, recipe: str) -> None: ...
+
+
+def pause_on(recipe: str, paused: Mapping[str, Pause]) -> Pause | None:
+    """The pause that holds a recipe: its own, or that of everything."""
+    return paused.get(recipe) or paused.get(EVERYTHING)

@@ -15,13 +15,13 @@ from typing import Any
 from msgspec import Struct
 
 from promptmill.cli.command import Invocation
-from promptmill.cli.costs import print_costs, spent
+from promptmill.cli.commands.costs import print_costs, spent
+from promptmill.cli.commands.results import fetch
 from promptmill.cli.local.cores import idle_cores
 from promptmill.cli.local.paths import LocalPaths
 from promptmill.cli.local.reviews import Snippet, as_csv, demo_snippets
 from promptmill.cli.local.stack import LocalState, alone, down, up
 from promptmill.cli.output import Output
-from promptmill.cli.results import fetch
 from promptmill.cli.target import local_target
 from promptmill.cli.watch import watch
 from promptmill.domain import layout

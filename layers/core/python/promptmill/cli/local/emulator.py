@@ -9,13 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from promptmill.cli.local.paths import LocalPaths
-from promptmill.cli.local.processes import (
-    ProcessRecord,
-    bare_environment,
-    free_port,
-    start,
-    wait_until,
-)
+from promptmill.cli.local.processes import ProcessRecord, bare_environment, free_port, start, wait_until
 from promptmill.domain.errors import UserError
 
 PREFERRED_PORT = 4566

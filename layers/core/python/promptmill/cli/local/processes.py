@@ -17,7 +17,7 @@ from msgspec import Struct
 from promptmill.domain.errors import UserError
 
 T = TypeVar("T")
-TIE = Path(__file__).with_name("tie.py")
+TIE = Path(__file__).with_name("parent_watch.py")
 _PROC = Path("/proc")
 _GRACE_S = 3.0
 _POLL_S = 0.05

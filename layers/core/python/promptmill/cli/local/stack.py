@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from promptmill.adapters.aws_failures import aws_failures_in_words
-from promptmill.adapters.aws_sessions import LOCAL_ACCOUNT, LOCAL_REGION, local_session
-from promptmill.adapters.cloudformation_stacks import CloudFormationStacks, publish_assets
+from promptmill.aws.cloudformation import CloudFormationStacks, publish_assets
+from promptmill.aws.failures import aws_failures_in_words
+from promptmill.aws.sessions import LOCAL_ACCOUNT, LOCAL_REGION, local_session
 from promptmill.cli.local.emulator import PREFERRED_PORT, clean_up, start_emulator
 from promptmill.cli.local.model import start_model
 from promptmill.cli.local.paths import LocalPaths
@@ -22,6 +22,7 @@ from promptmill.domain.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
 
 STACK = "promptmill-local"
 _BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"

@@ -1,0 +1,69 @@
+"""DynamoDB items as plain dictionaries."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+
+_serializer, _deserializer = TypeSerializer(), TypeDeserializer()
+
+
+def to_item(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """In DynamoDB's typed JSON; None values are left out."""
+    return {name: _typed(value) for name, value in plain.items() if value is not None}
+
+
+def _typed(value: Any) -> Any:
+    """Decimals without an exponent: readable, and every emulator adds them up."""
+    return {"N": f"{value:f}"} if isinstance(value, Decimal) else _serializer.serialize(value)
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values; whole numbers as int, others as Decimal."""
+    return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else value
+    if isinstance(value, set):
+        return {_plain(v) for v in value}
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def failed_condition(error: ClientError) -> bool:
+    """Whether a write was refused by its own condition."""
+    return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
+
+
+async def write_if(write: Callable[..., Any], **request: Any) -> bool:
+    """Whether a conditional write was made; False if its condition did not hold."""
+    try:
+        await to_thread(write, **request)
+    except ClientError as error:
+        if failed_condition(error):
+            return False
+        raise
+    return True
+
+
+async def query(client: DynamoDBClient, **request: Any) -> AsyncIterator[dict[str, Any]]:
+    """Every item of a query, page by page."""
+    while True:
+        page: Any = await to_thread(client.query, **request)
+        for item in page["Items"]:
+            yield from_item(item)
+        if "LastEvaluatedKey" not in page:
+            return
+        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]

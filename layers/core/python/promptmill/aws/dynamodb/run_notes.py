@@ -1,0 +1,208 @@
+"""Who dropped which content first, in the jobs table: pk ``DUPLICATE#<recipe>#<digest>``, sk ``FIRST``."""
+
+from __future__ import annotations
+
+import random
+from asyncio import gather, to_thread
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item, write_if
+from promptmill.aws.dynamodb.transactions import insist, update
+from promptmill.aws.dynamodb.units import KEPT_S, gate_key
+from promptmill.domain.job import Counts
+from promptmill.domain.units import Gate, gates_of
+from promptmill.ports.clock import Clock
+from promptmill.ports.job_store import RunWindow
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+
+_KEPT = timedelta(days=30)
+_OURS = "attribute_not_exists(pk) OR job_id = :mine OR job_id = :over OR #at < :not_since"
+
+
+class DynamoDbFirstDrops:
+    """The ``FirstDrops`` port."""
+
+    _db: DynamoDBClient
+    _table: str
+
+    async def first_drop(
+        self, recipe: str, digest: str, job_id: str, *, at: str, not_since: str, over: str = ""
+    ) -> str:
+        key = {"pk": f"DUPLICATE#{recipe}#{digest}", "sk": "FIRST"}
+        ttl = int((datetime.fromisoformat(at) + _KEPT).timestamp())
+        while True:
+            ours = await write_if(
+                self._db.put_item,
+                TableName=self._table,
+                Item=to_item(key | {"job_id": job_id, "at": at, "ttl": ttl}),
+                ConditionExpression=_OURS,
+                ExpressionAttributeNames={"#at": "at"},
+                ExpressionAttributeValues=to_item({":mine": job_id, ":over": over, ":not_since": not_since}),
+            )
+            if ours:
+                return job_id
+            found = await to_thread(self._db.get_item, TableName=self._table, Key=to_item(key), ConsistentRead=True)
+            if "Item" in found:  # else it was forgotten in between
+                return str(from_item(found["Item"])["job_id"])
+
+
+OVER = 4
+"""Rank of a run that is terminal."""
+
+
+class DynamoDbStops:
+    """The ``RunStops`` port."""
+
+    _db: DynamoDBClient
+    _table: str
+    _clock: Clock
+    _rng: random.Random
+
+    async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
+        return await write_if(
+            self._db.update_item,
+            **update(
+                self._table,
+                {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"},
+                sets={"stop": code, "stopped_at": at},
+                condition="attribute_not_exists(#stop) AND #rank < :over",
+                values={"over": OVER},
+            ),
+        )
+
+    async def shut_gates(self, job_id: str, run: int) -> None:
+        await gather(*(self._shut(gate) for gate in gates_of(job_id, run)))
+
+    async def _shut(self, gate: Gate) -> None:
+        """Intents that are being written conflict with it: it is tried until it is in."""
+        kept = int(self._clock.now().timestamp()) + KEPT_S
+        await insist(
+            self._db.update_item, rng=self._rng, **update(self._table, gate_key(gate), sets={"shut": True, "ttl": kept})
+        )
+
+
+class DynamoDbWindows:
+    """``RunWindows``."""
+
+    _db: DynamoDBClient
+    _table: str
+
+    async def read_window(self, job_id: str, run: int) -> RunWindow:
+        found = await to_thread(self._db.get_item, TableName=self._table, Key=_key(job_id, run), ConsistentRead=True)
+        return _window(found.get("Item", {}))
+
+    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
+        condition = "sent = :seen" if seen else "attribute_not_exists(sent)"
+        values = {":to": to} | ({":seen": seen} if seen else {})
+        return await write_if(
+            self._db.update_item,
+            TableName=self._table,
+            Key=_key(job_id, run),
+            UpdateExpression="SET sent = :to",
+            ConditionExpression=condition,
+            ExpressionAttributeValues=to_item(values),
+        )
+
+    async def note_drained(self, job_id: str, run: int) -> RunWindow:
+        moved = await to_thread(
+            self._db.update_item,
+            TableName=self._table,
+            Key=_key(job_id, run),
+            UpdateExpression="ADD drained :one",
+            ExpressionAttributeValues=to_item({":one": 1}),
+            ReturnValues="ALL_NEW",
+        )
+        return _window(moved["Attributes"])
+
+
+def _window(item: Any) -> RunWindow:
+    plain = from_item(item)
+    return RunWindow(plain.get("sent", 0), plain.get("drained", 0))
+
+
+def _key(job_id: str, run: int) -> Any:
+    return to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#WINDOW"})
+
+
+CHUNKS_AN_ITEM = 1000
+_SUMS = Counts.__struct_fields__
+
+
+class DynamoDbProgress:
+    """A chunk's bit and the sums that it explains move in one write."""
+
+    _db: DynamoDBClient
+    _table: str
+
+    async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
+        live = {name: getattr(counts, name) for name in _SUMS}
+        key = {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"}
+        await to_thread(self._db.put_item, TableName=self._table, Item=to_item(key | live | {"at": at, "chunk": chunk}))
+
+    async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
+        own = await self._set_bit(job_id, run, chunk, counts, at)
+        live = to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#LIVE#{chunk:08d}"})
+        await to_thread(self._db.delete_item, TableName=self._table, Key=live)
+        if own < min(CHUNKS_AN_ITEM, of - chunk // CHUNKS_AN_ITEM * CHUNKS_AN_ITEM):
+            return False
+        ended = [item async for item in self._items(job_id, run, "ENDED", consistent=True)]
+        return sum(len(item["ended"]) for item in ended) == of
+
+    async def read_progress(self, job_id: str, run: int) -> Counts:
+        ended: set[int] = set()
+        total = Counts()
+        async for item in self._items(job_id, run, "ENDED", consistent=False):
+            ended |= item["ended"]
+            total = total.plus(counts_from(item))
+        async for item in self._items(job_id, run, "LIVE", consistent=False):
+            if item["chunk"] not in ended:
+                total = total.plus(counts_from(item))
+        return total
+
+    async def _set_bit(self, job_id: str, run: int, chunk: int, counts: Counts, at: str) -> int:
+        """How many of the item's chunks have ended now."""
+        key = _ended_key(job_id, run, chunk)
+        adds = ", ".join(["ended :bits", *(f"#{name} :{name}" for name in _SUMS)])
+        try:
+            moved = await to_thread(
+                self._db.update_item,
+                TableName=self._table,
+                Key=key,
+                UpdateExpression=f"ADD {adds} SET #at = :at",
+                ConditionExpression="NOT contains(ended, :bit)",
+                ExpressionAttributeNames={f"#{name}": name for name in (*_SUMS, "at")},
+                ExpressionAttributeValues=to_item(
+                    {":bits": {chunk}, ":bit": chunk, ":at": at} | {f":{name}": getattr(counts, name) for name in _SUMS}
+                ),
+                ReturnValues="ALL_NEW",
+            )
+            return len(from_item(moved["Attributes"])["ended"])
+        except ClientError as error:
+            if not failed_condition(error):
+                raise
+        found = await to_thread(self._db.get_item, TableName=self._table, Key=key, ConsistentRead=True)
+        return len(from_item(found["Item"])["ended"])
+
+    def _items(self, job_id: str, run: int, kind: str, *, consistent: bool) -> Any:
+        return query(
+            self._db,
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues=to_item({":pk": f"JOB#{job_id}", ":sk": f"RUN#{run:04d}#{kind}#"}),
+            ConsistentRead=consistent,
+        )
+
+
+def counts_from(item: dict[str, Any]) -> Counts:
+    """The sums in an item; 0 where there is none."""
+    return Counts(**{name: item.get(name, 0) for name in _SUMS})
+
+
+def _ended_key(job_id: str, run: int, chunk: int) -> Any:
+    return to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#ENDED#{chunk // CHUNKS_AN_ITEM:06d}"})

@@ -1,0 +1,138 @@
+"""Queues on Amazon SQS."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from promptmill.domain import messages
+from promptmill.domain.errors import PromptmillError, RecordError
+from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.client import SQSClient
+
+    from promptmill.ports.message_queue import RequestCopy
+
+
+_BATCH = 10
+_TRIES = 3
+_MAX_DELAY_S = 900
+_FOR_GOOD = (
+    "NonExistentQueue",
+    "QueueDoesNotExist",
+    "AccessDenied",
+    "KmsDisabled",
+    "KmsInvalid",
+    "KmsNotFound",
+    "InvalidAddress",
+    "InvalidParameter",
+    "MissingParameter",
+    "InvalidMessageContents",
+    "UnsupportedOperation",
+)
+"""Parts of the codes by which SQS says that a queue, or a message on it, will not do at the next try either."""
+
+_GONE = ("MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue")
+"""Parts of the codes by which SQS says that a message was received again, or deleted, since it came to us."""
+
+
+class QueueRefusedError(PromptmillError):
+    """SQS took a batch but not all of its messages, several times over."""
+
+
+class SqsWorkQueue:
+    """Each kind of message to the queue of its kind."""
+
+    def __init__(self, client: SQSClient, *, uploads: str, chunks: str, finish: str) -> None:
+        self._sqs = client
+        self._urls: Mapping[type[Message], str] = {PlanMessage: uploads, ChunkMessage: chunks, FinishMessage: finish}
+
+    async def send(self, messages_: Sequence[Message], *, delay_s: int = 0) -> None:
+        for kind, url in self._urls.items():
+            bodies = [messages.encode(m) for m in messages_ if isinstance(m, kind)]
+            for i in range(0, len(bodies), _BATCH):
+                await self._send_batch(url, bodies[i : i + _BATCH], min(delay_s, _MAX_DELAY_S))
+
+    async def _send_batch(self, url: str, bodies: Sequence[str], delay_s: int) -> None:
+        entries: list[Any] = [
+            {"Id": str(i), "MessageBody": body, "DelaySeconds": delay_s} for i, body in enumerate(bodies)
+        ]
+        for _ in range(_TRIES):
+            sent = await to_thread(self._sqs.send_message_batch, QueueUrl=url, Entries=entries)
+            refused = {failed["Id"] for failed in sent.get("Failed", [])}
+            if not refused:
+                return
+            entries = [entry for entry in entries if entry["Id"] in refused]
+        raise QueueRefusedError(f"{len(entries)} messages were not taken")
+
+
+class SqsMessageLease:
+    """Visibility of one received message."""
+
+    def __init__(self, client: SQSClient, queue_url: str, receipt_handle: str) -> None:
+        self._sqs, self._url, self._receipt = client, queue_url, receipt_handle
+
+    async def renew(self, seconds: int) -> None:
+        try:
+            await to_thread(
+                self._sqs.change_message_visibility,
+                QueueUrl=self._url,
+                ReceiptHandle=self._receipt,
+                VisibilityTimeout=seconds,
+            )
+        except ClientError as error:
+            if not any(word in error.response.get("Error", {}).get("Code", "") for word in _GONE):
+                raise
+
+
+class SqsReplySender:
+    """Replies to queues of this account whose names start with ``prefix``, or to a URL the recipe allows."""
+
+    def __init__(self, client: SQSClient) -> None:
+        self._sqs = client
+
+    async def reply(self, queue: str, body: str) -> None:
+        try:
+            url = queue if queue.startswith("http") else await self._url_of(queue)
+            await to_thread(self._sqs.send_message, QueueUrl=url, MessageBody=body)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if any(word in code for word in _FOR_GOOD):
+                raise RecordError(
+                    f"the reply queue cannot be used ({code})",
+                    code="reply_refused",
+                    field="reply_to",
+                    remedy="create the queue, and let the function send to it (reply_queues of the stage)",
+                ) from error
+            raise
+
+    async def _url_of(self, name: str) -> str:
+        found = await to_thread(self._sqs.get_queue_url, QueueName=name)
+        return found["QueueUrl"]
+
+
+class SqsRequestQueue:
+    """The requests queue, for copies of requests that cannot run now."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._sqs, self._url = client, url
+
+    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
+        """The identity travels with the copy, in attributes that publishers do not set."""
+        attributes = {"promptmill_id": copy.copied_id}
+        if copy.since:
+            attributes["promptmill_since"] = str(copy.since)
+        if copy.seen is not None:
+            attributes["promptmill_seen"] = f"{copy.seen[0]}.{copy.seen[1]}"
+        typed: Any = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+        await to_thread(
+            self._sqs.send_message,
+            QueueUrl=self._url,
+            MessageBody=copy.body,
+            DelaySeconds=min(delay_s, _MAX_DELAY_S),
+            MessageAttributes=typed,
+        )

@@ -1,0 +1,1 @@
+"""The calls for one record: redact it, try its routes, price the answer, restore it."""

@@ -1,0 +1,311 @@
+"""Ask a recipe's routes, in order, until one answers.
+
+A call that may work later is repeated on its route; a route that is closed, resting, refuses the record or has used
+up its tries leaves the record to the next one. Each call made is one attempt, priced.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.retry_policy import LONGEST_WAIT_S, retried
+from promptmill.calls.sending import Bound, Permit, RouteRestsError, Sending, SendingEndedError
+from promptmill.calls.worst_case import bound_of
+from promptmill.domain.completion import Completion, CompletionRequest, Usage
+from promptmill.domain.errors import (
+    PromptmillError,
+    ProviderError,
+    RecordError,
+    RecordRefusedError,
+    RetryLaterError,
+    RouteClosedError,
+)
+from promptmill.domain.journal import LOST
+from promptmill.domain.recipe import Route
+from promptmill.domain.record import Attempt, Failure, Price
+from promptmill.domain.times import rfc3339
+from promptmill.ports.clock import Clock
+from promptmill.ports.detectors import EntityFinders
+from promptmill.ports.ledger import PriceBook
+from promptmill.ports.model_provider import ModelProviders
+
+_NOT_CHARGED = Price(0, "not-charged")
+_UNKNOWN = Price(None, "unknown")
+_NO_USAGE = Usage(source="none")
+_OK = 200
+
+
+def answered_attempt(
+    call_id: str, record: int, route: Route, completion: Completion, *, price: Price, at: datetime, latency_ms: int
+) -> Attempt:
+    """Of a call that was answered."""
+    return Attempt(
+        call_id=call_id,
+        record=record,
+        route=route.id,
+        started_at=rfc3339(at),
+        latency_ms=latency_ms,
+        code="ok",
+        status=_OK,
+        usage=completion.usage,
+        price=price,
+        model=completion.model,
+        request_id=completion.request_id,
+        first_token_ms=completion.first_token_ms,
+    )
+
+
+def failed_attempt(
+    call_id: str, record: int, route: Route, error: ProviderError, *, at: datetime, latency_ms: int
+) -> Attempt:
+    """Of a call that failed: its cost is unknown if the provider may have answered all the same."""
+    return Attempt(
+        call_id=call_id,
+        record=record,
+        route=route.id,
+        started_at=rfc3339(at),
+        latency_ms=latency_ms,
+        code=error.code,
+        status=error.status,
+        usage=_NO_USAGE,
+        price=_UNKNOWN if error.usage_unknown else _NOT_CHARGED,
+        request_id=error.request_id,
+    )
+
+
+class Reason(Struct, frozen=True):
+    """Of one route.
+
+    Attributes:
+        kind: ``exhausted``: its tries are used up; ``fault``: a fault of ours;
+            ``refused``: by the provider; ``unsupported``: by us, before sending; ``closed``: for every record.
+    """
+
+    route: str
+    kind: Literal["exhausted", "fault", "refused", "unsupported", "closed"]
+    code: str
+    detail: str = ""
+    field: str = ""
+
+
+def failure_of(reasons: Sequence[Reason]) -> Failure:
+    """The failure of a record that no route answered; it names every route.
+
+    What may still work later outweighs what will not: a record is at fault only if every open route refused it.
+    """
+    said = "; ".join(f"{r.route}: {r.code}{f' ({r.detail})' if r.detail else ''}" for r in reasons)
+    for kind in ("exhausted", "fault", "refused", "unsupported"):
+        first = next((reason for reason in reasons if reason.kind == kind), None)
+        if first is not None:
+            return Failure(_KINDS[first.kind], first.code, said, first.field)
+    return Failure("stopped", "routes_closed", f"every route is closed: {said}" if said else "there is no route")
+
+
+_KINDS: dict[str, Literal["record", "provider", "worker"]] = {
+    "exhausted": "provider",
+    "fault": "worker",
+    "refused": "record",
+    "unsupported": "record",
+}
+
+
+FAULT = "internal_error"
+
+
+class Caller(Struct, frozen=True):
+    """What all calls of one unit share.
+
+    Attributes:
+        budgeted: a budget holds: calls without a price are not made.
+        finders: what finds sensitive values beside what is built in, None for nothing.
+    """
+
+    sending: Sending
+    closed: ClosedRoutes
+    providers: ModelProviders
+    prices: PriceBook
+    clock: Clock
+    rng: random.Random
+    budgeted: bool = False
+    finders: EntityFinders | None = None
+
+
+class Called(Struct, frozen=True):
+    """What came of one record: a completion or a failure.
+
+    Attributes:
+        route: id of the route that answered, "" if none did.
+        attempts: every call made, in order.
+    """
+
+    completion: Completion | None
+    failure: Failure | None
+    route: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+
+async def call_routes(
+    request: CompletionRequest, *, routes: Sequence[Route], record: int, caller: Caller, earlier: Sequence[Attempt] = ()
+) -> Called:
+    """One record's answer, or why it has none. ``earlier``: attempts of workers before us, which used up tries.
+
+    Raises:
+        SendingEndedError: the record is not done.
+    """
+    calls = _Calls(request, record, caller, earlier)
+    reasons: list[Reason] = []
+    for place, route in enumerate(routes):
+        answered = await calls.ask(route, may_leave=_may_answer(routes[place + 1 :], caller))
+        if isinstance(answered, Completion):
+            return Called(answered, None, route.id, tuple(calls.attempts))
+        reasons.append(answered)
+    return Called(None, failure_of(reasons), attempts=tuple(calls.attempts))
+
+
+def _may_answer(routes: Sequence[Route], caller: Caller) -> bool:
+    """Whether one of them is open and up: a route that is down is waited for only if there is no other."""
+    return any(caller.closed.code_of(route.id) is None and not caller.sending.rests(route) for route in routes)
+
+
+class CallFaultError(PromptmillError):
+    """A fault of ours in a call that may have been made: it costs the record, and the call stays accounted for."""
+
+
+class RestingError(PromptmillError):
+    """The route is not to be called for longer than a worker waits."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        self.detail, self.code = detail, code
+        super().__init__(code)
+
+
+class _Calls:
+    """The calls for one record."""
+
+    def __init__(self, request: CompletionRequest, record: int, caller: Caller, earlier: Sequence[Attempt]) -> None:
+        self.attempts: list[Attempt] = []
+        self._request, self._record, self._caller = request, record, caller
+        self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
+
+    async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
+        """The route's answer, or why it gave none. ``may_leave``: there is another one to ask."""
+        try:
+            return await self._ask_or_close(route, may_leave=may_leave)
+        except SendingEndedError:
+            raise
+        except Exception as error:  # noqa: BLE001  a fault of ours costs the record a route, never the account of its calls
+            return self._reason(route, CallFaultError(type(error).__name__))
+
+    async def _ask_or_close(self, route: Route, *, may_leave: bool) -> Completion | Reason:
+        try:
+            return await self._ask(route, may_leave=may_leave)
+        except RouteClosedError as error:
+            await self._caller.closed.close(route.id, error.code)
+            return Reason(route.id, "closed", error.code, error.detail)
+        except (RetryLaterError, RecordRefusedError, RecordError, RestingError, CallFaultError) as error:
+            return self._reason(route, error)
+        except RouteRestsError:
+            return Reason(route.id, "exhausted", "circuit_open", "it failed for everybody just now, and rests")
+
+    def _reason(self, route: Route, error: PromptmillError) -> Reason:
+        match error:
+            case RetryLaterError():
+                return self._exhausted(route, error)
+            case RecordRefusedError():
+                return Reason(route.id, "refused", error.code, error.detail)
+            case RecordError():
+                return Reason(route.id, "unsupported", error.code, error.message, error.field)
+            case RestingError():
+                return Reason(route.id, "exhausted", error.code, error.detail)
+            case _:
+                return Reason(route.id, "fault", FAULT, f"{error} in Promptmill itself: please report it")
+
+    async def _ask(self, route: Route, *, may_leave: bool) -> Completion:
+        caller = self._caller
+        bound = bound_of(self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted)
+        if caller.budgeted and bound.high is None:
+            raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
+        try:
+            return await self._call(route, bound, may_leave=may_leave)
+        except RetryLaterError as error:
+            return await retried(
+                lambda: self._call(route, bound, may_leave=may_leave),
+                failed=error,
+                tries=max(1, route.attempts - self._used[route.id]),
+                counts=lambda: caller.sending.counts(route),
+                pause=caller.sending.pause,
+                rng=caller.rng,
+            )
+
+    def _exhausted(self, route: Route, error: RetryLaterError) -> Reason:
+        asked = error.retry_after_s or 0.0
+        if asked > LONGEST_WAIT_S:
+            until = self._caller.clock.monotonic() + asked
+            self._caller.closed.rest(route.id, error.code, until=until)
+        return Reason(route.id, "exhausted", error.code, error.detail)
+
+    async def _call(self, route: Route, bound: Bound, *, may_leave: bool) -> Completion:
+        self._check_open(route)
+        sending = self._caller.sending
+        async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as permit:
+            self._check_open(route)  # other records may have closed it while this one waited
+            return await self._send(route, permit)
+
+    async def _send(self, route: Route, permit: Permit) -> Completion:
+        caller = self._caller
+        provider = caller.providers.provider_for(route)
+        at, started = caller.clock.now(), caller.clock.monotonic()
+        permit.sent = True
+        try:
+            completion = await provider.complete(route, self._request, call_id=permit.call_id)
+            attempt = answered_attempt(
+                permit.call_id,
+                self._record,
+                route,
+                completion,
+                price=caller.prices.price(route, completion.usage, model=completion.model, at=at),
+                at=at,
+                latency_ms=self._milliseconds_since(started),
+            )
+        except ProviderError as error:
+            permit.sent = was_called(error)
+            if permit.sent:
+                self._failed(route, permit, error, at, started)
+            raise
+        except RecordError:  # nothing was sent
+            permit.sent = False
+            raise
+        except Exception as error:
+            self._failed(route, permit, ProviderError(FAULT, usage_unknown=True), at, started)
+            raise CallFaultError(type(error).__name__) from error
+        permit.ended(attempt)
+        self.attempts.append(attempt)
+        return completion
+
+    def _failed(self, route: Route, permit: Permit, error: ProviderError, at: datetime, started: float) -> None:
+        latency_ms = self._milliseconds_since(started)
+        attempt = failed_attempt(permit.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
+        permit.ended(attempt, error)
+        self.attempts.append(attempt)
+
+    def _check_open(self, route: Route) -> None:
+        closed, now = self._caller.closed, self._caller.clock.monotonic()
+        if (code := closed.code_of(route.id)) is not None:
+            raise RouteClosedError(code)
+        if (rest := closed.rest_of(route.id, now=now)) is not None:
+            raise RestingError(f"not to be called for another {rest[0]:.0f} s", rest[1])
+
+    def _milliseconds_since(self, started: float) -> int:
+        return round((self._caller.clock.monotonic() - started) * 1000)
+
+
+def was_called(error: ProviderError) -> bool:
+    """Whether a call was made at all: a route that closes without a status was closed by us, before sending."""
+    return bool(error.status) or not isinstance(error, RouteClosedError)

@@ -1,0 +1,170 @@
+"""One record, or one request, from its bytes to its outcome: parse, redact, call, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
+
+from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.redact_record import Searched, redact_record
+from promptmill.calls.sending import SendingEndedError
+from promptmill.calls.worst_case import DEFAULT_OUTPUT_TOKENS
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.errors import RecordError
+from promptmill.domain.job_file import FileFacts
+from promptmill.domain.journal import ANSWERED, RecordResult
+from promptmill.domain.names import nearest
+from promptmill.domain.recipe import Recipe, Route
+from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
+from promptmill.formats.file_format import Dialect
+from promptmill.redaction import redact_request, restore_completion, unrestored
+from promptmill.redaction.policy import beside
+
+
+def last_start(recipe: Recipe, ends_at: float) -> float:
+    """The moment after which a call could still be running at ``ends_at``."""
+    return ends_at - max(route.timeout_s for route in recipe.routes)
+
+
+async def complete_record(
+    record: RawRecord,
+    *,
+    dialect: Dialect,
+    facts: FileFacts,
+    recipe: Recipe,
+    caller: Caller,
+    earlier: Sequence[Attempt] = (),
+) -> Outcome:
+    """The record's one outcome. A record that is wrong gets a failure that names its line; nothing is raised for it.
+
+    Raises:
+        SendingEndedError: it has none yet.
+    """
+    if record.error is not None:
+        return Outcome(record, None, record.error, attempts=tuple(earlier))
+    try:
+        return await _Completing(record, dialect, facts, recipe, caller, tuple(earlier)).run()
+    except SendingEndedError:
+        raise
+    except Exception as error:  # noqa: BLE001  a fault of ours costs one record, never its neighbours
+        return Outcome(record, None, fault_in(record, error), attempts=tuple(earlier))
+
+
+def fault_in(record: RawRecord, error: Exception) -> Failure:
+    """Of ours. What the error says may quote the record, and helps nobody."""
+    message = f"line {record.line}: {type(error).__name__} in Promptmill itself. Please report it"
+    return Failure("worker", "internal_error", message)
+
+
+class _Completing(Struct, frozen=True):
+    record: RawRecord
+    dialect: Dialect
+    facts: FileFacts
+    recipe: Recipe
+    caller: Caller
+    earlier: tuple[Attempt, ...]
+
+    async def run(self) -> Outcome:
+        request: CompletionRequest | None = None
+        try:
+            request = self.dialect.parse(self.record, self.facts, self.recipe)
+            routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
+            searched = await self._redacted(bounded(request, self.caller))
+        except RecordError as error:
+            return self._refused(error, request)
+        called = await call_routes(
+            searched.redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
+        )
+        try:
+            return self._outcome(searched, called)
+        except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
+            failure, attempts = fault_in(self.record, error), (*self.earlier, *called.attempts)
+            return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
+
+    async def _redacted(self, request: CompletionRequest) -> Searched:
+        policy, caller = self.recipe.redact, self.caller
+        if not beside(policy):
+            return Searched(redact_request(request, policy))
+        return await redact_record(request, policy, finders=caller.finders, sending=caller.sending, rng=caller.rng)
+
+    def _refused(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
+        asked = request.model if request else ""
+        return Outcome(self.record, None, failure_of(error), attempts=self.earlier, requested_model=asked)
+
+    def _outcome(self, searched: Searched, called: Called) -> Outcome:
+        completion, redacted = called.completion, searched.redacted
+        left: dict[str, int] = {}
+        if completion is not None and self.recipe.redact.restore:
+            left = unrestored(completion, redacted.map, redacted.request)
+            completion = restore_completion(completion, redacted.map)
+        return Outcome(
+            self.record,
+            completion,
+            called.failure,
+            attempts=(*self.earlier, *called.attempts),
+            route=called.route,
+            requested_model=redacted.request.model,
+            notes=redacted.request.notes,
+            redacted=redacted.counts,
+            searches=searched.searches,
+            unrestored=left,
+        )
+
+
+def bounded(request: CompletionRequest, caller: Caller) -> CompletionRequest:
+    """Under a budget, an answer has a length."""
+    if not caller.budgeted or request.max_output_tokens is not None:
+        return request
+    note = f"max_output_tokens was set to {DEFAULT_OUTPUT_TOKENS}, since a budget holds"
+    return structs.replace(request, max_output_tokens=DEFAULT_OUTPUT_TOKENS, notes=(*request.notes, note))
+
+
+def routes_for(request: CompletionRequest, recipe: Recipe, *, where: str) -> tuple[Route, ...]:
+    """The recipe's routes in the order that this record takes them.
+
+    Raises:
+        RecordError: the line asks for a model that the recipe does not let it have.
+    """
+    if recipe.model == "route":
+        return recipe.routes
+    wanted = recipe.models.get(request.model)
+    if wanted is None:
+        near = nearest(request.model, list(recipe.models))
+        raise RecordError(
+            f"the recipe {recipe.name!r} does not offer the model that this line asks for",
+            code="model_not_allowed",
+            where=where,
+            field="model",
+            remedy=f"the nearest that it offers: {', '.join(near)}"
+            if near
+            else f"it offers: {', '.join(recipe.models)}",
+        )
+    return tuple(sorted(recipe.routes, key=lambda route: route.id != wanted))
+
+
+def failure_of(error: RecordError) -> Failure:
+    """As the record's outcome."""
+    return Failure("record", error.code, error.message, error.field)
+
+
+def result_of(outcome: Outcome, dialect: Dialect, facts: FileFacts, recipe: Recipe, job_id: str) -> RecordResult:
+    """As it will stand in the files. An answer that cannot be written is a failure of its record, never of its unit."""
+    try:
+        line = dialect.render(outcome, facts, recipe, job_id)
+    except Exception as error:  # noqa: BLE001  whatever it is, the neighbours' answers are paid for
+        outcome = structs.replace(outcome, completion=None, failure=fault_in(outcome.record, error))
+        line = dialect.render(outcome, facts, recipe, job_id)
+    failure, completion = outcome.failure, outcome.completion
+    return RecordResult(
+        outcome.record.index,
+        line,
+        dialect.render_error(outcome.record, facts) if failure else b"",
+        failure.kind if failure else ANSWERED,
+        failure.code if failure else "",
+        outcome.requested_model,
+        (completion.model or outcome.route) if completion else "",
+        outcome.redacted,
+        outcome.searches,
+        outcome.unrestored,
+    )

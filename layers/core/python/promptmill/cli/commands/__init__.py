@@ -1,0 +1,1 @@
+"""The commands of ``promptmill``, a module each."""

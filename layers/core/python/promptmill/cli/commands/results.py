@@ -1,0 +1,69 @@
+"""``promptmill results``: fetch what a job has written."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+
+from promptmill.cli.command import Invocation, on_target
+from promptmill.domain.errors import UserError
+from promptmill.domain.job import JobRun
+from promptmill.jobs.find_run import FIRST_RUN, find_run
+from promptmill.ports.job_store import JobStore
+
+
+@click.command()
+@click.argument("job")
+@click.option("--run", type=click.IntRange(1), help="Which run; the latest that has results if nothing is said.")
+@click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Default: results/JOB.")
+@on_target
+def results(invocation: Invocation, *, job: str, run: int | None, folder: Path | None) -> None:
+    """Download the results of JOB: answers, errors, attempts, summary."""
+    services = invocation.target.services
+    folder = folder or Path("results") / Path(job).name
+    fetched = services.run(fetch(job, folder, run=run, services=services))
+    for name, path in fetched.items():
+        invocation.out.line(f"  {name:<9} {path}")
+    invocation.out.document({"job_id": job, "files": {name: str(path) for name, path in fetched.items()}})
+
+
+async def fetch(job_id: str, folder: Path, *, run: int | None = None, services: Any) -> dict[str, Path]:
+    """What was fetched, by name.
+
+    Raises:
+        UserError: there is no such job, or it has no results yet.
+    """
+    job = await find_run(job_id, run, jobs=services.jobs)
+    if run is None and not job.files:
+        job = await _latest_with_files(job, services.jobs)
+    if not job.files:
+        why = job.reason or f"it is {job.state}"
+        raise UserError(f"job {job_id} has no results: {why}", code="no_results", remedy=job.remedy)
+    places = {name: folder / PurePosixPath(key).name for name, key in sorted(job.files.items())}
+    for name, path in places.items():
+        await _download(job.files[name], path, services.objects)
+    return places
+
+
+async def _latest_with_files(latest: JobRun, jobs: JobStore) -> JobRun:
+    """The job's, or the latest itself if there is none."""
+    for number in range(latest.run - 1, FIRST_RUN - 1, -1):
+        earlier = await jobs.read(latest.job_id, number)
+        if earlier is not None and earlier.files:
+            return earlier
+    return latest
+
+
+async def _download(key: str, path: Path, objects: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            async for block in objects.stream(key):
+                file.write(block)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

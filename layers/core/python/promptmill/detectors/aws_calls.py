@@ -1,0 +1,91 @@
+"""Calls to AWS services that search texts, over plain HTTP with botocore's signature."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.errors import ProviderError
+from promptmill.ports.clock import Clock
+from promptmill.providers.aws_signer import AwsSigner
+from promptmill.providers.bedrock.errors import codes_of, request_id_of
+from promptmill.providers.http import HttpCalls
+from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import parsed
+
+TIMEOUT_S = 20.0
+MOST_AT_ONCE = 16
+"""Services allow some twenty calls a second: more at once would only be throttled."""
+_OK, _THROTTLED = 200, 429
+_THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+_VERDICTS = Verdicts(
+    refuses=frozenset(
+        {
+            "ValidationException",
+            "InvalidRequestException",
+            "TextSizeLimitExceededException",
+            "UnsupportedLanguageException",
+        }
+    ),
+    retries=frozenset(
+        {
+            *_THROTTLES,
+            "InternalServerException",
+            "ServiceUnavailableException",
+            "ExpiredTokenException",  # of this worker's credentials only
+        }
+    ),
+)
+
+
+class AwsEntityCalls:
+    """Args: ``base_url`` takes the place of every service's own address, for tests."""
+
+    def __init__(self, *, http: HttpCalls, signer: AwsSigner, clock: Clock, base_url: str = "") -> None:
+        self._http, self._signer, self._clock, self._base_url = http, signer, clock, base_url
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def post(
+        self,
+        path: str,
+        body: object,
+        *,
+        host: str,
+        service: str,
+        region: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The reply's JSON object.
+
+        Raises:
+            RetryLaterError: the same call may work later; with status 429 it was one too many.
+            ProviderError: it will not.
+            TypeError: the reply is no object.
+        """
+        data = msgspec.json.encode(body)
+        url = (self._base_url or f"https://{host}") + path
+        async with self._turns:
+            signed = await self._signer.headers("POST", url, data, service=service, region=region, headers=headers)
+            answer = await self._http.post(url, body=data, headers=signed, timeout_s=TIMEOUT_S)
+        found = parsed(answer.body)
+        if answer.status != _OK:
+            raise self._error(answer, found)
+        if not isinstance(found, dict):
+            raise TypeError("the reply is no JSON object")
+        return found
+
+    def _error(self, answer: HttpAnswer, found: Any) -> ProviderError:
+        """Some throttle with status 400."""
+        codes = codes_of(answer, found)
+        reply = ErrorReply(
+            status=_THROTTLED if _THROTTLES.intersection(codes) else answer.status,
+            codes=codes,
+            message=error_fields(found)[1],
+            headers=answer.headers,
+            request_id=request_id_of(answer.headers),
+        )
+        return provider_error(reply, _VERDICTS, now=self._clock.now())

@@ -1,0 +1,146 @@
+"""A Bedrock guardrail's sensitive information filters (ApplyGuardrail) as an ``EntityFinder``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from promptmill.detectors.aws_calls import AwsEntityCalls
+from promptmill.detectors.texts import searched
+from promptmill.domain.errors import RecordError
+from promptmill.domain.recipe import Guardrail, RedactionPolicy
+from promptmill.ports.detectors import Finds
+from promptmill.redaction.spans import Span
+
+MOST_CHARACTERS, OVERLAP = 20_000, 500
+"""Of a call: 20 text units, of the 25 that a guardrail takes a second where nobody has raised its quota."""
+_SENSITIVE = "sensitiveInformationPolicy"
+_SCORE = 0.9
+"""A guardrail gives none."""
+TYPES: Mapping[str, str] = {
+    "NAME": "person",
+    "ADDRESS": "address",
+    "EMAIL": "email",
+    "PHONE": "phone",
+    "URL": "url",
+    "IP_ADDRESS": "ip",
+    "MAC_ADDRESS": "mac",
+    "PASSWORD": "password",
+    "PIN": "password",
+    "AWS_ACCESS_KEY": "api_key",
+    "AWS_SECRET_KEY": "api_key",
+    "CREDIT_DEBIT_CARD_NUMBER": "card",
+    "INTERNATIONAL_BANK_ACCOUNT_NUMBER": "iban",
+    "US_BANK_ACCOUNT_NUMBER": "bank_account",
+    "US_BANK_ROUTING_NUMBER": "routing_number",
+    "US_SOCIAL_SECURITY_NUMBER": "us_ssn",
+    "US_PASSPORT_NUMBER": "passport",
+    "DRIVER_ID": "driving_licence",
+    "CA_SOCIAL_INSURANCE_NUMBER": "national_id",
+    "UK_NATIONAL_INSURANCE_NUMBER": "national_id",
+    "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER": "tax_id",
+    "US_INDIVIDUAL_TAX_IDENTIFICATION_NUMBER": "tax_id",
+    "CA_HEALTH_NUMBER": "medical_id",
+    "UK_NATIONAL_HEALTH_SERVICE_NUMBER": "medical_id",
+}
+"""Whatever is not here is ``other``, and so is what a guardrail's own patterns match."""
+
+
+class GuardrailEntities:
+    def __init__(self, calls: AwsEntityCalls, *, region: str) -> None:
+        self._calls, self._region = calls, region
+
+    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+        """See ports/entity_finder.py. What the guardrail blocks is refused (``redaction_refused``)."""
+        spans, searches = list[Span](), Counter[str]()
+        for start, piece in searched(text, most=MOST_CHARACTERS, overlap=OVERLAP):
+            reply = await self._apply(piece, policy.guardrail)
+            spans += (
+                Span(start + first, start + last, kind, _SCORE, "guardrail")
+                for match, kind in _matches(reply)
+                for first, last in _places(match, piece)
+            )
+            searches["guardrail calls"] += 1
+            searches["guardrail units"] += _units(reply["usage"])
+        return Finds(tuple(spans), dict(searches))
+
+    async def _apply(self, piece: str, guardrail: Guardrail) -> dict[str, Any]:
+        region = guardrail.id.split(":")[3] if guardrail.id.startswith("arn:") else self._region
+        reply = await self._calls.post(
+            f"/guardrail/{quote(guardrail.id, safe='-._~')}/version/{guardrail.version}/apply",
+            {"source": "INPUT", "content": [{"text": {"text": piece}}]},
+            host=f"bedrock-runtime.{region}.amazonaws.com",
+            service="bedrock",
+            region=region,
+        )
+        _check_searched(reply)
+        return reply
+
+
+def _check_searched(reply: dict[str, Any]) -> None:
+    """Raises RecordError: the guardrail did not look at all of the text, or not for what is sensitive."""
+    usage = reply["usage"]
+    if not usage.get(f"{_SENSITIVE}Units", 0) + usage.get(f"{_SENSITIVE}FreeUnits", 0):
+        raise _failed("it has no filters for sensitive information")
+    covered = reply.get("guardrailCoverage", {}).get("textCharacters", {})
+    if covered.get("guarded") != covered.get("total"):
+        raise _failed("it did not look at the whole text")
+
+
+def _matches(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What it anonymizes, and the type. Raises RecordError: it blocks something, for whatever reason."""
+    anonymized = False
+    for assessment in reply["assessments"]:
+        for policy, found in assessment.items():
+            for item in _items(found):
+                if item.get("action") == "BLOCKED":
+                    raise _blocked(policy)
+                if item.get("action") == "ANONYMIZED":
+                    anonymized = True
+                    yield item["match"], TYPES.get(item.get("type", ""), "other")
+    if reply["action"] != "NONE" and not anonymized:
+        raise _blocked("guardrail")
+
+
+def _items(found: Any) -> Iterator[dict[str, Any]]:
+    """The entries of all lists of one policy's assessment."""
+    for entries in found.values() if isinstance(found, dict) else ():
+        yield from (entry for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
+
+
+def _places(match: str, text: str) -> list[tuple[int, int]]:
+    """Where it stands: as a word, or else wherever it is. Raises RecordError: nowhere, so that it can't be hidden."""
+    if not match:
+        raise _failed("it matched nothing")
+    places = []
+    at = text.find(match)
+    while at >= 0:
+        places.append((at, at + len(match)))
+        at = text.find(match, at + 1)
+    if not places:
+        raise _failed("what it matched is not in the text")
+    return [place for place in places if _is_word(text, *place)] or places
+
+
+def _is_word(text: str, start: int, end: int) -> bool:
+    before, behind = text[max(0, start - 1) : start + 1], text[end - 1 : end + 1]
+    return not (start > 0 and before.isalnum()) and not (end < len(text) and behind.isalnum())
+
+
+def _units(usage: dict[str, int]) -> int:
+    """What is charged for."""
+    return sum(count for name, count in usage.items() if name.endswith("PolicyUnits"))
+
+
+def _blocked(policy: str) -> RecordError:
+    return RecordError(
+        f"the guardrail blocks the record ({policy})",
+        code="redaction_refused",
+        remedy="take out what it blocks; the record was not sent",
+    )
+
+
+def _failed(reason: str) -> RecordError:
+    return RecordError(f"the guardrail can't be relied on: {reason}", code="redaction_failed", remedy="look at it")

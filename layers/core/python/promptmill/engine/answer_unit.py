@@ -1,0 +1,207 @@
+"""Answer a unit's records: as many at once as may be in flight, each journaled when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec import Struct
+
+from promptmill.calls.call_routes import Caller
+from promptmill.calls.complete_record import complete_record, last_start
+from promptmill.calls.sending import SendingEndedError, Why
+from promptmill.domain.errors import SupersededError
+from promptmill.domain.journal import Page, tally_of_results
+from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.tally import counts_of
+from promptmill.engine.call_gate import Sender, SenderPorts
+from promptmill.engine.draining import Draining
+from promptmill.engine.heartbeat import keep_beating
+from promptmill.engine.history import History, history_of
+from promptmill.engine.isolation import MOST_TRIES, Isolation
+from promptmill.engine.journal_writer import JournalWriter
+from promptmill.engine.unit import Engine, Unit
+from promptmill.engine.unit_budget import Purse
+
+MOST_PREPARED = 64
+"""Records that are parsed and redacted ahead of their call."""
+
+
+class Answering(Struct, frozen=True):
+    """What this epoch did.
+
+    Attributes:
+        why: why records are left without an outcome, "" if none is.
+        refused: calls that could not be journaled any more.
+        fault: an error of ours or of a store that ended it.
+    """
+
+    why: Why | str
+    history: History
+    refused: Page = Page()
+    delay_s: int = 0
+    fault: Exception | None = None
+
+
+async def answer_unit(unit: Unit, purse: Purse, history: History, *, engine: Engine, draining: Draining) -> Answering:
+    """Every call is journaled once this returns, or told as refused."""
+    return await _Answering(unit, purse, history, engine, draining).run()
+
+
+class _Answering:
+    def __init__(self, unit: Unit, purse: Purse, history: History, engine: Engine, draining: Draining) -> None:
+        self._unit, self._purse, self._known, self._engine = unit, purse, history, engine
+        self._claim = purse.claim
+        epoch = self._claim.epoch
+        self._journal = JournalWriter(
+            unit.journals, epoch, objects=engine.objects, clock=engine.clock, on_page=self._on_page
+        )
+        ports = SenderPorts(
+            units=engine.units,
+            journal=self._journal,
+            purse=purse,
+            pacing=engine.pacing,
+            places=engine.places,
+            switch=engine.switch,
+            clock=engine.clock,
+            ends_at=last_start(unit.recipe, engine.ends_at),
+            lease_s=engine.lease_s,
+            on_let_through=self._make_room,
+        )
+        self._sender = Sender(unit.name, epoch, purse.day, unit.gate, recipe=unit.recipe.name, ports=ports)
+        self._caller = Caller(
+            sending=self._sender,
+            closed=unit.closed,
+            providers=engine.providers,
+            prices=engine.prices,
+            clock=engine.clock,
+            rng=engine.rng,
+            budgeted=purse.counts,
+            finders=engine.finders,
+        )
+        self._isolation = Isolation(unit, self._claim, history, engine)
+        self._room, self._preparing = asyncio.Semaphore(MOST_PREPARED), set[int]()
+        self._draining = draining
+        results = history.results.values()
+        self._counts = tally_of_results(results, (attempt for _, attempt in history.attempts())).counts
+        self._unfinished: int | None = None
+        self._fault: Exception | None = None
+
+    async def run(self) -> Answering:
+        background = (self._sender.run, self._journal.run, self._beat)
+        tasks = [asyncio.create_task(self._guarded(work)) for work in background]
+        try:
+            await self._guarded(self._answer_all)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._guarded(self._journal.flush)
+        return self._told()
+
+    def _told(self) -> Answering:
+        unit, epoch = self._unit, self._claim.epoch
+        own = history_of(unit.name, self._sender.groups, {epoch: self._journal.pages})
+        why: Why | str = self._sender.why or ""
+        if not self._journal.complete:  # nothing is decided on what others cannot read
+            why = "superseded" if why == "superseded" else "fault"
+        elif self._unfinished == 0:
+            why = ""
+        return Answering(why, own, self._journal.refused, self._sender.delay_s, self._fault)
+
+    async def _answer_all(self) -> None:
+        records = [record for record in await self._unit.records() if record.index not in self._known.results]
+        self._unfinished = len(records)
+        records = await self._without_culprit(records)
+        if self._isolation.needed:
+            await self._one_by_one(self._isolation.in_order(records))
+        else:
+            await self._side_by_side(records)
+
+    async def _without_culprit(self, records: list[RawRecord]) -> list[RawRecord]:
+        """A record that brought several workers down while it alone was tried is at fault, and fails alone."""
+        culprit = self._isolation.culprit
+        for record in records:
+            if record.index == culprit:
+                message = f"line {record.line}: every worker that tried it ended ({MOST_TRIES} did). Look at the record"
+                self._put(Outcome(record, None, Failure("worker", "worker_crashed", message)))
+                await self._journal.flush()
+                await self._isolation.acquit()
+        return [record for record in records if record.index != culprit]
+
+    async def _one_by_one(self, records: Sequence[RawRecord]) -> None:
+        for record in records:
+            if self._sender.why is not None:
+                return
+            await self._isolation.mark(record.index)
+            if not await self._answer(record):
+                await self._isolation.unmark(record.index)
+                return
+            await self._journal.flush()
+        await self._isolation.acquit()
+
+    async def _side_by_side(self, records: Sequence[RawRecord]) -> None:
+        self._draining.begin(len(records), few=self._unit.recipe.routes[0].in_flight // 2)
+        async with asyncio.TaskGroup() as tasks:
+            for record in records:
+                await self._room.acquire()
+                if self._sender.why is not None:
+                    return
+                self._preparing.add(record.index)
+                tasks.create_task(self._answer(record))
+
+    async def _answer(self, record: RawRecord) -> bool:
+        """Whether it has its outcome now."""
+        try:
+            outcome = await complete_record(
+                record,
+                dialect=self._unit.dialect,
+                facts=self._unit.facts,
+                recipe=self._unit.recipe,
+                caller=self._caller,
+                earlier=self._known.attempts_of(record.index) if self._known.calls else (),
+            )
+        except SendingEndedError:
+            return False
+        finally:
+            self._make_room(record.index)
+        self._put(outcome)
+        return True
+
+    def _make_room(self, record: int) -> None:
+        """For the next one to be prepared: this one's first call is let through, or it needs none."""
+        if record in self._preparing:
+            self._preparing.remove(record)
+            self._room.release()
+            if self._sender.why is None:
+                self._draining.sent()
+
+    def _put(self, outcome: Outcome) -> None:
+        self._journal.put(self._unit.result(outcome))
+        self._unfinished = (self._unfinished or 0) - 1
+        self._counts = self._counts.plus(counts_of(outcome))
+
+    async def _on_page(self, page: Page) -> None:
+        self._purse.release(self._claim.epoch, page)
+        await self._isolation.moved()
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except SupersededError:
+            self._sender.end("superseded")
+        except Exception as error:  # noqa: BLE001  told in the end, once everything that is known is journaled
+            self._fault = self._fault or error
+            self._sender.end("fault")
+
+    async def _beat(self) -> None:
+        engine = self._engine
+        await keep_beating(self._show_life, every_s=engine.lease_s / 6, clock=engine.clock)
+
+    async def _show_life(self) -> bool:
+        """False if another worker owns the unit."""
+        if not await self._engine.units.beat(self._unit.name, self._claim):
+            return False
+        await self._unit.lease.renew(self._engine.lease_s)
+        await self._unit.progress(self._counts)
+        return True

@@ -1,0 +1,109 @@
+"""Run one unit from its claim to its end: recover, answer, decide, close."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+from msgspec import Struct, structs
+
+from promptmill.domain.budget import lines_for
+from promptmill.domain.errors import SupersededError
+from promptmill.domain.times import utc_day
+from promptmill.domain.units import Claim, Verdict
+from promptmill.engine.answer_unit import Answering, answer_unit
+from promptmill.engine.draining import Draining
+from promptmill.engine.history import History
+from promptmill.engine.recovery import narrow_refused, recover_unit
+from promptmill.engine.unit import Engine, Unit
+from promptmill.engine.unit_budget import Broke, Purse, out_of_money
+
+MOST_CRASHES = 8
+"""Owners in a row that end without journaling anything before the unit is given up."""
+
+
+class UnitEnd(Struct, frozen=True):
+    """``yielded``: send its message again, after ``delay_s``; ``superseded``: somebody else owns it."""
+
+    verdict: Literal["ended", "yielded", "superseded"]
+    delay_s: int = 0
+    why: str = ""
+
+
+async def run_unit(
+    unit: Unit, claim: Claim, *, engine: Engine, stop_code: str = "", draining: Draining | None = None
+) -> UnitEnd:
+    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash."""
+    try:
+        return await _run(unit, claim, engine, stop_code, draining or Draining())
+    except SupersededError:
+        return UnitEnd("superseded")
+    except Exception:
+        with suppress(Exception):  # the first one is raised, and tells more
+            await engine.units.release(unit.name, claim)
+        raise
+
+
+async def _run(unit: Unit, claim: Claim, engine: Engine, stop_code: str, draining: Draining) -> UnitEnd:
+    history = await recover_unit(unit.name, claim, journals=unit.journals, objects=engine.objects, units=engine.units)
+    crashed = claim.crashes >= MOST_CRASHES
+    if claim.verdict is not None:  # perhaps it was its bytes that brought the others down
+        await unit.close(history, structs.replace(claim.verdict, unread=claim.verdict.unread or crashed))
+        return UnitEnd("ended")
+    purse = await _purse(unit, claim, history, engine)
+    code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
+    if code:
+        return await _end(unit, purse, history, Verdict("stopped", code, unread=crashed))
+    answering = await answer_unit(unit, purse, history, engine=engine, draining=draining)
+    return await _follow(unit, purse, history.plus(answering.history), answering, engine)
+
+
+async def _follow(unit: Unit, purse: Purse, known: History, answering: Answering, engine: Engine) -> UnitEnd:
+    match answering.why:
+        case "":
+            return await _end(unit, purse, known, Verdict("completed"))
+        case "superseded":
+            await narrow_refused(unit, purse.claim, answering.refused, engine=engine)
+            return UnitEnd("superseded")
+        case "shut":
+            return await _end(unit, purse, known, Verdict("stopped", await unit.stop_code() or "stopped"))
+        case "money":
+            broke = await out_of_money(unit, purse, engine=engine)
+            if broke.code:
+                return await _end(unit, purse, known, Verdict("stopped", broke.code))
+            return await _yield(unit, purse, answering, engine, broke)
+        case _:
+            return await _yield(unit, purse, answering, engine, Broke(delay_s=answering.delay_s))
+
+
+async def _end(unit: Unit, purse: Purse, known: History, verdict: Verdict) -> UnitEnd:
+    await purse.decide(verdict)
+    await unit.close(known, verdict)
+    return UnitEnd("ended")
+
+
+async def _yield(unit: Unit, purse: Purse, answering: Answering, engine: Engine, wait: Broke) -> UnitEnd:
+    """What it holds is kept unless it waits for long."""
+    if answering.fault is not None:
+        raise answering.fault
+    if wait.delay_s:
+        await purse.give_back()
+    if not await engine.units.release(unit.name, purse.claim):
+        return UnitEnd("superseded")
+    return UnitEnd("yielded", wait.delay_s, wait.why or answering.why)
+
+
+async def _purse(unit: Unit, claim: Claim, history: History, engine: Engine) -> Purse:
+    """What is left of another day goes back to the budgets of that day."""
+    today = utc_day(engine.clock.now())
+
+    def purse(day: str, of: Claim) -> Purse:
+        recipe = unit.recipe
+        lines = lines_for(recipe.budget, job_id=unit.job_id, recipe=recipe.name, day=day, day_cap=engine.day_cap)
+        return Purse(unit.name, of, day=day, lines=lines, gate=unit.gate, used=history.used, units=engine.units)
+
+    if claim.holds and claim.day != today:
+        before = purse(claim.day, claim)
+        await before.give_back()
+        claim = before.claim
+    return purse(today, claim)

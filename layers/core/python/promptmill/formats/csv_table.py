@@ -1,0 +1,242 @@
+"""CSV: a row is a record, asked by the recipe's template or by its column ``prompt`` or ``text``.
+
+Results are the input's columns, then ``answer`` or one column for each property of the recipe's schema, ``status``,
+``error``, ``model``, ``input_tokens``, ``output_tokens`` and ``cost_usd``, in UTF-8 with a byte order mark and with the
+input's delimiter, so that the same Excel opens them. Names that the input has already get a number behind them. A text
+that Excel would run as a formula stands behind an apostrophe: every one of ours that starts like one, and those cells
+of the input that are not plain numbers. All other input cells stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.errors import RecordError
+from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.money import usd_text
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.templates import template_names
+from promptmill.formats.csv_rows import RowScanner
+from promptmill.formats.encoding import BOM, as_utf8, decode_record
+from promptmill.formats.lines import raw_record
+from promptmill.formats.promptmill_lines import status_of
+from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
+from promptmill.wire.json_fields import decode_json
+from promptmill.wire.rendered_answers import clean_text
+
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")
+
+
+def split_row(text: str, delimiter: str) -> list[str]:
+    """The cells of one row, without its end. A quote that never closes is read as text."""
+    match_cell = _cell_pattern(delimiter).match
+    cells, at = [], 0
+    while cell := match_cell(text, at):
+        cells.append(cell[2] if cell[1] is None else cell[1].replace('""', '"'))
+        at = cell.end()
+        if not cell[3]:
+            break
+    return cells
+
+
+def join_row(cells: Iterable[str], delimiter: str) -> str:
+    """One row with its CRLF."""
+    return delimiter.join(_quoted(cell, delimiter) for cell in cells) + "\r\n"
+
+
+def defused(cell: str) -> str:
+    """A text of ours as Excel shows it and never runs it: behind an apostrophe if it starts as formulas do."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def defused_input(cell: str) -> str:
+    """A cell of the user's file: as it is, unless it would be a formula. Numbers such as -5 or +49 (30) 1 are none."""
+    return cell if _HARMLESS.fullmatch(cell) else defused(cell)
+
+
+@cache
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
+    d = re.escape(delimiter)
+    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{d}]*+))({d}|\Z)')
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+_PROMPT_COLUMNS = ("prompt", "text")
+_COLUMNS_SHOWN = 20
+_OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd")
+
+
+class CsvDialect:
+    name: DialectName = "csv"
+    extension = "csv"
+
+    def split(self, data: bytes, chunk: ChunkRange, facts: FileFacts) -> Iterator[RawRecord]:
+        rows = RowScanner(facts.delimiter).scan(data, line=chunk.first_line, final=True)
+        for index, row in enumerate(rows, chunk.first_record):
+            record = raw_record(index, row.line, _without_end(data[row.start : row.end]))
+            if row.bad_field:
+                record = msgspec.structs.replace(record, error=_stray_quote(row.bad_line, row.bad_field, facts))
+            yield record
+
+    def parse(self, record: RawRecord, facts: FileFacts, recipe: Recipe) -> CompletionRequest:
+        cells = split_row(decode_record(record, facts.encoding), facts.delimiter)
+        _check_width(cells, record, facts)
+        cells += [""] * (len(facts.columns) - len(cells))
+        if recipe.prompt:
+            _check_names(recipe.prompt, record, facts)
+            prompt = prompt_from(recipe.prompt, dict(zip(facts.columns, cells, strict=False)), record)
+        else:
+            prompt = cells[_prompt_column(record, facts)]
+        return apply_recipe(ask(prompt, record), recipe, record)
+
+    def header(self, facts: FileFacts, recipe: Recipe) -> bytes:
+        taken = [defused_input(column) for column in facts.columns]
+        for column in (*_answer_columns(recipe), *_OURS):
+            taken.append(_free_name(column, taken))
+        return BOM + clean_text(join_row(taken, facts.delimiter)).encode()
+
+    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (a dialect's)
+        cells = [*_input_cells(outcome.record, facts), *_answer_cells(outcome, recipe), *_our_cells(outcome, recipe)]
+        return clean_text(join_row(cells, facts.delimiter)).encode()
+
+    def error_header(self, facts: FileFacts) -> bytes:
+        """The input's header row, marked as UTF-8: a bad byte below it is not to be taken for cp1252 next time."""
+        return BOM + clean_text(join_row(facts.columns, facts.delimiter)).encode()
+
+    def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
+        return as_utf8(record.data + b"\r\n" if record.data else b"", facts.encoding)
+
+
+def _without_end(row: bytes) -> bytes:
+    return row.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _stray_quote(line: int, field: int, facts: FileFacts) -> Failure:
+    column = facts.columns[field - 1] if field <= len(facts.columns) else ""
+    message = (
+        f"line {line}: the quote that opens field {field} never closes, or text follows its closing. "
+        "Double the quotes inside of a quoted field"
+    )
+    return Failure("record", "stray_quote", message, column)
+
+
+def _check_width(cells: list[str], record: RawRecord, facts: FileFacts) -> None:
+    """Spreadsheets leave empty cells at the end out, or add some; other cells without a column are a mistake."""
+    if any(cell.strip() for cell in cells[len(facts.columns) :]):
+        raise RecordError(
+            f"{len(cells)} cells in the row, and {len(facts.columns)} in the header",
+            code="too_many_cells",
+            where=f"line {record.line}",
+            remedy="put cells that contain the delimiter into quotes",
+        )
+
+
+def _check_names(template: str, record: RawRecord, facts: FileFacts) -> None:
+    for name in template_names(template):
+        if facts.columns.count(name) > 1:
+            raise RecordError(
+                f"the prompt uses a column whose name stands in the header {facts.columns.count(name)} times",
+                code="ambiguous_column",
+                where=f"line {record.line}",
+                field=name,
+                remedy="give each column a name of its own",
+            )
+
+
+def _prompt_column(record: RawRecord, facts: FileFacts) -> int:
+    names = [column.strip().casefold() for column in facts.columns]
+    for wanted in _PROMPT_COLUMNS:
+        if wanted in names:
+            return names.index(wanted)
+    raise RecordError(
+        f"no column is called prompt or text; the columns are {', '.join(facts.columns[:_COLUMNS_SHOWN])}",
+        code="no_prompt_column",
+        where=f"line {record.line}",
+        remedy="rename one, or give the recipe a prompt that names columns, as in {{ review }}",
+    )
+
+
+def _answer_columns(recipe: Recipe) -> tuple[str, ...]:
+    properties = (recipe.answer_schema or {}).get("properties")
+    return tuple(properties) if isinstance(properties, dict) and properties else ("answer",)
+
+
+def _free_name(wanted: str, taken: list[str]) -> str:
+    """Excel's tables tell names apart without regard to case."""
+    folded, name, number = {other.strip().casefold() for other in taken}, defused(wanted), 2
+    while name.casefold() in folded:
+        name, number = f"{defused(wanted)}_{number}", number + 1
+    return name
+
+
+def _input_cells(record: RawRecord, facts: FileFacts) -> list[str]:
+    """As many as there are columns, also of a row that could not be read."""
+    text = record.data.decode(facts.encoding, "replace")
+    cells = [defused_input(cell) for cell in split_row(text, facts.delimiter)]
+    width = len(facts.columns)
+    return cells[:width] + [""] * (width - len(cells))
+
+
+def _answer_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
+    columns, completion = _answer_columns(recipe), outcome.completion
+    if completion is None or outcome.failure is not None:
+        return [""] * len(columns)
+    if columns == ("answer",) and not _has_properties(recipe):
+        return [defused(completion.answer_text)]
+    values = _parsed(completion.text)
+    return [_value_cell((values or {}).get(column)) for column in columns]
+
+
+def _has_properties(recipe: Recipe) -> bool:
+    return bool((recipe.answer_schema or {}).get("properties"))
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        value = decode_json(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _value_cell(value: Any) -> str:
+    """Numbers stay numbers: nothing that JSON calls one is a formula."""
+    if value is None:
+        return ""
+    return defused(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
+    completion, cost = outcome.completion, outcome.cost_nano
+    usage = completion.usage if completion and completion.usage.source != "none" else None
+    return [
+        status_of(outcome),
+        defused(_error_text(outcome, recipe)),
+        defused(completion.model or outcome.route) if completion else "",
+        str(usage.input_total) if usage else "",
+        str(usage.output_total) if usage else "",
+        "" if cost is None else usd_text(cost),
+    ]
+
+
+def _error_text(outcome: Outcome, recipe: Recipe) -> str:
+    """Why there is no answer; or the answer itself, where it does not fill the schema's columns: it was paid for."""
+    failure, completion = outcome.failure, outcome.completion
+    if failure is not None:
+        return f"{failure.code}: {failure.message}"
+    if completion is not None and _has_properties(recipe) and _parsed(completion.text) is None:
+        return f"answer_not_json: {completion.text}"
+    return ""

@@ -1,0 +1,51 @@
+"""What a dialect is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Outcome, RawRecord
+
+
+class Dialect(Protocol):
+    """Pure functions of bytes. Every bad record becomes an error of its own."""
+
+    @property
+    def name(self) -> DialectName: ...
+
+    @property
+    def extension(self) -> str:
+        """Of the result file, as in ``jsonl``."""
+        ...
+
+    def split(self, data: bytes, chunk: ChunkRange, facts: FileFacts) -> Iterator[RawRecord]:
+        """The ``chunk.records`` records of one chunk's bytes, in order."""
+        ...
+
+    def parse(self, record: RawRecord, facts: FileFacts, recipe: Recipe) -> CompletionRequest:
+        """What the record asks.
+
+        Raises:
+            RecordError: it names the line, the field and the reason.
+        """
+        ...
+
+    def header(self, facts: FileFacts, recipe: Recipe) -> bytes:
+        """What the result file starts with, b"" for most."""
+        ...
+
+    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:
+        """The record's lines in the result file, ends included."""
+        ...
+
+    def error_header(self, facts: FileFacts) -> bytes:
+        """What the errors file starts with, so that it can be dropped again."""
+        ...
+
+    def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
+        """The record as it came, for the errors file."""
+        ...

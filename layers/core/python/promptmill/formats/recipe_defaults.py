@@ -1,0 +1,94 @@
+"""What a recipe adds to every request of a job, whatever its dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import structs
+
+from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text
+from promptmill.domain.errors import RecordError
+from promptmill.domain.json_schemas import is_strict
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import RawRecord
+from promptmill.domain.templates import render_template
+
+
+def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> str:
+    """The template with the record's values. Raises RecordError ``unknown_column``, naming the line."""
+    try:
+        return render_template(template, values)
+    except RecordError as error:
+        raise RecordError(
+            error.reason, code=error.code, where=f"line {record.line}", remedy=error.remedy, field=error.field
+        ) from error
+
+
+def ask(prompt: str, record: RawRecord) -> CompletionRequest:
+    """One user message. Raises RecordError ``empty_prompt``."""
+    if not prompt.strip():
+        raise RecordError(
+            "the prompt is empty",
+            code="empty_prompt",
+            where=f"line {record.line}",
+            remedy="write one, or leave the record out",
+        )
+    return CompletionRequest(messages=user_message(prompt))
+
+
+def user_message(prompt: str) -> tuple[Message, ...]:
+    return (Message("user", (Text(prompt),)),)
+
+
+_NATIVE_FORMATS = frozenset({"response_format", "output_config", "output_format", "outputConfig"})
+
+
+def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) -> CompletionRequest:
+    """The request with what the recipe says where the record says nothing, and no longer answers than it allows.
+
+    Raises:
+        RecordError: the recipe goes by the line's model and there is none (code ``model_missing``).
+    """
+    if recipe.model == "line" and not request.model:
+        raise RecordError(
+            "no model is named, and this recipe goes by the line's own",
+            code="model_missing",
+            where=f"line {record.line}",
+            field="model",
+            remedy="name one that the recipe offers",
+        )
+    if request.kind == "embedding":
+        return request
+    most, notes = _most_tokens(request, recipe)
+    return structs.replace(
+        request,
+        max_output_tokens=most,
+        temperature=recipe.temperature if request.temperature is None else request.temperature,
+        seed=recipe.seed if request.seed is None else request.seed,
+        system=request.system or recipe.system,
+        json_schema=_schema(request, recipe),
+        notes=request.notes + notes,
+    )
+
+
+def _most_tokens(request: CompletionRequest, recipe: Recipe) -> tuple[int | None, tuple[str, ...]]:
+    wanted, allowed = request.max_output_tokens, recipe.max_output_tokens
+    if wanted is None or allowed is None:
+        return (allowed if wanted is None else wanted), ()
+    if wanted <= allowed:
+        return wanted, ()
+    return allowed, (f"max_output_tokens: {wanted} was lowered to {allowed}, the recipe's",)
+
+
+def _schema(request: CompletionRequest, recipe: Recipe) -> JsonSchema | None:
+    own_format = request.json_schema is not None or request.json_object or _NATIVE_FORMATS & request.native.keys()
+    if own_format or recipe.answer_schema is None:
+        return request.json_schema
+    return JsonSchema(recipe.answer_schema, strict=is_strict(recipe.answer_schema))
+
+
+def answer_schema(recipe: Recipe, line: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The schema that the answer to one of our own lines was asked to follow."""
+    own = line.get("json_schema") if line else None
+    return own if isinstance(own, dict) else recipe.answer_schema

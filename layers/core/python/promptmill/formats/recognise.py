@@ -1,0 +1,280 @@
+"""What a dropped file is, told from its head."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from promptmill.domain.errors import RejectedFileError
+from promptmill.domain.job_file import FileFacts
+from promptmill.formats.csv_head import csv_facts
+from promptmill.formats.encoding import BOM
+from promptmill.formats.line_kinds import LineKind, first_object, kind_of
+from promptmill.formats.staging import DOCUMENT_LIMIT, Transcoder, document_too_large
+
+_SAVE_AS_CSV = "save it as CSV UTF-8 in Excel (File, Save As) and drop that"
+_AS_TEXT = "extract its text into a .txt, .csv or .jsonl file and drop that"
+_UNPACK = "unpack it and drop the files that are in it, or pack them with gzip one by one"
+_EXPORT = "export it as JSON lines or CSV and drop that"
+
+_SIGNATURES: tuple[tuple[bytes, str, str, str], ...] = (
+    (b"%PDF-", "pdf", "a PDF document", _AS_TEXT),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel_workbook", "an old Office document such as .xls", _SAVE_AS_CSV),
+    (b"PAR1", "parquet", "a Parquet file", _EXPORT),
+    (b"Obj\x01", "avro", "an Avro file", _EXPORT),
+    (b"ORC", "orc", "an ORC file", _EXPORT),
+    (b"SQLite format 3\0", "sqlite", "an SQLite database", _EXPORT),
+    (b"BZh", "archive", "a bzip2 archive", _UNPACK),
+    (b"\xfd7zXZ\0", "archive", "an xz archive", _UNPACK),
+    (b"(\xb5/\xfd", "archive", "a Zstandard archive", _UNPACK),
+    (b"7z\xbc\xaf'\x1c", "archive", "a 7z archive", _UNPACK),
+    (b"Rar!\x1a\x07", "archive", "a RAR archive", _UNPACK),
+    (b"\x89PNG\r\n\x1a\n", "image", "a PNG image", _AS_TEXT),
+    (b"\xff\xd8\xff", "image", "a JPEG image", _AS_TEXT),
+    (b"GIF87a", "image", "a GIF image", _AS_TEXT),
+    (b"GIF89a", "image", "a GIF image", _AS_TEXT),
+    (b"II*\0", "image", "a TIFF image", _AS_TEXT),
+    (b"MM\0*", "image", "a TIFF image", _AS_TEXT),
+    (b"{\\rtf", "rtf", "an RTF document", _AS_TEXT),
+    (b"\x7fELF", "binary", "a program", _AS_TEXT),
+)
+_UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
+_WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|\?xml)[\s>]", re.IGNORECASE)
+_TAR = slice(257, 262)
+_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\v\x1a\x1b"})
+_BINARY_SHARE = 0.05
+
+
+def refuse_foreign(head: bytes, name: str) -> None:
+    """Raises RejectedFileError for what is surely no text."""
+    for signature, code, what, remedy in _SIGNATURES:
+        if head.startswith(signature) and not (signature.isalnum() and _looks_like_text(head)):
+            raise rejected(what, code, remedy)
+    if head.startswith(_UTF_32):
+        raise rejected("UTF-32 text", "utf_32", "save it as UTF-8")
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        raise _archive(head, name)
+    if _WEBP.match(head):
+        raise rejected("a WebP image", "image", _AS_TEXT)
+    if _MARKUP.match(head) and not name.endswith(".txt"):
+        raise rejected("a web page or an XML document", "markup", _AS_TEXT)
+    if head[_TAR] == b"ustar":
+        raise rejected("a tar archive", "archive", _UNPACK)
+
+
+def refuse_binary(head: bytes) -> None:
+    """Raises RejectedFileError for what holds too many control characters to be text."""
+    if _looks_like_text(head):
+        return
+    if head.count(b"\0") > len(head) // 4:
+        remedy = "save it as UTF-8, or as UTF-16 with a byte order mark"
+        raise rejected("UTF-16 text without a byte order mark, or not text at all", "binary", remedy)
+    raise rejected("not a text file", "binary", _AS_TEXT)
+
+
+def rejected(what: str, code: str, remedy: str) -> RejectedFileError:
+    return RejectedFileError(f"this is {what}, not a file of prompts", code=code, remedy=remedy)
+
+
+def _looks_like_text(head: bytes) -> bool:
+    return len(head) - len(head.translate(None, _CONTROLS)) <= _BINARY_SHARE * len(head)
+
+
+def _archive(head: bytes, name: str) -> RejectedFileError:
+    if b"xl/" in head or name.endswith((".xlsx", ".xlsm", ".xlsb")):
+        return rejected("an Excel workbook", "excel_workbook", _SAVE_AS_CSV)
+    if b"opendocument.spreadsheet" in head or name.endswith(".ods"):
+        return rejected("an OpenDocument spreadsheet", "spreadsheet", "save it as CSV with UTF-8 and drop that")
+    if b"word/" in head or b"opendocument" in head or name.endswith((".docx", ".odt", ".pptx")):
+        return rejected("an Office document", "office_document", _AS_TEXT)
+    return rejected("a ZIP archive", "archive", _UNPACK)
+
+
+HEAD_SIZE = 1 << 20
+"""Bytes of the head to read; the file may be shorter."""
+
+Utf16 = Literal["utf-16-le", "utf-16-be"]
+
+_GZIP = b"\x1f\x8b"
+_MARKS: tuple[tuple[bytes, Utf16], ...] = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
+_LINES_SEEN = 200
+_ARRAY_OF_OBJECTS = re.compile(rb"\s*\[\s*\{")
+_ARRAY_OF_KNOWN_OBJECTS = re.compile(
+    rb'\s*\[\s*\{[^{}]*"(?:custom_id|recordId|modelInput|prompt|messages|params|body)"\s*:'
+)
+_LIKELY = 0.5
+
+
+class Recognised(Struct, frozen=True):
+    """What a file is, and what has to be done before it can be cut.
+
+    Attributes:
+        facts: of the bytes to cut: for ``document`` and ``transcode``, of what staging makes of the file. For
+            ``gunzip`` only a first look: recognise what was unpacked, under the name without ``.gz``.
+        encoding: which UTF-16, for ``transcode``.
+    """
+
+    facts: FileFacts
+    staging: Literal["none", "gunzip", "document", "transcode"] = "none"
+    encoding: Utf16 = "utf-16-le"
+
+
+def recognise(head: bytes, *, name: str, size: int) -> Recognised:
+    """What the file is. Content decides, and the name where content does not tell: ``.csv``, ``.tsv``, ``.txt``.
+
+    Args:
+        head: its first ``HEAD_SIZE`` bytes, or all of it.
+        name: as dropped; ``.gz`` at its end is overlooked.
+        size: of the file, in bytes.
+
+    Raises:
+        RejectedFileError: not a job file; the reason quotes nothing of it.
+    """
+    if not head or not size:
+        raise RejectedFileError("the file is empty", code="empty_file", remedy="drop a file with a record on each line")
+    if head.startswith(_GZIP):
+        return structs.replace(_recognise_packed(head, name), staging="gunzip")
+    return _recognise(head, _plain_name(name), whole=len(head) >= size, size=size)
+
+
+def _plain_name(name: str) -> str:
+    return name.lower().removesuffix(".gz")
+
+
+def _recognise_packed(head: bytes, name: str) -> Recognised:
+    """By a first look into it, so that what is no job file is not unpacked at all."""
+    inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        inner = inflate.decompress(head, HEAD_SIZE)
+    except zlib.error:
+        inner = b""
+    if not inner:
+        return Recognised(FileFacts("txt"))
+    if inner.startswith(_GZIP):
+        raise rejected("gzip in gzip", "nested_gzip", "pack it once")
+    return _recognise(inner, _plain_name(name), whole=inflate.eof and not inflate.unused_data, size=0)
+
+
+def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
+    refuse_foreign(head, name)
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return _recognise_utf16(head, encoding, name, whole=whole)
+    start = len(BOM) if head.startswith(BOM) else 0
+    if whole and not head[start:].strip():
+        remedy = "drop a file with a record on each line"
+        raise RejectedFileError("there is no record in this file", code="no_records", remedy=remedy)
+    if isinstance(first_object(head[start:]).get("requests"), list):
+        if size > DOCUMENT_LIMIT:
+            raise document_too_large()
+        return Recognised(FileFacts("anthropic", document=True), "document")
+    return Recognised(_facts(head, start, name, whole=whole))
+
+
+def _recognise_utf16(head: bytes, encoding: Utf16, name: str, *, whole: bool) -> Recognised:
+    transcoder = Transcoder(encoding)
+    text = transcoder.feed(head) + (transcoder.finish() if whole else b"")
+    inner = _recognise(text, name, whole=whole, size=0)
+    if inner.staging == "document":
+        raise RejectedFileError(
+            'a {"requests": […]} document in UTF-16', code="utf_16_document", remedy="save it as UTF-8"
+        )
+    return Recognised(inner.facts, "transcode", encoding)
+
+
+def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
+    suffix = name[name.rfind(".") :] if "." in name else ""
+    named_as_text = suffix == ".txt" or suffix in _TABLES
+    _refuse_array(head[start:], named_as_text=named_as_text)
+    kind = _kind(head[start:], whole=whole, surely=named_as_text)
+    if kind == "vertex":
+        raise RejectedFileError(
+            "Vertex batch lines cannot be run yet",
+            code="vertex_lines",
+            remedy="write them as OpenAI or Anthropic batch lines, or as lines with id and prompt",
+        )
+    if kind is not None:
+        return FileFacts(kind, body_start=start, marked=start > 0)
+    refuse_binary(head)
+    if suffix in _TABLES:
+        return csv_facts(head, start=start, whole=whole, delimiter=_TABLES[suffix])
+    if suffix == ".txt":
+        _refuse_old_line_ends(head)
+        return FileFacts("txt", body_start=start, marked=start > 0)
+    raise _unknown(suffix)
+
+
+def _kind(text: bytes, *, whole: bool, surely: bool) -> LineKind | None:
+    """Of the first line that tells; if that has to be sure, only where most lines are of some kind."""
+    kinds = list(islice(_kinds(text, whole=whole), _LINES_SEEN))
+    known = [kind for kind in kinds if kind]
+    if not known or (surely and len(known) <= _LIKELY * len(kinds)):
+        return None
+    return Counter(known).most_common(1)[0][0] if surely else known[0]
+
+
+def _kinds(text: bytes, *, whole: bool) -> Iterator[LineKind | None]:
+    lines = text.split(b"\n")
+    last = lines.pop()
+    for line in lines:
+        if line.strip():
+            yield _kind_of_line(line)
+    if last.strip():
+        yield _kind_of_line(last) if whole else kind_of(first_object(last))
+
+
+def _kind_of_line(line: bytes) -> LineKind | None:
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        values = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return kind_of(values)
+
+
+def _refuse_array(text: bytes, *, named_as_text: bool) -> None:
+    """An array over the whole file; one on the first line alone is a bad line."""
+    if not (_ARRAY_OF_KNOWN_OBJECTS if named_as_text else _ARRAY_OF_OBJECTS).match(text):
+        return
+    first, _, others = text.strip().partition(b"\n")
+    if not others or not _is_json(first):
+        remedy = "write its elements one a line, as in jq -c '.[]'"
+        raise RejectedFileError("this is a JSON array, not one object a line", code="json_array", remedy=remedy)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_old_line_ends(head: bytes) -> None:
+    if b"\n" not in head and head.count(b"\r") > 1:
+        remedy = "save it with LF or CRLF line ends"
+        raise RejectedFileError("its lines end with CR alone", code="old_line_ends", remedy=remedy)
+
+
+def _unknown(suffix: str) -> RejectedFileError:
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return RejectedFileError(
+            "no line at its start is a JSON object that we know",
+            code="unknown_lines",
+            remedy='write one object a line: {"id", "prompt"}, or OpenAI, Anthropic or Bedrock batch lines',
+        )
+    return RejectedFileError(
+        "neither its content nor its name tells what kind of file it is",
+        code="unknown_file",
+        remedy="name it .txt for a prompt a line, .csv for a table, or write JSON lines",
+    )

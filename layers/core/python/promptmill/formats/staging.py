@@ -1,0 +1,183 @@
+"""Make a file's bytes fit to be cut: unpack gzip, turn UTF-16 into UTF-8, take a document apart into lines."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+from collections.abc import Generator, Iterator
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.errors import RejectedFileError
+from promptmill.formats.encoding import BOM
+from promptmill.formats.lines import CUT_OFF
+
+DOCUMENT_LIMIT = 256 << 20
+
+_PIECE = 1 << 20
+_ALWAYS_ALLOWED = 256 << 20
+_MOST = 50 << 30
+_RATIO = 200
+_GZIP = 16 + zlib.MAX_WBITS
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+_PLACE = re.compile(r" \(byte (\d+)\)$")
+
+
+class Gunzip:
+    """gzip of one or more members. What can be unpacked is; ``finish`` says what could not.
+
+    ``feed`` raises RejectedFileError (code ``gzip_bomb``) once more has come out than 256 MiB and 200 times what went
+    in, or than 50 GiB.
+    """
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(_GZIP)
+        self._packed = self._unpacked = 0
+        self._last = b""
+        self._in_member = self._ended = False
+        self._fault, self._cut_off = "", False
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        """What it unpacks to, in pieces of at most 1 MiB."""
+        self._packed += len(block)
+        if not self._in_member and self._packed > len(block):
+            block = block.lstrip(b"\0")  # padding between members
+        while block and not self._ended:
+            block = yield from self._unpack(block)
+
+    def finish(self) -> tuple[bytes, str]:
+        """What to write behind all else (a mark that the last record is cut off, or nothing), and a note or ""."""
+        if self._in_member and not self._fault:
+            self._fault, self._cut_off = "the gzip stream ends early", True
+        mark = CUT_OFF if self._cut_off and self._last not in (b"", b"\n", b"\r") else b""
+        return mark, f"{self._fault}: {self._unpacked:,} bytes could be unpacked" if self._fault else ""
+
+    def _unpack(self, block: bytes) -> Generator[bytes, None, bytes]:
+        """To the end of the block or of its member; returns what follows that."""
+        self._in_member = True
+        while True:
+            before = self._inflate.copy()
+            try:
+                piece = self._inflate.decompress(block, _PIECE)
+            except zlib.error:
+                yield from self._salvage(before, block)
+                return b""
+            yield from self._counted(piece)
+            if self._inflate.eof:
+                rest = self._inflate.unused_data.lstrip(b"\0")
+                self._inflate, self._in_member = zlib.decompressobj(_GZIP), False
+                return rest
+            block = self._inflate.unconsumed_tail
+            if not block and len(piece) < _PIECE:
+                return b""
+
+    def _salvage(self, before: zlib._Decompress, block: bytes) -> Iterator[bytes]:
+        """Byte by byte up to the one that is wrong; what lies behind it is lost."""
+        self._ended = True
+        for at in range(len(block) + 1):
+            try:
+                piece = before.decompress(block[at : at + 1])
+            except zlib.error as error:
+                self._fault, self._cut_off = _gzip_fault(str(error), started=self._unpacked > 0)
+                return
+            yield from self._counted(piece)
+
+    def _counted(self, piece: bytes) -> Iterator[bytes]:
+        if not piece:
+            return
+        self._unpacked += len(piece)
+        self._last = piece[-1:]
+        if self._unpacked > min(max(_ALWAYS_ALLOWED, _RATIO * self._packed), _MOST):
+            raise RejectedFileError(
+                f"{self._packed:,} bytes of gzip unpack to more than {self._unpacked:,}",
+                code="gzip_bomb",
+                remedy="drop the file unpacked, or in parts",
+            )
+        yield piece
+
+
+def _gzip_fault(error: str, *, started: bool) -> tuple[str, bool]:
+    """In words, and whether the last record may be cut off by it."""
+    if "incorrect data check" in error or "incorrect length check" in error:
+        return "the gzip stream does not match its checksum, so records may be damaged", False
+    if "incorrect header check" in error and started:
+        return "something that is not gzip follows the gzip stream and was left out", False
+    return "the gzip stream is damaged, and what follows the damage is lost", True
+
+
+class Transcoder:
+    """UTF-16 to UTF-8, byte order mark included. What is wrong comes out as wrong UTF-8: a bad record, no more."""
+
+    def __init__(self, encoding: Literal["utf-16-le", "utf-16-be"]) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+        self._held = b""
+
+    def feed(self, block: bytes) -> bytes:
+        data = self._held + block
+        ready = max(0, len(data) - len(CUT_OFF)) & ~1  # the end may be a mark of ours
+        self._held = data[ready:]
+        return self._decoded(data[:ready])
+
+    def finish(self) -> bytes:
+        """The end, and a wrong byte for a file that ends in the middle of a character."""
+        text, mark = self._held, b""
+        if text.endswith(CUT_OFF):
+            text, mark = text.removesuffix(CUT_OFF), CUT_OFF
+        even = len(text) & ~1
+        decoded = self._decoded(text[:even])
+        pending, _ = self._decoder.getstate()
+        return decoded + (b"\xff" if pending or even < len(text) else b"") + mark
+
+    def _decoded(self, data: bytes) -> bytes:
+        return self._decoder.decode(data).encode("utf-8", "surrogatepass")
+
+
+class _Document(Struct, forbid_unknown_fields=True):
+    requests: list[msgspec.Raw]
+
+
+def document_lines(data: bytes) -> Iterator[bytes]:
+    """The elements of ``{"requests": [...]}``, each as one line without its end.
+
+    Raises:
+        RejectedFileError: not such a document, or too large. Names the line and column, and quotes nothing.
+    """
+    if len(data) > DOCUMENT_LIMIT:
+        raise document_too_large()
+    text = data.removeprefix(BOM).removesuffix(CUT_OFF)
+    try:
+        document = msgspec.json.decode(text, type=_Document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(text, error) from error
+    for element in document.requests:
+        yield bytes(element).translate(_LINE_ENDS)
+
+
+def document_too_large() -> RejectedFileError:
+    return RejectedFileError(
+        'a {"requests": […]} document of more than 256 MiB',
+        code="document_too_large",
+        remedy="write its elements as lines of their own, in a .jsonl file: that may have any size",
+    )
+
+
+def _malformed(text: bytes, error: Exception) -> RejectedFileError:
+    return RejectedFileError(
+        f'not a valid {{"requests": […]}} document{_place(text, error)}',
+        code="malformed_document",
+        remedy="make it one JSON object with nothing but an array named requests, or write one object a line",
+    )
+
+
+def _place(text: bytes, error: Exception) -> str:
+    if "truncated" in str(error):
+        return ": it ends early"
+    place = _PLACE.search(str(error))
+    if place is None:
+        return ""
+    before = text[: int(place[1])]
+    line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+    return f": wrong at line {line}, byte {column} of the line"

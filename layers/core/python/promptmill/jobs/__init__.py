@@ -1,0 +1,1 @@
+"""The verbs on files: plan, run, finish, rerun, cancel, sweep, settle."""

@@ -1,0 +1,139 @@
+"""A chunk's result: one object, written once.
+
+A line of JSON (``ChunkHeader``), then sections of bytes: result lines, error lines and attempts, which finish_job joins
+as they are, and an index by which a later run finds the answers that it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from msgspec import Struct, structs
+
+from promptmill.domain.journal import RecordResult, tally_of_results
+from promptmill.domain.money import usd_text
+from promptmill.domain.record import Attempt
+from promptmill.domain.tally import RouteCost, Tally
+from promptmill.engine.history import Call, History, costs_of
+
+
+class ChunkHeader(Struct, frozen=True):
+    """The sizes are in bytes. ``kept``: answers taken over from an earlier run."""
+
+    chunk: int
+    tally: Tally
+    costs: tuple[RouteCost, ...]
+    results_size: int
+    errors_size: int
+    attempts_size: int
+    index_size: int
+    kept: int = 0
+
+
+class ChunkResult(Struct, frozen=True):
+    header: ChunkHeader
+    results: bytes
+    errors: bytes
+    attempts: bytes
+    index: bytes = b""
+
+
+class _Mark(Struct, frozen=True, array_like=True):
+    """One record in the index: its result without the bytes."""
+
+    result: RecordResult
+    line_size: int
+    error_size: int
+
+
+def chunk_result(chunk: int, results: Sequence[RecordResult], history: History, *, kept: int = 0) -> ChunkResult:
+    """A pure function: whoever ends the chunk writes the same. ``results``: one a record, in order."""
+    lines, errors = (b"".join(result.line for result in results), b"".join(result.error for result in results))
+    attempts = attempt_lines(history)
+    index = msgspec.msgpack.encode([_mark(result) for result in results])
+    tally = tally_of_results(results, (attempt for _, attempt in history.attempts()))
+    sizes = (len(lines), len(errors), len(attempts), len(index))
+    return ChunkResult(ChunkHeader(chunk, tally, costs_of(history), *sizes, kept), lines, errors, attempts, index)
+
+
+def results_of(result: ChunkResult) -> Iterator[RecordResult]:
+    """Of each record, in order."""
+    line_at = error_at = 0
+    for mark in _index_decoder.decode(result.index):
+        line = result.results[line_at : line_at + mark.line_size]
+        error = result.errors[error_at : error_at + mark.error_size]
+        yield structs.replace(mark.result, line=line, error=error)
+        line_at, error_at = line_at + mark.line_size, error_at + mark.error_size
+
+
+def _mark(result: RecordResult) -> _Mark:
+    return _Mark(structs.replace(result, line=b"", error=b""), len(result.line), len(result.error))
+
+
+_index_decoder = msgspec.msgpack.Decoder(list[_Mark])
+_decoder = msgspec.json.Decoder(ChunkHeader)
+
+
+def encode(result: ChunkResult) -> bytes:
+    """The object's bytes."""
+    header = msgspec.json.encode(result.header)
+    return b"".join((header, b"\n", result.results, result.errors, result.attempts, result.index))
+
+
+def decode(data: bytes) -> ChunkResult:
+    """Raises ValueError: not a chunk result, or cut short."""
+    end = data.index(b"\n")
+    header = _decoder.decode(data[:end])
+    sizes = (header.results_size, header.errors_size, header.attempts_size, header.index_size)
+    if len(data) != end + 1 + sum(sizes):
+        raise ValueError(f"chunk {header.chunk}: {len(data)} bytes do not match its header")
+    sections = []
+    start = end + 1
+    for size in sizes:
+        sections.append(data[start : start + size])
+        start += size
+    return ChunkResult(header, *sections)
+
+
+def decode_header(start: bytes) -> ChunkHeader:
+    """From the first bytes of an object. Raises ValueError: its first line is not there whole."""
+    return _decoder.decode(start[: start.index(b"\n")])
+
+
+def attempt_lines(history: History) -> bytes:
+    """Lines of ``attempts.jsonl``; ``cost_usd`` is text, or null where it is unknown: it is ``high_usd`` at most."""
+    lines: Iterable[bytes] = (msgspec.json.encode(_attempt_line(*made)) + b"\n" for made in history.attempts())
+    return b"".join(lines)
+
+
+def _attempt_line(call: Call, attempt: Attempt) -> dict[str, object]:
+    high = call.intent.high if attempt.price.nano_usd is None else attempt.price.nano_usd
+    nano, usage = attempt.price.nano_usd, attempt.usage
+    return {
+        "call_id": attempt.call_id,
+        "record": attempt.record,
+        "route": attempt.route,
+        "model": attempt.model,
+        "started_at": attempt.started_at,
+        "latency_ms": attempt.latency_ms,
+        "first_token_ms": attempt.first_token_ms,
+        "tokens_per_s": _rounded(attempt.tokens_per_s),
+        "code": attempt.code,
+        "status": attempt.status,
+        "input_tokens": usage.input_total,
+        "cache_read_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write,
+        "output_tokens": usage.output_total,
+        "reasoning_tokens": usage.reasoning,
+        "usage_source": usage.source,
+        "cost_usd": None if nano is None else usd_text(nano),
+        "high_usd": None if high is None else usd_text(high),
+        "nano_usd": nano,
+        "price_basis": attempt.price.basis,
+        "provider_request_id": attempt.request_id,
+    }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 1)

@@ -1,0 +1,197 @@
+"""A chunk of a run, as the engine sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec import structs
+
+from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.complete_record import result_of
+from promptmill.domain import layout
+from promptmill.domain.charge import charges_for
+from promptmill.domain.errors import InconsistentError, MissingObjectError
+from promptmill.domain.job import Counts, JobRun, Manifest
+from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
+from promptmill.domain.journal import RecordResult, tally_of_results
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.times import rfc3339
+from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
+from promptmill.engine.history import History
+from promptmill.engine.unit import Engine
+from promptmill.formats.file_format import Dialect
+from promptmill.formats.registry import dialect_named
+from promptmill.jobs import chunk_result
+from promptmill.jobs.earlier_results import kept_results
+from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.status import publish_status_in_turn
+from promptmill.jobs.stop_run import stop_run, stopped
+from promptmill.ports.job_store import Jobs
+from promptmill.ports.message_queue import MessageLease
+from promptmill.ports.object_store import ObjectReader
+
+
+async def chunk_records(manifest: Manifest, chunk: ChunkRange, *, objects: ObjectReader) -> list[RawRecord]:
+    """In order; a record too large to read is one that says so.
+
+    Raises:
+        ValueError: the bytes are not those that were cut.
+    """
+    if chunk.oversized:
+        return [_too_large(chunk)]
+    data = await objects.read(manifest.cut_key, start=chunk.start, end=chunk.end, version=manifest.cut_version)
+    records = list(dialect_named(manifest.facts.dialect).split(data, chunk, manifest.facts))
+    if len(records) != chunk.records:
+        raise ValueError(f"chunk {chunk.number} holds {len(records)} records, and its manifest says {chunk.records}")
+    return records
+
+
+def unreadable_records(chunk: ChunkRange) -> list[RawRecord]:
+    """Stand-ins for a chunk whose bytes bring every worker down: places without content."""
+    return [RawRecord(chunk.first_record + i, chunk.first_line, b"") for i in range(chunk.records)]
+
+
+def failed_records(chunk: ChunkRange, code: Literal["file_gone", "chunk_changed"]) -> list[RawRecord]:
+    """Stand-ins for a chunk that cannot be read, now or later."""
+    failure = Failure("record", code, _UNREADABLE[code])
+    return [structs.replace(record, error=failure) for record in unreadable_records(chunk)]
+
+
+_UNREADABLE = {
+    "file_gone": "the file was deleted before this record was read. Drop it again",
+    "chunk_changed": "the file is not what it was when it was planned. Drop it again",
+}
+
+
+def _too_large(chunk: ChunkRange) -> RawRecord:
+    size, limit = chunk.end - chunk.start, MAX_BYTES >> 20
+    message = f"line {chunk.first_line}: the record has {size:,} bytes. Split it: {limit} MiB is the most"
+    return RawRecord(chunk.first_record, chunk.first_line, b"", Failure("record", "record_too_large", message))
+
+
+class ChunkUnit:
+    """The ``Unit`` of one chunk."""
+
+    def __init__(
+        self,
+        job: JobRun,
+        manifest: Manifest,
+        chunk: ChunkRange,
+        *,
+        jobs: Jobs,
+        lease: MessageLease,
+        engine: Engine,
+        manifests: ReadManifest,
+    ) -> None:
+        self._job, self._manifest, self._chunk = job, manifest, chunk
+        self._jobs, self._engine, self._manifests, self.lease = jobs, engine, manifests, lease
+        self._records: list[RawRecord] | None = None
+        self._kept: dict[int, RecordResult] | None = None
+        self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
+
+    @property
+    def name(self) -> str:
+        return chunk_unit(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def job_id(self) -> str:
+        return self._job.job_id
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._manifest.recipe
+
+    @property
+    def journals(self) -> str:
+        return layout.chunk_journals(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def gate(self) -> Gate:
+        return gate_of(self._job.job_id, self._job.run, self._chunk.number)
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect_named(self._manifest.facts.dialect)
+
+    @property
+    def facts(self) -> FileFacts:
+        return self._manifest.facts
+
+    async def stop_code(self) -> str:
+        job = await self._jobs.read(self._job.job_id, self._job.run)
+        if job is not None and job.stop:
+            return job.stop
+        ends = datetime.fromisoformat(self._job.started_at) + timedelta(hours=self.recipe.give_up_after_h)
+        if self._engine.clock.now() < ends:
+            return ""
+        await self._stop("gave_up")
+        return "gave_up"
+
+    async def records(self) -> list[RawRecord]:
+        """Of a further run: those whose earlier outcome is not kept."""
+        if self._records is None:
+            kept = await self._kept_results()
+            self._records = [record for record in await self._all_records() if record.index not in kept]
+        return self._records
+
+    async def _all_records(self) -> list[RawRecord]:
+        try:
+            return await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
+        except MissingObjectError:
+            return failed_records(self._chunk, "file_gone")
+        except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
+            return failed_records(self._chunk, "chunk_changed")
+
+    async def _kept_results(self) -> dict[int, RecordResult]:
+        if self._kept is None:
+            self._kept = await kept_results(
+                self._manifest, self._chunk.number, objects=self._engine.objects, manifests=self._manifests
+            )
+        return self._kept
+
+    def result(self, outcome: Outcome) -> RecordResult:
+        return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
+
+    async def no_money(self, code: str, *, waits: bool) -> bool:
+        if not waits:
+            await self._stop(code)
+        return not waits
+
+    async def progress(self, counts: Counts) -> None:
+        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._engine.clock.now())
+        kept = tally_of_results((self._kept or {}).values(), ()).counts
+        place = self._manifest.place_of(self._chunk.number)
+        await self._jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
+        await publish_status_in_turn(
+            job_id, run, jobs=self._jobs, objects=self._engine.objects, clock=self._engine.clock
+        )
+
+    async def close(self, history: History, verdict: Verdict) -> None:
+        results = await self._results(history, verdict)
+        kept = sum(found.answered for found in (await self._kept_results()).values())
+        result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
+        for charge in charges_for(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
+            await self._engine.ledger.record(charge)
+        key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
+        if not await self._engine.objects.create(key, chunk_result.encode(result)):
+            raise InconsistentError(f"the result of {self.name} is there, and differs")
+
+    async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
+        known = await self._kept_results() | dict(history.results)
+        missing = len(known) < self._chunk.records
+        records = (unreadable_records(self._chunk) if verdict.unread else await self.records()) if missing else []
+        left = {record.index: record for record in records}
+        places = range(self._chunk.first_record, self._chunk.first_record + self._chunk.records)
+        return [known.get(place) or self._stopped(left[place], verdict, history) for place in places]
+
+    def _stopped(self, record: RawRecord, verdict: Verdict, history: History) -> RecordResult:
+        failure = record.error or stopped(record, verdict.code)
+        return self.result(Outcome(record, None, failure, attempts=history.attempts_of(record.index)))
+
+    async def _stop(self, code: str) -> None:
+        await stop_run(self._job.job_id, self._job.run, code, jobs=self._jobs, clock=self._engine.clock)
+
+    async def _note_closed(self, route: str, code: str) -> None:
+        await self._jobs.close_route(self._job.job_id, self._job.run, route, code)

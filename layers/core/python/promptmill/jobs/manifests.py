@@ -1,0 +1,78 @@
+"""Where a job's chunks lie, page by page: a manifest of 100 million records stays small, and is read in part."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from promptmill.domain import layout
+from promptmill.domain.job import Manifest
+from promptmill.domain.job_file import ChunkRange
+from promptmill.ports.object_store import ObjectReader
+
+PAGE = 1000
+"""Chunks a page; the last one may hold fewer."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[ChunkRange])
+
+
+def encode_ranges(ranges: Sequence[ChunkRange]) -> bytes:
+    return _encoder.encode(ranges)
+
+
+def decode_ranges(data: bytes) -> list[ChunkRange]:
+    """Raises msgspec.DecodeError: not a page."""
+    return _decoder.decode(data)
+
+
+_MANIFESTS = 8
+_PAGES = 8
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class ReadManifest:
+    """Neither ever changes once it is written, so the last few are kept."""
+
+    def __init__(self, objects: ObjectReader) -> None:
+        self._objects = objects
+        self._manifests = _Kept[tuple[str, int], Manifest](_MANIFESTS)
+        self._pages = _Kept[str, list[ChunkRange]](_PAGES)
+
+    async def __call__(self, job_id: str, run: int) -> Manifest:
+        """Raises MissingObjectError: not planned yet, or deleted since."""
+
+        async def read() -> Manifest:
+            return msgspec.json.decode(await self._objects.read(layout.manifest_key(job_id, run)), type=Manifest)
+
+        return await self._manifests.get((job_id, run), read)
+
+    async def chunk_range(self, manifest: Manifest, chunk: int) -> ChunkRange:
+        """Raises MissingObjectError."""
+        page, place = divmod(chunk, PAGE)
+        key = layout.ranges_key(manifest.ranges, page)
+
+        async def read() -> list[ChunkRange]:
+            return decode_ranges(await self._objects.read(key))
+
+        return (await self._pages.get(key, read))[place]
+
+
+class _Kept(Generic[Key, Value]):
+    """The last few that were read."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: dict[Key, Value] = {}
+
+    async def get(self, key: Key, read: Callable[[], Awaitable[Value]]) -> Value:
+        found = self._values.pop(key, None)
+        value = await read() if found is None else found
+        while len(self._values) >= self._most:
+            del self._values[next(iter(self._values))]
+        self._values[key] = value
+        return value

@@ -1,0 +1,135 @@
+"""``status.json``: what a person reads beside the results."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.domain.money import usd_text
+from promptmill.domain.times import rfc3339
+from promptmill.ports.clock import Clock
+from promptmill.ports.job_store import Jobs
+from promptmill.ports.object_store import ObjectWriter
+
+IN_WORDS = {
+    JobState.PLANNING: "the file is being read and cut into chunks",
+    JobState.DUPLICATE: "the same file was dropped before; nothing was sent to any model",
+    JobState.RUNNING: "records are being answered",
+    JobState.JOINING: "every record has its outcome; the results are being joined",
+    JobState.DONE: "every record has its outcome",
+    JobState.STOPPED: "the job was ended before every record could run; those are in the errors file",
+    JobState.CANCELLED: "cancelled; what was answered before is in the results, the rest in the errors file",
+    JobState.REJECTED: "nothing was sent to any model",
+}
+
+
+def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
+    """As written beside the results, and as ``promptmill status --json`` prints it."""
+    return {
+        "state": job.state.value,
+        "reason": job.reason or IN_WORDS[job.state],
+        "remedy": job.remedy,
+        "job_id": job.job_id,
+        "run": job.run,
+        "recipe": job.recipe,
+        "file": job.source.key,
+        "version": job.source.version,
+        "records": {
+            "total": job.records,
+            "answered": counts.answered,
+            "failed": counts.failed,
+            "stopped": counts.stopped,
+            "waiting": max(0, job.records - counts.done),
+        },
+        "cost_usd": usd_text(counts.nano_usd),
+        "unpriced_attempts": counts.unpriced,
+        "waits_for": waits_for(job, at=at),
+        "closed_routes": job.closed_routes,
+        "dropped_at": job.source.dropped_at,
+        "created_at": job.created_at,
+        "last_progress": job.last_progress,
+        "written_at": at,
+        "files": job.files,
+    }
+
+
+def waits_for(job: JobRun, *, at: str) -> str:
+    """What has to happen next, "" once nothing has to."""
+    if found := waiting_for(job, at=at):
+        return found
+    return {
+        JobState.PLANNING: "plan_job",
+        JobState.DUPLICATE: f"your word: promptmill again {job.job_id}",
+        JobState.RUNNING: "answers from the recipe's routes",
+        JobState.JOINING: "finish_job",
+    }.get(job.state, "")
+
+
+def waiting_for(job: JobRun, *, at: str) -> str:
+    """What keeps a run from going on, "" if nothing does."""
+    if job.state is not JobState.RUNNING:
+        return ""
+    if job.stop:
+        return f"the end of calls under way ({job.stop})"
+    return job.waiting_for if job.waiting_until >= at else ""
+
+
+def encode_status(document: dict[str, Any]) -> bytes:
+    """Indented, since people open it in a browser."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+_EVERY = timedelta(seconds=10)
+_JSON = "application/json"
+
+
+async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
+    """What a run has come to: its own costs, and the outcomes that it took over."""
+    if job.state.resting or job.state is JobState.PLANNING:
+        return job.counts
+    return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
+
+
+async def publish_status(job: JobRun, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> None:
+    """Now, whatever was written before."""
+    counts = await counts_so_far(job, jobs=jobs)
+    document = status_document(job, counts, at=rfc3339(clock.now()))
+    await objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
+
+
+async def publish_status_in_turn(job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> bool:
+    """If nobody has for some seconds; False if somebody has, or the run is over."""
+    now = clock.now()
+    if not await jobs.take_status_turn(job_id, run, at=rfc3339(now), not_since=rfc3339(now - _EVERY)):
+        return False
+    await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
+    return True
+
+
+async def publish_latest_status(
+    job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock
+) -> JobRun | None:
+    """The run as it was written last. If it moves on meanwhile, we may have covered its last status: once more."""
+    written, job = None, await jobs.read(job_id, run)
+    while job is not None and job.state is not written:
+        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+        written, job = job.state, await jobs.read(job_id, run)
+    return job
+
+
+_SLACK = timedelta(seconds=60)
+"""A message that comes back is not worked on at once."""
+
+
+async def note_waiting(
+    job: JobRun, waiting_for: str, delay_s: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock
+) -> None:
+    """One of its chunks looks again after ``delay_s``. Not written where the note that is there says it already."""
+    back = clock.now() + timedelta(seconds=delay_s)
+    if job.waiting_for == waiting_for and job.waiting_until and datetime.fromisoformat(job.waiting_until) >= back:
+        return
+    await jobs.note_waiting(job.job_id, job.run, waiting_for=waiting_for, until=rfc3339(back + _SLACK))
+    await publish_status_in_turn(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)

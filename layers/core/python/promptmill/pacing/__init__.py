@@ -1,0 +1,1 @@
+"""Pacing: keep calls within what providers allow, shared by all workers."""

@@ -1,0 +1,247 @@
+"""The pacing of one invocation that shares its limits with all other workers.
+
+``join``, ``refresh``, ``drained`` and ``close`` talk to the limit groups; all else only computes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from promptmill.domain.limit_group import GroupState
+from promptmill.domain.limits import Limits
+from promptmill.domain.recipe import Route
+from promptmill.pacing import windows
+from promptmill.pacing.membership import Membership
+from promptmill.pacing.paced_group import PacedGroup
+from promptmill.pacing.pacing import Ended, HandOver, Refused
+from promptmill.ports.clock import Clock
+from promptmill.ports.limit_groups import LimitGroups
+
+STEP_S = 1.0
+"""How often ``refresh`` should be called: it writes only what is due."""
+
+HAND_OVER_S = 20.0
+"""Of braking, after which a worker ends rather than waits."""
+
+IDLE_S = 20.0
+LONGEST_WAIT_S = 5.0
+
+
+class SharedPacing:
+    """Implements ``Pacing``.
+
+    Args:
+        worker: names the invocation; drawn at random.
+        job: what it works for; see ``Member.job``.
+        in_flight: calls that the worker makes at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        groups: LimitGroups,
+        limits: Limits,
+        clock: Clock,
+        rng: random.Random,
+        worker: str,
+        job: str,
+        in_flight: int,
+    ) -> None:
+        self._limits, self._clock, self._rng, self._job, self._in_flight = limits, clock, rng, job, in_flight
+        self._membership = Membership(groups, clock, worker=worker, job=job)
+        self._paced: dict[str, PacedGroup] = {}
+        self._by_route: dict[str, PacedGroup] = {}
+        self._used: dict[str, PacedGroup] = {}
+        self._primary: Route | None = None
+        self._drained = False
+        self._lock = asyncio.Lock()  # a refresh that is under way must not join again what is being left
+
+    # Asked by the loop of the invocation.
+
+    async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
+        """A share of the first route whose circuit is closed, or due for a probe; None if there is one.
+
+        ``fresh``: no chunk of the job has ended yet.
+        """
+        async with self._lock:
+            return await self._join_one_of(routes, fresh=fresh)
+
+    async def _join_one_of(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
+        outage_s = 0.0
+        for route in routes:
+            paced = self._of(route)
+            circuit, wall = (await self._membership.look(paced)).circuit, self._membership.wall()
+            if circuit and wall < circuit.probe_at:
+                outage_s = max(outage_s, wall - circuit.opened_at)
+                continue
+            return await self._join(route, paced, fresh=fresh)
+        return Refused("outage", windows.outage_delay_s(outage_s, self._rng))
+
+    async def refresh(self) -> None:
+        """Call it every ``STEP_S``: stays a member, learns who else is, notes outages, moves estimates."""
+        async with self._lock:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        now = self._clock.monotonic()
+        for name, paced in list(self._used.items()):
+            if self._is_idle(paced, now):
+                del self._used[name]
+                if paced in self._membership:
+                    await self._membership.leave(paced)
+            elif paced not in self._membership and not self._drained:
+                await self._membership.show(paced)
+        for paced in list(self._paced.values()):
+            await self._membership.refresh(paced)
+
+    async def drained(self) -> None:
+        """The last record has first been sent: the share goes back, and only retries are left."""
+        self._drained = True
+        await self.close()
+
+    async def close(self) -> None:
+        """At the end of the invocation, whatever became of it."""
+        async with self._lock:
+            for paced in self._used.values():
+                if paced in self._membership:
+                    await self._membership.leave(paced)
+
+    def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
+        """How many more of the job's chunks may be sent, or taken by carrying on, now: ``windows.chunks_to_send``."""
+        return windows.chunks_to_send(
+            sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on)
+        )
+
+    def window(self, *, carrying_on: bool = False) -> int:
+        """Chunks of the job that may be sent and not yet drained."""
+        if self._primary is None:
+            return 1
+        state, wall = self._of(self._primary).state, self._membership.wall()
+        return windows.window(
+            needed=self._needed(self._primary),
+            active_jobs=len(state.jobs(wall) | {self._job}),
+            others=sum(member.job != self._job for _, member in state.live(wall)),
+            carrying_on=carrying_on,
+        )
+
+    @property
+    def others_wait(self) -> bool:
+        """Then chunks are sent with a delay, so that other jobs' go first."""
+        wall = self._membership.wall()
+        return any(windows.others_wait(paced.state, self._job, wall) for paced in self._used.values())
+
+    @property
+    def later_s(self) -> int:
+        """The delay of chunks that let other jobs' go first."""
+        wall = self._membership.wall()
+        waiting = max((len(paced.state.waiting_jobs(wall)) for paced in self._paced.values()), default=0)
+        return windows.refused_delay_s(waiting, self._rng)
+
+    @property
+    def braked(self) -> bool:
+        """On every route that is used."""
+        return bool(self._used) and all(paced.braked for paced in self._used.values())
+
+    # Asked by the sender of calls: ``Pacing``.
+
+    def take(self, route: Route, tokens: Sequence[int]) -> int:
+        paced = self._in_use(route)
+        return paced.take(tokens, self._clock.monotonic()) if self._may_send(paced) else 0
+
+    def wait_s(self, route: Route) -> float:
+        paced = self._in_use(route)
+        return min(LONGEST_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
+
+    def linger_s(self, route: Route) -> float:
+        return self._of(route).linger_s(self._places(route))
+
+    def ended(
+        self,
+        route: Route,
+        how: Ended,
+        *,
+        latency_s: float,
+        reserved: int,
+        tokens: int | None,
+        retry_after_s: float | None,
+    ) -> None:
+        del retry_after_s  # the record waits for it; the group has its rate
+        paced, now = self._of(route), self._clock.monotonic()
+        if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now):
+            self._membership.hasten(paced)
+
+    def counts(self, route: Route) -> bool:
+        return not self._of(route).brake.doubtful
+
+    def open_circuit(self, route: Route) -> bool:
+        paced = self._of(route)
+        return paced.state.circuit is not None and not paced.brake.probe_due(self._clock.monotonic())
+
+    def hand_over(self) -> HandOver | None:
+        now = self._clock.monotonic()
+        since = [paced.brake.since for paced in self._used.values()]
+        if not since or any(braked is None or now - braked < HAND_OVER_S for braked in since):
+            return None
+        return HandOver("outage", windows.outage_delay_s(self._outage_s(), self._rng))
+
+    def _of(self, route: Route) -> PacedGroup:
+        found = self._by_route.get(route.id)
+        if found is None:
+            group = self._limits.group_of(route)
+            if group.name not in self._paced:
+                self._paced[group.name] = PacedGroup(group, self._clock.monotonic())
+            found = self._by_route[route.id] = self._paced[group.name]
+        return found
+
+    def _in_use(self, route: Route) -> PacedGroup:
+        """From now on, as long as calls wait for it: a group that is not joined yet is joined by the next refresh."""
+        paced = self._of(route)
+        paced.last_used = self._clock.monotonic()
+        self._used.setdefault(paced.group.name, paced)
+        return paced
+
+    def _may_send(self, paced: PacedGroup) -> bool:
+        return self._drained or paced in self._membership
+
+    def _is_idle(self, paced: PacedGroup, now: float) -> bool:
+        """For another route is called instead."""
+        return now - paced.last_used > IDLE_S and any(
+            now - other.last_used <= IDLE_S for other in self._used.values() if other is not paced
+        )
+
+    def _outage_s(self) -> float:
+        opened = [paced.state.circuit.opened_at for paced in self._used.values() if paced.state.circuit]
+        return self._membership.wall() - min(opened) if opened else 0.0
+
+    def _needed(self, route: Route) -> float:
+        paced, wall = self._of(route), self._membership.wall()
+        return windows.workers_needed(
+            rate=windows.rate_of(paced.group, paced.state, wall),
+            latency_s=paced.state.mean(wall).latency_s,
+            in_flight=self._places(route),
+        )
+
+    def _places(self, route: Route) -> int:
+        return min(self._in_flight, route.in_flight)
+
+    async def _join(self, route: Route, paced: PacedGroup, *, fresh: bool) -> Refused | None:
+        if not self._admits(route, paced.state, fresh=fresh):
+            return await self._refuse(paced)
+        self._used = {paced.group.name: paced}
+        self._primary, self._drained = route, False
+        await self._membership.show(paced)
+        if not self._admits(route, self._membership.others(paced.state), fresh=fresh):  # others were faster
+            await self._membership.leave(paced)
+            return await self._refuse(paced)
+        await self._membership.move_circuit(paced)
+        return None
+
+    async def _refuse(self, paced: PacedGroup) -> Refused:
+        await self._membership.wait(paced)
+        return Refused("full", self.later_s)
+
+    def _admits(self, route: Route, state: GroupState, *, fresh: bool) -> bool:
+        wall = self._membership.wall()
+        return windows.admits(state, self._job, needed=self._needed(route), fresh=fresh, now=wall)

@@ -1,0 +1,123 @@
+"""How many chunks and workers a job gets: pure functions for the loop of an invocation.
+
+In the order of an invocation: ``admits`` before the claim; ``chunks_to_send`` whenever a chunk is drained and after
+each refresh; ``may_carry_on`` when the last record of the last chunk has first been sent.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from promptmill.domain.limit_group import GroupState
+from promptmill.domain.limits import LimitGroup
+
+WINDOW = 1.5
+"""Chunks that are sent and not drained, for each worker that the limit needs."""
+
+CARRYING_ON = 1.25
+FRESH_PLACES = 4
+CARRY_ON_S = 300.0
+WAKE_DELAY_S = 120
+"""Of the message of a chunk that was taken by carrying on: it finds the chunk done, or its worker dead."""
+
+FIRST_LATENCY_S = 5.0
+"""Until one is measured."""
+
+START_RATE = 5.0
+"""Requests a second, where nobody knows the limit yet."""
+
+SPARE_S = 30.0
+"""Between the end of the last call and that of the invocation: to journal, write the result and hand over."""
+
+
+def rate_of(group: LimitGroup, state: GroupState, now: float) -> float:
+    """Calls a second that the group's limits allow in all."""
+    rates = []
+    if group.requests_per_s is not None:
+        rates.append(group.requests_per_s)
+    tokens = state.mean(now).tokens
+    if group.tokens_per_s is not None and tokens:
+        rates.append(group.tokens_per_s / tokens)
+    if not group.known:
+        rates.append(state.estimate.rate if state.estimate else START_RATE)
+    return min(rates, default=START_RATE)
+
+
+def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> float:
+    """S, a fraction: workers that can use up the limit, by the mean latency as measured now."""
+    return rate * (latency_s or FIRST_LATENCY_S) / in_flight
+
+
+def window(*, needed: float, active_jobs: int, others: int, carrying_on: bool = False) -> int:
+    """Chunks that one job may have sent and not yet drained: an equal part, and what the others' workers leave over.
+
+    ``others``: workers of other jobs. A job that is alone may carry on a little above its window: else one on the brink
+    between two numbers would end and start workers all the time.
+    """
+    slack = CARRYING_ON if carrying_on and active_jobs <= 1 else 1.0
+    whole = WINDOW * slack * needed
+    return max(1, math.ceil(whole / max(1, active_jobs)), math.ceil(whole) - others)
+
+
+def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
+    """How many more of a run's chunks may be sent now.
+
+    ``sent`` counts from the run's first chunk, those taken by carrying on included. It may be above what the window
+    allows, for the window shrinks: then none.
+    """
+    return max(0, min(chunks - sent, window - (sent - drained)))
+
+
+def most_members(needed: float) -> int:
+    """Of a limit group at a time."""
+    return 2 * math.ceil(needed) + 2
+
+
+def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: float) -> bool:
+    """Whether one more worker may join, which is no member yet.
+
+    ``fresh``: no chunk of the job has ended. Such a job, if it has no worker either, finds a place where others don't.
+    """
+    members = [member for _, member in state.live(now)]
+    first = fresh and all(member.job != job for member in members)
+    return len(members) < most_members(needed) + FRESH_PLACES * first
+
+
+def others_wait(state: GroupState, job: str, now: float) -> bool:
+    return bool(state.waiting_jobs(now) - {job})
+
+
+def may_carry_on(*, started: float, now: float, others_wait: bool, braked: bool) -> bool:
+    """Whether an invocation takes its job's next chunk, and keeps its share."""
+    return now - started <= CARRY_ON_S and not others_wait and not braked
+
+
+def last_send_at(*, ends_at: float, call_timeout_s: float) -> float:
+    """After it no call may start: the invocation could end before the call."""
+    return ends_at - call_timeout_s - SPARE_S
+
+
+def delay_s(mean_s: float, rng: random.Random) -> int:
+    """Of a message that is sent again: ± 20 %, so that they don't all come back at once."""
+    return max(1, round(mean_s * rng.uniform(0.8, 1.2)))
+
+
+REFUSED_S, LONGEST_REFUSED_S = 5.0, 15.0
+
+
+def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
+    """Before a refused worker's message, or one that lets others go first, comes again.
+
+    Where many wait, each comes back less often: a place is taken no later, and each try costs an invocation.
+    """
+    return delay_s(min(LONGEST_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
+
+
+OUTAGE_S, LONG_OUTAGE_S = 30.0, 60.0
+_LONG_AFTER_S = 600.0
+
+
+def outage_delay_s(outage_s: float, rng: random.Random) -> int:
+    """Before a message comes again that met an outage of that age."""
+    return delay_s(LONG_OUTAGE_S if outage_s > _LONG_AFTER_S else OUTAGE_S, rng)

@@ -1,0 +1,265 @@
+"""What genai-prices calls our providers and their models. The package is imported at the first look."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal, localcontext
+from functools import cached_property
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from promptmill.domain.completion import Usage
+from promptmill.domain.pricing import (
+    UNKNOWN,
+    Rates,
+    cost_usd,
+    countable,
+    counts_time,
+    counts_tokens,
+    priced,
+    rates_of,
+    user_cost_usd,
+)
+from promptmill.domain.recipe import Route, UserPrice
+from promptmill.domain.record import Price, PriceBasis
+from promptmill.prices.own import OWN_PRICES, VERSION
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
+
+
+_PROVIDER_IDS = {
+    "openai": "openai",
+    "azure": "azure",
+    "anthropic": "anthropic",
+    "anthropic-aws": "anthropic",
+    "bedrock": "aws",
+    "vertex": "google",
+    "perplexity": "perplexity",
+    "cloudflare": "cloudflare",
+}
+_ROUTER = "huggingface"
+_FINE_TUNED = ("ft:", ".ft-")
+_NO_SUCH = "no-such-value"
+
+
+def provider_id_of(route: Route) -> str | None:
+    """None for providers that the table does not know. At Hugging Face's router the model's suffix names the seller.
+
+    ``price_as`` may name any provider of the table's.
+    """
+    if route.provider == _ROUTER:
+        return f"{_ROUTER}_{route.model.rpartition(':')[2]}" if ":" in route.model else None
+    return _PROVIDER_IDS.get(route.provider, route.provider if route.price_as else None)
+
+
+def names_of(route: Route, answered: str) -> Iterator[str]:
+    """What the table may call the model, the likeliest first.
+
+    At Bedrock only the name that was asked tells the region's price. A fine-tuned model never has its base's.
+    """
+    asked = route.model.rpartition("/")[2] if route.model.startswith("arn:") else route.model
+    if route.provider == _ROUTER:
+        asked = answered = asked.rpartition(":")[0]
+    if route.provider == "bedrock" or not answered:
+        yield asked
+        return
+    yield answered
+    if asked != answered and not any(mark in answered for mark in _FINE_TUNED):
+        yield asked
+
+
+def look_up(
+    provider_id: str | None, base_url: str, model: str, at: datetime, context: Mapping[str, str]
+) -> ModelPrice | None:
+    """None for a model that the table does not know, and for a context that it has no price for.
+
+    The package gives the standard price for contexts that it has never heard of: what changes nothing against one
+    that cannot exist is none that it knows.
+    """
+    found = _calculated(provider_id, base_url, model, at, context)
+    if found is None or not context:
+        return found.model_price if found else None
+    nothing = _calculated(provider_id, base_url, model, at, dict.fromkeys(context, _NO_SUCH))
+    return None if nothing is None or nothing.model_price == found.model_price else found.model_price
+
+
+def context_window(provider_id: str | None, base_url: str, model: str, at: datetime) -> int | None:
+    """Tokens that the model can read and write together; None where the table does not say."""
+    found = _calculated(provider_id, base_url, model, at, {})
+    return found.model.context_window if found else None
+
+
+def _calculated(
+    provider_id: str | None, base_url: str, model: str, at: datetime, context: Mapping[str, str]
+) -> PriceCalculation | None:
+    from genai_prices import Usage, calc_price  # noqa: PLC0415 (0.15 s and 12 MB: only once a price is needed)
+
+    nothing = Usage(input_tokens=0, output_tokens=0)
+    told = dict(context) or None
+    try:
+        if provider_id is not None:
+            return calc_price(nothing, model, provider_id=provider_id, genai_request_timestamp=at, price_context=told)
+        if base_url:
+            return calc_price(nothing, model, provider_api_url=base_url, genai_request_timestamp=at, price_context=told)
+    except LookupError:
+        pass
+    return None
+
+
+_MOST_REMEMBERED = 10_000
+_DIGITS = 100
+_STANDARD = frozenset(("", "default", "auto", "standard", "standard_only", "on_demand"))
+
+
+class GenaiPriceBook:
+    """A ``PriceBook``. A lookup takes 0.3 ms, so each is remembered, for a minute: prices may depend on the time."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, ...], ModelPrice | None] = {}
+
+    @cached_property
+    def version(self) -> str:
+        """Of the package and, where its source is there, of its table; and of our own table."""
+        spec = find_spec("genai_prices")
+        table = Path(spec.origin).with_name("data.py") if spec and spec.origin else None
+        digest = f"-{hashlib.sha256(table.read_bytes()).hexdigest()[:8]}" if table and table.is_file() else ""
+        return f"genai-prices-{version('genai-prices')}{digest}+{VERSION}"
+
+    def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
+        """See ports/price_book.py. The operator's price goes first, then the provider's word, then the tables."""
+        counted = countable(usage)
+        if counted is None:
+            return UNKNOWN
+        if route.price is not None:
+            rates = self._cache_rates(route, counted, model, at)
+            return _by_user(route.price, counted, "user-set", fallback=rates)
+        if counted.reported_nano_usd is not None:
+            return Price(counted.reported_nano_usd, "provider-reported")
+        table = self._table_price(route, counted, model, at)
+        usd = _cost(table, counted) if table else None
+        if usd is not None:
+            return priced(usd, counted, "bundled")
+        own = OWN_PRICES.get(route.price_as or f"{route.provider}/{route.model}")
+        return _by_user(own.price, counted, "own-table") if own else UNKNOWN
+
+    def knows(self, route: Route, *, at: datetime) -> bool:
+        written = 0 if route.dialect == "embeddings" else 1
+        return self.price(route, Usage(input_total=1, output_total=written, compute_us=1), model="", at=at) != UNKNOWN
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        """USD per million tokens of a short prompt; None where the price is unknown, or not by tokens."""
+        own = route.price or next((o.price for o in (OWN_PRICES.get(f"{route.provider}/{route.model}"),) if o), None)
+        if own is not None:
+            return rates_of(own) if counts_tokens(own) else None
+        table = self._table_price(route, Usage(), model, at)
+        return _rates(table, Usage()) if table is not None and table.input_mtok is not None else None
+
+    def context_window(self, route: Route, *, at: datetime) -> int | None:
+        """Tokens; None where the table does not say."""
+        priced_as = _priced_as(route)
+        provider_id = provider_id_of(priced_as)
+        found = (context_window(provider_id, priced_as.base_url, name, at) for name in names_of(priced_as, ""))
+        return next((window for window in found if window), None)
+
+    def _cache_rates(self, route: Route, usage: Usage, model: str, at: datetime) -> Rates | None:
+        """The table's, for what an operator's price leaves open, if a cache was used at all."""
+        table = self._table_price(route, usage, model, at) if usage.cache_read or usage.cache_write else None
+        return _rates(table, usage) if table else None
+
+    def _table_price(self, route: Route, usage: Usage, model: str, at: datetime) -> ModelPrice | None:
+        """Of the model that answered, if the table has it, else of the one that was asked."""
+        context, minute = _context(route, usage), f"{at:%Y%m%d%H%M}"
+        priced_as = _priced_as(route)
+        provider_id = provider_id_of(priced_as)
+        if provider_id is None and not priced_as.base_url:
+            return None
+        for name in names_of(priced_as, "" if route.price_as else model):
+            key = (provider_id or "", priced_as.base_url, name, minute, *(f"{k}={v}" for k, v in context.items()))
+            if key not in self._found:
+                if len(self._found) >= _MOST_REMEMBERED:
+                    self._found.clear()
+                self._found[key] = look_up(provider_id, priced_as.base_url, name, at, context)
+            if (found := self._found[key]) is not None:
+                return found
+        return None
+
+
+def _by_user(price: UserPrice, usage: Usage, basis: PriceBasis, *, fallback: Rates | None = None) -> Price:
+    """Time that nobody measured is unknown, not free; tokens that do not count may be estimated."""
+    if counts_time(price) and not usage.compute_us:
+        return UNKNOWN
+    certain = usage if counts_tokens(price) else msgspec.structs.replace(usage, source="reported")
+    return priced(user_cost_usd(price, usage, fallback=fallback), certain, basis)
+
+
+def _priced_as(route: Route) -> Route:
+    if not route.price_as:
+        return route
+    provider, _, model = route.price_as.partition("/")
+    return msgspec.structs.replace(route, provider=provider, model=model, base_url="")
+
+
+def _context(route: Route, usage: Usage) -> Mapping[str, str]:
+    """What moves the price: as the provider told, else as the operator asked for it in the route's body."""
+    nested = route.body.get("serviceTier")
+    asked = route.body.get("service_tier") or (nested.get("type") if isinstance(nested, dict) else None)
+    tier = usage.service_tier or (asked if isinstance(asked, str) else "")
+    speed = route.body.get("speed")
+    return {
+        **({"service_tier": tier} if tier.lower() not in _STANDARD else {}),
+        **({"speed": speed} if isinstance(speed, str) and speed not in _STANDARD else {}),
+    }
+
+
+def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
+    """None where the table has no rate for what was used."""
+    if price.input_mtok is None or (price.output_mtok is None and usage.output_total):
+        return None
+    if any(value is not None and _is_further_unit(name) for name, value in vars(price).items()):
+        return _cost_by_all_units(price, usage)
+    return cost_usd(_rates(price, usage), usage)
+
+
+def _is_further_unit(name: str) -> bool:
+    """Units beside input, output and caches of which ``Usage`` knows the count."""
+    return name == "requests_kcount" or "reasoning" in name
+
+
+def _cost_by_all_units(price: ModelPrice, usage: Usage) -> Decimal:
+    from genai_prices import Usage as GenaiUsage  # noqa: PLC0415 (see above)
+
+    counts = GenaiUsage(
+        input_tokens=usage.input_total,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+        cache_write_1h_tokens=min(usage.cache_write_1h, usage.cache_write),
+        output_tokens=usage.output_total,
+        output_reasoning_tokens=min(usage.reasoning, usage.output_total),
+    )
+    with localcontext(prec=_DIGITS):
+        return price.calc_price(counts)["total_price"]
+
+
+def _rates(price: ModelPrice, usage: Usage) -> Rates:
+    """For a prompt of this length: above a tier's start, all of its tokens cost the tier's price."""
+    return Rates(
+        input=_rate(price.input_mtok, usage) or Decimal(0),
+        output=_rate(price.output_mtok, usage) or Decimal(0),
+        cache_read=_rate(price.cache_read_mtok, usage),
+        cache_write=_rate(price.cache_write_mtok, usage),
+        cache_write_1h=_rate(getattr(price, "cache_write_1h_mtok", None), usage),
+    )
+
+
+def _rate(value: Decimal | TieredPrices | None, usage: Usage) -> Decimal | None:
+    if value is None or isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if usage.input_total > tier.start]
+    return reached[-1] if reached else value.base

@@ -1,0 +1,1 @@
+"""Providers: call the models over HTTP, and say what an error means."""

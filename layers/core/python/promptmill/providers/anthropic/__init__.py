@@ -1,0 +1,1 @@
+"""Anthropic, and Claude Platform on AWS."""

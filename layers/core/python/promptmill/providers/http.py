@@ -1,0 +1,254 @@
+"""HTTP calls to providers: one session a process, never repeated, never redirected, bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from promptmill import __version__
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.ports.clock import Clock
+from promptmill.providers.url_policy import CheckedResolver, UrlPolicy, check_url
+from promptmill.wire.http_answer import HttpAnswer
+
+if TYPE_CHECKING:
+    from promptmill.wire.stream_events import StreamDecoder, StreamEvent
+
+
+MAX_ANSWER_BYTES = 64 << 20
+CONNECT_TIMEOUT_S = 10.0
+IDLE_S = 4.0
+"""No connection is used after such a pause: uvicorn closes it after 5 s, and a frozen function would not notice. A
+POST into a closed connection is lost with its cost unknown."""
+_COPIED_BODY_BYTES = 1 << 20
+"""aiohttp warns about sending more than this from one bytes object."""
+
+
+class HttpCalls:
+    """Proxies, cookies and credentials of the environment are ignored.
+
+    Args:
+        in_flight: most connections at once.
+        policy: what may be called.
+        make_resolver: of names to addresses, one a session.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_flight: int,
+        policy: UrlPolicy,
+        clock: Clock,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        make_resolver: Callable[[], AbstractResolver] = aiohttp.ThreadedResolver,
+    ) -> None:
+        self._in_flight, self._policy, self._clock = in_flight, policy, clock
+        self._max_answer_bytes, self._make_resolver = max_answer_bytes, make_resolver
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = 0
+        self._used_at = clock.now()
+
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
+        """``url`` goes out as it is, percent signs included.
+
+        Raises:
+            RouteClosedError: the URL may not be called (see url_policy.py), or its certificate is not good.
+            RetryLaterError: no answer, or half of one (``connection``, ``connection_lost``, ``timeout``).
+            RecordRefusedError: the answer is too large (``answer_too_large``).
+        """
+        async with self._exchange("POST", url, body, headers, timeout_s) as reply:
+            return await reply.read()
+
+    async def get(self, url: str, *, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
+        """As ``post``; for providers that are polled."""
+        async with self._exchange("GET", url, b"", headers, timeout_s) as reply:
+            return await reply.read()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        stall_s: float,
+        method: Literal["POST", "GET"] = "POST",
+    ) -> AsyncIterator[HttpStream]:
+        """As ``post``, with the reply as it arrives. Leaving the context early ends the call.
+
+        ``timeout_s`` bounds the whole stream and the wait for its first event, ``stall_s`` the silence between events.
+        """
+        async with self._exchange(method, url, body, headers, timeout_s, stall_s) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float = 0.0
+    ) -> AsyncIterator[HttpStream]:
+        check_url(url, self._policy)
+        session = await self._open_session()
+        self._running += 1
+        started = self._clock.monotonic()
+        try:
+            async with session.request(
+                method,
+                _encoded(url),
+                data=_payload(body) if body else None,
+                headers=headers,
+                timeout=_timeout(timeout_s),
+                allow_redirects=False,
+            ) as response:
+                yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=self._max_answer_bytes)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _translated(error) from error
+        finally:
+            self._running -= 1
+            self._used_at = self._clock.now()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+        self._session = None
+
+    async def _open_session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            self._session, self._loop = self._new_session(), loop
+        elif not self._running and (self._clock.now() - self._used_at).total_seconds() > IDLE_S:
+            old, self._session = self._session, self._new_session()
+            self._used_at = self._clock.now()
+            await old.close()
+        return self._session
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._in_flight,
+                keepalive_timeout=IDLE_S,
+                resolver=CheckedResolver(self._policy, self._make_resolver()),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"promptmill/{__version__}", "Content-Type": "application/json"},
+            trust_env=False,
+        )
+
+
+class HttpStream:
+    """A reply as it arrives.
+
+    Attributes:
+        status, headers: of the reply; the names are case-insensitive.
+        first_token_ms: from sending to the first call of ``note_token``, None before it.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, clock: Clock, started: float, *, stall_s: float, max_bytes: int
+    ) -> None:
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.first_token_ms: int | None = None
+        self._response, self._clock, self._started = response, clock, started
+        self._stall_s, self._left = stall_s, max_bytes
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since sending."""
+        return self._clock.monotonic() - self._started
+
+    def note_token(self) -> None:
+        """A piece of the answer has come."""
+        if self.first_token_ms is None:
+            self.first_token_ms = round(self.elapsed_s * 1000)
+
+    async def read(self) -> HttpAnswer:
+        """What is left of the reply, as a whole."""
+        blocks = []
+        while block := await self._block():
+            blocks.append(block)
+        body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        return HttpAnswer(self.status, self.headers, body, self.elapsed_s)
+
+    async def events(self, decoder: StreamDecoder) -> AsyncIterator[StreamEvent]:
+        """Until the stream ends.
+
+        Raises:
+            RetryLaterError: as ``HttpCalls.post``, or silent for too long (``stalled``).
+            RecordRefusedError: see ``HttpCalls.post``.
+        """
+        silent_until: float | None = None
+        while block := await self._block_before(silent_until):
+            for event in decoder.feed(block):
+                yield event
+                silent_until = self._silent_until()
+        for event in decoder.end():
+            yield event
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The bytes as they come, for streams that nothing keeps alive but their events. Raises as ``events``."""
+        silent_until: float | None = None
+        while block := await self._block_before(silent_until):
+            yield block
+            silent_until = self._silent_until()
+
+    def _silent_until(self) -> float:
+        return asyncio.get_running_loop().time() + self._stall_s
+
+    async def _block_before(self, moment: float | None) -> bytes:
+        """``moment``: of the event loop's clock; whatever else comes until then, no event did."""
+        limit = asyncio.timeout_at(moment)
+        try:
+            async with limit:
+                return await self._block()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            self._response.close()
+            raise RetryLaterError("stalled", status=self.status, usage_unknown=True) from error
+
+    async def _block(self) -> bytes:
+        block = await self._response.content.readany()
+        self._left -= len(block)
+        if self._left < 0:
+            self._response.close()
+            raise RecordRefusedError("answer_too_large", status=self.status, usage_unknown=True)
+        return block
+
+
+@lru_cache(maxsize=256)
+def _encoded(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+@lru_cache(maxsize=64)
+def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
+
+
+def _payload(body: bytes) -> bytes | io.BytesIO:
+    return body if len(body) < _COPIED_BODY_BYTES else io.BytesIO(body)
+
+
+def _translated(error: aiohttp.ClientError | OSError) -> ProviderError:
+    """Usage is unknown once the request may have arrived."""
+    detail = str(error)[:500]
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return RouteClosedError("tls_certificate", detail)
+        case aiohttp.InvalidURL():
+            return RouteClosedError("bad_url", detail)
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError():
+            return RetryLaterError("connection", detail)
+        case TimeoutError():
+            return RetryLaterError("timeout", detail, usage_unknown=True)
+        case _:
+            return RetryLaterError("connection_lost", detail, usage_unknown=True)

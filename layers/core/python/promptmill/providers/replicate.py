@@ -1,0 +1,171 @@
+"""Replicate's predictions: made by one POST that waits, and polled where that is not enough."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
+from promptmill.domain.recipe import Route
+from promptmill.ports.clock import Clock
+from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.http import HttpCalls
+from promptmill.providers.read_stream import assembled
+from promptmill.wire.embedding_requests import refuse_embedding
+from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, malformed, parsed
+from promptmill.wire.replicate import (
+    LABEL,
+    OutputWatch,
+    Prediction,
+    completion_of,
+    failure_of,
+    request_body,
+    stream_error,
+    stream_url_of,
+)
+from promptmill.wire.request_bodies import encoded, with_route_body
+from promptmill.wire.stream_events import SseDecoder
+from promptmill.wire.streamed_answers import timed
+
+BASE_URL = "https://api.replicate.com/v1"
+_MADE = frozenset({200, 201, 202})
+_OK = 200
+_LONGEST_WAIT_S = 60
+_SHORTEST_LIFE_S = 5
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_POLL_TIMEOUT_S = 10.0
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+VERDICTS = Verdicts(
+    closing_messages=re.compile(
+        r"The specified version does not exist|Invalid version or not permitted|You have insufficient credit|"
+        r"Monthly spend limit|Your account",
+    ),
+    too_long=re.compile(r"too long|maximum context|context (?:length|window)|exceeds .{0,40}tokens", re.IGNORECASE),
+)
+
+
+class Replicate:
+    def __init__(self, *, http: HttpCalls, secrets: SecretStore, clock: Clock) -> None:
+        self._http, self._secrets, self._clock = http, secrets, clock
+
+    async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
+        """See ports/model_provider.py. Making a prediction is never repeated; asking for its state is.
+
+        Where the route streams, the output is watched as it is made, if the model has any to watch.
+        """
+        del call_id  # the protocol has no place for it
+        refuse_embedding(request, by=LABEL)
+        base_url = (route.base_url or BASE_URL).rstrip("/")
+        path, version = _address(route)
+        body = encoded(with_route_body(version | request_body(request, route), route))
+        headers = await self._key_header(route)
+        started = self._clock.monotonic()
+        answer = await self._http.post(
+            f"{base_url}{path}", body=body, headers={**headers, **_patience(route)}, timeout_s=route.timeout_s
+        )
+        prediction, raw = self._read(answer)
+        first_token_ms = None
+        if not prediction.is_over:
+            stream_url = stream_url_of(raw, base_url=base_url) if route.stream else None
+            if stream_url is not None:
+                first_token_ms = await self._watched(stream_url, headers, route, prediction.id, started)
+            url = f"{base_url}/predictions/{quote(prediction.id, safe='')}"
+            prediction, raw = await self._polled(url, headers, prediction.id, until=started + route.timeout_s)
+        if prediction.status != "succeeded":
+            raise failure_of(prediction, VERDICTS)
+        completion = completion_of(answer, prediction, raw, request)
+        return timed(completion, self._clock.monotonic() - started, first_token_ms=first_token_ms)
+
+    async def _watched(
+        self, url: str, headers: Mapping[str, str], route: Route, request_id: str, started: float
+    ) -> int | None:
+        """Until the output ends; when its first piece came, in milliseconds after ``started``."""
+        opened = self._clock.monotonic()
+        left = max(0.001, started + route.timeout_s - opened)
+        accepting = {**headers, "Accept": "text/event-stream"}
+        async with self._http.stream(
+            url, body=b"", headers=accepting, timeout_s=left, stall_s=route.stall_s, method="GET"
+        ) as reply:
+            if reply.status != _OK:
+                return None
+            await assembled(
+                reply,
+                decoder=SseDecoder(),
+                assembler=OutputWatch(),
+                error_of=lambda event: stream_error(event, request_id=request_id),
+                request_id=request_id,
+            )
+            first = reply.first_token_ms
+            return None if first is None else round((opened - started) * 1000) + first
+
+    async def _key_header(self, route: Route) -> dict[str, str]:
+        if not route.key:
+            raise RouteClosedError("key_missing", f"{route.id} needs a key")
+        return {"Authorization": f"Bearer {await self._secrets.read(route.key)}"}
+
+    def _read(self, answer: HttpAnswer) -> tuple[Prediction, dict[str, Any]]:
+        raw = parsed(answer.body)
+        if answer.status not in _MADE:
+            raise self._error(answer, raw)
+        prediction = converted(raw, Prediction)
+        if prediction is None:
+            raise malformed(answer, "the answer is no prediction", request_id="")
+        return prediction, raw
+
+    async def _polled(
+        self, url: str, headers: Mapping[str, str], request_id: str, *, until: float
+    ) -> tuple[Prediction, dict[str, Any]]:
+        """Until it is over, whatever goes wrong with the asking."""
+        pause = _FIRST_PAUSE_S
+        while (left := until - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            state = await self._state(url, headers)
+            if state is not None and state[0].is_over:
+                return state
+        raise RetryLaterError("timeout", request_id=request_id, usage_unknown=True)
+
+    async def _state(self, url: str, headers: Mapping[str, str]) -> tuple[Prediction, dict[str, Any]] | None:
+        """None where Replicate did not tell."""
+        try:
+            answer = await self._http.get(url, headers=headers, timeout_s=_POLL_TIMEOUT_S)
+        except RetryLaterError:
+            return None
+        raw = parsed(answer.body)
+        prediction = converted(raw, Prediction) if answer.status == _OK else None
+        return (prediction, raw) if prediction else None
+
+    def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:
+        """Problems are ``{"title", "detail", "status", "type"}``; their types are no codes."""
+        message = error_fields(raw)[1] or answer.body[:500].decode(errors="replace")
+        reply = ErrorReply(status=answer.status, codes=(), message=message, headers=answer.headers)
+        return provider_error(reply, VERDICTS, now=self._clock.now())
+
+
+def _address(route: Route) -> tuple[str, dict[str, Any]]:
+    """Of an official model, of a deployment, or of ``owner/name:version``, whose version is in the body."""
+    name, _, version = route.model.partition(":")
+    parts = name.split("/")
+    is_deployment = parts[0] == "deployments"
+    if len(parts) != (3 if is_deployment else 2) or not all(map(_PART.fullmatch, (*parts, *filter(None, [version])))):
+        raise RouteClosedError("bad_model", f"{route.id}: owner/name, owner/name:version or deployments/owner/name")
+    if version:
+        return "/predictions", {"version": version}
+    return (f"/{name}/predictions" if is_deployment else f"/models/{name}/predictions"), {}
+
+
+def _patience(route: Route) -> dict[str, str]:
+    """How long the POST is held open, and when the prediction ends by itself: nobody pays for what nobody awaits."""
+    life = {"Cancel-After": f"{max(_SHORTEST_LIFE_S, math.ceil(route.timeout_s))}s"}
+    if route.stream:
+        return life
+    wait = max(1, min(_LONGEST_WAIT_S, math.floor(route.timeout_s) - 1))
+    return {"Prefer": f"wait={wait}", **life}

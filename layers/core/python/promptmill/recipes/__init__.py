@@ -1,0 +1,1 @@
+"""Recipes: from an operator's YAML to a checked and resolved ``Recipe``."""

@@ -1,0 +1,140 @@
+"""The limits of providers as their operator writes them, beside the recipes. Brings pydantic and yaml, like recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from promptmill.domain.errors import RecipeError
+from promptmill.domain.limits import DOCUMENT, LimitRule, Limits
+from promptmill.domain.names import did_you_mean
+from promptmill.domain.provider_table import PROVIDERS
+from promptmill.recipes import fields
+from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
+
+_MOST = 10**12
+
+
+def _model(value: str) -> str:
+    provider, slash, model = value.partition("/")
+    if not slash or not model or not value.isprintable() or " " in value:
+        raise ValueError("`provider/model` is wanted, as in anthropic/claude-haiku-5-5")
+    if provider not in PROVIDERS:
+        hint = did_you_mean(provider, PROVIDERS) or f"known: {', '.join(sorted(PROVIDERS))}"
+        raise ValueError(f"no provider is called {provider}; {hint}")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    return fields.address(value, stage="local")  # whether a recipe may use it is the recipe's matter
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class LimitDocument(_Strict):
+    models: Annotated[
+        list[Annotated[str, AfterValidator(_model)]], BeforeValidator(_listed), Field(min_length=1, max_length=50)
+    ]
+    requests_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    tokens_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    key: Annotated[str, AfterValidator(fields.secret_name)] = ""
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
+    region: Annotated[str, AfterValidator(fields.region)] = ""
+    base_url: Annotated[str, AfterValidator(_address)] = ""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ValueError("requests_per_minute, tokens_per_minute or both are wanted")
+        return self
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.key, self.account, self.region, self.base_url)
+
+
+class LimitsDocument(_Strict):
+    limits: Annotated[list[LimitDocument], Field(max_length=1000)]
+
+
+def parse_limits(text: str | bytes) -> Limits:
+    """What a document says.
+
+    Raises:
+        RecipeError: with everything that is wrong (code ``invalid_limits``).
+    """
+    limits, problems = check_limits(text)
+    if limits is None:
+        reason = "; ".join(map(str, problems))
+        remedy = "correct the document and push it again"
+        raise RecipeError(reason, code="invalid_limits", where=f"{DOCUMENT}.yaml", remedy=remedy)
+    return limits
+
+
+def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
+    """The limits, or None and all that is wrong with them."""
+    source = read_yaml(text)
+    if not isinstance(source.data, dict):
+        return None, list(source.problems) or [Problem("", "a map with the key `limits:` is wanted")]
+    problems = list(source.problems)
+    try:
+        document = LimitsDocument.model_validate(source.data)
+    except ValidationError as error:
+        return None, [*problems, *(_problem(fault["loc"], _reason(fault), source) for fault in error.errors())]
+    problems += _repeated(document, source)
+    return (None, problems) if problems else (Limits(tuple(map(_rule, document.limits))), [])
+
+
+def _repeated(document: LimitsDocument, source: Document) -> Iterator[Problem]:
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    for index, entry in enumerate(document.limits):
+        for model in entry.models:
+            if (model, entry.places) in seen:
+                reason = f"{model} is limited twice for the same key, account, region and address"
+                yield _problem(("limits", index, "models"), reason, source)
+            seen.add((model, entry.places))
+
+
+def _rule(document: LimitDocument) -> LimitRule:
+    return LimitRule(
+        models=tuple(sorted(set(document.models))),
+        requests_per_minute=document.requests_per_minute,
+        tokens_per_minute=document.tokens_per_minute,
+        key=document.key,
+        account=document.account,
+        region=document.region,
+        base_url=document.base_url,
+    )
+
+
+def _problem(path: Path, reason: str, source: Document) -> Problem:
+    known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in source.lines), ())
+    return Problem(path_text(path), reason, source.lines.get(known, 0))
+
+
+def _reason(fault: Any) -> str:
+    kind, path = fault["type"], fault["loc"]
+    if kind == "value_error":
+        return str(fault["ctx"]["error"])
+    if kind != "extra_forbidden":
+        return _WORDS.get(kind) or str(fault["msg"])
+    known = LimitsDocument.model_fields if len(path) == 1 else LimitDocument.model_fields
+    return f"unknown key; {did_you_mean(str(path[-1]), known) or 'known here: ' + ', '.join(known)}"
+
+
+_WORDS = {
+    "missing": "the key is missing",
+    "string_type": "text is wanted (numbers go in quotes)",
+    "int_type": "a whole number is wanted, without separators",
+    "list_type": "a list is wanted",
+    "model_type": "a map is wanted",
+    "too_short": "at least one is wanted",
+}

@@ -1,0 +1,87 @@
+"""Texts and documents redacted for people: what was found, where and why. And the line that a job leaves for auditors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.recipe import RedactionPolicy
+from promptmill.redaction.hiding import Hider, Repeats
+from promptmill.redaction.placeholders import Placeholders, mentioned
+from promptmill.redaction.policy import BUILT_IN, engine_of, kept, policy_hash
+from promptmill.redaction.redact import ENGINE_VERSION, redact_request
+from promptmill.redaction.spans import Engine, Span, united
+
+ENGINE_VERSIONS = {BUILT_IN: ENGINE_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
+"""The model's or the interface's, and ours of what is made of it."""
+
+
+class RedactedText(Struct, frozen=True):
+    """Spans are of the text that came."""
+
+    text: str
+    spans: tuple[Span, ...]
+    counts: dict[str, int]
+
+
+def redact_text(text: str, policy: RedactionPolicy, others: Engine | None = None) -> RedactedText:
+    """As a prompt would be. Raises whatever an engine raises: then nothing is known about the text.
+
+    ``others``: see ``engine_of``.
+    """
+    spans = kept(engine_of(policy, others).find(text), text, policy)
+    values = {text[span.start : span.end]: span.type for span in spans}
+    repeats = Repeats(values)
+    if values:
+        found = {at for span in spans for at in range(span.start, span.end)}
+        spans = united(
+            [*spans, *(span for span in repeats.find(text) if found.isdisjoint(range(span.start, span.end)))]
+        )
+    hider = Hider(repeats, Placeholders(mentioned([text], set(values.values())), policy.actions, policy.salt))
+    return RedactedText(hider.hidden(text, spans), tuple(spans), dict(hider.counts))
+
+
+def redact_document(
+    document: dict[str, Any], policy: RedactionPolicy, others: Engine | None = None
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """A request body of any shape, leaf by leaf, its keys untouched; and what was replaced, by type.
+
+    Raises:
+        RecordError: it can't be made safe.
+    """
+    redacted = redact_request(CompletionRequest(messages=(), native=document), policy, others)
+    return redacted.request.native, redacted.counts
+
+
+def audit_line(
+    policy: RedactionPolicy,
+    counts: Mapping[str, int],
+    *,
+    attachments: str,
+    searches: Mapping[str, int] | None = None,
+    unrestored: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """What a job's auditor asks for: what was looked for, with what, and how often it was found. No value is in it.
+
+    ``searches``: calls of services and the text units that they charge for. ``unrestored``: placeholders in answers that
+    stand for nothing, by type.
+    """
+    return {
+        "types": list(policy.types),
+        "engines": {name: _version(name, policy) for name in policy.engines},
+        "policy": policy_hash(policy),
+        "restore": policy.restore,
+        "attachments": "refused" if attachments == "refuse" else "passed unredacted",
+        "redacted": dict(sorted(counts.items())),
+        **({"searches": dict(sorted(searches.items()))} if searches else {}),
+        **({"unrestored": dict(sorted(unrestored.items()))} if unrestored else {}),
+    }
+
+
+def _version(engine: str, policy: RedactionPolicy) -> str:
+    if engine == "guardrail":
+        return f"{policy.guardrail.id}:{policy.guardrail.version}"
+    return ENGINE_VERSIONS[engine]

@@ -1,0 +1,1 @@
+"""Patterns of sensitive values: contacts, documents, secrets."""

@@ -1,0 +1,191 @@
+"""A text as the rules see it: look-alikes folded to ASCII, invisible characters taken out, searched in linear time."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cache
+from typing import Any
+
+from promptmill.redaction.spans import RedactionType, Span
+
+_DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2212\u2043\ufe58\ufe63\uff0d\u02d7\u06d4"
+_BLANKS = "\u2014\u2015\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_DOTS = "\u3002\uff61\u2024"
+_LOOK_ALIKES = (
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04cf\u0410\u0412\u0415\u041a\u041c\u041d\u041e"
+    "\u0420\u0421\u0422\u0425\u0406\u0408\u0405\u03bf\u03b1\u03bd\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d"
+    "\u039f\u03a1\u03a4\u03a5\u03a7"
+)
+_LOOK_LIKE = "aeopcyxijsdlABEKMHOPCTXIJSoavABEZHIKMNOPTYX"
+_ESCAPED_BREAK = re.compile(r"\\[nrt]")
+_NOTHING = ";"
+_REPLACEMENT = 0xFFFD
+_LATIN_1_END = 256
+_FEW = 24
+_OTHER_LETTER, _OTHER_SIGN = "\u00e9", "\u00a7"
+
+
+class _Folds(dict[int, int | None]):
+    """Code point → what the rules see in its place; None for what nobody sees. Filled as characters come along."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = folded = _fold(chr(code))
+        return folded
+
+
+def _fold(char: str) -> int | None:
+    if char.isascii():
+        return ord(char)
+    category = unicodedata.category(char)
+    if category in ("Cf", "Mn", "Me"):
+        return None
+    if category == "Nd":
+        return ord(str(unicodedata.digit(char)))
+    plain = unicodedata.normalize("NFKC", char)
+    if len(plain) == 1 and plain.isascii():
+        return ord(plain)
+    return _REPLACEMENT if category == "Cs" else ord(char)
+
+
+class _Bytes(dict[int, str]):
+    """Code point → one of Latin-1: letters of other scripts are letters, everything else is a sign."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if code >= _LATIN_1_END:
+            char = _OTHER_LETTER if char.isalpha() else _OTHER_SIGN
+        self[code] = char
+        return char
+
+
+_FOLDS = _Folds(
+    {ord(char): ord("-") for char in _DASHES}
+    | {ord(char): ord(" ") for char in _BLANKS}
+    | {ord(char): ord(".") for char in _DOTS}
+    | {ord(char): ord(like) for char, like in zip(_LOOK_ALIKES, _LOOK_LIKE, strict=True)}
+)
+_BYTES = _Bytes()
+
+
+class Subject:
+    """Offsets are those of ``text``, the folded one; ``original`` turns spans into spans of the text that came.
+
+    Attributes:
+        raw: ``text`` with one byte a character, for RE2.
+    """
+
+    __slots__ = ("_came", "_origins", "raw", "text")
+
+    def __init__(self, came: str) -> None:
+        self._came, self._origins = came, None
+        if "\\" in came:  # JSON inside of prose: "\n555-0100" starts a line, "n555-0100" would be part of a word
+            came = _ESCAPED_BREAK.sub("  ", came)
+        if came.isascii():
+            self.text, self.raw = came, came.encode()
+            return
+        strange = {char for char in set(came) if char > "\x7f"}
+        if any(_FOLDS[ord(char)] != ord(char) for char in strange):
+            self.text = _replaced(came, strange, _FOLDS)
+            if len(self.text) != len(came):
+                self._origins = [at for at, char in enumerate(came) if _FOLDS[ord(char)] is not None]
+        else:
+            self.text = came
+        self.raw = _latin_1(self.text)
+
+    _origins: list[int] | None
+
+    def original(self, span: Span) -> Span:
+        """With the offsets of the text that came, and marks that combine with its last character."""
+        if self._origins is None:
+            return span
+        start, end = self._origins[span.start], self._origins[span.end - 1] + 1
+        while end < len(self._came) and unicodedata.category(self._came[end]) in ("Mn", "Me"):
+            end += 1
+        return Span(start, end, span.type, span.score, span.rule)
+
+    def spans(self, pattern: str, *, group: int = 0) -> Iterator[tuple[int, int]]:
+        """Where an RE2 pattern (or a group of it) matches, from left to right."""
+        for match in compiled(pattern).finditer(self.raw):
+            yield match.span(group)
+
+    def without(self, spans: Iterable[Span]) -> Subject:
+        """The same text with something that no rule looks for in the place of each span."""
+        pieces, raw, done = [], bytearray(self.raw), 0
+        for start, end in sorted((span.start, span.end) for span in spans):
+            hidden = max(0, end - max(start, done))
+            pieces += [self.text[done:start], _NOTHING * hidden]
+            raw[end - hidden : end] = _NOTHING.encode() * hidden
+            done = max(done, end)
+        other = Subject("")
+        other.text, other.raw = "".join([*pieces, self.text[done:]]), bytes(raw)
+        return other
+
+    def before(self, at: int, length: int) -> str:
+        return self.text[max(0, at - length) : at]
+
+    def stands_alone(self, start: int, end: int) -> bool:
+        """Whether no letter, digit or underscore touches [start, end)."""
+        return not (_in_word(self.text[start - 1 : start]) or _in_word(self.text[end : end + 1]))
+
+    def fills_its_line(self, start: int, end: int) -> bool:
+        """Whether nothing but blanks and quotes shares the line with [start, end)."""
+        text = self.text
+        first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+        rest = text[max(first, start - 9) : start] + text[end : min(end + 9, last if last >= 0 else len(text))]
+        return not rest.strip(" \t\r'\"") and start - first < 9 and (last < 0 or last - end < 9)  # noqa: PLR2004 (blanks that may stand there)
+
+
+def _latin_1(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        strange = {char for char in set(text) if ord(char) >= _LATIN_1_END}
+        return _replaced(text, strange, _BYTES).encode("latin-1")
+
+
+def _replaced(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
+    """``translate``, and faster where few characters change."""
+    if len(strange) > _FEW:
+        return text.translate(table)
+    for char in strange:
+        new = table[ord(char)]
+        if new != ord(char):
+            text = text.replace(char, chr(new) if isinstance(new, int) else new or "")
+    return text
+
+
+def span_of(subject: Subject, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
+    """A find, without blanks at its ends."""
+    found = subject.text[start:end]
+    return Span(start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip()), kind, score, rule)
+
+
+def _in_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+@cache
+def compiled(pattern: str) -> Any:
+    """An RE2 pattern: no backtracking, so no text makes it slow. Kept for good: only for patterns of our own."""
+    import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+
+    return re2.compile(pattern.encode("latin-1"), latin_1())
+
+
+def is_all(pattern: str, text: str) -> bool:
+    """Whether an RE2 pattern matches the whole of a (folded) text."""
+    return compiled(pattern).fullmatch(text.encode("latin-1", "replace")) is not None
+
+
+@cache
+def latin_1() -> Any:
+    import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = 32 << 20
+    options.log_errors = False
+    return options

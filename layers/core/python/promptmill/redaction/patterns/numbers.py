@@ -1,0 +1,154 @@
+"""Payment cards, IBANs and US social security numbers: by their shape and check digits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from promptmill.redaction.patterns.check_digits import luhn, mod_97
+from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.rules import Rule
+from promptmill.redaction.spans import Span
+
+_DIGIT_RUN = r"\d(?:[ .\-]{0,2}\d){11,}"
+_GROUP = re.compile(r"\d+")
+_CARD_LENGTHS = range(12, 20)
+_MOST_GROUPS = 5
+_CARD_CONTEXT = re.compile(r"(?:card|credit|debit|visa|master ?card|amex|\bcc\b)[^\n]{0,30}$", re.IGNORECASE)
+_CARD_PREFIX = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}"  # Visa: 13, 16, 19
+    r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|3(?:0[0-5]|[689]\d)\d{11}(?:\d{2,5})?"  # Diners Club
+    r"|6(?:011|4[4-9]\d|5\d\d)\d{12,15}|62\d{14,17}"  # Discover, UnionPay
+    r"|35\d{14}|(?:1800|2131)\d{11}"  # JCB
+    r"|220[0-4]\d{12,15}|9792\d{12}|(?:60|81|82|508\d)\d{12,14}"  # Mir, Troy, RuPay
+    r"|(?:5018|5020|5038|5893|6304|6759|676[1-3]|0604)\d{8,15}"  # Maestro
+)
+_MAESTRO_PREFIX = re.compile(r"(?:5[06-8]|6\d)\d{10,17}")
+
+_IBAN_HEAD = r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}"
+_IBAN_COUNTRIES = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FK FO GL NL SD",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU MN XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ OM SO TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST",
+    26: "IS TR",
+    27: "BI DJ FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU YE",
+    31: "MT SC",
+    32: "LC",
+    33: "RU",
+}
+_IBAN_LENGTHS = {country: length for length, names in _IBAN_COUNTRIES.items() for country in names.split()}
+
+_SSN = r"\d{3}[ .\-]\d{2}[ .\-]\d{4}"
+_SSN_PLAIN = r"(?i)(?:ssn|social security|\btin\b|\bitin\b)[^\d\n]{0,25}(\d{9})"
+
+
+def cards(subject: Subject) -> Iterator[Span]:
+    for start, end in subject.spans(_DIGIT_RUN):
+        groups = [(start + m.start(), start + m.end()) for m in _GROUP.finditer(subject.text[start:end])]
+        if subject.stands_alone(start, end):
+            yield from _cards_in(subject, groups)
+
+
+def _cards_in(subject: Subject, groups: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    first = 0
+    while first < len(groups):
+        last = _card_from(subject, groups, first)
+        if last is None:
+            first += 1
+            continue
+        yield Span(groups[first][0], groups[last][1], "card", 0.95, "card")
+        first = last + 1
+
+
+def _card_from(subject: Subject, groups: Sequence[tuple[int, int]], first: int) -> int | None:
+    """The last group of the longest card number that starts with group ``first``."""
+    digits, found = "", None
+    for last in range(first, min(first + _MOST_GROUPS, len(groups))):
+        start, end = groups[last]
+        digits += subject.text[start:end]
+        if len(digits) > _CARD_LENGTHS.stop:
+            break
+        if len(digits) in _CARD_LENGTHS and _is_card(digits, subject, groups[first][0], last - first):
+            found = last
+        if end - start < 4:  # noqa: PLR2004 (only the last group of a card number is shorter than four)
+            break
+    return found
+
+
+def _is_card(digits: str, subject: Subject, start: int, separators: int) -> bool:
+    known, checked = _CARD_PREFIX.fullmatch(digits), luhn(digits)
+    if known and checked:
+        return len(set(digits)) > 1
+    in_fours = separators == 3 and len(digits) == 16  # noqa: PLR2004
+    if not (known and in_fours) and not (checked and _MAESTRO_PREFIX.fullmatch(digits)):
+        return False
+    return _CARD_CONTEXT.search(subject.before(start, 40)) is not None
+
+
+def ibans(subject: Subject) -> Iterator[Span]:
+    for start, _ in subject.spans(_IBAN_HEAD):
+        length = _IBAN_LENGTHS.get(subject.text[start : start + 2].upper())
+        end = _end_after(subject.text, start, length) if length else None
+        if end is not None and subject.stands_alone(start, end) and valid_iban(subject.text[start:end]):
+            yield Span(start, end, "iban", 0.95, "iban")
+
+
+def _end_after(text: str, start: int, length: int) -> int | None:
+    """Where ``length`` letters and digits from ``start`` on end, with at most one separator between two."""
+    left, separated = length, False
+    for at in range(start, min(len(text), start + 2 * length)):
+        char = text[at]
+        if char.isascii() and char.isalnum():
+            left, separated = left - 1, False
+        elif separated or char not in " -.":
+            return None
+        else:
+            separated = True
+        if not left:
+            return at + 1
+    return None
+
+
+def valid_iban(iban: str) -> bool:
+    plain = "".join(char for char in iban.upper() if char.isalnum())
+    return mod_97(plain[4:] + plain[:4])
+
+
+def social_security_numbers(subject: Subject) -> Iterator[Span]:
+    for start, end in subject.spans(_SSN):
+        found = subject.text[start:end]
+        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(subject, start, end):
+            yield Span(start, end, "us_ssn", 0.9, "ssn_us")
+    for start, end in subject.spans(_SSN_PLAIN, group=1):
+        found = subject.text[start:end]
+        if subject.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
+            yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
+
+
+def _issued(area: str, group: str, serial: str) -> bool:
+    return area not in ("000", "666") and group != "00" and serial != "0000"
+
+
+def _not_in_a_number(subject: Subject, start: int, end: int) -> bool:
+    before, after = subject.before(start, 2), subject.text[end : end + 2]
+    longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
+    return longer is None and subject.stands_alone(start, end)
+
+
+NUMBER_RULES = (
+    Rule(r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}", ibans),
+    Rule(_DIGIT_RUN, cards),
+    Rule(rf"{_SSN}|{_SSN_PLAIN}", social_security_numbers),
+)

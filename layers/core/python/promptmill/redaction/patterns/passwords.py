@@ -1,0 +1,112 @@
+"""Passwords, by the words and the code around them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.looks_like_secret import is_placeholder, is_reference, looks_random
+from promptmill.redaction.patterns.rules import Rule
+from promptmill.redaction.spans import Span
+
+_WORD = (
+    r"(?i)(?:pass(?:word|wd|phrase|code)s?|\bpwd|\bpw\b|_pwd|pass_?wrd|\bpass\b|_pass\b|kennwort|passwort|contrase\xf1a|mot de passe|wachtwoord|\bsenha"
+    r"|(?:jwt|client|creds?|consumer)[\w.]{0,12}secret|[a-z]secret\b|\bsecret\b)"
+)
+_QUOTED = re.compile(
+    r"[\w.\-]{0,24}[\"'`\])]{0,3}\s{0,16}(?:(?:[:=]{1,3}|=>|->|==|!=|:=|,|\()\s{0,16}|value=|(?:is|was|are|to|string|attempt|revealed|following|with)[ :]{1,3}|\s{1,4}|,\s?value=){0,5}"
+    r"(?:\"([^\"\n]{1,120}?)\"|'([^'\n]{1,120}?)'|`([^`\n]{1,120})`|>([^<\n]{3,80})</)"
+)
+_USER_IS = re.compile(r"[^\n.;=:\"']{0,20}[\"'][\w\-]{1,24}[\"'] is [\"']([^\"'\n]{3,60})[\"']")
+_ASSIGNED = re.compile(r"[\w.\-]{0,24}[\"']?\s{0,2}(?::=|=>|[:=])[ \t]{0,4}((?:[^\s\"',;)<>&]|&(?!\w+=)){3,100})")
+_SPOKEN = re.compile(r"(?:\s?(?:is|was|:|=|-))?\s{1,3}([^\s\"',;()<>]{5,80})")
+_STRONG = re.compile(
+    r"(?=.*[A-Za-z])(?=.*[\d])(?=.*[^A-Za-z\d]).{5,}|(?=.*[a-z])(?=.*[A-Z])(?=.*\d).{6,}|[A-Z]\w+[a-z][A-Z]\w+[!@#$%^&*]+|(?=.*\d)(?=.*[a-z])[a-z\d]{6,}"
+)
+_NAME_GOES_ON = re.compile(
+    r"(?i)(?:s?[_\-. ]?(?:hash|field|file|path|url|uri|reset|policy|length|manager|min|max|label|type|name|prompt|hint|input|combination|protected|strength|expir\w*|less|age))(?![a-z])"
+)
+_CLOSING = ".,;:!?"
+_SENTENCE = re.compile(r"[A-Za-z]+(?: [a-z]+){3,}[.!?]?")
+_LEAST = 4
+_NUMBERS = re.compile(r"\d{1,4}")
+
+
+def passwords(subject: Subject) -> Iterator[Span]:
+    reached = 0
+    for start, end in subject.spans(_WORD):
+        if start < reached or _NAME_GOES_ON.match(subject.text, end):
+            continue
+        found = _quoted(subject.text, end) or _assigned(subject.text, start, end) or _spoken(subject.text, start, end)
+        if found is not None:
+            reached = found[1]
+            yield Span(*found, "password", 0.7, "password")
+
+
+def _quoted(text: str, at: int) -> tuple[int, int] | None:
+    match = _QUOTED.match(text, at, at + 200) or _USER_IS.match(text, at, at + 120)
+    if match is None:
+        return None
+    start, end = match.span(match.lastindex or 0)
+    return (start, end) if _is_password(text[start:end]) else None
+
+
+def _assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
+    match = _ASSIGNED.match(text, at, at + 160)
+    if match is None:
+        return None
+    start, end = match.span(1)
+    while end > start and text[end - 1] in ".,":
+        end -= 1
+    if text[word:at].lower().endswith("secret") and not looks_random(text[start:end]):
+        return None
+    return (start, end) if _is_password(text[start:end]) else None
+
+
+def _spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
+    """``password Qr7!dke#39``: only where it could be no word."""
+    match = _SPOKEN.match(text, at, at + 100)
+    if match is None or text[start:at].lower() == "secret":
+        return None
+    value = match[1] if match[1].endswith("!") else match[1].rstrip(_CLOSING)
+    strong = _STRONG.fullmatch(value) is not None and _is_password(value)
+    return (match.start(1), match.start(1) + len(value)) if strong else None
+
+
+def _is_password(value: str) -> bool:
+    if len(value.strip()) < _LEAST or (is_placeholder(value) and value.lower() not in _COMMON):
+        return False
+    if _SENTENCE.fullmatch(value) or _NUMBERS.fullmatch(value):
+        return False
+    return not is_reference(value)
+
+
+_COMMON = frozenset(("password", "secret", "yourpasswrod"))
+_OPTION = r"(?i)(?:psexec[^\n]{0,200}?\s-p|--?(?:http-|proxy-|ftp-|db-|admin-)?passw(?:or)?d[ =]|sshpass -p|mysql[^\n]{0,80}\s-p)[ =]?[\"']?([^\s\"'<>\-][^\s\"'<>]{2,60})"
+_CREDENTIAL_CALL = r"(?i)(?:NetworkCredential|DirectoryEntry|login|signin|authenticate|credentials?|basic_?auth)\((?:[^()\n]{0,100},)?\s{0,20}[\"'][^\"'\n]{1,80}[\"'],\s{0,20}[\"']([^\"'\n]{3,80})[\"']\)"
+_PAIR = r"[\w.%+\-]+@[\w\-.]+\.[a-z]{2,} ?/ ?([^\s/,;\"'<>]{6,40})"
+_CONNECTION = r"(?i)(?:accountkey|sharedaccesskey|sharedaccesssignature|sharedsecretvalue|sig|secret|pwd|password)=([^;\s\"'&<>]{6,})"
+_KEY_VALUE = r"(?i)(?:password|passwd|pwd|secret|token|key)[\"']\s{1,3}value=[\"']([^\"'\n]{4,120})[\"']"
+_GENERATED = r"(?i)password[^\n]{0,80}:\s{1,6}([0-9a-f]{32})\b"
+
+
+def _option(name: str, pattern: str, *, strong: bool = False) -> Rule:
+    def find(subject: Subject) -> Iterator[Span]:
+        for start, end in subject.spans(pattern, group=1):
+            value = subject.text[start:end].rstrip(".,;")
+            if _is_password(value) and (not strong or _STRONG.fullmatch(value)):
+                yield Span(start, start + len(value), "password", 0.7, name)
+
+    return Rule(pattern, find)
+
+
+PASSWORD_RULES = (
+    Rule(_WORD, passwords),
+    _option("password_option", _OPTION),
+    _option("credential_call", _CREDENTIAL_CALL),
+    _option("login_pair", _PAIR, strong=True),
+    _option("connection_string", _CONNECTION),
+    _option("key_value", _KEY_VALUE),
+    _option("generated_password", _GENERATED),
+)

@@ -1,0 +1,72 @@
+"""Rules: one RE2 set says which of them have anything to look for in a text, and only those look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.redaction.patterns.folded_text import Subject, span_of
+from promptmill.redaction.spans import RedactionType, Span
+
+_SET_MEMORY = 48 << 20
+Find = Callable[[Subject], Iterable[Span]]
+Valid = Callable[[Subject, int, int], bool]
+
+
+class Rule(Struct, frozen=True):
+    """``gate`` is an RE2 pattern that matches in any text where ``find`` finds something."""
+
+    gate: str
+    find: Find
+
+
+def matching(
+    name: str, kind: RedactionType, pattern: str, score: float, valid: Valid, *, group: int = 0, gate: str = ""
+) -> Rule:
+    """A rule that is its pattern and a check of what the pattern found.
+
+    A ``gate`` that is shorter than the pattern spares the set of all rules from counting what the pattern counts.
+    """
+
+    def find(subject: Subject) -> Iterator[Span]:
+        for start, end in subject.spans(pattern, group=group):
+            if valid(subject, start, end):
+                yield span_of(subject, start, end, kind, score, name)
+
+    return Rule(gate or pattern, find)
+
+
+class Gate:
+    """All rules at once. Built when first needed: patterns take a while to compile.
+
+    Rules come in a few groups, each a set of its own: what one automaton has to remember multiplies with every rule, and the
+    first texts pay for it.
+    """
+
+    def __init__(self, *groups: Sequence[Rule]) -> None:
+        self._groups = tuple((_set_of([rule.gate for rule in group]), tuple(group)) for group in groups)
+
+    def find(self, subject: Subject) -> list[Span]:
+        """Unordered; overlapping where rules are of different minds."""
+        return [
+            span
+            for patterns, rules in self._groups
+            for index in patterns.Match(subject.raw) or ()
+            for span in rules[index].find(subject)
+        ]
+
+
+def _set_of(patterns: Iterable[str]) -> Any:
+    import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.max_mem = _SET_MEMORY
+    options.log_errors = False
+    patterns_set = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        patterns_set.Add(pattern.encode("latin-1"))
+    patterns_set.Compile()
+    return patterns_set

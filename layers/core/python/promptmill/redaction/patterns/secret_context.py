@@ -1,0 +1,180 @@
+"""Keys that have no format of their own, by the words before them: ``api_key = …``, ``Authorization: Bearer …``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.looks_like_secret import Judge, is_reference, looks_random
+from promptmill.redaction.patterns.rules import Rule
+from promptmill.redaction.spans import Span
+
+_KEYWORD = (
+    r"(?i)(?:secret|token|api[ _\-]?key|credential|private|access|auth|(?:[^a-z]|\b|api|app|client|service|server|account|master|encryption|signing|shared|access|private|secret|license|user)key"
+    r"|key[ _\-]?[12b]?\b|_key|[^a-z]pat\b|login|signature=|crumb|unseal|licen[sc]e[_\-]?key|session[_\-]?id|cookie|contribsys__com|reporter_id|webhook|salt|nonce|hmac|_api\b|apikey|_sid\b|oauth)"
+)
+_REACH = 110
+_WORD = re.compile(r"[^\s\"'`,;<>\[\]{}|\\()\0]+")
+_QUOTED = re.compile(r"[\w\-.]{0,24}[\"'`\])]{0,2}\s{0,8}(?:=>|:=|[:=,(])\s{0,8}([\"'`])([^\"'`\s]{12,})\1")
+_GLUED = re.compile(r"[\w\-.]{0,30}?(?:[=:]{1,3}|[=:]>)(?=.)")
+_CLOSING = ".,;:!?*_"
+_SUFFIX_OF_A_NAME = re.compile(
+    r"(?i)[\w\-.]{0,16}(?:id|ids|arns?|ur[il]|path|file|name|type|selector|store|tab|event|size|length|len|count|expir\w*|ttl|alg\w*|version|field|label"
+    r"|hash|code|pair|board|word|down|up|press|ring|frame|map|set|list|index|usage|space|able|ed|ing|ion|ions|ors?|ity|ization|point|scope|scopes|level|modifiers?|denied|control|log|rights|method|mode)"
+    r"(?=[\s\"'=:(\[<>,;.\-]|$)"
+)
+_NOT_SECRET_BEFORE = re.compile(
+    r"(?i)(?:public[_\- ]?(?:key)?[_\- ]?|\bpub[_\- ]?|\bdid:?|sequence[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
+)
+_TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
+_CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
+_MOST_WORDS = 4
+_BLOB, _WITHOUT_SIGNS = 40, str.maketrans("", "", "+/-_")
+_SHORTEST_WORD = 3
+_LONGEST = 4_000
+_NOWHERE = (sys.maxsize, 0)
+_ENDS_NO_NAME = frozenset("=;,(){}[]'\"\n")
+_BLANK = re.compile(r"[\s\0]")
+_BARE_KEY = re.compile(r"(?i)(?:^|[^\w\s\-])[ \t]*key$", re.MULTILINE)
+_UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
+
+
+def named_secrets(subject: Subject) -> Iterator[Span]:
+    reached, judge = 0, Judge()
+    words = [span for span in subject.spans(_KEYWORD) if not _about_something_else(subject, *span)]
+    for (start, end), (following, _) in zip_longest(words, words[1:], fillvalue=_NOWHERE):
+        if start < reached:
+            continue
+        found = _quoted(subject.text, end, judge) or _secret_behind(subject.text, end, following, judge)
+        if found is not None:
+            reached = found[1]
+            yield Span(*found, "api_key", 0.7, "named_secret")
+
+
+def _about_something_else(subject: Subject, start: int, end: int) -> bool:
+    before = subject.before(start, 16)
+    other = before[-1:] not in _ENDS_NO_NAME and _NOT_SECRET_BEFORE.search(before)
+    return bool(other) or _ends_in_a_name(subject, end) or _in_a_blob(subject, start)
+
+
+def _in_a_blob(subject: Subject, start: int) -> bool:
+    """``key`` in the middle of base64."""
+    before = subject.before(start, _BLOB)
+    return len(before) == _BLOB and before.translate(_WITHOUT_SIGNS).isalnum()
+
+
+def _ends_in_a_name(subject: Subject, end: int) -> bool:
+    """``token_url``, ``keySelector``: about secrets, and none."""
+    match = _SUFFIX_OF_A_NAME.match(subject.text, end, end + 30)
+    return match is not None and bool(match[0])
+
+
+def _quoted(text: str, at: int, judge: Judge) -> tuple[int, int] | None:
+    """A value in quotes is what the quotes hold, whatever its signs."""
+    match = _QUOTED.match(text, at, at + _LONGEST)
+    return match.span(2) if match and judge.random(match[2], least=12) and "://" not in match[2] else None
+
+
+def _secret_behind(text: str, at: int, following: int, judge: Judge) -> tuple[int, int] | None:
+    """The first word behind ``at`` that nobody would read, with only names and signs between.
+
+    What starts behind the ``following`` word for a secret is that one's.
+    """
+    words, done = 0, at
+    for match in _WORD.finditer(text, at, at + _REACH):
+        if words >= _MOST_WORDS or match.start() > following or _too_far(text, done, match.start()):
+            return None
+        start, end = _value_in(text, *match.span(), judge)
+        value = text[start:end]
+        if _UUID.fullmatch(value) and _BARE_KEY.search(text, max(0, at - 24), at):
+            return None
+        if judge.random(value, least=8 if start > at else 12) and "://" not in match[0]:
+            _, end = _value_in(text, match.start(), _whole(text, match.end(), at + _REACH), judge)
+            return start, _closing_quote(text, match.start(), end)
+        words, done = words + 1 + _counts_twice(value, text[done:start], judge), match.end()
+    return None
+
+
+def _counts_twice(value: str, between: str, judge: Judge) -> bool:
+    """A word of a sentence or of code is further away from a name than one of a configuration."""
+    if not value:
+        return False
+    return judge.reference(value) or (value.islower() and len(value) >= _SHORTEST_WORD and "=" not in between)
+
+
+def _closing_quote(text: str, start: int, end: int) -> int:
+    """Where the quotes close that a value stands in, if no blank is between."""
+    quote = text[start - 1 : start]
+    if quote not in ("'", '"', "`"):
+        return end
+    closing = text.find(quote, end, end + 160)
+    return closing if closing >= 0 and not _BLANK.search(text, end, closing) else end
+
+
+def _whole(text: str, end: int, limit: int) -> int:
+    """The end of a word that goes on behind the limit."""
+    if end < limit:
+        return end
+    match = _WORD.match(text, end, end + _LONGEST)
+    return match.end() if match else end
+
+
+def _too_far(text: str, done: int, start: int) -> bool:
+    """A sentence, a statement or a second line ended in between."""
+    between = text[done:start]
+    return (
+        "\0" in between
+        or between.count("\n") > 1
+        or ";" in between
+        or ("\n" in between and done > 0 and text[done - 1] not in "=:yYnNsSdDhH")
+    )
+
+
+def _value_in(text: str, start: int, end: int, judge: Judge) -> tuple[int, int]:
+    """Without a name glued to its front, signs around it, and what a URL goes on with."""
+    while start < end and text[start] in "=:-.*#&?!@/_+~" and not _is_body(text, start, end):
+        start += 1
+    glued = _GLUED.match(text, start, end)
+    if glued and glued.end() < end and not judge.random(text[start : glued.end() - 1]):
+        start = glued.end()
+    cut = _CUT.search(text, start, end)
+    end = cut.start() if cut else end
+    while end > start and text[end - 1] in _CLOSING:
+        end -= 1
+    return start, end
+
+
+def _is_body(text: str, start: int, end: int) -> bool:
+    """Whether a sign is a character of the secret itself: one of base64 at the front of a long word."""
+    return text[start] in "_/+~." and end - start >= 40 and text[start + 1 : start + 2].isalnum()  # noqa: PLR2004 (a key's length)
+
+
+_HEADER = (
+    r"(?i)(?:authorization|x-[a-z\-]*(?:key|token|auth)|api-?key|api-?token|\btoken|x-auth[a-z\-]*)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
+    r"(?:bearer|basic|token|api-?token|apikey|ssws|splunk|digest|key|jwt)?[ :=]{0,3}([A-Za-z0-9_\-./+=~@!%^&*$]{8,})"
+)
+_BEARER = r"(?i)\b(?:bearer|ssws)[ :]{1,3}([A-Za-z0-9_\-./+=~]{12,})"
+_USER_OPTION = r"(?:\s-u|--user)[ =][\"']?[^\s:\"']{1,80}:([^\s\"'@]{4,})"
+_IN_A_PATH = r"(?i)/(?:api/v\d|bot|token|key|webhooks?|hooks?|b2b|in)/([A-Za-z0-9_\-:]{18,})"
+
+
+def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
+    def find(subject: Subject) -> Iterator[Span]:
+        for start, end in subject.spans(pattern, group=1):
+            value = subject.text[start:end].rstrip(_CLOSING)
+            if looks_random(value, least=least) and not is_reference(value):
+                yield Span(start, start + len(value), "api_key", 0.8, name)
+
+    return Rule(pattern, find)
+
+
+CONTEXT_RULES = (
+    Rule(_KEYWORD, named_secrets),
+    _grouped("header", _HEADER),
+    _grouped("bearer", _BEARER, least=12),
+    _grouped("user_option", _USER_OPTION),
+    _grouped("in_a_path", _IN_A_PATH, least=18),
+)

@@ -1,0 +1,131 @@
+"""Keys and tokens known by their format, and hashes of passwords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.looks_like_secret import is_placeholder, unreadable
+from promptmill.redaction.patterns.rules import Rule, Valid, matching
+from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
+from promptmill.redaction.spans import Span
+
+_BEGIN = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+_END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_BODY_CHARS = re.compile(r"[A-Za-z0-9+/=\s\\:,.()@<>\"'\-]*")
+_SHORTEST = 24
+
+
+def private_keys(subject: Subject) -> Iterator[Span]:
+    reached = 0
+    for start, opened in subject.spans(_BEGIN):
+        if start < reached:
+            continue
+        body = _BODY_CHARS.match(subject.text, opened)
+        reached = body.end() if body else opened
+        closed = _END.search(subject.text, opened, reached)
+        inside = closed.start() if closed else reached
+        reached = closed.end() if closed else reached
+        if inside - opened >= _SHORTEST or not closed:
+            yield Span(start, reached, "private_key", 0.99, "private_key")
+
+
+PRIVATE_KEY_RULES = (Rule(_BEGIN, private_keys),)
+
+
+_PREFIXES = r"\b(?:" + "|".join(re.escape(start) for start in dict.fromkeys(t[1] for t in TOKEN_FORMATS)) + ")"
+_GATE = _PREFIXES + r"[^\s\"'<>]{10}"
+_WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-Za-z]{2,12}[_\-])+[A-Za-z]{2,12}")
+_WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
+_WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
+_FEWEST_CHARACTERS = 5
+_LONGEST = 1_000
+"""What a format looks at: a text full of beginnings would be read to its end from each of them."""
+_REST = re.compile(r"[A-Za-z0-9_\-+/=.]*")
+_AZURE = re.compile(r".{3}\dQ~.{31,34}")
+
+
+@cache
+def _formats() -> dict[str, list[tuple[str, str]]]:
+    """Names and patterns by first two characters, the longest beginnings first."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, start, rest in sorted(TOKEN_FORMATS, key=lambda one: -len(one[1])):
+        found.setdefault(start[:2], []).append((name, re.escape(start) + rest))
+    return found
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def tokens(subject: Subject) -> Iterator[Span]:
+    reached = 0
+    for start, _ in subject.spans(_PREFIXES):  # not the gate: what it reads beyond them could hide another
+        if start < reached:
+            continue
+        for name, pattern in _formats().get(subject.text[start : start + 2], ()):
+            match = _compiled(pattern).match(subject.text, start, start + _LONGEST)
+            if match and _is_token(subject, start, match[0], name):
+                reached = _whole(subject.text, start, match.end())
+                yield Span(start, reached, "api_key", 0.95, name)
+                break
+
+
+def _whole(text: str, start: int, end: int) -> int:
+    """The end of a key that is longer than what was looked at."""
+    rest = _REST.match(text, end) if end == start + _LONGEST else None
+    return rest.end() if rest else end
+
+
+def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
+    before = subject.before(start, 1)
+    if subject.text[start + len(found) : start + len(found) + 1] in ("#", "*"):
+        return False  # somebody has blotted it out already
+    if before == "+" or (before == "/" and name in _WORDS_IN_PATHS):
+        return False  # in the middle of base64, in the middle of a path
+    if name == "aws_key_id":
+        return len(set(found)) > _FEWEST_CHARACTERS
+    if is_placeholder(found) or _WORDS_ONLY.fullmatch(found) or found.lower().endswith("here"):
+        return False
+    return any(map(str.isdigit, found[4:])) or (name in _WITHOUT_DIGITS and unreadable(found[3:]))
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+def _varied(least: int) -> Valid:
+    return lambda subject, start, end: len(set(subject.text[start:end])) >= least
+
+
+def _azure(subject: Subject, start: int, end: int) -> bool:
+    """Not the middle of something longer that has the same signs in it."""
+    found = subject.text[start:end]
+    return _AZURE.fullmatch(found) is not None and found != found.lower() and not is_placeholder(found)
+
+
+TOKEN_RULES = (
+    Rule(_GATE, tokens),
+    matching("telegram", "api_key", r"\b\d{8,10}:[A-Za-z0-9_\-]{33,37}\b", 0.95, _varied(12)),
+    matching("discord_bot", "api_key", r"\b[MNO][A-Za-z0-9]{23,28}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,38}\b", 0.95, _varied(12)),
+    matching("terraform", "api_key", r"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-=]{60,70}", 0.95, _always),
+    matching("azure_client_secret", "api_key", r"[A-Za-z0-9_~.\-]*\dQ~[A-Za-z0-9_~.\-]*", 0.9, _azure),
+    matching("azure_devops", "api_key", r"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}\b", 0.95, _always),
+    matching("maxmind", "api_key", r"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", 0.95, _always),
+    matching("firebase", "api_key", r"\bAAAA[A-Za-z0-9_\-]{7}:APA91b[A-Za-z0-9_\-]{100,}", 0.95, _always),
+    matching("truenas", "api_key", r"\b\d{1,3}-[A-Za-z0-9]{64}\b", 0.9, _varied(12)),
+    matching("zhipu", "api_key", r"\b[0-9a-f]{32}\.[A-Za-z0-9]{16}\b", 0.9, _always),
+    matching("google_client", "api_key", r"\b\d{6,}-[a-z0-9_]{32}\.apps\.googleusercontent\.com\b", 0.8, _always),
+    matching("mailchimp", "api_key", r"\b[0-9a-f]{32}-us\d{1,2}\b", 0.95, _always),
+    matching("figma_old", "api_key", r"\b\d{4,6}-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", 0.8, _always),
+    matching("openai_marked", "api_key", r"[A-Za-z0-9_\-]{20,}T3BlbkFJ[A-Za-z0-9_\-]{20,}", 0.95, _always),
+    matching("google_service_account", "private_key", r"\{[^{}]*auth_provider_x509_cert_url[^{}]*\}", 0.95, _always),
+    matching("new_relic_license", "api_key", r"\b[0-9a-z]{36}NRAL\b", 0.9, _always),
+    matching("crypt_hash", "password", r"\$(?:1|2[abxy]?|5|6|7|8|9|y|gy|sha1|apr1|argon2(?:id?|d)|scrypt|ml|pbkdf2-sha\d+|bcrypt-sha256)\$[A-Za-z0-9./$=,+\-]{20,}", 0.9, _always),
+    matching("kerberos_hash", "password", r"\$krb5[a-z]+\$[^\s\"']{40,}", 0.95, _always),
+    matching("password_hash", "password", r"\b(?:pbkdf2_sha\d+|bcrypt(?:_sha256)?|argon2|scrypt)\$[A-Za-z0-9./$=,+\-]{30,}", 0.9, _always),
+    matching("ldap_hash", "password", r"\{(?:SSHA|SHA|SMD5|MD5|CRYPT)\d*\}[A-Za-z0-9+/=.$]{16,}", 0.9, _always),
+)  # fmt: skip

@@ -1,0 +1,158 @@
+"""A recipe's policy applied to what engines found: types, scores, values that may leave, patterns of the operator's own."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.errors import PromptmillError
+from promptmill.domain.recipe import RedactionPolicy
+from promptmill.redaction.spans import Engine, Span, united
+
+WHOLE_FIELD = "field"
+"""The type of a text that is redacted whole because of the field that it stands in."""
+MASK = "****"
+BUILT_IN = "structured"
+_HASH_DIGITS = 10**15
+
+
+class EngineMissingError(PromptmillError):
+    """A policy asks for an engine that is not there."""
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(f"the engine {engine} is not deployed here")
+
+
+def beside(policy: RedactionPolicy) -> tuple[str, ...]:
+    """Names of the policy's engines that are not built in: models and services."""
+    return tuple(name for name in policy.engines if name != BUILT_IN)
+
+
+def engine_of(policy: RedactionPolicy, others: Engine | None = None) -> Engine:
+    """All engines of a policy as one. ``others``: those that are not built in.
+
+    Raises:
+        EngineMissingError: the policy wants such, and there are none; nothing may be sent without them.
+    """
+    if beside(policy) and others is None:
+        raise EngineMissingError(beside(policy)[0])
+    return _Engines([*_built_in(policy), *([others] if others else [])], policy)
+
+
+def built_in_engine_of(policy: RedactionPolicy) -> Engine:
+    """Without models and services, which take every identifier for somebody's name."""
+    return _Engines(_built_in(policy), policy)
+
+
+def _built_in(policy: RedactionPolicy) -> list[Engine]:
+    return [_structured()] if BUILT_IN in policy.engines else []
+
+
+class FoundBefore(Struct, frozen=True):
+    """An ``Engine`` for texts that were searched beforehand; an unknown text is an error."""
+
+    spans: dict[str, list[Span]]
+
+    def find(self, text: str) -> list[Span]:
+        return self.spans[text]
+
+
+@cache
+def _structured() -> Engine:
+    from promptmill.redaction.patterns.structured import StructuredEngine  # noqa: PLC0415 (patterns take a while)
+
+    return StructuredEngine()
+
+
+class _Engines:
+    def __init__(self, engines: Sequence[Engine], policy: RedactionPolicy) -> None:
+        self._engines, self._policy = engines, policy
+
+    def find(self, text: str) -> list[Span]:
+        spans = [span for engine in self._engines for span in engine.find(text)]
+        if not all(0 <= span.start < span.end <= len(text) for span in spans):
+            raise ValueError("an engine's span lies outside of its text")
+        if self._policy.patterns:
+            spans += _own(text, self._policy)
+        return united(spans) if len(self._engines) > 1 or self._policy.patterns else spans
+
+
+def kept(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span]:
+    """Those that the policy wants replaced."""
+    types = {*policy.types, *(pattern.name for pattern in policy.patterns)}
+    return [
+        span
+        for span in spans
+        if span.type in types
+        and span.score >= policy.min_score
+        and policy.actions.get(span.type) != "keep"
+        and not (policy.allow and _allowed(text[span.start : span.end], policy))
+    ]
+
+
+def hash_number(value: str, salt: str) -> int:
+    """A number for a value that all workers agree on, and nobody without the salt can look up."""
+    digest = hmac.new(salt.encode(), value.encode(errors="surrogatepass"), hashlib.sha256).digest()
+    return int.from_bytes(digest[:8], "big") % _HASH_DIGITS
+
+
+def policy_hash(policy: RedactionPolicy) -> str:
+    """The same for the same policy; for audits. Says nothing of the salt."""
+    shown = msgspec.structs.replace(policy, salt="set" if policy.salt else "")
+    return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:12]
+
+
+def _own(text: str, policy: RedactionPolicy) -> list[Span]:
+    searched = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+    found = []
+    for own in policy.patterns:
+        for match in _compiled(own.pattern).finditer(searched):
+            start, end = match.span(1 if match.re.groups and match.span(1) != (-1, -1) else 0)
+            if start < end:
+                found.append(Span(start, end, own.name, own.score, own.name))
+    return found
+
+
+def _allowed(value: str, policy: RedactionPolicy) -> bool:
+    words, patterns = _allow_list(policy.allow)
+    if value.strip().casefold() in words:
+        return True
+    return any(_compiled(pattern).fullmatch(value.encode(errors="replace").decode()) for pattern in patterns)
+
+
+@cache
+def _allow_list(allow: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    patterns = tuple(entry[1:-1] for entry in allow if is_pattern(entry))
+    return frozenset(entry.casefold() for entry in allow if not is_pattern(entry)), patterns
+
+
+def is_pattern(entry: str) -> bool:
+    return len(entry) > 2 and entry.startswith("/") and entry.endswith("/")  # noqa: PLR2004 (two slashes)
+
+
+@cache
+def _compiled(pattern: str) -> Any:
+    """Raises re2's error if it is none. Few: they come from recipes."""
+    import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+
+    return re2.compile(pattern)
+
+
+def pattern_fault(pattern: str) -> str:
+    """What is wrong with an RE2 pattern, "" if nothing is."""
+    import re2  # noqa: PLC0415
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        return reason.decode() if isinstance(reason, bytes) else str(reason)
+    return "the pattern matches the empty text" if compiled.fullmatch("") else ""

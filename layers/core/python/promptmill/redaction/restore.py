@@ -1,0 +1,99 @@
+"""An answer with the values put back in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.completion import Completion, CompletionRequest, ToolCall
+from promptmill.redaction.json_text import is_json, rewrite_literals
+from promptmill.redaction.placeholders import Slot, mentioned, restored, restored_exactly, slots, unknown
+
+_FENCED = re.compile(r"(?<=```json\n)[^`]*(?=\n\s{0,8}```)|(?<=```\n)[^`]*(?=\n\s{0,8}```)")
+
+
+def restore_completion(completion: Completion, values_by_placeholder: Mapping[str, str]) -> Completion:
+    """Text, tool arguments and the provider's body; JSON in any of them stays JSON. Unknown placeholders stay.
+
+    A body that is nested too deeply to walk is returned as it came.
+    """
+    if not values_by_placeholder:
+        return completion
+    values = slots(values_by_placeholder)
+    calls = tuple(ToolCall(c.id, c.name, _document(c.arguments, values)) for c in completion.tool_calls)
+    raw = _document(completion.raw, values)
+    return msgspec.structs.replace(completion, text=restore_text(completion.text, values), tool_calls=calls, raw=raw)
+
+
+def unrestored(
+    completion: Completion, values_by_placeholder: Mapping[str, str], request: CompletionRequest
+) -> dict[str, int]:
+    """Placeholders in an answer, not yet restored, that stand for nothing of its record: how many, by type.
+
+    One that ``request`` holds was there before and is quoted. Where nothing was redacted, nothing is a placeholder.
+    """
+    if not values_by_placeholder:
+        return {}
+    values = slots(values_by_placeholder)
+    texts = (completion.text, *(text for call in completion.tool_calls for text in _texts(call.arguments)))
+    found = [slot for text in texts for slot in unknown(text, values)]
+    asked = mentioned([msgspec.json.encode(request).decode()], {kind for kind, _ in found}) if found else ()
+    return dict(Counter(kind for kind, number in found if (kind, number) not in asked))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Keys and leaves."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list):
+        yield from (text for item in value for text in _texts(item))
+
+
+def restore_text(text: str, values: Mapping[Slot, str]) -> str:
+    """One pass: what a value holds is never read as a placeholder."""
+    if is_json(text):
+        return _json(text, values)
+    pieces, done = [], 0
+    for match in _FENCED.finditer(text):
+        if is_json(match[0]):
+            pieces += [restored(text[done : match.start()], values), _json(match[0], values)]
+            done = match.end()
+    return "".join([*pieces, restored(text[done:], values)])
+
+
+def _json(text: str, values: Mapping[Slot, str]) -> str:
+    return rewrite_literals(
+        text,
+        lambda content, _key: restore_text(content, values),
+        lambda key, _: restored_exactly(key, values),
+        lambda token, _key: token,
+    )
+
+
+def _document(document: dict[str, Any], values: Mapping[Slot, str]) -> dict[str, Any]:
+    try:
+        return {_key(key, document, values): _data(value, values) for key, value in document.items()}
+    except RecursionError:
+        return document
+
+
+def _data(value: Any, values: Mapping[Slot, str]) -> Any:
+    if isinstance(value, str):
+        return restore_text(value, values)
+    if isinstance(value, dict):
+        return {_key(key, value, values): _data(item, values) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_data(item, values) for item in value]
+    return value
+
+
+def _key(key: str, among: Mapping[str, Any], values: Mapping[Slot, str]) -> str:
+    new = restored_exactly(key, values)
+    return key if new in among else new

@@ -1,0 +1,211 @@
+"""Answer one message of the requests queue, once: the same id and body get the same answer, however often they come."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, structs
+
+from promptmill.domain import layout
+from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError
+from promptmill.domain.job_file import MAX_BYTES
+from promptmill.domain.recipe import Recipe
+from promptmill.engine.claim import claim_unit
+from promptmill.engine.run_unit import MOST_CRASHES, run_unit
+from promptmill.engine.unit import Engine
+from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
+from promptmill.ports.recipe_source import RecipeSource
+from promptmill.requests.envelope import (
+    RequestEnvelope,
+    StoredAnswer,
+    body_hash,
+    encode_reply,
+    error_reply,
+    has_expired,
+    id_reused,
+    parse_envelope,
+    reply_queue_of,
+)
+from promptmill.requests.incoming_request import IncomingRequest
+from promptmill.requests.request_unit import RequestUnit
+from promptmill.wire.json_fields import decode_json
+
+
+class RequestReport(Struct, frozen=True):
+    """What became of it. ``code`` is "ok" or an error's code; ``replied`` whether somebody was told."""
+
+    verdict: Literal["answered", "known", "deferred", "yielded", "superseded", "refused"]
+    code: str = "ok"
+    replied: bool = False
+
+
+class RequestWorker(Struct, frozen=True):
+    """What one message of the requests queue is worked on with.
+
+    Attributes:
+        own_replies: prefix of the names of the stack's own reply queues.
+        settling: the message is a dead letter: it gets a fresh start, unless it brought its workers down too often.
+    """
+
+    engine: Engine
+    recipes: RecipeSource
+    copies: RequestCopies
+    replies: ReplySender
+    lease: MessageLease
+    bucket: str
+    own_replies: str
+    settling: bool = False
+
+
+async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
+    """One reply for each delivery that is not deferred, failures too; one charge in all."""
+    await worker.lease.renew(worker.engine.lease_s)
+    recipe: Recipe | None = None
+    envelope = RequestEnvelope(recipe="", id=incoming.identity)
+    envelope = structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
+    try:
+        parsed, body = parse_envelope(incoming.body.encode())
+        envelope = structs.replace(parsed, id=parsed.id or envelope.id)
+        recipe = await worker.recipes.load(envelope.recipe)
+        _check_reply_queue(envelope, recipe)
+        body = await _whole_body(envelope, body, worker)
+        return await _answer(incoming, envelope, body, recipe, worker)
+    except RecordError as error:
+        return await _refuse(envelope, recipe, error, worker)
+    except RecipeError as error:
+        wrong = RecordError(error.reason, code=error.code, field="recipe", remedy=error.remedy)
+        return await _refuse(envelope, recipe, wrong, worker)
+
+
+async def _answer(
+    incoming: IncomingRequest, envelope: RequestEnvelope, body: dict[str, Any], recipe: Recipe, worker: RequestWorker
+) -> RequestReport:
+    digest, key = body_hash(body), layout.answer_key(envelope.recipe, envelope.id)
+    stored = await _stored(key, worker)
+    verdict: Literal["answered", "known"] = "known" if stored else "answered"
+    if stored is None:
+        left = await _run(incoming, envelope, body, recipe, digest, worker)
+        if left is not None:
+            return left
+        stored = await _stored(key, worker)
+    if stored is None:
+        raise MissingObjectError(key)
+    if stored.body_hash != digest:
+        raise id_reused()
+    replied = await _reply(envelope, stored.reply, key, worker)
+    failure = stored.reply.get("error")
+    return RequestReport(verdict, failure["code"] if failure else "ok", replied)
+
+
+async def _run(
+    incoming: IncomingRequest,
+    envelope: RequestEnvelope,
+    body: dict[str, Any],
+    recipe: Recipe,
+    digest: str,
+    worker: RequestWorker,
+) -> RequestReport | None:
+    """None once the answer is durable; else the message was sent again."""
+    engine = worker.engine
+    unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, engine=engine)
+    expired = has_expired(envelope, engine.clock.now())
+    paused_s = await engine.switch.pause_of(recipe.name)
+    if paused_s is not None and not expired:
+        return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
+    claiming = await claim_unit(
+        unit.name, seen=incoming.seen, owner=engine.owner, units=engine.units, rng=engine.rng, body_hash=digest
+    )
+    if claiming.body_hash != digest:
+        raise id_reused()
+    claim = claiming.mine
+    if claim is None:
+        return await _send_again(incoming, claiming.seen, worker, delay_s=engine.lease_s)
+    if worker.settling and claim.crashes < MOST_CRASHES and claim.verdict is None:
+        await engine.units.release(unit.name, claim)
+        return await _send_again(incoming, None, worker, delay_s=0)
+    late = incoming.hours_at(engine.clock.now()) >= recipe.give_up_after_h
+    end = await run_unit(unit, claim, engine=engine, stop_code="expired" if expired else "gave_up" if late else "")
+    if end.verdict == "ended":
+        return None
+    delay_s = engine.lease_s if end.verdict == "superseded" else end.delay_s
+    return await _send_again(incoming, None, worker, delay_s=delay_s, verdict=end.verdict)
+
+
+async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:
+    try:
+        return msgspec.json.decode(await worker.engine.objects.read(key), type=StoredAnswer)
+    except MissingObjectError:
+        return None
+
+
+async def _send_again(
+    incoming: IncomingRequest,
+    seen: tuple[int, int] | None,
+    worker: RequestWorker,
+    *,
+    delay_s: int,
+    verdict: Literal["deferred", "yielded", "superseded"] = "deferred",
+) -> RequestReport:
+    copy = structs.replace(incoming, copied_id=incoming.identity, seen=seen)
+    await worker.copies.send_again(copy, delay_s=delay_s)
+    return RequestReport(verdict)
+
+
+async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: RequestWorker) -> dict[str, Any]:
+    if not envelope.body_key:
+        return body
+    try:
+        found = decode_json(await _object(envelope.body_key, worker))
+    except MissingObjectError as error:
+        raise RecordError(
+            "there is no such object", code="body_missing", field="body_key", remedy="put it there before publishing"
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(
+            f"not JSON ({error})", code="invalid_json", field="body_key", remedy="put JSON there"
+        ) from error
+    if not isinstance(found, dict):
+        raise RecordError("not a JSON object", code="not_an_object", field="body_key", remedy="put an object there")
+    return found
+
+
+async def _object(key: str, worker: RequestWorker) -> bytes:
+    info = await worker.engine.objects.head(key)
+    if info is not None and info.size > MAX_BYTES:
+        raise RecordError(
+            f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
+        )
+    return await worker.engine.objects.read(key)
+
+
+def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:
+    if envelope.reply_to and envelope.reply_to not in recipe.replies:
+        raise RecordError(
+            f"the recipe {recipe.name!r} sends no replies to that queue",
+            code="reply_refused",
+            field="reply_to",
+            remedy="ask its operator to list the queue under replies",
+        )
+
+
+async def _refuse(
+    envelope: RequestEnvelope, recipe: Recipe | None, error: RecordError, worker: RequestWorker
+) -> RequestReport:
+    """Where no recipe can say, replies go to the stack's own reply queues only; a refused queue is told nothing."""
+    allowed = recipe.replies if recipe else ()
+    own = recipe is None and envelope.reply_to.rpartition("/")[2].startswith(worker.own_replies)
+    if error.code == "reply_refused" or (envelope.reply_to not in allowed and not own):
+        return RequestReport("refused", error.code)
+    reply = error_reply(envelope.recipe, envelope.id, error)
+    try:
+        return RequestReport("refused", error.code, await _reply(envelope, reply, "", worker))
+    except RecordError:  # nor can its reply queue be used
+        return RequestReport("refused", error.code)
+
+
+async def _reply(envelope: RequestEnvelope, reply: dict[str, Any], key: str, worker: RequestWorker) -> bool:
+    if not envelope.reply_to:
+        return False
+    await worker.replies.reply(envelope.reply_to, encode_reply(reply, bucket=worker.bucket, key=key))
+    return True

@@ -1,0 +1,148 @@
+"""The requests queue: what publishers send, and what they are told.
+
+A request is a JSON object: the fields of ``RequestEnvelope`` and, beside them, those of one of our own job-file lines
+(``prompt`` or ``messages``, ``system``, …), or ``body_key``: where in the bucket such a line lies, for large ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.errors import RecordError
+from promptmill.domain.layout import BODIES
+from promptmill.domain.names import valid_name
+from promptmill.domain.times import rfc3339
+from promptmill.wire.json_fields import decode_json
+
+INLINE_REPLY_BYTES = 200_000
+_ENVELOPE = ("recipe", "id", "reply_to", "expires_at", "body_key")
+_MAX_ID = 512
+_MAX_KEY_BYTES = 1024
+_NOT_IN_SQS = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}  # of what JSON leaves as it is, what SQS refuses
+
+
+class RequestEnvelope(Struct, frozen=True):
+    """Who asks, and how the answer goes back.
+
+    Attributes:
+        recipe: its name.
+        id: the publisher's; (recipe, id) is the request's identity. "" where the message's own id has to do.
+        reply_to: a queue's name or URL, as the recipe allows; "" for no reply.
+        expires_at: RFC 3339; after it the request is answered with an error, "" for never.
+        body_key: see above, "" where the body is in the message.
+    """
+
+    recipe: str
+    id: str = ""
+    reply_to: str = ""
+    expires_at: str = ""
+    body_key: str = ""
+
+
+class StoredAnswer(Struct, frozen=True):
+    """The answer object of a request: the reply to give at every delivery."""
+
+    body_hash: str
+    reply: dict[str, Any]
+
+
+def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
+    """The envelope, and the body's fields.
+
+    Raises:
+        RecordError: not a request; names the field.
+    """
+    try:
+        fields = decode_json(message)
+    except msgspec.DecodeError as error:
+        raise RecordError(f"the message is not JSON ({error})", code="invalid_json", remedy=_REMEDY) from error
+    if not isinstance(fields, dict):
+        raise RecordError("the message is not a JSON object", code="not_an_object", remedy=_REMEDY)
+    body = {name: value for name, value in fields.items() if name not in _ENVELOPE}
+    try:
+        envelope = msgspec.convert({k: v for k, v in fields.items() if k in _ENVELOPE}, RequestEnvelope)
+    except msgspec.ValidationError as error:
+        raise RecordError(str(error), code="invalid_envelope", remedy=_REMEDY) from error
+    _check(envelope, body)
+    return envelope, body
+
+
+def reply_queue_of(message: bytes) -> str:
+    """Where a request that is wrong in other ways may still ask its reply to go, "" if it doesn't say."""
+    try:
+        fields = decode_json(message)
+    except msgspec.DecodeError:
+        return ""
+    found = fields.get("reply_to") if isinstance(fields, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def body_hash(body: dict[str, Any]) -> str:
+    """The same for the same fields, in whatever order and spacing they came."""
+    return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+def request_unit(recipe: str, request_id: str) -> str:
+    """The name of the unit: an id may hold anything."""
+    return f"request.{recipe}.{hashlib.sha256(request_id.encode()).hexdigest()}"
+
+
+def id_reused() -> RecordError:
+    """An identity is one body."""
+    reason, remedy = "this id was used before with another body", "publish it under a new id"
+    return RecordError(reason, code="id_reused", field="id", remedy=remedy)
+
+
+def has_expired(envelope: RequestEnvelope, now: datetime) -> bool:
+    return bool(envelope.expires_at) and datetime.fromisoformat(envelope.expires_at) <= now
+
+
+def error_reply(recipe: str, request_id: str, error: RecordError) -> dict[str, Any]:
+    """In the shape of an answer's reply."""
+    failure = {"code": error.code, "message": error.message, "field": error.field or None}
+    return {"recipe": recipe, "id": request_id, "status": "failed", "error": failure}
+
+
+def encode_reply(reply: dict[str, Any], *, bucket: str, key: str) -> str:
+    """The reply's text: whole up to 200 KB, else a pointer to the answer object, with the id."""
+    whole = msgspec.json.encode(reply)
+    if len(whole) > INLINE_REPLY_BYTES:
+        pointer = {name: reply[name] for name in ("recipe", "id", "status", "cost_usd") if name in reply}
+        whole = msgspec.json.encode(pointer | {"answer_at": {"bucket": bucket, "key": key}})
+    return whole.decode().translate(_NOT_IN_SQS)
+
+
+def _check(envelope: RequestEnvelope, body: dict[str, Any]) -> None:
+    if not valid_name(envelope.recipe):
+        raise RecordError("not a recipe's name", code="invalid_envelope", field="recipe", remedy=_REMEDY)
+    if len(envelope.id) > _MAX_ID:
+        raise RecordError(f"longer than {_MAX_ID} characters", code="invalid_envelope", field="id", remedy=_REMEDY)
+    if envelope.body_key and body:
+        reason = f"a body_key and a body ({', '.join(sorted(body))}) in one message"
+        raise RecordError(reason, code="invalid_envelope", field="body_key", remedy="send one of them")
+    if envelope.body_key and not envelope.body_key.startswith(BODIES):
+        remedy = f"put the body under {BODIES} in the bucket"
+        raise RecordError(f"not under {BODIES}", code="invalid_envelope", field="body_key", remedy=remedy)
+    if len(envelope.body_key.encode()) > _MAX_KEY_BYTES:
+        raise RecordError("longer than a key can be", code="invalid_envelope", field="body_key", remedy=_REMEDY)
+    if envelope.expires_at:
+        _check_moment(envelope.expires_at)
+
+
+def _check_moment(text: str) -> None:
+    try:
+        rfc3339(datetime.fromisoformat(text))
+        aware = datetime.fromisoformat(text).tzinfo is not None
+    except (ValueError, OverflowError):
+        aware = False
+    if not aware:
+        remedy = "write it as 2026-11-22T12:00:00Z"
+        raise RecordError("not a moment with a time zone", code="invalid_envelope", field="expires_at", remedy=remedy)
+
+
+_REMEDY = "see the schema of request messages in the README, and events/request.json"

@@ -1,0 +1,114 @@
+"""A request, as the engine sees it: a unit of one record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.complete_record import result_of
+from promptmill.domain.charge import charges_for
+from promptmill.domain.errors import InconsistentError
+from promptmill.domain.job import Counts
+from promptmill.domain.job_file import FileFacts
+from promptmill.domain.journal import RecordResult
+from promptmill.domain.layout import answer_key, request_journals
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.units import Verdict
+from promptmill.engine.history import History, costs_of
+from promptmill.engine.unit import Engine
+from promptmill.formats.file_format import Dialect
+from promptmill.formats.registry import dialect_named
+from promptmill.ports.message_queue import MessageLease
+from promptmill.requests.envelope import RequestEnvelope, StoredAnswer, request_unit
+
+_FACTS = FileFacts(dialect="promptmill")
+
+_STOPPED = {
+    "expired": Failure("stopped", "expired", "the request's expires_at had passed before it could run", "expires_at"),
+    "gave_up": Failure(
+        "stopped",
+        "gave_up",
+        "the request had waited for as long as its recipe allows (give_up_after). Publish it again under a new id",
+    ),
+    "worker_crashed": Failure(
+        "worker", "worker_crashed", "the request could not be run: every worker that tried it ended"
+    ),
+    "budget_spent": Failure("stopped", "budget_spent", "the budget is spent"),
+    "day_spent": Failure("stopped", "day_spent", "the day's budget is spent; publish it again tomorrow (UTC)"),
+}
+
+
+class RequestUnit:
+    """The ``Unit`` of one request. ``body``: a line of our own dialect."""
+
+    job_id = ""
+    gate = None
+    facts = _FACTS
+
+    def __init__(
+        self,
+        envelope: RequestEnvelope,
+        body: dict[str, Any],
+        recipe: Recipe,
+        body_hash: str,
+        *,
+        lease: MessageLease,
+        engine: Engine,
+    ) -> None:
+        self._envelope, self._body_hash, self.recipe = envelope, body_hash, recipe
+        self._record = RawRecord(0, 1, msgspec.json.encode({"id": envelope.id} | body))
+        self.lease, self._engine = lease, engine
+        self.closed = ClosedRoutes()
+
+    @property
+    def name(self) -> str:
+        return request_unit(self.recipe.name, self._envelope.id)
+
+    @property
+    def journals(self) -> str:
+        return request_journals(self.recipe.name, self._envelope.id)
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect_named("promptmill")
+
+    async def stop_code(self) -> str:
+        return ""
+
+    async def records(self) -> list[RawRecord]:
+        return [self._record]
+
+    def result(self, outcome: Outcome) -> RecordResult:
+        return result_of(outcome, self.dialect, _FACTS, self.recipe, "")
+
+    async def no_money(self, code: str, *, waits: bool) -> bool:
+        """Somebody waits for the reply: it says so at once."""
+        del code, waits
+        return True
+
+    async def progress(self, counts: Counts) -> None:
+        """There is none to tell."""
+
+    async def close(self, history: History, verdict: Verdict) -> None:
+        """Errors are answers too."""
+        for charge in charges_for(costs_of(history), unit=self.name, recipe=self.recipe, job_id=""):
+            await self._engine.ledger.record(charge)
+        result = history.results.get(0) or self._stopped(verdict, history)
+        answer = msgspec.json.encode(StoredAnswer(self._body_hash, self._reply(result)))
+        key = answer_key(self.recipe.name, self._envelope.id)
+        if not await self._engine.objects.create(key, answer, content_type="application/json"):
+            raise InconsistentError(f"the answer of {self.name} is there, and differs")
+
+    def _stopped(self, verdict: Verdict, history: History) -> RecordResult:
+        failure = _STOPPED.get(
+            verdict.code, Failure("stopped", verdict.code, "the request was ended before it could run")
+        )
+        return self.result(Outcome(self._record, None, failure, attempts=history.attempts_of(0)))
+
+    def _reply(self, result: RecordResult) -> dict[str, Any]:
+        line: dict[str, Any] = msgspec.json.decode(result.line)
+        fields = {name: value for name, value in line.items() if name != "record"}
+        return {"recipe": self.recipe.name} | fields | {"id": self._envelope.id}

@@ -1,0 +1,190 @@
+"""An answer in Anthropic's Messages protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+from promptmill.wire.anthropic_messages.write_request import PROTOCOL
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.stream_events import StreamEvent
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool",
+    "refusal": "filter",
+}
+_STANDARD = "standard"
+
+
+class _Block(Struct):
+    """Blocks of thinking and of the provider's own tools have types of their own, and are passed over."""
+
+    type: str
+    text: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+
+
+class _Message(Struct):
+    content: list[_Block]
+    model: str | None = None
+    stop_reason: str | None = None
+
+
+class _OutputDetails(Struct):
+    thinking_tokens: int | None = None
+
+
+class _CacheCreation(Struct):
+    """What was written, by how long it is kept."""
+
+    ephemeral_1h_input_tokens: int | None = None
+
+
+class _Usage(Struct):
+    input_tokens: int
+    output_tokens: int
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
+    output_tokens_details: _OutputDetails | None = None
+    service_tier: str | None = None
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    message = converted(raw, _Message)
+    if message is None:
+        raise malformed(answer, "the answer has no content", request_id=request_id)
+    text = "".join(block.text or "" for block in message.content if block.type == "text")
+    calls = tuple(_tool_call(block) for block in message.content if block.type == "tool_use")
+    raw_finish = message.stop_reason or ""
+    return Completion(
+        text=text,
+        finish_reason=_FINISH.get(raw_finish, "unknown"),
+        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        raw_finish=raw_finish,
+        tool_calls=calls,
+        model=message.model or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _tool_call(block: _Block) -> ToolCall:
+    arguments = block.input if isinstance(block.input, dict) else {}
+    return ToolCall(id=block.id or "", name=block.name or "", arguments=arguments)
+
+
+def _usage(reported: Any) -> Usage | None:
+    """The provider's input excludes what was read from and written to its cache."""
+    usage = converted(reported, _Usage)
+    if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
+        return None
+    read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_creation_input_tokens or 0)
+    details, kept = usage.output_tokens_details, usage.cache_creation
+    whole = reported_usage(
+        input_total=usage.input_tokens + read + written,
+        cache_read=read,
+        cache_write=written,
+        output_total=usage.output_tokens,
+        reasoning=(details and details.thinking_tokens) or 0,
+    )
+    hour = (kept and kept.ephemeral_1h_input_tokens) or 0
+    tier = usage.service_tier or _STANDARD
+    return msgspec.structs.replace(
+        whole, cache_write_1h=min(max(0, hour), whole.cache_write), service_tier="" if tier == _STANDARD else tier
+    )
+
+
+_GROWING = {
+    "text_delta": ("text", "text"),
+    "thinking_delta": ("thinking", "thinking"),
+    "signature_delta": ("signature", "signature"),
+    "input_json_delta": ("partial_json", "input"),
+}
+"""By the kind of a delta: its field, and the block's field that grows by it."""
+
+
+class _Event(Struct):
+    type: str
+    index: int = 0
+    message: dict[str, Any] | None = None
+    content_block: dict[str, Any] | None = None
+    delta: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+
+
+class MessageAssembler:
+    """See Assembler. Events that nobody knows are passed over."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._grown: dict[tuple[int, str], list[str]] = {}
+        self.is_complete = False
+
+    def add(self, event: StreamEvent) -> bool:
+        """See Assembler."""
+        return self.add_json(parsed(event.data))
+
+    def add_json(self, raw: Any) -> bool:
+        """An event whose JSON has been read."""
+        event = converted(raw, _Event)
+        if event is None:
+            return False
+        match event.type:
+            case "message_start":
+                self._message = dict(event.message or {})
+            case "content_block_start":
+                self._blocks[event.index] = event.content_block or {}
+            case "content_block_delta":
+                return self._grow(event.index, event.delta or {})
+            case "message_delta":
+                self._finish(event)
+            case "message_stop":
+                self.is_complete = True
+        return False
+
+    def _grow(self, index: int, delta: dict[str, Any]) -> bool:
+        kind = delta.get("type")
+        field, name = _GROWING.get(kind, ("", "")) if isinstance(kind, str) else ("", "")
+        piece = delta.get(field)
+        if not isinstance(piece, str):
+            return False
+        self._grown.setdefault((index, name), []).append(piece)
+        return bool(piece)
+
+    def _finish(self, event: _Event) -> None:
+        """Counts are cumulative, and null where there is nothing new to say."""
+        told = {name: count for name, count in (event.usage or {}).items() if count is not None}
+        before = self._message.get("usage")
+        self._message.update(event.delta or {})
+        self._message["usage"] = {**before, **told} if isinstance(before, dict) else told
+
+    def answer(self) -> dict[str, Any]:
+        """See Assembler."""
+        blocks = dict(self._blocks)
+        for (index, name), pieces in self._grown.items():
+            block = blocks.get(index, {"type": "text"})
+            text = "".join(pieces)
+            blocks[index] = {**block, name: _json(text) if name == "input" else f"{block.get(name) or ''}{text}"}
+        return {**self._message, "content": [blocks[index] for index in sorted(blocks)]}
+
+
+def _json(text: str) -> Any:
+    """As it came where it is none."""
+    try:
+        return msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text

@@ -1,0 +1,227 @@
+"""Messages of Anthropic's protocol, as job files hold them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from promptmill.domain.completion import (
+    Attachment,
+    CompletionRequest,
+    JsonSchema,
+    Message,
+    Part,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from promptmill.domain.recipe import Recipe
+from promptmill.wire.attachments import inline_image, linked_image, native_block
+from promptmill.wire.json_fields import NOTHING, Fields
+from promptmill.wire.openai_chat.read_request import without_stream
+
+PROTOCOL: Final = "anthropic-messages"
+CACHE_NOTE = "cache_control was left out of blocks: it moves the cost of a call, not its answer"
+
+_ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant"}
+_NATIVE_BLOCKS = {"document": "document", "search_result": "search_result", "container_upload": "file"}
+
+
+def read_system(params: Fields, notes: list[str]) -> str:
+    """A text, or text blocks joined by blank lines."""
+    if isinstance(params.peek("system"), str):
+        return params.require_text("system")
+    return "\n\n".join(_text_of(block, notes) for block in params.take_objects("system") or ())
+
+
+def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
+    """Notes, for the result line, what is left out."""
+    items = params.take_objects("messages")
+    if not items:
+        raise params.error("messages", "there is no message", code="missing_field", remedy="add one")
+    return tuple(_message(item, recipe, notes) for item in items)
+
+
+def read_role(item: Fields) -> Role:
+    """Of a message, where there is a system field beside the messages."""
+    if role := _ROLES.get(item.require_text("role")):
+        return role
+    remedy = "use user or assistant, and the system field"
+    raise item.unsupported("role", "no such role among messages", remedy=remedy)
+
+
+def _message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
+    role = read_role(item)
+    if isinstance(item.peek("content"), str):
+        parts: tuple[Part, ...] = (Text(item.require_text("content")),)
+    else:
+        blocks = item.take_objects("content")
+        if not blocks:
+            raise item.missing("content")
+        parts = tuple(_block(block, recipe, notes) for block in blocks)
+    item.refuse_left()
+    return Message(role, parts)
+
+
+def _block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
+    whole, kind = block.values(), block.peek("type")
+    match kind:
+        case "text":
+            return Text(_text_of(block, notes))
+        case "image":
+            return _image(block, recipe, notes, whole)
+        case "tool_use":
+            return _tool_use(block, notes)
+        case "tool_result":
+            return _tool_result(block, notes)
+        case str() if kind in _NATIVE_BLOCKS:
+            return native_block(block, "", recipe, kind=_NATIVE_BLOCKS[kind], protocol=PROTOCOL, native=whole)
+    raise block.unsupported("type", "blocks of this type cannot be carried", remedy="leave the block out")
+
+
+def drop_cache_control(block: Fields, notes: list[str]) -> None:
+    """It cannot be carried block by block, and no answer depends on it."""
+    if block.take("cache_control") is not None and CACHE_NOTE not in notes:
+        notes.append(CACHE_NOTE)
+
+
+def _text_of(block: Fields, notes: list[str]) -> str:
+    if block.take_text("type") != "text":
+        raise block.unsupported("type", "only text can stand here")
+    text = block.require_text("text")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return text
+
+
+def _image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str, Any]) -> Attachment:
+    block.take("type")
+    source = block.require_object("source")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    match source.take_text("type"):
+        case "base64":
+            media_type, data = source.require_text("media_type"), source.require_text("data")
+            image = inline_image(block, "source", recipe, media_type=media_type, data=data)
+        case "url":
+            image = linked_image(block, "source", recipe, source.require_text("url"))
+        case _:
+            return native_block(block, "source", recipe, kind="image", protocol=PROTOCOL, native=whole)
+    source.refuse_left()
+    return image
+
+
+def _tool_use(block: Fields, notes: list[str]) -> ToolCall:
+    block.take("type")
+    given = block.take_dict("input")
+    call = ToolCall(block.require_text("id"), block.require_text("name"), given or {})
+    drop_cache_control(block, notes)
+    if block.peek("caller") not in (*NOTHING, {"type": "direct"}):
+        raise block.unsupported("caller", "only calls by the model itself can be carried")
+    block.take("caller")
+    block.refuse_left()
+    return call
+
+
+def _tool_result(block: Fields, notes: list[str]) -> ToolResult:
+    block.take("type")
+    if isinstance(block.peek("content"), str):
+        text = block.require_text("content")
+    else:
+        text = "\n".join(_text_of(part, notes) for part in block.take_objects("content") or ())
+    result = ToolResult(block.require_text("tool_use_id"), text, block.take_flag("is_error"))
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return result
+
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "metadata": ({}, {"user_id": None}),
+    "service_tier": ("auto",),
+    "thinking": ({"type": "disabled"},),
+    "tools": ([],),
+    "mcp_servers": ([],),
+}
+
+
+def read_message_body(params: Fields, recipe: Recipe) -> CompletionRequest:
+    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError).
+
+    ``cache_control`` of a single block is left out with a note; at the top of the body it is native.
+    """
+    notes = [*without_stream(params)]
+    system, messages = read_system(params, notes), read_messages(params, recipe, notes)
+    schema = _json_schema(params)
+    tools, choice = _tools(params, notes)
+    return CompletionRequest(
+        messages=messages,
+        system=system,
+        model=params.take_text("model") or "",
+        max_output_tokens=params.take_integer("max_tokens", least=1),
+        temperature=params.take_number("temperature"),
+        top_p=params.take_number("top_p"),
+        top_k=params.take_integer("top_k"),
+        stop=params.take_texts("stop_sequences"),
+        json_schema=schema,
+        tools=tools,
+        tool_choice=choice,
+        protocol=PROTOCOL,
+        native=params.left(_NEUTRAL),
+        notes=tuple(notes),
+    )
+
+
+def _json_schema(params: Fields) -> JsonSchema | None:
+    config = params.take_object("output_config")
+    if config is None:
+        return None
+    wanted = config.take_object("format")
+    if rest := config.values():
+        params.put_back("output_config", rest)
+    if wanted is None:
+        return None
+    if wanted.require_text("type") != "json_schema":
+        raise wanted.unsupported("type", "no such format", remedy="use json_schema")
+    schema = wanted.require_dict("schema")
+    wanted.refuse_left()
+    return JsonSchema(schema)
+
+
+def _tools(params: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
+    """Tools of the user's own are mapped; where there are others (search, code, …), all stay native."""
+    whole = params.peek("tools")
+    tools = params.take_objects("tools") or []
+    if any(not _is_plain(tool) for tool in tools):
+        params.put_back("tools", whole)
+        return (), None
+    return tuple(_tool(tool, notes) for tool in tools), _tool_choice(params)
+
+
+def _is_plain(tool: Fields) -> bool:
+    known = {"type", "name", "description", "input_schema", "strict", "cache_control"}
+    others = [name for name, value in tool.values().items() if name not in known and value not in NOTHING]
+    return tool.peek("type") in (None, "custom") and not others
+
+
+def _tool(tool: Fields, notes: list[str]) -> Tool:
+    drop_cache_control(tool, notes)
+    return Tool(
+        tool.require_text("name"),
+        tool.take_text("description") or "",
+        tool.require_dict("input_schema"),
+        tool.take_flag("strict") if "strict" in tool else None,
+    )
+
+
+def _tool_choice(params: Fields) -> ToolChoice | None:
+    """One that says more than which tool stays native."""
+    match params.peek("tool_choice"):
+        case {"type": "tool", "name": str(name), **rest} if not any(rest.values()):
+            params.take("tool_choice")
+            return ToolChoice("named", name)
+        case {"type": "auto" | "any" | "none" as kind, **rest} if not any(rest.values()):
+            params.take("tool_choice")
+            return ToolChoice("required" if kind == "any" else kind)
+    return None

@@ -1,0 +1,45 @@
+"""Parts of messages that are no text: carried where the recipe lets them pass."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from promptmill.domain.completion import Attachment, Protocol
+from promptmill.domain.recipe import Recipe
+from promptmill.wire.json_fields import Fields
+
+_DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+
+
+def inline_image(block: Fields, name: str, recipe: Recipe, *, media_type: str, data: str) -> Attachment:
+    """An image that brings its bytes, in base64."""
+    refuse_unless_passed(block, name, recipe)
+    return Attachment("image", block.path_of(name), media_type=media_type, data=data)
+
+
+def linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachment:
+    """An image by its address, which may be a ``data:`` one."""
+    refuse_unless_passed(block, name, recipe)
+    where = block.path_of(name)
+    if inline := _DATA_URL.match(url):
+        return Attachment("image", where, media_type=inline[1].lower(), data=url[inline.end() :])
+    if url.startswith(("https://", "http://")):
+        return Attachment("image", where, url=url)
+    remedy = "use an https: address, or data: with base64"
+    raise block.error(name, "not an address of an image that can be sent", code="invalid_attachment", remedy=remedy)
+
+
+def native_block(
+    block: Fields, name: str, recipe: Recipe, *, kind: str, protocol: Protocol, native: dict[str, Any]
+) -> Attachment:
+    """What only routes of the line's own protocol can carry."""
+    refuse_unless_passed(block, name, recipe)
+    return Attachment(kind, block.path_of(name), protocol=protocol, native=native)
+
+
+def refuse_unless_passed(block: Fields, name: str, recipe: Recipe) -> None:
+    """Raises RecordError ``attachment_refused``, naming the field."""
+    if recipe.attachments == "refuse":
+        remedy = "leave it out, or ask for a recipe with attachments: pass (what is in them is not redacted)"
+        raise block.error(name, "this recipe takes no attachments", code="attachment_refused", remedy=remedy)

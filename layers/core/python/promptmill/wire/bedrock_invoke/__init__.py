@@ -1,0 +1,1 @@
+"""Amazon Bedrock's InvokeModel, a body for each vendor."""

@@ -1,0 +1,109 @@
+"""AI21 Jamba's own body: OpenAI's chat in a few of its fields, without a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
+from promptmill.domain.recipe import Route
+from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.flat_prompts import refuse_all_but, turns
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.request_bodies import with_native
+
+_CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop", "json_object"})
+_FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
+
+
+class _Said(Struct):
+    content: str | None = None
+
+
+class _Choice(Struct):
+    message: _Said
+    finish_reason: str | None = None
+
+
+class _Chat(Struct):
+    choices: list[_Choice]
+    model: str | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    del route
+    refuse_all_but(_CARRIED, request, by=LABEL)
+    optional = {
+        "max_tokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        "response_format": {"type": "json_object"} if request.json_object else None,
+    }
+    body: dict[str, Any] = {
+        "messages": [{"role": role, "content": text} for role, text in turns(request, by=LABEL)],
+    }
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return with_native(body, request, protocol=PROTOCOL)
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    chat = converted(raw, _Chat)
+    if chat is None or not chat.choices:
+        raise malformed(answer, "the answer has no choices", request_id=request_id)
+    text, raw_finish = chat.choices[0].message.content or "", chat.choices[0].finish_reason or ""
+    usage = counted_usage(answer.headers, raw) or _told_usage(raw.get("usage"))
+    return Completion(
+        text=text,
+        finish_reason=_FINISH.get(raw_finish, "unknown"),
+        usage=usage or estimated_usage(request, text, ()),
+        raw_finish=raw_finish,
+        model=chat.model or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _told_usage(reported: Any) -> Usage | None:
+    told = converted(reported, _Usage)
+    if told is None or min(told.prompt_tokens, told.completion_tokens) < 0:
+        return None
+    return reported_usage(
+        input_total=told.prompt_tokens,
+        cache_read=0,
+        cache_write=0,
+        output_total=told.completion_tokens,
+        reasoning=0,
+    )
+
+
+def ends(chunk: dict[str, Any]) -> bool:
+    """Whether it tells why the model stopped."""
+    choices = chunk.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return isinstance(first, dict) and bool(first.get("finish_reason"))
+
+
+def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Chunks are OpenAI's, usage is on the last of them."""
+    told: dict[str, Any] = {}
+    pieces, finish = [], None
+    for chunk in chunks:
+        told |= {name: value for name, value in chunk.items() if value is not None}
+        for choice in chunk["choices"][:1] if isinstance(chunk.get("choices"), list) else ():
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            pieces.append(delta.get("content") if isinstance(delta, dict) else None)
+            finish = choice.get("finish_reason") or finish if isinstance(choice, dict) else finish
+    text = "".join(piece for piece in pieces if isinstance(piece, str))
+    message = {"role": "assistant", "content": text}
+    return {**told, "choices": [{"index": 0, "message": message, "finish_reason": finish}]}

@@ -1,0 +1,103 @@
+"""Meta Llama's own body: one text, in the template of the model's generation."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
+from promptmill.domain.recipe import Route
+from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.request_bodies import unsupported, with_native
+
+BEGIN = "<|begin_of_text|>"
+_CARRIED = frozenset({"max_output_tokens", "temperature", "top_p"})
+_FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+_SPECIAL = re.compile(
+    r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|header_start|header_end|eot_id|eot|eom_id|eom|"
+    r"python_tag|image)\|>"
+)
+
+
+class _Generation(Struct):
+    generation: str
+    prompt_token_count: int | None = None
+    generation_token_count: int | None = None
+    stop_reason: str | None = None
+
+
+def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    refuse_all_but(_CARRIED, request, by=LABEL)
+    optional = {
+        "max_gen_len": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+    }
+    body: dict[str, Any] = {"prompt": _prompt(request, route)}
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return with_native(body, request, protocol=PROTOCOL)
+
+
+def _prompt(request: CompletionRequest, route: Route) -> str:
+    """A line of this protocol brings its own template."""
+    said = list(turns(request, by=LABEL))
+    if request.protocol == PROTOCOL and len(said) == 1:
+        return said[0][1]
+    if any(_SPECIAL.search(text) for _, text in said):
+        raise unsupported("messages", "holds a token that would end a turn of the model's template")
+    if route.wire.turn:
+        return flat_prompt(request, route.wire, by=LABEL).text
+    head, tail, end = _marks(route.model)
+    written = "".join(f"{head}{role}{tail}\n\n{text}{end}" for role, text in said)
+    return f"{BEGIN}{written}{head}assistant{tail}\n\n"
+
+
+def _marks(model: str) -> tuple[str, str, str]:
+    if "llama4" in model:
+        return "<|header_start|>", "<|header_end|>", "<|eot|>"
+    return "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    told = converted(raw, _Generation)
+    if told is None:
+        raise malformed(answer, "the answer has no generation", request_id=request_id)
+    usage = counted_usage(answer.headers, raw) or _told_usage(told)
+    return Completion(
+        text=told.generation,
+        finish_reason=_FINISH.get(told.stop_reason or "", "unknown"),
+        usage=usage or estimated_usage(request, told.generation, ()),
+        raw_finish=told.stop_reason or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _told_usage(told: _Generation) -> Usage | None:
+    asked, answered = told.prompt_token_count, told.generation_token_count
+    if asked is None or answered is None or min(asked, answered) < 0:
+        return None
+    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+
+
+def ends(chunk: dict[str, Any]) -> bool:
+    """Whether it tells why the model stopped."""
+    return bool(chunk.get("stop_reason"))
+
+
+def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each chunk is ``{generation, prompt_token_count, generation_token_count, stop_reason}``; counts grow."""
+    told: dict[str, Any] = {}
+    for chunk in chunks:
+        told |= {name: value for name, value in chunk.items() if value is not None}
+    text = "".join(piece for chunk in chunks if isinstance(piece := chunk.get("generation"), str))
+    known = ("prompt_token_count", "generation_token_count", "stop_reason")
+    return {"generation": text, **{name: told.get(name) for name in known}}

@@ -1,0 +1,144 @@
+"""Amazon Titan's own bodies: texts, and vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
+from promptmill.domain.recipe import Route
+from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.embedding_requests import texts_to_embed
+from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.request_bodies import unsupported, with_native
+
+_CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop"})
+_FINISH: dict[str, FinishReason] = {
+    "FINISH": "stop",
+    "FINISHED": "stop",
+    "STOP_CRITERIA_MET": "stop",
+    "LENGTH": "length",
+    "CONTENT_FILTERED": "filter",
+    "RAG_QUERY_WHEN_RAG_DISABLED": "error",
+}
+_ROLES = {"system": "", "user": "User: ", "assistant": "Bot: "}
+_V1 = "titan-embed-text-v1"
+
+
+class _Result(Struct, rename="camel"):
+    output_text: str
+    token_count: int | None = None
+    completion_reason: str | None = None
+
+
+class _Texts(Struct, rename="camel"):
+    results: list[_Result]
+    input_text_token_count: int | None = None
+
+
+class _Vector(Struct, rename="camel"):
+    embedding: list[float]
+    input_text_token_count: int | None = None
+
+
+def text_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    refuse_all_but(_CARRIED, request, by=LABEL)
+    fields = {
+        "maxTokenCount": request.max_output_tokens,
+        "temperature": request.temperature,
+        "topP": request.top_p,
+        "stopSequences": list(request.stop) or None,
+    }
+    config = {name: value for name, value in fields.items() if value is not None}
+    body: dict[str, Any] = {"inputText": _prompt(request, route)}
+    return with_native({**body, "textGenerationConfig": config} if config else body, request, protocol=PROTOCOL)
+
+
+def _prompt(request: CompletionRequest, route: Route) -> str:
+    """A single text as it is, a conversation in Titan's words."""
+    said = list(turns(request, by=LABEL))
+    if route.wire.turn or len(said) == 1:
+        return flat_prompt(request, route.wire, by=LABEL).text
+    return "\n".join(f"{_ROLES[role]}{text}" for role, text in said) + "\nBot:"
+
+
+def text_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    texts = converted(raw, _Texts)
+    if texts is None or not texts.results:
+        raise malformed(answer, "the answer has no results", request_id=request_id)
+    text, raw_finish = texts.results[0].output_text, texts.results[0].completion_reason or ""
+    usage = counted_usage(answer.headers, raw) or _told_usage(texts)
+    return Completion(
+        text=text,
+        finish_reason=_FINISH.get(raw_finish, "unknown"),
+        usage=usage or estimated_usage(request, text, ()),
+        raw_finish=raw_finish,
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _told_usage(texts: _Texts) -> Usage | None:
+    counts = [result.token_count for result in texts.results]
+    asked, answered = texts.input_text_token_count, sum(count or 0 for count in counts)
+    if asked is None or asked < 0 or None in counts or answered < 0:
+        return None
+    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+
+
+def ends(chunk: dict[str, Any]) -> bool:
+    """Whether it tells why the model stopped."""
+    return bool(chunk.get("completionReason"))
+
+
+def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each chunk is ``{outputText, index, totalOutputTextTokenCount, completionReason, inputTextTokenCount}``."""
+    told: dict[str, Any] = {}
+    for chunk in chunks:
+        told |= {name: value for name, value in chunk.items() if value is not None}
+    text = "".join(piece for chunk in chunks if isinstance(piece := chunk.get("outputText"), str))
+    result = {
+        "outputText": text,
+        "tokenCount": told.get("totalOutputTextTokenCount"),
+        "completionReason": told.get("completionReason"),
+    }
+    return {"inputTextTokenCount": told.get("inputTextTokenCount"), "results": [result]}
+
+
+def embedding_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried, more than one text among it."""
+    first = route.model.endswith(_V1) or "titan-embed-g1" in route.model
+    texts = texts_to_embed(request, by=LABEL)
+    if first and request.dimensions is not None:
+        raise unsupported("dimensions", "this model's vectors have one size")
+    if len(texts) != 1:
+        raise unsupported("input", "Titan makes one vector a call: give each text a line of its own")
+    body: dict[str, Any] = {"inputText": texts[0]}
+    sized = body if request.dimensions is None else {**body, "dimensions": request.dimensions}
+    return with_native(sized, request, protocol=PROTOCOL)
+
+
+def embedding_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    vector = converted(raw, _Vector)
+    if vector is None:
+        raise malformed(answer, "the answer has no embedding", request_id=request_id)
+    return Completion(
+        text="",
+        finish_reason="stop",
+        usage=counted_usage(answer.headers, raw) or _told_input(vector) or estimated_usage(request, "", ()),
+        request_id=request_id,
+        protocol=PROTOCOL,
+        embeddings=(tuple(vector.embedding),),
+    )
+
+
+def _told_input(vector: _Vector) -> Usage | None:
+    asked = vector.input_text_token_count
+    return None if asked is None or asked < 0 else Usage(input_total=asked)

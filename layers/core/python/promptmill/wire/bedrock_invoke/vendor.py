@@ -1,0 +1,106 @@
+"""What the vendors' own bodies have in common where InvokeModel carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Usage
+from promptmill.wire.json_answers import converted, parsed, reported_usage
+from promptmill.wire.stream_events import StreamEvent
+
+PROTOCOL: Final = "bedrock-invoke"
+LABEL = "Bedrock"
+METRICS = "amazon-bedrock-invocationMetrics"
+"""What the last chunk of a stream brings beside the vendor's own fields."""
+_COUNTS = "x-amzn-bedrock-{}-token-count"
+
+
+class _Chunk(Struct, rename={"data": "bytes"}):
+    data: bytes = b""
+
+
+class _Metrics(Struct, rename="camel"):
+    input_token_count: int
+    output_token_count: int
+    cache_read_input_token_count: int | None = None
+    cache_write_input_token_count: int | None = None
+
+
+def chunk_json(event: StreamEvent) -> Any:
+    """The vendor's JSON in one event, None if there is none."""
+    chunk = converted(parsed(event.data), _Chunk) if event.name == "chunk" else None
+    return parsed(chunk.data) if chunk else None
+
+
+def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
+    """By Bedrock's own count, of every vendor alike: in the headers, or in a stream's last chunk."""
+    metrics = converted(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
+    if metrics is None:
+        return _usage_of_headers(headers)
+    return _usage(
+        metrics.input_token_count,
+        metrics.output_token_count,
+        metrics.cache_read_input_token_count or 0,
+        metrics.cache_write_input_token_count or 0,
+    )
+
+
+def _usage_of_headers(headers: Mapping[str, str]) -> Usage | None:
+    fresh = _count(headers, "input")
+    if fresh is None:
+        return None
+    others = (_count(headers, name) or 0 for name in ("output", "cache-read-input", "cache-write-input"))
+    return _usage(fresh, *others)
+
+
+def _count(headers: Mapping[str, str], name: str) -> int | None:
+    value = headers.get(_COUNTS.format(name), "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None  # noqa: PLR2004 (no count is as long)
+
+
+def _usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
+    """The fresh input excludes what was read from and written to the cache."""
+    if fresh < 0 or answered < 0:
+        return None
+    read, written = max(0, read), max(0, written)
+    return reported_usage(
+        input_total=fresh + read + written,
+        cache_read=read,
+        cache_write=written,
+        output_total=answered,
+        reasoning=0,
+    )
+
+
+class InvokeAssembler:
+    """See Assembler: of chunks that a vendor's ``join`` puts together.
+
+    Args:
+        join: of the chunks' JSON, in their order.
+        ends: whether a chunk is the answer's last.
+    """
+
+    def __init__(
+        self, join: Callable[[list[dict[str, Any]]], dict[str, Any]], ends: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        self._join, self._ends = join, ends
+        self._chunks: list[dict[str, Any]] = []
+        self.is_complete = False
+
+    def add(self, event: StreamEvent) -> bool:
+        """See Assembler."""
+        chunk = chunk_json(event)
+        if not isinstance(chunk, dict):
+            return False
+        self._chunks.append(chunk)
+        self.is_complete = self.is_complete or METRICS in chunk or self._ends(chunk)
+        return True
+
+    def answer(self) -> dict[str, Any]:
+        """See Assembler."""
+        last = self._chunks[-1] if self._chunks else {}
+        metrics = {METRICS: last[METRICS]} if METRICS in last else {}
+        return {**self._join(self._chunks), **metrics}

@@ -1,0 +1,16 @@
+"""A whole HTTP answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class HttpAnswer(Struct, frozen=True):
+    """Header names are case-insensitive. ``elapsed_s``: from sending to the last byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    elapsed_s: float = 0.0

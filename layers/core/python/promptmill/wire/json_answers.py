@@ -1,0 +1,117 @@
+"""Answers of providers as JSON: read strictly where an answer hangs on it, leniently elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+import msgspec
+
+from promptmill.domain.completion import Attachment, Completion, CompletionRequest, Text, ToolCall, ToolResult, Usage
+from promptmill.domain.errors import RetryLaterError
+from promptmill.domain.money import to_nano
+from promptmill.wire.http_answer import HttpAnswer
+
+T = TypeVar("T")
+
+_CHARACTERS_PER_TOKEN = 4
+_CUT_FROM = 1000
+"""Tokens of a prompt below which nothing is said about a cut: short texts vary too much."""
+
+
+def parsed(body: bytes) -> Any:
+    """The body's JSON, None if it is none."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def malformed(answer: HttpAnswer, reason: str, *, request_id: str) -> RetryLaterError:
+    """A 200 that holds no answer; the provider may have charged for it."""
+    return RetryLaterError("malformed", reason, status=answer.status, request_id=request_id, usage_unknown=True)
+
+
+def converted(value: Any, kind: type[T]) -> T | None:
+    """The value as a ``kind``, None if it is not one."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def reported_usage(
+    *,
+    input_total: int,
+    cache_read: int,
+    cache_write: int,
+    output_total: int,
+    reasoning: int,
+    service_tier: str = "",
+    reported_nano_usd: int | None = None,
+) -> Usage:
+    """Usage as reported; parts never exceed their whole, and nothing is negative."""
+    cache_read, cache_write, reasoning = max(0, cache_read), max(0, cache_write), max(0, reasoning)
+    return Usage(
+        input_total=max(input_total, cache_read + cache_write),
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output_total=max(output_total, reasoning),
+        reasoning=reasoning,
+        service_tier=service_tier,
+        reported_nano_usd=reported_nano_usd,
+    )
+
+
+def nano_usd(reported: float | None) -> int | None:
+    """Of an amount in USD that a provider gave; None for none, or for nonsense."""
+    try:
+        amount = Decimal(str(reported)) if reported is not None else Decimal("NaN")
+    except InvalidOperation:
+        return None
+    return to_nano(amount) if amount.is_finite() and amount >= 0 else None
+
+
+def with_measured(completion: Completion, request: CompletionRequest, *, elapsed_s: float) -> Completion:
+    """The completion with the call's time, and with a warning where the prompt seems to have been cut."""
+    usage = completion.usage
+    if not usage.compute_us:
+        usage = msgspec.structs.replace(usage, compute_us=round(elapsed_s * 1_000_000))
+    notes = (*completion.notes, *_notes(usage, request))
+    return msgspec.structs.replace(completion, usage=usage, notes=notes)
+
+
+def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:
+    """Ollama cuts prompts that do not fit, and says nothing but how much it read."""
+    if usage.source != "reported" or not usage.input_total:
+        return
+    expected = _tokens(_characters_asked(request))
+    if expected >= _CUT_FROM and usage.input_total < expected / 2:
+        yield f"the model read {usage.input_total} tokens of a prompt of about {expected}: it may have been cut"
+
+
+def estimated_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:
+    """For an answer that came without usage: a quarter of the characters, marked as estimated."""
+    answered = len(text) + sum(_characters(call) for call in calls)
+    return Usage(input_total=_tokens(_characters_asked(request)), output_total=_tokens(answered), source="estimated")
+
+
+def _characters_asked(request: CompletionRequest) -> int:
+    asked = len(request.system) + sum(_characters(part) for m in request.messages for part in m.parts)
+    return asked + sum(len(tool.description) + len(msgspec.json.encode(tool.parameters)) for tool in request.tools)
+
+
+def _characters(part: Text | ToolCall | ToolResult | Attachment) -> int:
+    match part:
+        case Text() | ToolResult():
+            return len(part.text)
+        case ToolCall():
+            return len(part.name) + len(msgspec.json.encode(part.arguments))
+        case Attachment():
+            return 0
+
+
+def _tokens(characters: int) -> int:
+    return math.ceil(characters / _CHARACTERS_PER_TOKEN)

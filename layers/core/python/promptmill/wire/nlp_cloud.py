@@ -1,0 +1,92 @@
+"""A request and an answer in NLP Cloud's generation protocol: one text in, one text out, the model in the URL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, Usage
+from promptmill.domain.recipe import Route
+from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.stream_events import StreamEvent
+
+PROTOCOL: Final = "nlpcloud"
+LABEL = "NLP Cloud"
+DONE = "[DONE]"
+"""What the last piece of a stream ends with."""
+_CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "top_k", "stop"})
+
+
+class _Generation(Struct):
+    generated_text: str
+    nb_input_tokens: int | None = None
+    nb_generated_tokens: int | None = None
+
+
+def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    refuse_all_but(_CARRIED, request, by=LABEL)
+    flat = flat_prompt(request, route.wire, by=LABEL)
+    stop = request.stop or flat.stop
+    if len(stop) > 1:
+        raise unsupported("stop", f"more than one sequence cannot be sent to {LABEL}")
+    optional = {
+        "max_length": request.max_output_tokens,
+        "length_no_input": None if request.max_output_tokens is None else True,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "end_sequence": stop[0] if stop else None,
+        "remove_end_sequence": True if stop else None,
+    }
+    body: dict[str, Any] = {"text": flat.text, "remove_input": True}
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return with_native(body, request, protocol=PROTOCOL)
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    told = converted(raw, _Generation)
+    if told is None:
+        raise malformed(answer, "the answer has no generated text", request_id="")
+    text, most = told.generated_text, request.max_output_tokens
+    is_full = most is not None and (told.nb_generated_tokens or 0) >= most
+    return Completion(
+        text=text,
+        finish_reason="length" if is_full else "unknown",
+        usage=_usage(told) or estimated_usage(request, text, ()),
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _usage(told: _Generation) -> Usage | None:
+    asked, answered = told.nb_input_tokens, told.nb_generated_tokens
+    if asked is None or answered is None or min(asked, answered) < 0:
+        return None
+    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+
+
+class GenerationAssembler:
+    """See Assembler. Pieces are plain text, or JSON with ``generated_text``, as the model has it."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self.is_complete = False
+
+    def add(self, event: StreamEvent) -> bool:
+        """See Assembler."""
+        told = converted(parsed(event.data), _Generation)
+        piece = told.generated_text if told else event.data.decode(errors="replace")
+        if piece.endswith(DONE):
+            piece, self.is_complete = piece.removesuffix(DONE), True
+        self._pieces.append(piece)
+        return bool(piece)
+
+    def answer(self) -> dict[str, Any]:
+        """See Assembler. A stream tells no usage."""
+        return {"generated_text": "".join(self._pieces)}

@@ -1,0 +1,253 @@
+"""An answer in OpenAI's chat protocol, read leniently: many servers speak it, each a little differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.openai_chat.write_request import PROTOCOL, request_body
+from promptmill.wire.openai_endpoints import OpenAiDialect
+from promptmill.wire.stream_events import StreamEvent
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool",
+    "function_call": "tool",
+    "content_filter": "filter",
+}
+UNPARSED = "_unparsed"
+"""The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
+
+
+class _Function(Struct):
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(Struct):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(Struct):
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Chat(Struct):
+    choices: list[_Choice]
+    model: str | None = None
+
+
+class _InputDetails(Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+
+
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """Raises RetryLaterError: the body is no answer."""
+    chat = converted(raw, _Chat)
+    if chat is None or not chat.choices:
+        raise malformed(answer, "the answer has no choices", request_id=request_id)
+    message, raw_finish = chat.choices[0].message, chat.choices[0].finish_reason or ""
+    text = _text(message)
+    calls = tuple(_tool_call(call) for call in message.tool_calls or ())
+    return Completion(
+        text=text,
+        finish_reason=_finish_reason(message, calls, raw_finish),
+        usage=usage_of(raw) or estimated_usage(request, text, calls),
+        raw_finish=raw_finish,
+        tool_calls=calls,
+        model=chat.model or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def _text(message: _Message) -> str:
+    content = message.content
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content)
+    return content or message.refusal or ""
+
+
+def _finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: str) -> FinishReason:
+    if any(UNPARSED in call.arguments for call in calls):
+        return "error"
+    if message.refusal:
+        return "filter"
+    return _FINISH.get(raw_finish, "unknown")
+
+
+def _tool_call(call: _Call) -> ToolCall:
+    written = call.function.arguments
+    arguments = written if isinstance(written, dict) else arguments_of(written or "")
+    return ToolCall(id=call.id or "", name=call.function.name, arguments=arguments)
+
+
+def arguments_of(written: str) -> dict[str, Any]:
+    """Of a tool's call: the object, or what was written under ``UNPARSED``."""
+    if not written.strip():
+        return {}
+    value = parsed(written.encode())
+    return value if isinstance(value, dict) else {UNPARSED: written}
+
+
+def usage_of(raw: dict[str, Any]) -> Usage | None:
+    """What a chat completion, or a plain one, says that it used; None if it says nothing that makes sense."""
+    usage = converted(raw.get("usage"), _Usage)
+    if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
+        return None
+    read_in, written_out = usage.prompt_tokens_details, usage.completion_tokens_details
+    return reported_usage(
+        input_total=usage.prompt_tokens,
+        cache_read=(read_in and read_in.cached_tokens) or 0,
+        cache_write=(read_in and read_in.cache_write_tokens) or 0,
+        output_total=usage.completion_tokens,
+        reasoning=(written_out and written_out.reasoning_tokens) or 0,
+        service_tier=tier_of(raw),
+    )
+
+
+def tier_of(raw: dict[str, Any]) -> str:
+    """The service tier that served the call, "" where nothing is said."""
+    tier = raw.get("service_tier")
+    return tier if isinstance(tier, str) else ""
+
+
+class _StreamedFunction(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _StreamedCall(Struct):
+    index: int = 0
+    id: str | None = None
+    function: _StreamedFunction | None = None
+
+
+class _Delta(Struct):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_StreamedCall] | None = None
+
+
+class _StreamedChoice(Struct):
+    index: int = 0
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(Struct):
+    """Of chat completions and of plain ones."""
+
+    choices: list[_StreamedChoice] = []
+    id: str | None = None
+    model: str | None = None
+    created: int | None = None
+    service_tier: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+_HEAD = ("id", "created", "model", "service_tier", "usage")
+
+
+def chunk_of(event: StreamEvent) -> _Chunk | None:
+    """None for ``[DONE]``, and for what is no chunk."""
+    try:
+        return _CHUNK.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class ChatAssembler:
+    """See Assembler. Usage may come after the last piece; an answer without it is an answer."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self._head: dict[str, Any] = {}
+        self._texts: dict[str, list[str]] = {}
+        self._calls: dict[int, _GrowingCall] = {}
+        self._finish: str | None = None
+
+    def add(self, event: StreamEvent) -> bool:
+        """See Assembler."""
+        chunk = chunk_of(event)
+        if chunk is None:
+            return False
+        note_head(self._head, chunk)
+        pieces = [self._add(choice) for choice in chunk.choices if choice.index == 0]
+        return any(pieces)
+
+    def answer(self) -> dict[str, Any]:
+        """See Assembler."""
+        said = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, **said}
+        if self._calls:
+            message["tool_calls"] = [self._calls[index].whole() for index in sorted(self._calls)]
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish}
+        return {"object": "chat.completion", **self._head, "choices": [choice]}
+
+    def _add(self, choice: _StreamedChoice) -> bool:
+        if choice.finish_reason:
+            self._finish, self.is_complete = choice.finish_reason, True
+        delta = choice.delta
+        if delta is None:
+            return False
+        for name in ("content", "refusal", "reasoning_content", "reasoning"):
+            if piece := getattr(delta, name):
+                self._texts.setdefault(name, []).append(piece)
+        for call in delta.tool_calls or ():
+            self._calls.setdefault(call.index, _GrowingCall()).grow(call)
+        return bool(delta.content or delta.refusal or delta.reasoning_content or delta.reasoning or delta.tool_calls)
+
+
+class _GrowingCall:
+    def __init__(self) -> None:
+        self._id, self._name, self._arguments = "", "", list[str]()
+
+    def grow(self, piece: _StreamedCall) -> None:
+        self._id = self._id or piece.id or ""
+        if piece.function is not None:
+            self._name = self._name or piece.function.name or ""
+            self._arguments.append(piece.function.arguments or "")
+
+    def whole(self) -> dict[str, Any]:
+        function = {"name": self._name, "arguments": "".join(self._arguments)}
+        return {"id": self._id, "type": "function", "function": function}
+
+
+def note_head(head: dict[str, Any], chunk: _Chunk) -> None:
+    """What chunks say about the whole answer; the last word holds."""
+    head.update({name: value for name in _HEAD if (value := getattr(chunk, name)) is not None})
+
+
+CHAT = OpenAiDialect(request_body, completion_of, ChatAssembler)

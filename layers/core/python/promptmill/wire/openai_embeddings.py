@@ -1,0 +1,131 @@
+"""OpenAI's embeddings."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from array import array
+from typing import Any, Final
+
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
+from promptmill.domain.recipe import Wire
+from promptmill.wire.embedding_requests import texts_to_embed
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, reported_usage
+from promptmill.wire.json_fields import Fields
+from promptmill.wire.openai_endpoints import OpenAiDialect, Preset
+from promptmill.wire.request_bodies import with_native
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
+_MOST_TEXTS = 2048
+
+
+def read_embeddings_body(body: Fields) -> CompletionRequest:
+    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError)."""
+    if body.peek("encoding_format") not in (None, "float"):
+        raise body.unsupported("encoding_format", "vectors are written as numbers")
+    texts = _texts(body)
+    return CompletionRequest(
+        messages=tuple(Message("user", (Text(text),)) for text in texts),
+        model=body.take_text("model") or "",
+        kind="embedding",
+        dimensions=body.take_integer("dimensions", least=1),
+        protocol="openai-embeddings",
+        native=body.left(_NEUTRAL),
+    )
+
+
+def _texts(body: Fields) -> list[str]:
+    """Of a text or a list of texts. Tokens instead of texts belong to one model's alphabet, and can't be redacted."""
+    given = body.peek("input")
+    if given is None:
+        raise body.missing("input")
+    texts = given if isinstance(given, list) else [given]
+    if not all(isinstance(text, str) for text in texts):
+        raise body.unsupported("input", "a text or a list of texts is wanted", remedy="write tokens as text")
+    if not 0 < len(texts) <= _MOST_TEXTS:
+        raise body.error("input", f"1 to {_MOST_TEXTS} texts are wanted")
+    body.take("input")
+    return texts
+
+
+PROTOCOL: Final = "openai-embeddings"
+
+
+class _Vector(Struct):
+    embedding: list[float] | str
+    index: int
+
+
+class _Embeddings(Struct):
+    data: list[_Vector]
+    model: str | None = None
+
+
+class _Cost(Struct):
+    total_cost: float | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int
+    cost: _Cost | None = None
+
+
+def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+    """See MakeBody."""
+    del wire  # nothing of it concerns embeddings
+    body: dict[str, Any] = {
+        "model": model,
+        "input": texts_to_embed(request, by=preset.label),
+        "encoding_format": preset.embedding_encoding,
+    }
+    if request.dimensions is not None:
+        body["dimensions"] = request.dimensions
+    return with_native(body, request, protocol=PROTOCOL)
+
+
+def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+    """See ReadAnswer. Vectors may come in any order; each must be there."""
+    reply = converted(raw, _Embeddings)
+    by_index = {vector.index: _numbers(vector.embedding) for vector in reply.data} if reply else {}
+    vectors = tuple(by_index.get(index, ()) for index in range(len(request.messages)))
+    if reply is None or not vectors or not all(vectors) or len(by_index) != len(vectors):
+        raise malformed(answer, "the answer has not one vector for each text", request_id=request_id)
+    return Completion(
+        text="",
+        finish_reason="stop",
+        usage=_usage(raw) or estimated_usage(request, "", ()),
+        model=reply.model or "",
+        request_id=request_id,
+        protocol=PROTOCOL,
+        embeddings=vectors,
+    )
+
+
+def _numbers(embedding: list[float] | str) -> tuple[float, ...]:
+    """Perplexity's come as signed bytes in base64. Empty for what is no vector."""
+    if isinstance(embedding, list):
+        return tuple(embedding)
+    try:
+        return tuple(map(float, array("b", base64.b64decode(embedding, validate=True))))
+    except binascii.Error:
+        return ()
+
+
+def _usage(raw: dict[str, Any]) -> Usage | None:
+    usage = converted(raw.get("usage"), _Usage)
+    if usage is None or usage.prompt_tokens < 0:
+        return None
+    return reported_usage(
+        input_total=usage.prompt_tokens,
+        cache_read=0,
+        cache_write=0,
+        output_total=0,
+        reasoning=0,
+        reported_nano_usd=nano_usd(usage.cost.total_cost) if usage.cost else None,
+    )
+
+
+EMBEDDINGS = OpenAiDialect(request_body, completion_of)

@@ -1,0 +1,209 @@
+"""A request as the input of a model at Replicate, each of which has fields of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest, Usage
+from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.domain.recipe import Route
+from promptmill.wire.error_replies import TOO_LONG, Verdicts
+from promptmill.wire.flat_prompts import flat_prompt
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import estimated_usage, malformed, reported_usage
+from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.stream_events import StreamEvent
+
+PROTOCOL: Final = "replicate"
+LABEL = "Replicate"
+NAMES: Mapping[str, str] = {
+    "prompt": "prompt",
+    "system": "system_prompt",
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "stop": "stop_sequences",
+}
+"""What most language models call them; a route's ``wire: {names: …}`` says what its model does."""
+_STOP_SEPARATOR = ","
+
+
+def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    names = {**NAMES, **_own_names(route)}
+    flat = flat_prompt(msgspec.structs.replace(request, system=""), route.wire, by=LABEL)
+    fields = {
+        "prompt": flat.text,
+        "system": request.system or None,
+        "max_tokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "seed": request.seed,
+        "stop": _stop(flat.stop),
+    }
+    given = {names[ours]: value for ours, value in fields.items() if value is not None}
+    return with_native({"input": given}, request, protocol=PROTOCOL)
+
+
+def _own_names(route: Route) -> Mapping[str, str]:
+    if unknown := route.wire.names.keys() - NAMES.keys():
+        raise RouteClosedError("wire_names", f"{route.id}: there is no {min(unknown)}; known: {', '.join(NAMES)}")
+    return route.wire.names
+
+
+def _stop(sequences: tuple[str, ...]) -> str | None:
+    """One text with commas, so that none can be in a sequence."""
+    if any(_STOP_SEPARATOR in sequence for sequence in sequences):
+        raise unsupported("stop", f"a sequence with a comma cannot be sent to {LABEL}")
+    return _STOP_SEPARATOR.join(sequences) or None
+
+
+_UNDERWAY = frozenset({"starting", "processing"})
+_NEVER_RAN = "aborted"
+_US = 1_000_000
+_FLAGGED = re.compile(r"flagged as sensitive|NSFW|content policy|\(E005\)", re.IGNORECASE)
+_MAX_DETAIL = 500
+_STATUS = 200
+
+
+class _Metrics(Struct):
+    predict_time: float | None = None
+    input_token_count: int | None = None
+    output_token_count: int | None = None
+
+
+class Prediction(Struct):
+    """``status``: an unknown one is taken for a failure."""
+
+    id: str
+    status: str
+    model: str | None = None
+    output: Any = None
+    error: Any = None
+    metrics: _Metrics | None = None
+    data_removed: bool | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in _UNDERWAY
+
+
+def completion_of(
+    answer: HttpAnswer, prediction: Prediction, raw: dict[str, Any], request: CompletionRequest
+) -> Completion:
+    """Of one that succeeded.
+
+    Raises:
+        RetryLaterError: it holds no output.
+        RouteClosedError: the model makes something else than texts.
+    """
+    text = _text(answer, prediction)
+    return Completion(
+        text=text,
+        finish_reason="unknown",
+        usage=_usage(prediction.metrics or _Metrics()) or _timed_estimate(prediction, request, text),
+        raw_finish=prediction.status,
+        model=prediction.model or "",
+        request_id=prediction.id,
+        protocol=PROTOCOL,
+        raw=raw,
+    )
+
+
+def failure_of(prediction: Prediction, verdicts: Verdicts) -> ProviderError:
+    """The error for one that did not succeed. Its time may have been charged, unless it never ran: ``aborted``."""
+    message = prediction.error if isinstance(prediction.error, str) else ""
+    detail = message[:_MAX_DETAIL]
+    ran = prediction.status != _NEVER_RAN
+    told: dict[str, Any] = {"status": _STATUS, "request_id": prediction.id, "usage_unknown": ran}
+    if verdicts.too_long and verdicts.too_long.search(message):
+        return RecordRefusedError(TOO_LONG, detail, **told)
+    if _FLAGGED.search(message):
+        return RecordRefusedError("content_filter", detail, **told)
+    known = prediction.status if prediction.status in {"failed", "canceled", _NEVER_RAN} else "failed"
+    return RetryLaterError(known, detail, **told)
+
+
+def _text(answer: HttpAnswer, prediction: Prediction) -> str:
+    match prediction.output:
+        case str() as text:
+            return text
+        case list() as pieces if all(isinstance(piece, str) for piece in pieces):
+            return "".join(pieces)
+        case None:
+            raise malformed(answer, "the prediction has no output", request_id=prediction.id)
+    detail = "the model's output is no text"
+    raise RouteClosedError("output_not_text", detail, request_id=prediction.id, usage_unknown=True)
+
+
+def _usage(metrics: _Metrics) -> Usage | None:
+    """Official language models count tokens, the others time only."""
+    asked, answered = metrics.input_token_count, metrics.output_token_count
+    if asked is None or answered is None or min(asked, answered) < 0:
+        return None
+    counted = reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    return msgspec.structs.replace(counted, compute_us=_compute_us(metrics))
+
+
+def _timed_estimate(prediction: Prediction, request: CompletionRequest, text: str) -> Usage:
+    estimated = estimated_usage(request, text, ())
+    return msgspec.structs.replace(estimated, compute_us=_compute_us(prediction.metrics or _Metrics()))
+
+
+def _compute_us(metrics: _Metrics) -> int:
+    return round(max(0.0, metrics.predict_time or 0.0) * _US)
+
+
+_DOMAIN = "replicate.com"
+_MAX_DETAIL = 500
+
+
+def stream_url_of(raw: dict[str, Any], *, base_url: str) -> str | None:
+    """Where the output can be read, None for models that don't stream.
+
+    The key goes there as well: nowhere but to Replicate, or to where the route's own address is.
+    """
+    urls = raw.get("urls")
+    url = urls.get("stream") if isinstance(urls, dict) else None
+    if not isinstance(url, str):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    is_replicates = parts.scheme == "https" and (parts.hostname or "").endswith(f".{_DOMAIN}")
+    own = urlsplit(base_url)
+    return url if is_replicates or (parts.scheme, parts.netloc) == (own.scheme, own.netloc) else None
+
+
+class OutputWatch:
+    """See Assembler. Of events called ``output``, ``logs``, ``error`` and ``done``; it keeps nothing."""
+
+    def __init__(self) -> None:
+        self.is_complete = False
+
+    def add(self, event: StreamEvent) -> bool:
+        """See Assembler."""
+        self.is_complete = self.is_complete or event.name == "done"
+        return event.name == "output" and bool(event.data)
+
+    def answer(self) -> dict[str, Any]:
+        """See Assembler."""
+        return {}
+
+
+def stream_error(event: StreamEvent, *, request_id: str) -> ProviderError | None:
+    """The error that came in the middle of a stream, None for an event that is none."""
+    if event.name != "error":
+        return None
+    detail = event.data[:_MAX_DETAIL].decode(errors="replace")
+    return RetryLaterError("failed", detail, status=200, request_id=request_id, usage_unknown=True)

@@ -1,0 +1,122 @@
+"""What the request bodies of all providers have in common: what may be carried, and who may set what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from promptmill.domain.completion import Attachment, CompletionRequest, Protocol
+from promptmill.domain.errors import RecordError, RouteClosedError
+from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
+from promptmill.domain.recipe import Route
+
+_PLAIN_VALUES: Mapping[str, tuple[Any, ...]] = {
+    "service_tier": (None, "auto", "default", "standard_only"),
+    "speed": (None, "standard"),
+    "inference_geo": (None,),
+    "serviceTier": (None, {"type": "default"}),
+    "performanceConfig": (None, {"latency": "standard"}),
+}
+"""Fields that move the price: a line may only ask for the plain one; the operator sets others in the route's body."""
+
+_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+
+
+def unsupported(field: str, reason: str) -> RecordError:
+    """The error for what cannot be carried. ``field`` is the part of the request, as the line calls it."""
+    return RecordError(f"{field}: {reason}", code="unsupported_field", field=field)
+
+
+def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: str) -> None:
+    """Refuse the request's fields that are set; ``fields`` are names of ours and what users call them."""
+    for field, said in fields.items():
+        value = getattr(request, field)
+        if value is not None and value is not False and value != ():
+            raise unsupported(said, f"cannot be sent to {by}")
+
+
+def with_native(body: dict[str, Any], request: CompletionRequest, *, protocol: Protocol) -> dict[str, Any]:
+    """The body and the line's own fields of the same protocol. Raises RecordError for any that may not go."""
+    if not request.native:
+        return body
+    if request.protocol != protocol:
+        names = ", ".join(request.native)
+        raise RecordError(
+            f"{names}: known to {request.protocol or 'no protocol'} only, and this route speaks {protocol}",
+            code="unsupported_field",
+            field=next(iter(request.native)),
+        )
+    for name, value in request.native.items():
+        _refuse_native(name, value)
+        body[name] = _joined(name, body[name], value) if name in body else value
+    return body
+
+
+def _refuse_native(name: str, value: Any) -> None:
+    if name in RESERVED_BODY_FIELDS:
+        raise unsupported(name, "is not a line's to set")
+    if name in _PLAIN_VALUES and value not in _PLAIN_VALUES[name]:
+        raise unsupported(name, "changes the price, so only the recipe's route may set it")
+
+
+def _joined(place: str, ours: Any, theirs: Any) -> Any:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        shared = {n: _joined(f"{place}.{n}", ours[n], theirs[n]) for n in ours.keys() & theirs.keys()}
+        return {**theirs, **ours, **shared}
+    if ours != theirs:
+        raise unsupported(place, "is set twice, with different values")
+    return ours
+
+
+def with_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
+    """The body and the operator's fields, which win. Raises RouteClosedError for those that may not be set."""
+    if not route.body:
+        return body
+    if refused := RESERVED_BODY_FIELDS & route.body.keys():
+        raise RouteClosedError("route_body", f"the body of {route.id} may not set {', '.join(sorted(refused))}")
+    return _overlaid(body, route.body)
+
+
+def _overlaid(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        n: _overlaid(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)
+    }
+    return {**body, **over, **nested}
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """Raises RecordError: the request holds something that JSON cannot."""
+    try:
+        return msgspec.json.encode(body)
+    except (UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError("the request cannot be written as JSON", code="unencodable") from error
+
+
+def native_block(attachment: Attachment, protocol: Protocol) -> dict[str, Any] | None:
+    """The attachment as it came, if it came in this protocol."""
+    return attachment.native if attachment.protocol == protocol else None
+
+
+def inline_image(attachment: Attachment) -> tuple[str, str] | None:
+    """Media type and base64 data of a portable image that brings its bytes."""
+    if attachment.kind != "image":
+        return None
+    if attachment.data:
+        return attachment.media_type.lower(), attachment.data
+    if head := _DATA_URL.match(attachment.url):
+        return head[1].lower(), attachment.url[head.end() :]
+    return None
+
+
+def linked_image(attachment: Attachment) -> str | None:
+    """The address of a portable image that brings none of its bytes."""
+    is_linked = attachment.kind == "image" and attachment.url.startswith(("https://", "http://"))
+    return attachment.url if is_linked and not attachment.data else None
+
+
+def refused_attachment(attachment: Attachment, *, by: str) -> RecordError:
+    media = f" ({attachment.media_type})" if attachment.media_type else ""
+    return unsupported(attachment.where, f"this {attachment.kind}{media} cannot be sent to {by}")

@@ -1,0 +1,194 @@
+"""What a unit is made of, for tests of the engine's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.complete_record import result_of
+from promptmill.domain.completion import Usage
+from promptmill.domain.job import Counts
+from promptmill.domain.job_file import FileFacts
+from promptmill.domain.journal import Page, RecordResult
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Attempt, Outcome, Price, RawRecord
+from promptmill.domain.units import Claim, Gate, Verdict, call_id
+from promptmill.engine.call_slots import Places
+from promptmill.engine.history import History
+from promptmill.engine.pause import Switch
+from promptmill.engine.unit import Engine
+from promptmill.formats.file_format import Dialect
+from promptmill.formats.registry import dialect_named
+from promptmill.pacing.pacing import Unpaced
+from promptmill.ports.model_provider import ModelProviders
+from tests.fakes.clock import FakeClock
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.mill import LEASE_S
+from tests.fakes.model_provider import FakeModels
+from tests.fakes.object_store import FakeObjectStore
+from tests.fakes.price_book import FlatPrices
+from tests.fakes.queues import FakeLease
+from tests.fakes.recipes import ROUTE, recipe
+from tests.fakes.switches import FakeSwitches
+from tests.fakes.units import FakeUnits
+
+UNIT = "job.1.0"
+JOURNALS = "work/job/0001/journals/00000000/"
+DAY = "2026-11-22"
+GATE = Gate("job", 1, 0)
+ANSWER_NANO = 390
+"""What ``ANSWER`` costs at ``FlatPrices``."""
+
+
+def attempt(sequence: int, *, epoch: int = 1, record: int = 0, nano: int | None = ANSWER_NANO, **more: Any) -> Attempt:
+    """Of a call that was answered; ``nano`` None: nobody knows what it cost."""
+    values: dict[str, Any] = {
+        "call_id": call_id(UNIT, epoch, sequence),
+        "record": record,
+        "route": ROUTE.id,
+        "started_at": "2026-11-22T12:00:00.000Z",
+        "latency_ms": 10,
+        "code": "ok" if nano is not None else "timeout",
+        "status": 200 if nano is not None else 0,
+        "usage": Usage(21, output_total=9) if nano is not None else Usage(source="none"),
+        "price": Price(nano, "user-set" if nano is not None else "unknown"),
+    }
+    return Attempt(**(values | more))
+
+
+def result(record: int, text: str = "an answer") -> RecordResult:
+    return RecordResult(record, f"{record}: {text}\n".encode(), answered_by="m-1")
+
+
+class LineUnit:
+    """The ``Unit`` of some lines of our own dialect.
+
+    Attributes:
+        closes: what it was closed with, each time.
+        stop: why it should end without a call.
+        ends: whether it ends once the money has.
+    """
+
+    job_id = "job"
+    journals = JOURNALS
+    facts = FileFacts(dialect="promptmill")
+
+    def __init__(self, count: int = 3, *, of: Recipe | None = None, name: str = UNIT) -> None:
+        self.name, self.recipe, self.gate = name, of or recipe(), GATE
+        self.closed, self.lease = ClosedRoutes(), FakeLease()
+        self.closes: list[tuple[History, Verdict]] = []
+        self.told: list[Counts] = []
+        self.no_moneys: list[tuple[str, bool]] = []
+        self.stop, self.ends = "", True
+        lines = (msgspec.json.encode({"id": n, "prompt": f"Prompt {n}."}) for n in range(count))
+        self.lines = [RawRecord(n, n + 1, line) for n, line in enumerate(lines)]
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect_named("promptmill")
+
+    async def stop_code(self) -> str:
+        return self.stop
+
+    async def records(self) -> list[RawRecord]:
+        return list(self.lines)
+
+    def result(self, outcome: Outcome) -> RecordResult:
+        return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
+
+    async def no_money(self, code: str, *, waits: bool) -> bool:
+        self.no_moneys.append((code, waits))
+        return self.ends
+
+    async def progress(self, counts: Counts) -> None:
+        self.told.append(counts)
+
+    async def close(self, history: History, verdict: Verdict) -> None:
+        self.closes.append((history, verdict))
+
+
+class House(Struct, frozen=True):
+    """The stores that all workers share."""
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    shut: set[Gate] = field(default_factory=set)
+    switches: FakeSwitches = field(default_factory=FakeSwitches)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> FakeObjectStore:
+        found: FakeObjectStore = self.made.setdefault("objects", FakeObjectStore(self.clock))
+        return found
+
+    @property
+    def units(self) -> FakeUnits:
+        found: FakeUnits = self.made.setdefault("units", FakeUnits(self.shut))
+        return found
+
+    def engine(
+        self,
+        models: ModelProviders | None = None,
+        *,
+        pacing: Unpaced | None = None,
+        ends_at: float = math.inf,
+        places: int = 500,
+        day_cap: int | None = None,
+    ) -> Engine:
+        return Engine(
+            objects=self.objects,
+            units=self.units,
+            ledger=self.ledger,
+            providers=models or FakeModels(),
+            prices=FlatPrices(),
+            pacing=pacing or Unpaced(),
+            places=Places(places),
+            switch=Switch(self.switches, self.clock),
+            clock=self.clock,
+            rng=random.Random(3),
+            owner="worker",
+            lease_s=LEASE_S,
+            ends_at=ends_at,
+            day_cap=day_cap,
+        )
+
+    async def claim(self, unit: str = UNIT, **changes: Any) -> Claim:
+        """Take the unit, whoever has it. ``changes``: what it is made to look like first."""
+        found = self.units.claims.get(unit)
+        if found is not None and changes:
+            self.units.claims[unit] = found = msgspec.structs.replace(found, **changes)
+        mine = await self.units.claim(unit, seen=found, owner="worker")
+        assert mine is not None
+        if found is None and changes:
+            self.units.claims[unit] = mine = msgspec.structs.replace(mine, **changes)
+        return mine
+
+    def pages(self, epoch: int) -> list[str]:
+        return self.objects.keys(f"{JOURNALS}{epoch:06d}/")
+
+
+async def turns(count: int = 50) -> None:
+    """Of the event loop: whoever can go on does."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Pages:
+    """Notes the pages that become durable."""
+
+    def __init__(self) -> None:
+        self.seen: list[Page] = []
+
+    async def __call__(self, page: Page) -> None:
+        self.seen.append(page)
+
+
+def flatten(pages: Sequence[Page], part: Callable[[Page], Sequence[Any]]) -> list[Any]:
+    return [item for page in pages for item in part(page)]

@@ -1,0 +1,66 @@
+"""What a superseded worker tells the ledger of calls that no journal tells of."""
+
+from __future__ import annotations
+
+from promptmill.domain.journal import Page
+from promptmill.domain.units import Claim, Intent, IntentGroup
+from promptmill.engine.recovery import narrow_refused
+from tests.fakes.recipes import ROUTE
+from tests.unit.engine.parts import DAY, GATE, UNIT, House, LineUnit, attempt
+
+HIGH = 1000
+NEXT_DAY = "2026-11-23"
+
+
+async def intended(house: House, count: int, *, day: str = DAY) -> Claim:
+    """By a new owner."""
+    mine = await house.claim()
+    group = IntentGroup(mine.epoch, day, tuple(Intent(n, n, ROUTE.id, HIGH) for n in range(count)))
+    await house.units.intend(UNIT, mine, group, gate=GATE)
+    return mine
+
+
+async def narrow(house: House, claim: Claim, refused: Page) -> None:
+    await narrow_refused(LineUnit(), claim, refused, engine=house.engine())
+
+
+async def test_what_is_known_of_a_call_is_told_with_the_day_and_the_most_that_its_charge_has() -> None:
+    house = House()
+    mine = await intended(house, 3, day=NEXT_DAY)
+    await narrow(house, mine, Page((attempt(0, nano=7),), (2,)))
+    found = house.ledger.narrowings
+    assert {name: (n.nano_usd, n.high, n.sent, n.day, n.job_id) for name, n in found.items()} == {
+        f"{UNIT}.1.0": (7, HIGH, True, NEXT_DAY, "job"),
+        f"{UNIT}.1.2": (0, HIGH, False, NEXT_DAY, "job"),
+    }
+    assert found[f"{UNIT}.1.0"].model == f"{ROUTE.provider}/{ROUTE.model}"
+
+
+async def test_calls_of_other_epochs_are_theirs_to_tell() -> None:
+    house = House()
+    await intended(house, 2)
+    mine = await intended(house, 2)
+    await narrow(house, mine, Page((attempt(0, epoch=2),), (1,)))
+    assert set(house.ledger.narrowings) == {f"{UNIT}.2.0", f"{UNIT}.2.1"}
+
+
+async def test_an_intent_that_is_not_durable_is_on_no_charge_and_needs_no_narrowing() -> None:
+    house = House()
+    mine = await intended(house, 1)
+    await narrow(house, mine, Page(voids=(0, 1, 2)))
+    assert set(house.ledger.narrowings) == {f"{UNIT}.1.0"}
+
+
+async def test_what_nobody_knows_stays_a_range() -> None:
+    house = House()
+    mine = await intended(house, 1)
+    await narrow(house, mine, Page((attempt(0, nano=None),)))
+    assert house.ledger.narrowings == {}
+
+
+async def test_a_call_is_narrowed_once_however_often_it_is_told() -> None:
+    house = House()
+    mine = await intended(house, 1)
+    for nano in (7, 9):
+        await narrow(house, mine, Page((attempt(0, nano=nano),)))
+    assert [one.nano_usd for one in house.ledger.narrowings.values()] == [7]

@@ -1,0 +1,83 @@
+"""What a unit's calls cost: a range by epoch and route, that only narrows."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptmill.domain.charge import Narrowing, charges_for, model_of, moved_by, spent_by
+from promptmill.domain.journal import LOST, Page
+from promptmill.domain.units import Intent, IntentGroup
+from promptmill.engine.history import costs_of, history_of
+from tests.fakes.recipes import ROUTE, SPARE, recipe
+from tests.unit.engine.parts import DAY, UNIT, attempt
+
+HIGH = 1000
+
+
+def test_each_epoch_and_route_has_its_own_range_on_the_day_of_its_claim() -> None:
+    groups = [
+        IntentGroup(2, "2026-11-23", (Intent(0, 0, ROUTE.id, HIGH),)),
+        IntentGroup(1, DAY, (Intent(0, 0, ROUTE.id, HIGH), Intent(1, 1, SPARE.id, HIGH), Intent(2, 2, ROUTE.id, None))),
+    ]
+    pages = {1: [Page((attempt(0, nano=7),))], 2: [Page((attempt(0, epoch=2, nano=9),))]}
+    costs = costs_of(history_of(UNIT, groups, pages))
+    found = {
+        (c.epoch, c.route): (c.day, c.nano_usd, c.high_nano_usd, c.attempts, c.unpriced, c.unbounded) for c in costs
+    }
+    assert found == {
+        (1, SPARE.id): (DAY, 0, HIGH, 1, 1, 0),
+        (1, ROUTE.id): (DAY, 7, 7, 2, 1, 1),
+        (2, ROUTE.id): ("2026-11-23", 9, 9, 1, 0, 0),
+    }
+    assert [(c.epoch, c.route) for c in costs] == sorted(found)
+
+
+def test_what_was_never_sent_is_on_no_bill() -> None:
+    group = IntentGroup(1, DAY, (Intent(0, 0, ROUTE.id, HIGH), Intent(1, 1, ROUTE.id, HIGH)))
+    assert costs_of(history_of(UNIT, [group], {1: [Page(voids=(0, 1))]})) == ()
+
+
+FATES = st.lists(
+    st.tuples(st.sampled_from(["ok", "unknown", "void", LOST]), st.integers(0, HIGH), st.booleans()), max_size=12
+)
+
+
+@given(fates=FATES)
+def test_the_truth_lies_in_the_range_and_narrowings_close_it(fates: list[tuple[str, int, bool]]) -> None:
+    """Each call: what came of it, what it really cost, and whether it was really sent if it is lost."""
+    intents = tuple(Intent(n, n, ROUTE.id, HIGH) for n in range(len(fates)))
+    groups = [IntentGroup(1, DAY, intents)] if intents else []
+    attempts = [
+        attempt(n, nano=actual if fate == "ok" else None)
+        for n, (fate, actual, _) in enumerate(fates)
+        if fate in ("ok", "unknown")
+    ]
+    page = Page(tuple(attempts), tuple(n for n, (fate, *_) in enumerate(fates) if fate == "void"))
+    costs = costs_of(history_of(UNIT, groups, {1: [page]}))
+    charges = list(charges_for(costs, unit=UNIT, recipe=recipe(), job_id="job"))
+    truth = sum(actual for fate, actual, sent in fates if fate in ("ok", "unknown") or (fate == LOST and sent))
+    assert sum(c.nano_usd for c in charges) <= truth <= sum(c.high_nano_usd for c in charges)
+
+    narrowings = [
+        Narrowing(
+            call_id=f"{UNIT}.1.{n}",
+            unit=UNIT,
+            route=ROUTE.id,
+            model=model_of(recipe(), ROUTE.id),
+            recipe="r",
+            job_id="job",
+            day=DAY,
+            nano_usd=actual if sent or fate == "unknown" else 0,
+            high=HIGH,
+            sent=sent or fate == "unknown",
+        )
+        for n, (fate, actual, sent) in enumerate(fates)
+        if fate in ("unknown", LOST)
+    ]
+    low = high = unpriced = calls = 0
+    for entry in [*map(spent_by, charges), *map(moved_by, narrowings)]:
+        low, high = low + entry.nano_usd, high + entry.high_nano_usd
+        unpriced, calls = unpriced + entry.unpriced, calls + entry.attempts
+    assert (low, high, unpriced) == (truth, truth, 0)
+    assert calls == sum(fate in ("ok", "unknown") or (fate == LOST and sent) for fate, _, sent in fates)

@@ -1,0 +1,88 @@
+"""Credit: never more than the rate, and nothing of it lost."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptmill.domain.units import MOST_IN_GROUP
+from promptmill.pacing.pacer import LONGEST_TICK_S, SHORTEST_TICK_S, Pacer
+
+
+def sends(pacer: Pacer, *, seconds: float, offered: int = MOST_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:
+    """When and how many, asked again whenever the pacer says so."""
+    now, groups = 0.0, []
+    while now <= seconds:
+        if taken := pacer.take([price] * offered, now):
+            groups.append((now, taken))
+        now += max(pacer.wait_s(now), 0.001)
+    return groups
+
+
+@settings(deadline=None, max_examples=40)
+@given(rate=st.floats(0.2, 900.0))
+def test_a_worker_that_always_has_more_to_send_uses_its_rate_and_no_more(rate: float) -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(rate, None, 0.0)
+    groups = sends(pacer, seconds=60)
+    sent = sum(taken for _, taken in groups)
+    assert rate * 60 * 0.97 - 2 <= sent <= rate * 60 * 1.001 + 1
+    for start, _ in groups:
+        assert sum(taken for at, taken in groups if start <= at < start + 1) <= rate * (1 + 1.5 * LONGEST_TICK_S) + 2
+
+
+def test_groups_are_as_large_as_a_second_or_fifty_intents_allow() -> None:
+    for rate, most_groups in ((20.0, 61), (100.0, 121), (400.0, 500)):
+        pacer = Pacer(0.0)
+        pacer.set_rates(rate, None, 0.0)
+        assert len(sends(pacer, seconds=60)) <= most_groups, rate
+
+
+def test_who_asks_too_early_waits_for_the_tick() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(20.0, None, 0.0)
+    groups = [taken for hundredth in range(1000) if (taken := pacer.take([0.0] * 50, hundredth / 100))]
+    assert len(groups) <= 11
+    assert sum(groups) >= 170
+
+
+def test_what_the_limit_allows_is_not_held_back() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(100.0, None, 0.0)
+    pacer.start(0.0)
+    assert pacer.take([0.0] * 20, 0.0) == 20
+    assert pacer.wait_s(0.0) == 0.0
+    assert pacer.take([0.0] * 5, 0.0) == 5, "no tick between calls that fit"
+
+
+def test_without_a_limit_all_are_taken() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(None, None, 0.0)
+    assert pacer.take([1e9] * 50, 0.0) == 50
+    assert pacer.wait_s(0.0) == 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(price=st.floats(1, 100_000))
+def test_tokens_bind_where_they_are_tighter(price: float) -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(1_000.0, 10_000.0, 0.0)
+    sent = sum(taken for _, taken in sends(pacer, seconds=120, price=price))
+    most = min(1_000.0, 10_000.0 / price) * 120
+    assert most * 0.95 - 3 <= sent <= most * 1.02 + 1
+
+
+def test_tokens_that_were_not_used_come_back() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(None, 1_000.0, 0.0)
+    pacer.start(0.0)
+    assert pacer.take([1_000.0] * 3, 0.0) == 1
+    assert pacer.take([1_000.0] * 3, SHORTEST_TICK_S) == 0
+    pacer.settle(-1_000.0)
+    assert pacer.take([1_000.0], SHORTEST_TICK_S) == 1
+
+
+def test_a_worker_without_a_share_sends_nothing() -> None:
+    pacer = Pacer(0.0)
+    assert pacer.take([0.0], 100.0) == 0
+    assert pacer.wait_s(100.0) > 1e6
