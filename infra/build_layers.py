@@ -23,7 +23,7 @@ from promptmill.settings import STAGES, Stage
 
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
 NER_REQUIREMENTS = ROOT / "layers" / "ner" / "requirements.txt"
-MOST_BYTES = 250 << 20
+MAX_BYTES = 250 << 20
 """Lambda's own limit: a function and all of its layers, unpacked."""
 PACKAGE = ROOT / "layers" / "core" / "python" / "promptmill"
 EMULATOR_PYTHON = ROOT / ".local" / "emulator" / "bin" / "python"
@@ -108,9 +108,9 @@ def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
 def check_size(paths: Iterable[Path]) -> int:
     """Bytes of the layers together. Raises SettingsError: more than Lambda takes."""
     total = sum(map(_size, paths))
-    if total > MOST_BYTES:
+    if total > MAX_BYTES:
         raise SettingsError(
-            f"the layers have {total >> 20} MiB, and Lambda takes {MOST_BYTES >> 20}",
+            f"the layers have {total >> 20} MiB, and Lambda takes {MAX_BYTES >> 20}",
             code="layers_too_large",
             remedy="leave a requirement out",
         )

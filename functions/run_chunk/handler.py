@@ -57,7 +57,7 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
     pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     worker = ChunkWorker(
-        engine=services.engine(owner=owner, ends_at=ends_at, pacing=pacing),
+        runtime=services.runtime(owner=owner, ends_at=ends_at, pacing=pacing),
         jobs=services.jobs,
         queue=services.queue,
         manifests=services.manifests,

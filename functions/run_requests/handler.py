@@ -46,11 +46,11 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
     services = services_of_process()
     settings = services.settings
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
-    engine = services.engine(owner=context.aws_request_id, ends_at=ends_at)
+    runtime = services.runtime(owner=context.aws_request_id, ends_at=ends_at)
 
     def worker(record: SQSRecord) -> RequestWorker:
         return RequestWorker(
-            engine=engine,
+            runtime=runtime,
             recipes=services.recipes,
             copies=services.request_copies,
             replies=services.replies,

@@ -47,7 +47,7 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 
     services = services_of_process()
     worker = ChunkWorker(
-        engine=services.engine(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
+        runtime=services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
         jobs=services.jobs,
         queue=services.queue,
         manifests=services.manifests,
@@ -65,7 +65,7 @@ def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     services = services_of_process()
     settings = services.settings
     worker = RequestWorker(
-        engine=services.engine(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
+        runtime=services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
         recipes=services.recipes,
         copies=services.request_copies,
         replies=services.replies,

@@ -15,7 +15,7 @@ QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 WORKER_TIMEOUT = Duration.minutes(15)
 SETTLING_TIMEOUT = Duration.minutes(5)
 _SLACK_S = 60
-_LONGEST_RETENTION = Duration.days(14)
+_MAX_RETENTION = Duration.days(14)
 
 
 class Queues(Construct):
@@ -51,7 +51,7 @@ class Queues(Construct):
             data_key_reuse=Duration.hours(1),
             enforce_ssl=True,
             max_message_size_bytes=int(Size.mebibytes(1).to_bytes()),
-            retention_period=_LONGEST_RETENTION,
+            retention_period=_MAX_RETENTION,
             visibility_timeout=visibility,
             dead_letter_queue=dead,
         )

@@ -21,10 +21,10 @@ CPU_CLIENTS = ("aiohttp", "promptmill", "promptmill-redacting", "promptmill-bedr
 ROUNDS = 3
 LATENCY_S = 0.2
 PEER = Path(".local/bench/bin/python")
-MOST_OF_LITELLM = 0.25
+MAX_OF_LITELLM = 0.25
 MEMORY = ((100, 1000), (100_000, 1000), (100, 100_000), (10_000, 100_000))
 """Records, and bytes of each. ``stored_job`` takes 100,000 of 100 KB too: 10 GB, and a quarter of an hour."""
-MOST_MB = 256
+MAX_MB = 256
 
 
 def run(name: str, port: int, count: int, in_flight: int, size: int = 600) -> dict[str, Any] | None:
@@ -55,7 +55,7 @@ def cpu() -> None:
             print(f"{name:22} {own[name]:.3f} ms CPU a record   {own[name] / own['aiohttp']:.1f} x aiohttp")
     provider.close()
     for name in ("promptmill", "promptmill-redacting") if "litellm" in own else ():
-        print(f"{name:22} {own[name] / own['litellm']:.2f} of litellm's (at most {MOST_OF_LITELLM})")
+        print(f"{name:22} {own[name] / own['litellm']:.2f} of litellm's (at most {MAX_OF_LITELLM})")
 
 
 def wall() -> None:
@@ -78,7 +78,7 @@ def memory() -> None:
     for count, size in MEMORY:
         found = stored_job(count, size)
         peaks = "   ".join(f"{phase} {found[phase]['peak_mb']:4} MB" for phase in ("plan", "run", "join"))
-        print(f"{count:7} records of {size // 1000:4} KB   {peaks}   (at most {MOST_MB} MB)")
+        print(f"{count:7} records of {size // 1000:4} KB   {peaks}   (at most {MAX_MB} MB)")
 
 
 def stored_job(count: int, size: int, *, in_flight: int = 200) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import FinishMessage
 from promptmill.jobs.join_run import CHUNKS
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from tests.bench.process_memory import peak_mb
 from tests.bench.sparse import RECORDS
 from tests.fakes.mill import Mill
@@ -40,7 +40,7 @@ class Finishing:
         mill = Mill(recipe())
         planned = await mill.plan(mill.drop("inbox/r/p.jsonl", b'{"prompt":"x"}\n'))
         job = mill.job(planned.job_id)
-        manifest = await ReadManifest(mill.objects)(job.job_id, 1)
+        manifest = await ManifestCache(mill.objects)(job.job_id, 1)
         manifest = structs.replace(manifest, chunks=self._chunks, records=self._chunks * RECORDS)
         await self._objects.create(layout.manifest_key(job.job_id, 1), msgspec.json.encode(manifest))
         mill.objects, mill.chunks_a_segment = self._objects, self._chunks_a_segment

@@ -12,7 +12,7 @@ from promptmill.pacing.pacing import Ended
 Outage = Literal["503", "429", "429-retry-after"]
 _Z99 = 2.326
 _REFUSED_S = 0.2
-LONGEST_S = 120.0
+MAX_S = 120.0
 """As long as a call may take: of the slowest one in a million."""
 
 
@@ -88,7 +88,7 @@ class Provider:
         if not self._admits(now, reserved):
             return self._refuse("429")
         self.answered += 1
-        return Reply("ok", min(LONGEST_S, self._rng.lognormvariate(self._mu, self._sigma) * self.slower))
+        return Reply("ok", min(MAX_S, self._rng.lognormvariate(self._mu, self._sigma) * self.slower))
 
     def used(self, now: float, *, reserved: int, tokens: int) -> None:
         """A call has ended: what it reserved and did not use comes back."""

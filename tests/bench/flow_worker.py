@@ -9,7 +9,7 @@ import heapq
 import random
 from itertools import count
 
-from promptmill.domain.units import MOST_IN_GROUP
+from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing import windows
 from promptmill.pacing.pacing import Refused
 from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
@@ -17,8 +17,8 @@ from tests.bench.flow_provider import Reply
 from tests.bench.flow_world import IN_FLIGHT, Chunk, World, done
 
 CLAIM_S, INTENT_S, RESULT_S, JOURNAL_S = 0.1, 0.01, 0.2, 1.0
-MOST_TRIES = 6
-LONGEST_BACKOFF_S = 30.0
+MAX_TRIES = 6
+MAX_BACKOFF_S = 30.0
 LIFE_S, TIMEOUT_S = 900.0, 120.0
 LEASE_S, DEFER_S = 60.0, 30.0
 _ids = count()
@@ -75,7 +75,7 @@ class Worker:
         if self.over or self.dead or self.stopping:
             return
         while (ready := self._ready()) and not self._waits(ready):
-            offered = min(MOST_IN_GROUP, IN_FLIGHT - self.in_flight, ready)
+            offered = min(MAX_IN_GROUP, IN_FLIGHT - self.in_flight, ready)
             given = self.pacing.take(self.job.route, [self.world.tokens[0]] * offered)
             if given:
                 self._send(given)
@@ -97,7 +97,7 @@ class Worker:
         now, free = self.world.now, IN_FLIGHT - self.in_flight
         if not free or now < self.blocked_until:
             return True
-        if free >= min(MOST_IN_GROUP, ready):
+        if free >= min(MAX_IN_GROUP, ready):
             self.linger_until = None
             return False
         if self.linger_until is None:
@@ -164,11 +164,11 @@ class Worker:
             self.pump()
 
     def _again(self, chunk: Chunk, tries: int, reply: Reply) -> None:
-        if tries >= MOST_TRIES:
+        if tries >= MAX_TRIES:
             self.world.counts.exhausted += 1
             self._record_over(chunk)
             return
-        wait = self.rng.uniform(0, min(LONGEST_BACKOFF_S, 2.0 ** max(1, tries)))
+        wait = self.rng.uniform(0, min(MAX_BACKOFF_S, 2.0 ** max(1, tries)))
         if reply.retry_after_s:
             wait = reply.retry_after_s * self.rng.uniform(1.0, 1.5)
         heapq.heappush(self.retries, (self.world.now + wait, next(_ids), chunk, tries))

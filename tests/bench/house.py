@@ -9,9 +9,9 @@ import botocore.session
 from msgspec import structs
 
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
-from promptmill.engine.call_slots import Places
-from promptmill.engine.pause import Switch
-from promptmill.engine.unit import Engine
+from promptmill.engine.call_slots import CallSlots
+from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.pacing import Unpaced
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.redaction import ALL_TYPES
@@ -52,19 +52,19 @@ class Loopback(Mill):
     def __init__(self, recipe: Recipe, providers: HttpModelProviders, in_flight: int) -> None:
         super().__init__(recipe, models=providers)
         pass_over_what_is_imported()
-        self._wall, self._places = SystemClock(), Places(in_flight)
+        self._wall, self._places = SystemClock(), CallSlots(in_flight)
 
     def stored(self, objects: Any, folder: Path) -> None:
         """Objects elsewhere, intents in files of ``folder``: what is left here is a worker's own."""
         self.objects, self.units = objects, DiskUnits(self.jobs.shut, folder)
 
-    def engine(self, owner: str = "worker") -> Engine:
+    def runtime(self, owner: str = "worker") -> UnitRuntime:
         return structs.replace(
-            super().engine(owner),
+            super().runtime(owner),
             clock=self._wall,
             pacing=OneWorker(),
             places=self._places,
-            switch=Switch(self.switches, self._wall),
+            switch=PauseSwitch(self.switches, self._wall),
             ends_at=self._wall.monotonic() + 3600,
         )
 

@@ -26,8 +26,8 @@ from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import Message, PlanMessage
-from promptmill.engine.call_slots import Places
-from promptmill.engine.unit import Engine
+from promptmill.engine.call_slots import CallSlots
+from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.requests.answer_request import RequestWorker, answer_request
 from promptmill.requests.incoming_request import IncomingRequest
@@ -72,7 +72,7 @@ class MeteredMill(Mill):
         self.limits = Limits((LimitRule((FAST.id,), requests_per_minute=10_000),))
         self.day_cap = 10**15
 
-    def engine(self, owner: str = "worker") -> Engine:
+    def runtime(self, owner: str = "worker") -> UnitRuntime:
         groups = DynamoDbLimitGroups(self._dynamodb, "jobs", self.clock)  # type: ignore[arg-type]
         pacing = SharedPacing(
             groups=groups,
@@ -83,7 +83,7 @@ class MeteredMill(Mill):
             job="job",
             in_flight=500,
         )
-        return structs.replace(super().engine(owner), pacing=pacing, places=Places(500))
+        return structs.replace(super().runtime(owner), pacing=pacing, places=CallSlots(500))
 
     async def deliver(self, message: Message) -> object:
         started = self.clock.monotonic()
@@ -94,13 +94,13 @@ class MeteredMill(Mill):
 
     async def answer(self, numbers: range) -> None:
         """One batch of the requests queue, as its handler answers it."""
-        started, engine = self.clock.monotonic(), Mill.engine(self)
-        await asyncio.gather(*(self._request(number, engine) for number in numbers))
+        started, runtime = self.clock.monotonic(), Mill.runtime(self)
+        await asyncio.gather(*(self._request(number, runtime) for number in numbers))
         self._invoked(started)
 
-    async def _request(self, number: int, engine: Engine) -> None:
+    async def _request(self, number: int, runtime: UnitRuntime) -> None:
         worker = RequestWorker(
-            engine=engine,
+            runtime=runtime,
             recipes=self.recipes,
             copies=self.copies,
             replies=self.replies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from promptmill.domain.charge import Charge, Narrowing, Spending, moved_by, spent_by
+from promptmill.domain.charge import Charge, CostCorrection, Spending, moved_by, spent_by
 
 
 class FakeLedger:
@@ -13,7 +13,7 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.charges: dict[tuple[str, int, str], Charge] = {}
-        self.narrowings: dict[str, Narrowing] = {}
+        self.narrowings: dict[str, CostCorrection] = {}
 
     async def record(self, charge: Charge) -> bool:
         place = (charge.unit, charge.epoch, charge.route)
@@ -22,7 +22,7 @@ class FakeLedger:
         self.charges[place] = charge
         return True
 
-    async def narrow(self, narrowing: Narrowing) -> bool:
+    async def narrow(self, narrowing: CostCorrection) -> bool:
         if narrowing.call_id in self.narrowings:
             return False
         self.narrowings[narrowing.call_id] = narrowing
@@ -33,7 +33,7 @@ class FakeLedger:
             if charge.job_id == job_id:
                 yield charge
 
-    async def narrowings_of(self, job_id: str) -> AsyncIterator[Narrowing]:
+    async def narrowings_of(self, job_id: str) -> AsyncIterator[CostCorrection]:
         for narrowing in list(self.narrowings.values()):
             if narrowing.job_id == job_id:
                 yield narrowing

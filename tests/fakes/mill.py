@@ -14,12 +14,12 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
-from promptmill.engine.call_slots import Places
-from promptmill.engine.pause import Switch
-from promptmill.engine.unit import Engine
+from promptmill.engine.call_slots import CallSlots
+from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.unit import UnitRuntime
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.join_run import CHUNKS
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.plan_job import Planned, plan_job
 from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
@@ -88,23 +88,23 @@ class Mill:
         self._delivered.add(message)
         return ChunkWorker(
             redelivered=redelivered,
-            engine=self.engine(owner),
+            runtime=self.runtime(owner),
             jobs=self.jobs,
             queue=self.queue,
-            manifests=ReadManifest(self.objects),
+            manifests=ManifestCache(self.objects),
             lease=self.lease,
         )
 
-    def engine(self, owner: str = "worker") -> Engine:
-        return Engine(
+    def runtime(self, owner: str = "worker") -> UnitRuntime:
+        return UnitRuntime(
             objects=self.objects,
             units=self.units,
             ledger=self.ledger,
             providers=self.models,
             prices=self.prices,
             pacing=Unpaced(),
-            places=Places(500),
-            switch=Switch(self.switches, self.clock),
+            places=CallSlots(500),
+            switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=self.rng,
             owner=owner,
@@ -120,7 +120,7 @@ class Mill:
             jobs=self.jobs,
             queue=self.queue,
             events=self.events,
-            manifests=ReadManifest(self.objects),
+            manifests=ManifestCache(self.objects),
             clock=self.clock,
             chunks_a_segment=self.chunks_a_segment,
         )
@@ -134,7 +134,7 @@ class Mill:
             objects=self.objects,
             jobs=self.jobs,
             queue=self.queue,
-            manifests=ReadManifest(self.objects),
+            manifests=ManifestCache(self.objects),
             clock=self.clock,
         )
 
@@ -142,7 +142,7 @@ class Mill:
         """Deliver one message of the requests queue."""
         text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
         worker = RequestWorker(
-            engine=self.engine(),
+            runtime=self.runtime(),
             recipes=self.recipes,
             copies=self.copies,
             replies=self.replies,

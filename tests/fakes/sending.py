@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from promptmill.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
+from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class OpenSending:
-    """The ``Sending`` port. ``unused``: ids of permits that were not used; nothing starts at or after ``ends_at``."""
+    """The ``CallGate`` port. ``unused``: ids of permits that were not used; nothing starts at or after ``ends_at``."""
 
     def __init__(self, clock: Clock, *, unit: str = "j.1.0.1", total: int = 100, ends_at: float = math.inf) -> None:
         self.unused: list[str] = []
@@ -29,7 +29,7 @@ class OpenSending:
         self._routes: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
-    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[Permit]:
+    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
         del record
         if may_leave and route.id in self.resting:
             raise RouteRestsError
@@ -38,7 +38,7 @@ class OpenSending:
         async with own, self._total:
             if self._clock.monotonic() >= self._ends_at:
                 raise SendingEndedError("time")
-            permit = Permit(next(self._ids))
+            permit = CallSlot(next(self._ids))
             try:
                 yield permit
             finally:

@@ -155,7 +155,7 @@ class TestBuild:
     ) -> None:
         list(build(HERE, BOTH))
         two = build_layers.check_size(tmp_path / f"{layer}-here" for layer in BOTH)
-        monkeypatch.setattr(build_layers, "MOST_BYTES", two)
+        monkeypatch.setattr(build_layers, "MAX_BYTES", two)
         list(build(HERE, BOTH))
         with pytest.raises(SettingsError, match="the layers have 0 MiB") as raised:
             list(build(HERE, (*BOTH, "ner")))

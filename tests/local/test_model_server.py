@@ -13,13 +13,13 @@ from promptmill.cli.local.paths import CLONE, LocalPaths
 from promptmill.cli.local.processes import stop
 from promptmill.domain.completion import Completion, CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import RecordRefusedError
-from promptmill.domain.recipe import Dialect, Route
+from promptmill.domain.recipe import Endpoint, Route
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.system_clock import SystemClock
 from tests.contract.providers.conftest import fake_aws_session, local_settings
 from tests.fakes.secret_store import FakeSecretStore
 
-DIALECTS: tuple[Dialect, ...] = ("chat", "responses", "completions", "messages")
+DIALECTS: tuple[Endpoint, ...] = ("chat", "responses", "completions", "messages")
 SCHEMA = {
     "type": "object",
     "properties": {"colour": {"enum": ["blue", "green"]}},
@@ -59,18 +59,18 @@ def asking(text: str = "Which colour is the sky? One word.", **fields: Any) -> C
 
 
 async def ask(
-    providers: HttpModelProviders, model: RunningModel, dialect: Dialect, request: CompletionRequest, **fields: Any
+    providers: HttpModelProviders, model: RunningModel, dialect: Endpoint, request: CompletionRequest, **fields: Any
 ) -> Completion:
     if dialect == "messages":
         route = Route("anthropic/m", "anthropic", "smollm2-135m", key="any", base_url=model.url, **fields)
     else:
-        route = Route("local/m", "local", "smollm2-135m", dialect=dialect, **fields)
+        route = Route("local/m", "local", "smollm2-135m", endpoint=dialect, **fields)
     return await providers.provider_for(route).complete(route, request, call_id="c")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_stream_says_what_a_whole_answer_does(
-    providers: HttpModelProviders, model: RunningModel, dialect: Dialect
+    providers: HttpModelProviders, model: RunningModel, dialect: Endpoint
 ) -> None:
     whole = await ask(providers, model, dialect, asking())
     streamed = await ask(providers, model, dialect, asking(), stream=True)
@@ -90,7 +90,7 @@ async def test_a_stream_says_what_a_whole_answer_does(
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_an_answer_that_is_cut_says_so(
-    providers: HttpModelProviders, model: RunningModel, dialect: Dialect
+    providers: HttpModelProviders, model: RunningModel, dialect: Endpoint
 ) -> None:
     request = asking("Count from one to one hundred.", max_output_tokens=5)
     for stream in (False, True):
@@ -109,7 +109,7 @@ async def test_a_schema_is_kept_to(providers: HttpModelProviders, model: Running
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_prompt_that_does_not_fit_is_refused_by_its_name(
-    providers: HttpModelProviders, model: RunningModel, dialect: Dialect, *, stream: bool
+    providers: HttpModelProviders, model: RunningModel, dialect: Endpoint, *, stream: bool
 ) -> None:
     with pytest.raises(RecordRefusedError) as caught:
         await ask(providers, model, dialect, asking("word " * 20_000), stream=stream)

@@ -58,8 +58,8 @@ MUTANTS = (
     _mutant(
         "verdict after result",
         "promptmill.engine.run_unit",
-        "    await purse.decide(verdict)\n    await unit.close(known, verdict)\n",
-        "    await unit.close(known, verdict)\n    await purse.decide(verdict)\n",
+        "    await unit_budget.decide(verdict)\n    await unit.close(known, verdict)\n",
+        "    await unit.close(known, verdict)\n    await unit_budget.decide(verdict)\n",
     ),
     _mutant(
         "verdict not looked at",
@@ -80,7 +80,7 @@ MUTANTS = (
         "",
     ),
     _mutant(
-        "intent not fenced by purse",
+        "intent not fenced by the unit budget",
         "promptmill.engine.unit_budget",
         "        if not self.counts or self.free >= least:\n            return True\n",
         "        return True\n",
@@ -88,10 +88,10 @@ MUTANTS = (
     _mutant(
         "call before intent",
         "promptmill.engine.call_gate",
-        "        done = await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)\n",
+        "        done = await self._ports.units.intend(self._unit, self._ports.unit_budget.claim, group, gate=self._gate)\n",
         "        async def late() -> None:\n"
         "            await self._ports.clock.sleep(0.5)\n"
-        "            await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)\n\n"
+        "            await self._ports.units.intend(self._unit, self._ports.unit_budget.claim, group, gate=self._gate)\n\n"
         "        asyncio.create_task(late())\n"
         "        done = 'done'\n",
     ),
@@ -134,14 +134,14 @@ MUTANTS = (
     _mutant(
         "charge after result",
         "promptmill.jobs.chunk_unit",
-        "            await self._engine.ledger.record(charge)\n",
+        "            await self._runtime.ledger.record(charge)\n",
         "            charges.append(charge)\n",
         "        for charge in charges_for(",
         "        charges = []\n        for charge in charges_for(",
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n',
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n'
         "        for charge in charges:\n"
-        "            await self._engine.ledger.record(charge)\n",
+        "            await self._runtime.ledger.record(charge)\n",
     ),
     _mutant(
         "unknown counted as free in the budget",
@@ -156,7 +156,7 @@ MUTANTS = (
         "        high_nano_usd=low,",
     ),
     _mutant(
-        "unknown released from the purse",
+        "unknown released from the unit budget",
         "promptmill.engine.unit_budget",
         "            if actual is not None:\n",
         "            actual = actual or 0\n            if True:\n",
@@ -177,10 +177,10 @@ MUTANTS = (
         '            return Grant("granted")\n',
     ),
     _mutant(
-        "purse returned to the wrong day",
+        "unit budget returned to the wrong day",
         "promptmill.engine.run_unit",
-        "        before = purse(claim.day, claim)\n",
-        "        before = purse(today, claim)\n",
+        "        before = unit_budget(claim.day, claim)\n",
+        "        before = unit_budget(today, claim)\n",
     ),
     _mutant(
         "VOID by another worker",
@@ -215,7 +215,7 @@ MUTANTS = (
     _mutant(
         "dead letters are verdicts",
         "promptmill.jobs.settle_dead_letter",
-        '    crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""\n',
+        '    crashed = "worker_crashed" if claim.crashes >= MAX_CRASHES else ""\n',
         '    crashed = "worker_crashed"\n',
     ),
     _mutant(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from promptmill.domain import layout
-from promptmill.domain.charge import Charge, Narrowing
+from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.errors import SupersededError, UserError, fault_of
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Intent
@@ -120,7 +120,7 @@ def ledger(world: World) -> Iterator[str]:
     for call in world.provider.bill:
         unit, epoch, _ = call.call_id.rsplit(".", 2)
         billed[unit, int(epoch), call.route].append(call)
-    narrowed: dict[Account, list[Narrowing]] = defaultdict(list)
+    narrowed: dict[Account, list[CostCorrection]] = defaultdict(list)
     for narrowing in world.ledger.narrowings.values():
         narrowed[narrowing.unit, int(narrowing.call_id.rsplit(".", 2)[1]), narrowing.route].append(narrowing)
     intents = intents_of(world)
@@ -133,7 +133,9 @@ def ledger(world: World) -> Iterator[str]:
             yield f"{account}: {broken}"
 
 
-def _account(charge: Charge, calls: list[Billed], narrowings: list[Narrowing], intents: list[Intent]) -> Iterator[str]:
+def _account(
+    charge: Charge, calls: list[Billed], narrowings: list[CostCorrection], intents: list[Intent]
+) -> Iterator[str]:
     bill = sum(call.nano_usd for call in calls)
     low, high = range_of(charge, narrowings)
     unsent = sum(not narrowing.sent for narrowing in narrowings)
@@ -147,7 +149,7 @@ def _account(charge: Charge, calls: list[Billed], narrowings: list[Narrowing], i
         yield f"narrowings widen the range to [{low}, {high}]"
 
 
-def range_of(charge: Charge, narrowings: Iterable[Narrowing]) -> tuple[int, int]:
+def range_of(charge: Charge, narrowings: Iterable[CostCorrection]) -> tuple[int, int]:
     """With its narrowings applied."""
     low, high = charge.nano_usd, charge.high_nano_usd
     for narrowing in narrowings:

@@ -19,14 +19,14 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.engine.call_slots import Places
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import while_leased
-from promptmill.engine.pause import Switch
-from promptmill.engine.unit import Engine
+from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.unit import UnitRuntime
 from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.duplicates import say_again
 from promptmill.jobs.finish_job import finish_job
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.plan_job import plan_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.run_chunk import ChunkWorker
@@ -138,16 +138,16 @@ def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
     )
 
 
-def engine(world: World, ports: Ports, ends_at: float, *, paced_by: JobPacing | None = None) -> Engine:
-    return Engine(
+def runtime(world: World, ports: Ports, ends_at: float, *, paced_by: JobPacing | None = None) -> UnitRuntime:
+    return UnitRuntime(
         objects=ports.objects,
         units=ports.units,
         ledger=ports.ledger,
         providers=ports,
         prices=ports.prices,
         pacing=paced_by or Unpaced(),
-        places=Places(_PLACES),
-        switch=Switch(ports.switches, ports.clock),
+        places=CallSlots(_PLACES),
+        switch=PauseSwitch(ports.switches, ports.clock),
         clock=ports.clock,
         rng=ports.rng,
         owner=ports.process.name,
@@ -161,10 +161,10 @@ def chunk_worker(
     world: World, ports: Ports, received: Received, ends_at: float, *, paced_by: JobPacing | None = None
 ) -> ChunkWorker:
     return ChunkWorker(
-        engine=engine(world, ports, ends_at, paced_by=paced_by),
+        runtime=runtime(world, ports, ends_at, paced_by=paced_by),
         jobs=ports.jobs,
         queue=ports.queue,
-        manifests=ReadManifest(ports.objects),
+        manifests=ManifestCache(ports.objects),
         lease=ports.lease(received),
         redelivered=received.held.receives > 1,
     )
@@ -187,7 +187,7 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
         jobs=ports.jobs,
         queue=ports.queue,
         events=ports.events,
-        manifests=ReadManifest(ports.objects),
+        manifests=ManifestCache(ports.objects),
         clock=ports.clock,
         chunks_a_segment=world.scenario.chunks_a_segment,
     )
@@ -197,7 +197,7 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
 
 async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:
     worker = RequestWorker(
-        engine=engine(world, ports, ends_at),
+        runtime=runtime(world, ports, ends_at),
         recipes=ports.recipes,
         copies=ports.copies,
         replies=ports.replies,
@@ -227,7 +227,7 @@ async def sweep_all(world: World, ports: Ports) -> object:
         objects=ports.objects,
         jobs=ports.jobs,
         queue=ports.queue,
-        manifests=ReadManifest(ports.objects),
+        manifests=ManifestCache(ports.objects),
         clock=ports.clock,
     )
 
@@ -244,7 +244,7 @@ async def command(world: World, ports: Ports, typed: Command) -> object:
 
 
 async def _command(job_id: str, kind: str, ports: Ports) -> object:
-    jobs, queue, manifests, clock = ports.jobs, ports.queue, ReadManifest(ports.objects), ports.clock
+    jobs, queue, manifests, clock = ports.jobs, ports.queue, ManifestCache(ports.objects), ports.clock
     match kind:
         case "cancel":
             return await cancel_job(

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from tests.simulation.loop import RESOLUTION_S
 
-LONGEST_DELAY_S = 900
-_MOST_TRICKS = 20
+MAX_DELAY_S = 900
+_MAX_TRICKS = 20
 """Doublings and forgotten deletes: a message that is sent again for hours would else become thousands."""
 
 
@@ -68,7 +68,7 @@ class SimQueue:
         self.on_visible: Callable[[], None] = lambda: None
         self.habits = habits or Habits()
         self._rng, self._max_receives, self.dead_letters = rng, max_receives, dead_letters
-        self._tricks = _MOST_TRICKS
+        self._tricks = _MAX_TRICKS
         self._places, self._receipts, self._ids = itertools.count(), itertools.count(1), itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # whoever is woken is no child of the process that sent
@@ -77,8 +77,8 @@ class SimQueue:
         return len(self.messages)
 
     def send(self, body: str, *, attributes: Mapping[str, str] | None = None, delay_s: float = 0.0) -> None:
-        if delay_s > LONGEST_DELAY_S:
-            raise ValueError(f"SQS delays by {LONGEST_DELAY_S} s at most, not by {delay_s}")
+        if delay_s > MAX_DELAY_S:
+            raise ValueError(f"SQS delays by {MAX_DELAY_S} s at most, not by {delay_s}")
         self.sent.append(body)
         name = f"{self.name}-{next(self._ids)}"
         doubled = self._misbehaves(self.habits.doubled)

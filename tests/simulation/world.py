@@ -33,7 +33,7 @@ from tests.simulation.watch import Watch
 _LOOKS_S = 60.0
 _REAPED = 80
 _PATIENCE_S = 2.5 * 86_400.0
-_MOST_STEPS = 60_000
+_MAX_STEPS = 60_000
 """Far beyond what any seed needs: one that goes round in circles is at no rest."""
 REPLIES = "promptmill-test-replies"
 
@@ -230,7 +230,7 @@ class World:
             await asyncio.sleep(_LOOKS_S)
             if self.quiet:
                 return True
-            if self.trace.steps > _MOST_STEPS:
+            if self.trace.steps > _MAX_STEPS:
                 return False
         return False
 

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.closed_routes import ClosedRoutes
 from promptmill.calls.sending import SendingEndedError
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
@@ -55,8 +55,8 @@ class Bench:
         earlier: Sequence[Attempt] = (),
         prices: FlatPrices | None = None,
         budgeted: bool = False,
-    ) -> Called:
-        caller = Caller(
+    ) -> RouteOutcome:
+        caller = CallContext(
             sending=self.sending,
             closed=self.closed,
             providers=self.models,
@@ -292,7 +292,7 @@ async def test_a_record_that_waited_for_a_place_too_long_is_not_sent() -> None:
 
     calls = await asyncio.gather(*(bench.run(one_place) for _ in range(5)), return_exceptions=True)
 
-    assert sum(isinstance(called, Called) for called in calls) == 3
+    assert sum(isinstance(called, RouteOutcome) for called in calls) == 3
     assert [called.why for called in calls if isinstance(called, SendingEndedError)] == ["time", "time"]
     assert len(bench.models.calls) == 3
 

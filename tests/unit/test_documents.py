@@ -297,7 +297,7 @@ def test_dialects_of_providers() -> None:
     found = {
         name: tuple(codes(row[1])) for row in rows(section(RECIPES, "Dialects of providers")) for name in codes(row[0])
     }
-    assert found == {name: p.dialects for name, p in PROVIDERS.items() if any(p.dialects)}
+    assert found == {name: p.endpoints for name, p in PROVIDERS.items() if any(p.endpoints)}
 
 
 def test_redaction_types_in_order_of_precedence() -> None:

@@ -88,14 +88,14 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
 ONE_ONLY = """
 import sys
 from promptmill.domain.recipe import Route
-from promptmill.wire.openai_endpoints import dialect_named
+from promptmill.wire.openai_endpoints import endpoint_named
 from tests.contract.providers.conftest import local_settings
 from promptmill.providers.registry import HttpModelProviders
 providers = HttpModelProviders(settings=local_settings(), secrets=None, clock=__import__(
     "tests.fakes.clock", fromlist=["FakeClock"]).FakeClock(), make_aws_session=None)
 before = set(sys.modules)
 providers.provider_for(Route("r", "openai", "m"))
-dialect_named("chat")
+endpoint_named("chat")
 new = {name for name in sys.modules if name.startswith(("promptmill.providers.", "promptmill.wire.")) and name not in before}
 others = ("anthropic", "bedrock", "google", "vertex", "replicate", "nlp_cloud", "openai_responses", "openai_embeddings")
 print(sorted(name for name in new if name.split(".")[2].startswith(others)))

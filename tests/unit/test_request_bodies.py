@@ -101,7 +101,7 @@ def test_an_assistant_message_of_tool_calls_alone_has_no_content() -> None:
 
 def test_a_block_of_the_same_protocol_goes_as_it_came() -> None:
     block = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
-    attachment = Attachment("image", "m[0]", url="https://example.com/a.png", protocol="openai-chat", native=block)
+    attachment = Attachment("image", "m[0]", url="https://example.com/a.png", wire_format="openai-chat", native=block)
 
     assert openai_body(asking(attachment))["messages"][0]["content"] == [block]
     assert anthropic_body(asking(attachment), model="m")["messages"][0]["content"][0]["type"] == "image"
@@ -126,7 +126,7 @@ def test_anthropics_and_bedrocks_schemas() -> None:
 
 def test_a_native_field_joins_ours_of_the_same_name() -> None:
     request = asking(
-        json_schema=JsonSchema(SCHEMA), protocol="anthropic-messages", native={"output_config": {"effort": "low"}}
+        json_schema=JsonSchema(SCHEMA), wire_format="anthropic-messages", native={"output_config": {"effort": "low"}}
     )
 
     assert anthropic_body(request, model="m")["output_config"] == {
@@ -137,7 +137,7 @@ def test_a_native_field_joins_ours_of_the_same_name() -> None:
 
 def test_a_native_field_that_contradicts_ours_is_refused_by_its_place() -> None:
     native = {"inferenceConfig": {"maxTokens": 9, "temperature": 0.5}}
-    request = asking(max_output_tokens=5, temperature=0.5, protocol="bedrock-converse", native=native)
+    request = asking(max_output_tokens=5, temperature=0.5, wire_format="bedrock-converse", native=native)
 
     with pytest.raises(RecordError) as caught:
         bedrock_body(request)
@@ -148,7 +148,7 @@ def test_a_native_field_that_contradicts_ours_is_refused_by_its_place() -> None:
     ("name", "value"), [("service_tier", "auto"), ("service_tier", "standard_only"), ("speed", None)]
 )
 def test_a_line_may_ask_for_the_plain_price(name: str, value: object) -> None:
-    request = asking(protocol="anthropic-messages", native={name: value})
+    request = asking(wire_format="anthropic-messages", native={name: value})
 
     assert anthropic_body(request, model="m")[name] == value
 
@@ -165,7 +165,7 @@ def test_the_operators_fields_win_leaf_by_leaf() -> None:
 
 def test_a_request_is_never_changed() -> None:
     native = {"output_config": {"effort": "low"}}
-    request = asking(json_schema=JsonSchema(SCHEMA), protocol="anthropic-messages", native=native)
+    request = asking(json_schema=JsonSchema(SCHEMA), wire_format="anthropic-messages", native=native)
     before = msgspec.json.encode(request)
 
     anthropic_body(request, model="m")

@@ -14,7 +14,7 @@ from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.aws.dynamodb.units import KEPT_S, DynamoDbUnits, group_values
 from promptmill.domain.budget import BudgetLine, Grant
-from promptmill.domain.units import GATES, MOST_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
+from promptmill.domain.units import GATES, MAX_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table
 from tests.contract.ports.test_ledger import CHARGE, NARROWING
 from tests.fakes.clock import START, FakeClock
@@ -279,9 +279,7 @@ async def test_what_units_leave_is_forgotten_after_400_days(dynamo: FaultyDynamo
 
 
 def test_a_full_group_is_written_for_the_price_of_a_kilobyte() -> None:
-    intents = (
-        Intent(450 + n, 99_000_000 + n, "bedrock/eu.anthropic.claude", 123_456_789) for n in range(MOST_IN_GROUP)
-    )
+    intents = (Intent(450 + n, 99_000_000 + n, "bedrock/eu.anthropic.claude", 123_456_789) for n in range(MAX_IN_GROUP))
     assert len(group_values(IntentGroup(3, DAY, tuple(intents)))["intents"]) < 850
 
 

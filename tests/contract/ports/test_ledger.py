@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import structs
 
-from promptmill.domain.charge import Charge, Narrowing, Spending
+from promptmill.domain.charge import Charge, CostCorrection, Spending
 
 CHARGE = Charge(
     unit="job-1.1.0",
@@ -26,7 +26,7 @@ CHARGE = Charge(
     high_nano_usd=1_234_567_890_123_461_789,
     unbounded=0,
 )
-NARROWING = Narrowing(
+NARROWING = CostCorrection(
     call_id="job-1.1.0.1.17",
     unit=CHARGE.unit,
     route=CHARGE.route,

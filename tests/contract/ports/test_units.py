@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain.budget import BudgetLine
-from promptmill.domain.units import MOST_IN_GROUP, Claim, Gate, Intent, IntentGroup, Verdict, gate_of
+from promptmill.domain.units import MAX_IN_GROUP, Claim, Gate, Intent, IntentGroup, Verdict, gate_of
 from tests.contract.ports.conftest import UnitStore
 
 UNIT = "job-1.1.0"
@@ -149,7 +149,7 @@ async def test_a_mark_says_which_record_is_tried(store: UnitStore) -> None:
 
 async def test_intents_are_read_as_they_were_written(store: UnitStore) -> None:
     first = await claimed(store)
-    later = IntentGroup(1, DAY, tuple(Intent(2 + n, n, f"route/{n % 3}", n * 10**12) for n in range(MOST_IN_GROUP)))
+    later = IntentGroup(1, DAY, tuple(Intent(2 + n, n, f"route/{n % 3}", n * 10**12) for n in range(MAX_IN_GROUP)))
     assert await store.units.intend(UNIT, first, later, gate=None) == "done"
     assert await store.units.intend(UNIT, first, GROUP, gate=GATE) == "done"
     second = await claimed(store, "b")

@@ -40,8 +40,8 @@ ROUTES = {
     "anthropic-aws": Route(
         id="anthropic-aws/claude", provider="anthropic-aws", model="claude-haiku-5-5", account=anthropic.WORKSPACE
     ),
-    "bedrock": Route(id="bedrock/claude", provider="bedrock", model=CLAUDE, dialect="converse"),
-    "bedrock-claude": Route(id="bedrock/invoke", provider="bedrock", model=CLAUDE, dialect="invoke"),
+    "bedrock": Route(id="bedrock/claude", provider="bedrock", model=CLAUDE, endpoint="converse"),
+    "bedrock-claude": Route(id="bedrock/invoke", provider="bedrock", model=CLAUDE, endpoint="invoke"),
     "vertex": vertex_route("gemini-3.8-flash"),
     "vertex-claude": vertex_route("claude-haiku-5-5", dialect="messages"),
 }

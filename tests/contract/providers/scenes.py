@@ -33,7 +33,7 @@ class Scene(Struct, frozen=True):
     nano_usd: int
     basis: PriceBasis = "bundled"
     base_path: str = "/v1"
-    embedding: dict[str, Any] = field(default_factory=lambda: {"dialect": "embeddings"})
+    embedding: dict[str, Any] = field(default_factory=lambda: {"endpoint": "embeddings"})
     refuses_filtered: bool = False
     first_token_ms: int = 250
 
@@ -57,7 +57,7 @@ SCENES: dict[str, Scene] = {
         _route("perplexity", "perplexity/sonar", key="perplexity"),
         2_650_000,
         "provider-reported",
-        embedding={"dialect": "embeddings", "model": "pplx-embed-v1-0.6b"},
+        embedding={"endpoint": "embeddings", "model": "pplx-embed-v1-0.6b"},
     ),
     # 21 x $0.35 + 9 x $0.75 a million
     "cloudflare": Scene(
@@ -116,7 +116,7 @@ SCENES: dict[str, Scene] = {
         ROUTES["bedrock"],
         72_600,
         base_path="",
-        embedding={"dialect": "embeddings", "model": "cohere.embed-multilingual-v3"},
+        embedding={"endpoint": "embeddings", "model": "cohere.embed-multilingual-v3"},
         refuses_filtered=True,
     ),
     # 21 x $0.75 + 9 x $3.75 a million
@@ -125,7 +125,7 @@ SCENES: dict[str, Scene] = {
         ROUTES["vertex"],
         49_500,
         base_path="",
-        embedding={"dialect": "embeddings", "model": "text-embedding-005"},
+        embedding={"endpoint": "embeddings", "model": "text-embedding-005"},
         refuses_filtered=True,
     ),
     # 0.81 s of hardware at $0.001400 a second

@@ -35,7 +35,7 @@ TALK = CompletionRequest(
 async def stand() -> AsyncIterator[Stand]:
     async with FakeProvider(Bedrock()) as fake:
         providers = make_providers(local_settings())
-        yield Stand("bedrock", fake, providers, route=Route("r", "bedrock", TITAN, dialect="invoke"), base_path="")
+        yield Stand("bedrock", fake, providers, route=Route("r", "bedrock", TITAN, endpoint="invoke"), base_path="")
         await providers.close()
 
 
@@ -47,7 +47,11 @@ async def test_texts_streamed_or_not(stand: Stand, vendor: str, stream: bool) ->
     completion = await stand.ask(PLAIN, stand.fork(model=TEXTS[vendor], stream=stream))
 
     assert stand.fake.refused == []
-    assert (completion.text, completion.finish_reason, completion.protocol) == ("Blå himmel.", "stop", "bedrock-invoke")
+    assert (completion.text, completion.finish_reason, completion.wire_format) == (
+        "Blå himmel.",
+        "stop",
+        "bedrock-invoke",
+    )
     assert completion.usage == Usage(input_total=1000, output_total=9)
     assert (completion.request_id, completion.first_token_ms) == ("req_fake_1", 0 if stream else None)
     assert stand.fake.sent[0].path.endswith("/invoke-with-response-stream" if stream else "/invoke")
@@ -164,9 +168,9 @@ async def test_a_text_that_would_end_its_turn_is_refused(stand: Stand) -> None:
 
 async def test_a_native_line_brings_its_own_template(stand: Stand) -> None:
     prompt = CONVERSATIONS["llama"]["prompt"]
-    native = CompletionRequest(messages=(Message("user", (Text(prompt),)),), protocol="bedrock-invoke")
+    native = CompletionRequest(messages=(Message("user", (Text(prompt),)),), wire_format="bedrock-invoke")
 
-    await stand.ask(native, stand.fork(model=LLAMA, dialect=""))
+    await stand.ask(native, stand.fork(model=LLAMA, endpoint=""))
 
     assert stand.fake.sent[0].body == {"prompt": prompt}
     assert stand.fake.refused == []
@@ -213,16 +217,16 @@ INVOKED = [
 ]
 
 
-@pytest.mark.parametrize(("dialect", "protocol", "model"), [*CONVERSED, *INVOKED])
+@pytest.mark.parametrize(("endpoint", "wire_format", "model"), [*CONVERSED, *INVOKED])
 async def test_the_route_decides_and_else_the_lines_protocol(
-    stand: Stand, dialect: str, protocol: str, model: str
+    stand: Stand, endpoint: str, wire_format: str, model: str
 ) -> None:
-    request = CompletionRequest(messages=PLAIN.messages, max_output_tokens=20, protocol=protocol)  # type: ignore[arg-type]
+    request = CompletionRequest(messages=PLAIN.messages, max_output_tokens=20, wire_format=wire_format)  # type: ignore[arg-type]
 
-    await stand.ask(request, stand.fork(model=model, dialect=dialect))
+    await stand.ask(request, stand.fork(model=model, endpoint=endpoint))
 
     assert stand.fake.refused == []
-    wanted = "/converse" if (dialect, protocol, model) in CONVERSED else "/invoke"
+    wanted = "/converse" if (endpoint, wire_format, model) in CONVERSED else "/invoke"
     assert stand.fake.sent[0].path.endswith(wanted)
 
 
@@ -268,7 +272,7 @@ async def test_vectors(
 ) -> None:
     stand.will(Answer(input_tokens=7, output_tokens=0))
 
-    completion = await stand.ask(request_, stand.fork(model=model, dialect="", stream=stream))
+    completion = await stand.ask(request_, stand.fork(model=model, endpoint="", stream=stream))
 
     assert stand.fake.refused == []
     assert stand.fake.sent[0].body == body
@@ -291,7 +295,7 @@ async def test_vectors(
 )
 async def test_vectors_that_are_not_made(stand: Stand, model: str, request_: CompletionRequest, field: str) -> None:
     with nothing_sent(stand), pytest.raises(RecordError) as caught:
-        await stand.ask(request_, stand.fork(model=model, dialect=""))
+        await stand.ask(request_, stand.fork(model=model, endpoint=""))
     assert (caught.value.code, caught.value.field) == ("unsupported_field", field)
 
 
@@ -299,19 +303,19 @@ async def test_vectors_that_are_not_made(stand: Stand, model: str, request_: Com
 async def test_an_answer_without_a_vector_for_each_text_is_none(stand: Stand, body: bytes) -> None:
     stand.will(Reply(200, body))
     with pytest.raises(RetryLaterError) as caught:
-        await stand.ask(embedding("sky", "sea"), stand.fork(model="cohere.embed-english-v3", dialect=""))
+        await stand.ask(embedding("sky", "sea"), stand.fork(model="cohere.embed-english-v3", endpoint=""))
     assert (caught.value.code, caught.value.usage_unknown) == ("malformed", True)
 
 
-@pytest.mark.parametrize(("model", "dialect"), [(TITAN, "invoke"), ("eu.anthropic.claude-haiku-5-5", "converse")])
+@pytest.mark.parametrize(("model", "endpoint"), [(TITAN, "invoke"), ("eu.anthropic.claude-haiku-5-5", "converse")])
 @pytest.mark.parametrize(
     ("how", "code"), [("error", "ThrottlingException"), ("cut", "connection_lost"), ("end", "stream_cut")]
 )
-async def test_a_stream_that_breaks(stand: Stand, model: str, dialect: str, how: Any, code: str) -> None:
+async def test_a_stream_that_breaks(stand: Stand, model: str, endpoint: str, how: Any, code: str) -> None:
     stand.will(Break(how))
 
     with pytest.raises(ProviderError) as caught:
-        await stand.ask(PLAIN, stand.fork(model=model, dialect=dialect, stream=True))
+        await stand.ask(PLAIN, stand.fork(model=model, endpoint=endpoint, stream=True))
 
     assert (caught.value.code, caught.value.usage_unknown) == (code, True)
 

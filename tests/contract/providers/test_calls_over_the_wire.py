@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.closed_routes import ClosedRoutes
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Route
@@ -20,9 +20,9 @@ from tests.fakes.sending import OpenSending
 
 async def run(
     stand: Stand, request: CompletionRequest, *routes: Route, clock: FakeClock | None = None
-) -> tuple[Called, ClosedRoutes]:
+) -> tuple[RouteOutcome, ClosedRoutes]:
     closed, clock = ClosedRoutes(), clock or FakeClock()
-    caller = Caller(
+    caller = CallContext(
         sending=OpenSending(clock, total=10),
         closed=closed,
         providers=stand.providers,

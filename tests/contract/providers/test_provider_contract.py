@@ -168,7 +168,7 @@ async def test_a_lone_surrogate_fails_the_record_alone(stand: Stand) -> None:
 ATTACHMENTS = {
     "document": Attachment("document", "messages[0].content[1]", "application/pdf", data="JVBERi0="),
     "audio": Attachment("audio", "messages[0].content[1]"),
-    "foreign": Attachment("image", "messages[0].content[1]", protocol="", native={"type": "image"}),
+    "foreign": Attachment("image", "messages[0].content[1]", wire_format="", native={"type": "image"}),
     "ftp": Attachment("image", "messages[0].content[1]", url="ftp://host/a.png"),
     "file": Attachment("image", "messages[0].content[1]", url="file:///etc/passwd"),
 }
@@ -216,11 +216,11 @@ NATIVES = {
 }
 
 
-@pytest.mark.parametrize("protocol", NATIVES)
-async def test_native_fields_go_to_their_own_protocol_only(stand: Stand, protocol: str) -> None:
-    name, value = NATIVES[protocol]
-    request = asking(protocol=protocol, native={name: value})
-    if protocol == PROTOCOLS[stand.name]:
+@pytest.mark.parametrize("wire_format", NATIVES)
+async def test_native_fields_go_to_their_own_protocol_only(stand: Stand, wire_format: str) -> None:
+    name, value = NATIVES[wire_format]
+    request = asking(wire_format=wire_format, native={name: value})
+    if wire_format == PROTOCOLS[stand.name]:
         await stand.ask(request)
         assert stand.fake.sent[0].body[name] == value
         assert stand.fake.refused == []
@@ -247,7 +247,7 @@ async def test_native_fields_go_to_their_own_protocol_only(stand: Stand, protoco
 )
 async def test_a_line_cannot_set_model_stream_address_or_price(stand: Stand, name: str, value: object) -> None:
     with nothing_sent(stand), pytest.raises(RecordError) as caught:
-        await stand.ask(asking(protocol=PROTOCOLS[stand.name], native={name: value}))
+        await stand.ask(asking(wire_format=PROTOCOLS[stand.name], native={name: value}))
     assert caught.value.field == name
 
 

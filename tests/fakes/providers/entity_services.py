@@ -24,7 +24,7 @@ EMAIL = re.compile(r"[a-z]+@[a-z]+\.example")
 DAY = re.compile(r"\bMonday\b")
 BLOCKED = "launch codes"
 _KINDS = {"NAME": NAMES, "EMAIL": EMAIL, "LICENSE_PLATE": PLATE, "DATE_TIME": DAY}
-_MOST_BYTES, _MOST_UNITS = 100_000, 25
+_MAX_BYTES, _MAX_UNITS = 100_000, 25
 _PATH = re.compile(r"/guardrail/([^/]+)/version/([^/]+)/apply")
 _TROUBLES: dict[Trouble, tuple[int, str]] = {
     "throttled": (400, "ThrottlingException"),
@@ -51,7 +51,7 @@ class Comprehend:
             return _named(400, "ValidationException", wrong)
         if sent.body["LanguageCode"] not in ("en", "es"):
             return _named(400, "UnsupportedLanguageException")
-        if len(sent.body["Text"].encode()) > _MOST_BYTES:
+        if len(sent.body["Text"].encode()) > _MAX_BYTES:
             return _named(400, "TextSizeLimitExceededException")
         return None
 
@@ -88,7 +88,7 @@ class GuardrailService:
             return _typed(400, "ValidationException", wrong)
         if (found[1], found[2]) != (GUARDRAIL, VERSION):
             return _typed(404, "ResourceNotFoundException")
-        if _units(_text(sent)) > _MOST_UNITS:
+        if _units(_text(sent)) > _MAX_UNITS:
             return _typed(400, "ValidationException", "Input is too long")
         return None
 

@@ -35,14 +35,14 @@ class FakeProvider:
         billed: (input, output) tokens of every answer it made, delivered or not.
     """
 
-    def __init__(self, protocol: Speaks, *, script: list[Behaviour] | None = None) -> None:
+    def __init__(self, wire_format: Speaks, *, script: list[Behaviour] | None = None) -> None:
         self.script = deque(script or [])
         self.sent: list[Sent] = []
         self.refused: list[Wire] = []
         self.billed: list[tuple[int, int]] = []
         self.asides: list[Sent] = []
         self.url = ""
-        self._protocol = protocol
+        self._protocol = wire_format
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from promptmill.cli.main import cli
 from promptmill.domain.recipe import Recipe
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
 from tests.fakes.mill import Mill
@@ -42,7 +42,7 @@ class FakeServices:
         self.objects, self.jobs, self.ledger = mill.objects, mill.jobs, mill.ledger
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
-        self.switches, self.queue, self.manifests = mill.switches, mill.queue, ReadManifest(mill.objects)
+        self.switches, self.queue, self.manifests = mill.switches, mill.queue, ManifestCache(mill.objects)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

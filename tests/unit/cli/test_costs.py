@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from promptmill.cli.commands.costs import Row, report, summed
-from promptmill.domain.charge import Charge, Narrowing
+from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.money import parse_usd
 from tests.fakes.recipes import recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
@@ -73,7 +73,7 @@ def test_unknown_costs_are_said_aloud() -> None:
 
 
 UNKNOWN: dict[str, object] = {"unpriced": 3, "unbounded": 1, "nano_usd": 1_000, "high_nano_usd": 7_000}
-NARROWING = Narrowing(
+NARROWING = CostCorrection(
     call_id="j1.1.0.1.7",
     unit="j1.1.0",
     route="openai/m",

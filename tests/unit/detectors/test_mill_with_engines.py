@@ -14,7 +14,7 @@ from promptmill.domain.completion import Completion, CompletionRequest, Text, Us
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.job import JobState
 from promptmill.domain.recipe import RedactionPolicy, Route
-from promptmill.engine.unit import Engine
+from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.detectors import EntityFinder, EntityFinders
 from promptmill.redaction import KNOWN_TYPES
 from tests.contract.detectors.conftest import finder_of
@@ -39,8 +39,8 @@ PROMPTS = [
 class MillWithEngines(Mill):
     finders: EntityFinders | None = None
 
-    def engine(self, owner: str = "worker") -> Engine:
-        return structs.replace(super().engine(owner), finders=self.finders)
+    def runtime(self, owner: str = "worker") -> UnitRuntime:
+        return structs.replace(super().runtime(owner), finders=self.finders)
 
 
 class Parrot(FakeModels):
@@ -121,8 +121,8 @@ class Always:
     def __init__(self, finder: EntityFinder) -> None:
         self._finder = finder
 
-    def finder(self, engine: str) -> EntityFinder:
-        del engine
+    def finder(self, runtime: str) -> EntityFinder:
+        del runtime
         return self._finder
 
 

@@ -12,7 +12,7 @@ from promptmill.engine.answer_unit import Answering, answer_unit
 from promptmill.engine.draining import Draining
 from promptmill.engine.heartbeat import unless_set
 from promptmill.engine.history import History
-from promptmill.engine.unit_budget import Purse
+from promptmill.engine.unit_budget import UnitBudget
 from promptmill.ports.detectors import EntityFinder, Finds
 from promptmill.redaction import KNOWN_TYPES
 from tests.fakes.clock import FakeClock
@@ -31,8 +31,8 @@ class OneByOne:
         self.begun = self.ended = 0
         self._clock, self._seconds, self._turn = clock, seconds, asyncio.Lock()
 
-    def finder(self, engine: str) -> EntityFinder:
-        del engine
+    def finder(self, runtime: str) -> EntityFinder:
+        del runtime
         return self
 
     async def find(self, text: str, policy: RedactionPolicy) -> Finds:
@@ -45,11 +45,11 @@ class OneByOne:
 
 
 async def answer(house: House, unit: LineUnit, finders: OneByOne, models: FakeModels, ends_at: float) -> Answering:
-    engine = structs.replace(house.engine(models, ends_at=ends_at), finders=finders)
+    runtime = structs.replace(house.runtime(models, ends_at=ends_at), finders=finders)
     claim = await house.claim(unit.name)
     known = History()
-    purse = Purse(unit.name, claim, day=DAY, lines=(), gate=GATE, used=known.used, units=house.units)
-    return await answer_unit(unit, purse, known, engine=engine, draining=Draining())
+    unit_budget = UnitBudget(unit.name, claim, day=DAY, lines=(), gate=GATE, used=known.used, units=house.units)
+    return await answer_unit(unit, unit_budget, known, runtime=runtime, draining=Draining())
 
 
 async def test_what_was_searched_in_time_is_answered_and_the_rest_is_left() -> None:

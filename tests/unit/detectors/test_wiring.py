@@ -22,12 +22,12 @@ def services(stage: str, engines: str) -> Services:
 
 def offered(found: Services) -> list[str]:
     names = []
-    for engine in ALL.split(","):
+    for runtime in ALL.split(","):
         try:
-            found.finders.finder(engine)
+            found.finders.finder(runtime)
         except EngineMissingError:
             continue
-        names.append(engine)
+        names.append(runtime)
     found.close()
     return names
 
@@ -50,7 +50,7 @@ def test_what_a_stage_offers(stage: str, engines: str, expected: list[str], monk
 def test_workers_are_given_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     found = services("prod", ALL)
-    assert found.engine(owner="o", ends_at=0.0).finders is found.finders
+    assert found.runtime(owner="o", ends_at=0.0).finders is found.finders
     found.close()
 
 

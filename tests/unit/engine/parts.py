@@ -20,12 +20,12 @@ from promptmill.domain.journal import Page, RecordResult
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Attempt, Outcome, Price, RawRecord
 from promptmill.domain.units import Claim, Gate, Verdict, call_id
-from promptmill.engine.call_slots import Places
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.history import History
-from promptmill.engine.pause import Switch
-from promptmill.engine.unit import Engine
-from promptmill.formats.file_format import Dialect
-from promptmill.formats.registry import dialect_named
+from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.unit import UnitRuntime
+from promptmill.formats.file_format import FileFormat
+from promptmill.formats.registry import format_named
 from promptmill.pacing.pacing import Unpaced
 from promptmill.ports.model_provider import ModelProviders
 from tests.fakes.clock import FakeClock
@@ -78,7 +78,7 @@ class LineUnit:
 
     job_id = "job"
     journals = JOURNALS
-    facts = FileFacts(dialect="promptmill")
+    facts = FileFacts(format="promptmill")
 
     def __init__(self, count: int = 3, *, of: Recipe | None = None, name: str = UNIT) -> None:
         self.name, self.recipe, self.gate = name, of or recipe(), GATE
@@ -91,8 +91,8 @@ class LineUnit:
         self.lines = [RawRecord(n, n + 1, line) for n, line in enumerate(lines)]
 
     @property
-    def dialect(self) -> Dialect:
-        return dialect_named("promptmill")
+    def file_format(self) -> FileFormat:
+        return format_named("promptmill")
 
     async def stop_code(self) -> str:
         return self.stop
@@ -101,7 +101,7 @@ class LineUnit:
         return list(self.lines)
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
+        return result_of(outcome, self.file_format, self.facts, self.recipe, self.job_id)
 
     async def no_money(self, code: str, *, waits: bool) -> bool:
         self.no_moneys.append((code, waits))
@@ -133,7 +133,7 @@ class House(Struct, frozen=True):
         found: FakeUnits = self.made.setdefault("units", FakeUnits(self.shut))
         return found
 
-    def engine(
+    def runtime(
         self,
         models: ModelProviders | None = None,
         *,
@@ -141,16 +141,16 @@ class House(Struct, frozen=True):
         ends_at: float = math.inf,
         places: int = 500,
         day_cap: int | None = None,
-    ) -> Engine:
-        return Engine(
+    ) -> UnitRuntime:
+        return UnitRuntime(
             objects=self.objects,
             units=self.units,
             ledger=self.ledger,
             providers=models or FakeModels(),
             prices=FlatPrices(),
             pacing=pacing or Unpaced(),
-            places=Places(places),
-            switch=Switch(self.switches, self.clock),
+            places=CallSlots(places),
+            switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=random.Random(3),
             owner="worker",

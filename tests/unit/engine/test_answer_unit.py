@@ -16,27 +16,27 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.journal import LOST, SEAL, Page
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import Verdict
-from promptmill.engine.answer_unit import MOST_PREPARED, Answering, answer_unit
+from promptmill.engine.answer_unit import MAX_PREPARED, Answering, answer_unit
 from promptmill.engine.draining import Draining
 from promptmill.engine.history import History
-from promptmill.engine.isolation import MOST_TRIES
+from promptmill.engine.isolation import MAX_TRIES
 from promptmill.engine.recovery import recover_unit
-from promptmill.engine.unit import Engine
-from promptmill.engine.unit_budget import Purse
+from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit_budget import UnitBudget
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
 from tests.unit.engine.parts import ANSWER_NANO, DAY, GATE, JOURNALS, UNIT, House, LineUnit, result, turns
 
 
 async def answer(
-    house: House, unit: LineUnit, *lines: BudgetLine, engine: Engine | None = None, **claim: Any
+    house: House, unit: LineUnit, *lines: BudgetLine, runtime: UnitRuntime | None = None, **claim: Any
 ) -> Answering:
     """By a new owner."""
-    engine = engine or house.engine()
+    runtime = runtime or house.runtime()
     mine = await house.claim(unit.name, **claim)
     known = await recover_unit(unit.name, mine, journals=JOURNALS, objects=house.objects, units=house.units)
-    purse = Purse(unit.name, mine, day=DAY, lines=lines, gate=GATE, used=known.used, units=house.units)
-    return await answer_unit(unit, purse, known, engine=engine, draining=Draining())
+    unit_budget = UnitBudget(unit.name, mine, day=DAY, lines=lines, gate=GATE, used=known.used, units=house.units)
+    return await answer_unit(unit, unit_budget, known, runtime=runtime, draining=Draining())
 
 
 def journaled(house: House) -> dict[int, str]:
@@ -81,9 +81,9 @@ async def test_every_record_is_answered_and_journaled() -> None:
 async def test_what_is_journaled_is_not_asked_again() -> None:
     house, unit, models = House(), LineUnit(5), FakeModels()
     mine = await house.claim()
-    purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
+    unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     known = History(results={0: result(0), 3: result(3)})
-    answering = await answer_unit(unit, purse, known, engine=house.engine(models), draining=Draining())
+    answering = await answer_unit(unit, unit_budget, known, runtime=house.runtime(models), draining=Draining())
     assert answering.why == ""
     assert set(answering.history.results) == {1, 2, 4}
     assert len(models.calls) == 3
@@ -92,24 +92,24 @@ async def test_what_is_journaled_is_not_asked_again() -> None:
 async def test_records_are_prepared_only_so_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     house, unit = House(), LineUnit(300, of=recipe(routes=(structs.replace(ROUTE, in_flight=1),)))
     parsed = 0
-    parse = type(unit.dialect).parse
+    parse = type(unit.file_format).parse
 
     def counted(*args: Any) -> CompletionRequest:
         nonlocal parsed
         parsed += 1
         return parse(*args)
 
-    monkeypatch.setattr(type(unit.dialect), "parse", counted)
-    answering = asyncio.create_task(answer(house, unit, engine=house.engine(Slow(house, 1000.0))))
+    monkeypatch.setattr(type(unit.file_format), "parse", counted)
+    answering = asyncio.create_task(answer(house, unit, runtime=house.runtime(Slow(house, 1000.0))))
     await turns(500)
-    assert MOST_PREPARED <= parsed <= MOST_PREPARED + 1
+    assert MAX_PREPARED <= parsed <= MAX_PREPARED + 1
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)
 
 
 async def test_a_progress_is_told_while_it_runs_with_what_came_before() -> None:
     house, unit = House(), LineUnit(3, of=recipe(routes=(structs.replace(ROUTE, in_flight=1),)))
-    await answer(house, unit, engine=house.engine(Slow(house, 30.0)))
+    await answer(house, unit, runtime=house.runtime(Slow(house, 30.0)))
     assert [counts.answered for counts in unit.told][:4] == [0, 1, 2, 2]
     assert unit.lease.renewals == [120] * len(unit.told)
 
@@ -119,8 +119,8 @@ async def test_a_progress_is_told_while_it_runs_with_what_came_before() -> None:
 
 async def test_when_the_time_is_up_what_is_in_flight_is_kept_and_the_rest_is_left() -> None:
     house, unit = House(), LineUnit(5, of=recipe(routes=(structs.replace(ROUTE, in_flight=2, timeout_s=10.0),)))
-    engine = house.engine(Slow(house, 8.0), ends_at=20.0)
-    answering = await answer(house, unit, engine=engine)
+    runtime = house.runtime(Slow(house, 8.0), ends_at=20.0)
+    answering = await answer(house, unit, runtime=runtime)
     assert answering.why == "time"
     assert set(answering.history.results) == set(journaled(house)) == {0, 1, 2, 3}
 
@@ -140,7 +140,7 @@ async def test_whoever_is_superseded_tells_what_could_not_be_journaled() -> None
     """Story 1, from the side of the one who was late: however late, also with the very last page."""
     house, unit = House(), LineUnit(3)
     models = Slow(house, 10.0, calls=3, at_last=robbery(house))
-    found = await answer(house, unit, engine=house.engine(models))
+    found = await answer(house, unit, runtime=house.runtime(models))
     assert found.why == "superseded"
     assert [one.call_id for one in found.refused.attempts] == [f"{UNIT}.1.{n}" for n in range(3)]
     assert [one.code for _, one in found.history.attempts()] == [LOST] * 3
@@ -150,15 +150,15 @@ async def test_whoever_is_superseded_tells_what_could_not_be_journaled() -> None
 async def test_whoever_ends_for_another_reason_and_is_superseded_tells_it_too() -> None:
     house, unit = House(), LineUnit(3, of=recipe(routes=(structs.replace(ROUTE, in_flight=2, timeout_s=15.0),)))
     models = Slow(house, 10.0, calls=2, at_last=robbery(house))
-    found = await answer(house, unit, engine=house.engine(models, ends_at=20.0))
+    found = await answer(house, unit, runtime=house.runtime(models, ends_at=20.0))
     assert (found.why, len(found.refused.attempts)) == ("superseded", 2)
 
 
 async def test_a_heartbeat_tells_that_the_unit_is_somebody_elses() -> None:
     house, unit = House(), LineUnit(30, of=recipe(routes=(structs.replace(ROUTE, in_flight=1),)))
-    mine = structs.replace(house.engine(), lease_s=6)
+    mine = structs.replace(house.runtime(), lease_s=6)
     models = Slow(house, 15.0, calls=3, at_last=robbery(house, sealed=False))
-    found = await answer(house, unit, engine=structs.replace(mine, providers=models))
+    found = await answer(house, unit, runtime=structs.replace(mine, providers=models))
     assert found.why == "superseded"
     assert len(models.calls) == 3
     assert found.refused == Page(), "nobody has sealed it yet"
@@ -167,7 +167,7 @@ async def test_a_heartbeat_tells_that_the_unit_is_somebody_elses() -> None:
 async def test_a_pause_ends_it_and_says_when_to_look_again() -> None:
     house, unit = House(), LineUnit(9, of=recipe(routes=(structs.replace(ROUTE, in_flight=3),)))
     models = Slow(house, 10.0, calls=3, at_last=lambda: house.switches.pause("r", by="me", at="now"))
-    found = await answer(house, unit, engine=house.engine(models))
+    found = await answer(house, unit, runtime=house.runtime(models))
     assert (found.why, found.delay_s > 0) == ("paused", True)
     assert set(journaled(house)) == {0, 1, 2}
 
@@ -178,7 +178,7 @@ async def test_behind_shut_gates_what_is_in_flight_is_kept() -> None:
     async def shut() -> None:
         house.shut.add(GATE)
 
-    found = await answer(house, unit, engine=house.engine(Slow(house, 10.0, calls=3, at_last=shut)))
+    found = await answer(house, unit, runtime=house.runtime(Slow(house, 10.0, calls=3, at_last=shut)))
     assert found.why == "shut"
     assert set(journaled(house)) == {0, 1, 2}
 
@@ -193,8 +193,8 @@ async def test_it_tells_when_few_records_are_left_to_send_and_when_none_is() -> 
 
     told = [asyncio.create_task(note("few", draining.nearly)), asyncio.create_task(note("none", draining.over))]
     mine = await house.claim()
-    purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
-    await answer_unit(unit, purse, History(), engine=house.engine(models), draining=draining)
+    unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
+    await answer_unit(unit, unit_budget, History(), runtime=house.runtime(models), draining=draining)
     await asyncio.gather(*told)
     assert 6 <= sent["few"] <= 8, "two of nine are left: half of what the route takes at once"
     assert 8 <= sent["none"] <= 9
@@ -211,7 +211,7 @@ async def test_an_error_of_a_store_ends_it_once_everything_that_is_known_is_jour
         raise ConnectionAbortedError
 
     house.units.intend = broken  # type: ignore[method-assign]
-    found = await answer(house, unit, engine=house.engine(Slow(house, 10.0)))
+    found = await answer(house, unit, runtime=house.runtime(Slow(house, 10.0)))
     assert isinstance(found.fault, ConnectionAbortedError)
     assert (found.why, found.refused) == ("fault", Page())
     assert set(journaled(house)) == {0, 1, 2}
@@ -238,7 +238,7 @@ async def test_a_short_budget_is_waited_for_while_calls_in_flight_may_cost_less_
     high = await probed()
     house, unit, job = House(), LineUnit(6), job_line("job", high * 2)
     models = Slow(house, 5.0)
-    answering = await answer(house, unit, job, engine=house.engine(models))
+    answering = await answer(house, unit, job, runtime=house.runtime(models))
     assert answering.why == ""
     assert len(models.calls) == 6
     assert models.most_in_flight == {ROUTE.id: 2}
@@ -258,7 +258,7 @@ async def test_what_is_unknown_is_not_spent_again() -> None:
     high = await probed()
     models = FakeModels({ROUTE.id: [RetryLaterError("timeout", usage_unknown=True)] * 9})
     house, unit, job = House(), LineUnit(6), job_line("job", high * 3)
-    answering = await answer(house, unit, job, engine=house.engine(models))
+    answering = await answer(house, unit, job, runtime=house.runtime(models))
     assert answering.why == "money"
     assert len(models.calls) == 3
     assert answering.history.used == high * 3
@@ -282,7 +282,7 @@ class Deadly(FakeModels):
 
 
 async def die(house: House, unit: LineUnit, models: FakeModels) -> None:
-    answering = asyncio.create_task(answer(house, unit, engine=house.engine(models)))
+    answering = asyncio.create_task(answer(house, unit, runtime=house.runtime(models)))
     await turns(400)
     assert not answering.done()
     answering.cancel()
@@ -292,15 +292,15 @@ async def die(house: House, unit: LineUnit, models: FakeModels) -> None:
 async def test_the_culprit_is_found_across_claims_and_fails_alone() -> None:
     house, unit, models = House(), LineUnit(6), Deadly(4)
     trail = []
-    for _ in range(2 + MOST_TRIES):
+    for _ in range(2 + MAX_TRIES):
         await die(house, unit, models)
         found = house.units.claims[UNIT]
         trail.append((found.trying, found.tries))
     assert trail == [(-1, 0), (-1, 0), (4, 1), (4, 2), (4, 3)]
-    answering = await answer(house, unit, engine=house.engine(models))
+    answering = await answer(house, unit, runtime=house.runtime(models))
     assert answering.why == ""
     assert journaled(house) == {0: "", 1: "", 2: "", 3: "", 4: "worker_crashed", 5: ""}
-    assert len(models.calls) == 2 + MOST_TRIES + 5, "the innocent are paid once"
+    assert len(models.calls) == 2 + MAX_TRIES + 5, "the innocent are paid once"
     found = house.units.claims[UNIT]
     assert (found.crashes, found.trying, found.tries) == (0, -1, 0)
 
@@ -308,13 +308,13 @@ async def test_the_culprit_is_found_across_claims_and_fails_alone() -> None:
 async def test_whoever_is_tried_alone_is_written_down_before_it_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Story 11: the record kills its worker before any intent exists."""
     house, unit = House(), LineUnit(3)
-    parse, seen = type(unit.dialect).parse, []
+    parse, seen = type(unit.file_format).parse, []
 
     def watched(dialect: Any, record: Any, *more: Any) -> CompletionRequest:
         seen.append((record.index, house.units.claims[UNIT].trying))
         return parse(dialect, record, *more)
 
-    monkeypatch.setattr(type(unit.dialect), "parse", watched)
+    monkeypatch.setattr(type(unit.file_format), "parse", watched)
     assert (await answer(house, unit, crashes=2)).why == ""
     assert seen == [(0, 0), (1, 1), (2, 2)]
     found = house.units.claims[UNIT]
@@ -336,15 +336,17 @@ async def test_the_mark_outlives_a_yield(count: int) -> None:
 async def test_a_verdict_by_somebody_else_ends_it() -> None:
     house, unit = House(), LineUnit(3)
     mine = await house.claim()
-    purse = Purse(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
+    unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     await house.units.decide(UNIT, mine, Verdict("stopped", "cancelled"), used=0, lines=())
-    answering = await answer_unit(unit, purse, History(), engine=house.engine(), draining=Draining())
+    answering = await answer_unit(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
     assert answering.why == "superseded"
     assert journaled(house) == {}
 
 
 async def test_calls_count_for_the_day_that_their_money_came_from() -> None:
     house, unit = House(), LineUnit(3)
-    purse = Purse(UNIT, await house.claim(), day="2026-11-21", lines=(), gate=GATE, used=0, units=house.units)
-    await answer_unit(unit, purse, History(), engine=house.engine(), draining=Draining())
+    unit_budget = UnitBudget(
+        UNIT, await house.claim(), day="2026-11-21", lines=(), gate=GATE, used=0, units=house.units
+    )
+    await answer_unit(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
     assert {group.day for group in house.units.groups[UNIT].values()} == {"2026-11-21"}, "midnight came in between"

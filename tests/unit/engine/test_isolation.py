@@ -10,7 +10,7 @@ from promptmill.domain.errors import SupersededError
 from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Intent, IntentGroup
 from promptmill.engine.history import History, history_of
-from promptmill.engine.isolation import MOST_TRIES, Isolation
+from promptmill.engine.isolation import MAX_TRIES, Isolation
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, UNIT, House, LineUnit, result
 
@@ -18,7 +18,7 @@ NOBODY = (0, -1, 0)
 
 
 async def isolation(house: House, known: History = History(), **claim: Any) -> Isolation:  # noqa: B008  frozen
-    return Isolation(LineUnit(), await house.claim(**claim), known, house.engine())
+    return Isolation(LineUnit(), await house.claim(**claim), known, house.runtime())
 
 
 def mark_of(house: House) -> tuple[int, int, int]:
@@ -38,8 +38,8 @@ def lost(*records: int) -> History:
         ({"crashes": 1}, False, -1),
         ({"crashes": 2}, True, -1),
         ({"crashes": 0, "trying": 4, "tries": 1}, True, -1),
-        ({"crashes": 5, "trying": 4, "tries": MOST_TRIES}, False, 4),
-        ({"crashes": 0, "trying": 4, "tries": MOST_TRIES}, False, 4),
+        ({"crashes": 5, "trying": 4, "tries": MAX_TRIES}, False, 4),
+        ({"crashes": 0, "trying": 4, "tries": MAX_TRIES}, False, 4),
     ],
 )
 async def test_records_are_tried_alone_after_two_crashes_and_at_fault_after_three_tries(
@@ -53,7 +53,7 @@ async def test_records_are_tried_alone_after_two_crashes_and_at_fault_after_thre
 async def test_a_record_that_has_its_outcome_is_under_no_suspicion_any_more(crashes: int) -> None:
     """Its worker ended between journaling it and saying so: another record may be the one."""
     known = History(results={4: result(4)})
-    mine = await isolation(House(), known, crashes=crashes, trying=4, tries=MOST_TRIES)
+    mine = await isolation(House(), known, crashes=crashes, trying=4, tries=MAX_TRIES)
     assert (mine.culprit, mine.needed) == (-1, crashes == 2)
 
 
@@ -65,7 +65,7 @@ async def test_the_last_one_tried_comes_first_then_those_whose_calls_are_lost() 
 
 async def test_tries_of_one_record_add_up_across_claims() -> None:
     house = House()
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, MAX_TRIES + 1):
         mine = await isolation(house, History(), **({"crashes": 2} if tries == 1 else {}))
         assert mine.culprit == -1
         await mine.mark(4)

@@ -11,7 +11,7 @@ import pytest
 from promptmill.domain import journal, layout
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.journal import SEAL, Page
-from promptmill.engine.journal_writer import LINGER_S, MOST_RESULTS, JournalWriter
+from promptmill.engine.journal_writer import LINGER_S, MAX_RESULTS, JournalWriter
 from tests.unit.engine.parts import JOURNALS, House, Pages, attempt, flatten, result
 
 
@@ -82,7 +82,7 @@ async def test_a_full_page_does_not_wait(by: str) -> None:
     house = House()
     mine = writer(house)
     running = asyncio.create_task(mine.run())
-    count = MOST_RESULTS if by == "results" else 2
+    count = MAX_RESULTS if by == "results" else 2
     for n in range(count):
         mine.put(result(n, "x" * (1 if by == "results" else 600_000)))
     for _ in range(20):

@@ -21,7 +21,7 @@ async def intended(house: House, count: int, *, day: str = DAY) -> Claim:
 
 
 async def narrow(house: House, claim: Claim, refused: Page) -> None:
-    await narrow_refused(LineUnit(), claim, refused, engine=house.engine())
+    await narrow_refused(LineUnit(), claim, refused, runtime=house.runtime())
 
 
 async def test_what_is_known_of_a_call_is_told_with_the_day_and_the_most_that_its_charge_has() -> None:

@@ -14,7 +14,7 @@ from promptmill.domain.budget import BudgetLine, BudgetState, day_line, job_line
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Intent, Verdict
-from promptmill.engine.unit_budget import Purse, ShutError
+from promptmill.engine.unit_budget import ShutError, UnitBudget
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, GATE, UNIT, House, attempt
 
@@ -22,12 +22,12 @@ JOB = job_line("job", 1000)
 ENDED = Verdict("completed")
 
 
-def purse(house: House, claim: Claim, *lines: BudgetLine, used: int = 0) -> Purse:
-    return Purse(UNIT, claim, day=DAY, lines=lines, gate=GATE, used=used, units=house.units)
+def unit_budget(house: House, claim: Claim, *lines: BudgetLine, used: int = 0) -> UnitBudget:
+    return UnitBudget(UNIT, claim, day=DAY, lines=lines, gate=GATE, used=used, units=house.units)
 
 
-async def filled(house: House, *lines: BudgetLine, **more: Any) -> Purse:
-    return purse(house, await house.claim(), *(lines or (JOB,)), **more)
+async def filled(house: House, *lines: BudgetLine, **more: Any) -> UnitBudget:
+    return unit_budget(house, await house.claim(), *(lines or (JOB,)), **more)
 
 
 def intents(*highs: int | None, first: int = 0) -> list[Intent]:
@@ -76,7 +76,7 @@ async def test_every_budget_has_to_have_it_and_the_one_that_has_not_is_named() -
 
 async def test_without_a_budget_nothing_is_counted() -> None:
     house = House()
-    mine = purse(house, await house.claim())
+    mine = unit_budget(house, await house.claim())
     assert not mine.counts
     assert await mine.fund(10**18, 10**19)
     assert house.units.claims[UNIT].granted == 0
@@ -141,16 +141,16 @@ async def test_a_later_owner_inherits_what_is_left() -> None:
     first = await filled(house)
     await first.fund(500, 500)
     first.intend(1, intents(200))
-    second = purse(house, await house.claim(), JOB, used=200)
+    second = unit_budget(house, await house.claim(), JOB, used=200)
     assert second.free == 300
     assert await second.fund(300, 300)
     assert house.units.budgets[JOB.key] == BudgetState(500, holders=1)
 
 
-MOVES: dict[str, Callable[[Purse], Awaitable[object]]] = {
-    "fund": lambda purse: purse.fund(200, 200),
-    "give back": lambda purse: purse.give_back(),
-    "decide": lambda purse: purse.decide(ENDED),
+MOVES: dict[str, Callable[[UnitBudget], Awaitable[object]]] = {
+    "fund": lambda unit_budget: unit_budget.fund(200, 200),
+    "give back": lambda unit_budget: unit_budget.give_back(),
+    "decide": lambda unit_budget: unit_budget.decide(ENDED),
 }
 
 
@@ -193,13 +193,13 @@ def test_budgets_hold_exactly_what_is_used_and_what_is_free(
 
     async def run() -> None:
         house, day = House(), day_line(DAY, 800)
-        mine = purse(house, await house.claim(), JOB, day)
+        mine = unit_budget(house, await house.claim(), JOB, day)
         used, over, sequence = 0, 0, 0
         for step, high, fate in steps:
             if step == "give back":
                 await mine.give_back()
             elif step == "next owner":
-                mine = purse(house, await house.claim(), JOB, day, used=used)
+                mine = unit_budget(house, await house.claim(), JOB, day, used=used)
             elif await mine.fund(high, high * spend):
                 epoch, actual = mine.claim.epoch, round(high * share)
                 mine.intend(epoch, intents(high, first=sequence))

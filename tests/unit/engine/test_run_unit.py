@@ -14,7 +14,7 @@ from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict, chunk_unit
 from promptmill.engine.history import History
 from promptmill.engine.pause import PAUSED_DELAY_S
-from promptmill.engine.run_unit import MOST_CRASHES, UnitEnd, run_unit
+from promptmill.engine.run_unit import MAX_CRASHES, UnitEnd, run_unit
 from promptmill.ports.units import Intended
 from promptmill.requests.envelope import body_hash, request_unit
 from tests.fakes.clock import FakeClock
@@ -29,8 +29,8 @@ KEY = "inbox/r/prompts.jsonl"
 
 
 async def run(house: House, unit: LineUnit, *, stop_code: str = "", models: Any = None, **claim: Any) -> UnitEnd:
-    engine = house.engine(models)
-    return await run_unit(unit, await house.claim(unit.name, **claim), engine=engine, stop_code=stop_code)
+    runtime = house.runtime(models)
+    return await run_unit(unit, await house.claim(unit.name, **claim), runtime=runtime, stop_code=stop_code)
 
 
 def budget(house: House, key: str) -> tuple[int, int]:
@@ -62,7 +62,7 @@ async def test_a_unit_that_is_to_end_makes_no_call(by: str) -> None:
     house, unit, models = House(), LineUnit(3), FakeModels()
     unit.stop = "gave_up" if by == "the unit" else ""
     code = "cancelled" if by == "the caller" else ""
-    crashes = MOST_CRASHES if by == "its crashes" else 0
+    crashes = MAX_CRASHES if by == "its crashes" else 0
     assert await run(house, unit, stop_code=code, models=models, crashes=crashes) == UnitEnd("ended")
     expected = {
         "the caller": Verdict("stopped", "cancelled"),
@@ -89,7 +89,7 @@ async def test_a_verdict_by_whoever_took_over_is_not_overruled() -> None:
     mine = await house.claim()
     other = await house.claim()
     await house.units.decide(UNIT, other, Verdict("stopped", "cancelled"), used=0, lines=())
-    assert await run_unit(unit, mine, engine=house.engine()) == UnitEnd("superseded")
+    assert await run_unit(unit, mine, runtime=house.runtime()) == UnitEnd("superseded")
     assert unit.closes == []
 
 
@@ -164,7 +164,7 @@ async def test_a_worker_whose_time_is_up_leaves_its_money_to_the_next_one() -> N
     house, unit = House(), LineUnit(3, of=recipe(budget=BudgetPolicy(per_job=RICH)))
     house.units.budgets["job#job"] = BudgetState(5000, holders=1)
     mine = await house.claim(granted=5000, day=DAY, holds=True)
-    end = await run_unit(unit, mine, engine=house.engine(ends_at=0.0))
+    end = await run_unit(unit, mine, runtime=house.runtime(ends_at=0.0))
     assert end == UnitEnd("yielded", 0, "time")
     found = house.units.claims[UNIT]
     assert (found.released, found.granted, found.holds) == (True, 5000, True)

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError
+from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.errors import RecordError, RetryLaterError
 from promptmill.domain.recipe import Route
-from promptmill.domain.units import MOST_IN_GROUP, Claim, IntentGroup, Verdict
-from promptmill.engine.call_gate import Sender, SenderPorts
-from promptmill.engine.call_slots import Places
+from promptmill.domain.units import MAX_IN_GROUP, Claim, IntentGroup, Verdict
+from promptmill.engine.call_gate import SenderPorts, UnitCallGate
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.pause import PAUSED_DELAY_S, Switch
-from promptmill.engine.unit_budget import Purse
+from promptmill.engine.pause import PAUSED_DELAY_S, PauseSwitch
+from promptmill.engine.unit_budget import UnitBudget
 from promptmill.pacing.pacing import HandOver, Unpaced
 from promptmill.ports.units import Intended
 from tests.fakes.recipes import ROUTE, SPARE
@@ -74,17 +74,17 @@ class Bench:
         ends_at: float = math.inf,
         total: int = 500,
         unit: str = UNIT,
-        places: Places | None = None,
+        places: CallSlots | None = None,
     ) -> None:
-        self.house, self.pace, self.places = house, Pace(), places or Places(total)
-        self.purse = Purse(unit, claim, day=DAY, lines=lines, gate=GATE, used=0, units=house.units)
+        self.house, self.pace, self.places = house, Pace(), places or CallSlots(total)
+        self.unit_budget = UnitBudget(unit, claim, day=DAY, lines=lines, gate=GATE, used=0, units=house.units)
         self.pages = Pages()
         self.journal = JournalWriter(
             f"{JOURNALS}{unit}/", claim.epoch, objects=house.objects, clock=house.clock, on_page=self._on_page
         )
         self.let_through: list[int] = []
         self.on_its_way: Callable[[], None] = lambda: None
-        self.sender = Sender(
+        self.sender = UnitCallGate(
             unit,
             claim.epoch,
             DAY,
@@ -93,10 +93,10 @@ class Bench:
             ports=SenderPorts(
                 units=house.units,
                 journal=self.journal,
-                purse=self.purse,
+                unit_budget=self.unit_budget,
                 pacing=self.pace,
                 places=self.places,
-                switch=Switch(house.switches, house.clock),
+                switch=PauseSwitch(house.switches, house.clock),
                 clock=house.clock,
                 ends_at=ends_at,
                 lease_s=LEASE_S,
@@ -112,7 +112,7 @@ class Bench:
 
     async def _on_page(self, page: Any) -> None:
         await self.pages(page)
-        self.purse.release(self.purse.claim.epoch, page)
+        self.unit_budget.release(self.unit_budget.claim.epoch, page)
 
     async def call(
         self, record: int = 0, *, route: Route = ROUTE, high: int = 100, takes_s: float = 0.0, may_leave: bool = False
@@ -123,7 +123,7 @@ class Bench:
             await self._made(permit, record, takes_s)
         return permit.call_id
 
-    async def _made(self, permit: Permit, record: int, takes_s: float) -> None:
+    async def _made(self, permit: CallSlot, record: int, takes_s: float) -> None:
         permit.sent = True
         self.sent.append(permit.call_id)
         await self.house.clock.sleep(takes_s)
@@ -181,7 +181,7 @@ async def test_calls_share_an_intent_up_to_so_many() -> None:
     here = await bench()
     route = structs.replace(ROUTE, in_flight=1000)
     ids = await asyncio.gather(*here.ask(120, route=route))
-    assert here.sizes == [MOST_IN_GROUP, MOST_IN_GROUP, 120 - 2 * MOST_IN_GROUP]
+    assert here.sizes == [MAX_IN_GROUP, MAX_IN_GROUP, 120 - 2 * MAX_IN_GROUP]
     assert len(set(ids)) == 120
     assert here.durable == here.sender.groups
     assert sorted(here.let_through) == list(range(120))
@@ -215,7 +215,7 @@ async def test_no_more_are_in_flight_than_there_are_places(total: int, of_route:
     in_flight = highest = 0
     made = here._made
 
-    async def counted(permit: Permit, record: int, takes_s: float) -> None:
+    async def counted(permit: CallSlot, record: int, takes_s: float) -> None:
         nonlocal in_flight, highest
         in_flight += 1
         highest = max(highest, in_flight)
@@ -231,7 +231,7 @@ async def test_no_more_are_in_flight_than_there_are_places(total: int, of_route:
 
 async def test_units_that_share_places_share_them_also_while_they_wait_for_money() -> None:
     """Between looking for a place and taking it, another unit may have taken it."""
-    house, places, least = House(), Places(10), 10
+    house, places, least = House(), CallSlots(10), 10
     benches = []
     for n in range(4):
         claim = await house.claim(f"{UNIT}{n}")
@@ -383,7 +383,7 @@ async def test_whoever_lost_the_unit_sends_nothing(budgeted: bool) -> None:
 async def test_after_the_verdict_nothing_is_sent() -> None:
     house = House()
     here = await bench(house)
-    await here.purse.decide(Verdict("stopped", "cancelled"))
+    await here.unit_budget.decide(Verdict("stopped", "cancelled"))
     assert whys(await asyncio.gather(*here.ask(3), return_exceptions=True)) == {"superseded"}
     await here.close()
 
@@ -469,9 +469,9 @@ async def test_money_is_asked_for_in_advance_and_counts_before_the_call() -> Non
     here = await bench(house, lines=[job])
     await asyncio.gather(*here.ask(3, takes_s=1))
     assert house.units.budgets[job.key] == BudgetState(1200, holders=1), "four groups' worth"
-    assert here.purse.free == 900
+    assert here.unit_budget.free == 900
     await here.close()
-    assert here.purse.free == 1200, "they cost nothing after all"
+    assert here.unit_budget.free == 1200, "they cost nothing after all"
 
 
 async def test_what_is_in_flight_is_waited_for_where_it_may_hold_what_is_missing() -> None:
@@ -491,7 +491,7 @@ async def test_once_nothing_is_in_flight_and_nothing_is_free_the_money_has_ended
     house.units.budgets[job.key] = BudgetState(100, holders=1)
     assert whys(await asyncio.gather(*here.ask(2), return_exceptions=True)) == {"money"}
     assert (here.sent, here.durable) == ([], [])
-    assert here.purse.short == job.key
+    assert here.unit_budget.short == job.key
     await here.close()
 
 

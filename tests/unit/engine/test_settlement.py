@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain.charge import Narrowing, charges_for, model_of, moved_by, spent_by
+from promptmill.domain.charge import CostCorrection, charges_for, model_of, moved_by, spent_by
 from promptmill.domain.journal import LOST, Page
 from promptmill.domain.units import Intent, IntentGroup
 from promptmill.engine.history import costs_of, history_of
@@ -60,7 +60,7 @@ def test_the_truth_lies_in_the_range_and_narrowings_close_it(fates: list[tuple[s
     assert sum(c.nano_usd for c in charges) <= truth <= sum(c.high_nano_usd for c in charges)
 
     narrowings = [
-        Narrowing(
+        CostCorrection(
             call_id=f"{UNIT}.1.{n}",
             unit=UNIT,
             route=ROUTE.id,

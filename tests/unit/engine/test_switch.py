@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.engine.pause import FRESH_S, PAUSED_DELAY_S, Switch
+from promptmill.engine.pause import FRESH_S, PAUSED_DELAY_S, PauseSwitch
 from promptmill.ports.recipe_source import EVERYTHING, Pause
 from tests.fakes.clock import FakeClock
 from tests.fakes.switches import FakeSwitches
@@ -23,7 +23,7 @@ class Counting(FakeSwitches):
 @pytest.mark.parametrize("name", ["r", EVERYTHING])
 async def test_a_pause_is_in_force_after_a_few_seconds_and_so_is_its_end(name: str) -> None:
     clock, switches = FakeClock(), FakeSwitches()
-    switch = Switch(switches, clock)
+    switch = PauseSwitch(switches, clock)
     assert await switch.pause_of("r") is None
     await switches.pause(name, by="me", at="now")
     clock.advance(FRESH_S - 0.1)
@@ -38,12 +38,12 @@ async def test_a_pause_is_in_force_after_a_few_seconds_and_so_is_its_end(name: s
 async def test_the_first_look_is_a_real_one() -> None:
     clock, switches = FakeClock(), FakeSwitches()
     await switches.pause("r", by="me", at="now")
-    assert await Switch(switches, clock).pause_of("r") == PAUSED_DELAY_S
+    assert await PauseSwitch(switches, clock).pause_of("r") == PAUSED_DELAY_S
 
 
 async def test_the_pause_of_one_recipe_holds_up_no_other() -> None:
     clock, switches = FakeClock(), FakeSwitches()
-    switch = Switch(switches, clock)
+    switch = PauseSwitch(switches, clock)
     await switches.pause("r", by="me", at="now")
     assert await switch.pause_of("other") is None
     assert await switch.pause_of("r") == PAUSED_DELAY_S
@@ -51,7 +51,7 @@ async def test_the_pause_of_one_recipe_holds_up_no_other() -> None:
 
 async def test_many_groups_cost_one_look() -> None:
     clock, switches = FakeClock(), Counting()
-    switch = Switch(switches, clock)
+    switch = PauseSwitch(switches, clock)
     for _ in range(100):
         await switch.pause_of("r")
     assert switches.looks == 1

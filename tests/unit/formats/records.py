@@ -11,12 +11,12 @@ import pytest
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Text, Usage
 from promptmill.domain.errors import RecordError, RejectedFileError
-from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Attempt, Failure, Outcome, Price, RawRecord
 from promptmill.formats.cutting import make_cutter
 from promptmill.formats.recognise import recognise
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from tests.fakes.recipes import recipe
 
 JOB = "20261122t101112z-0123456789"
@@ -30,12 +30,12 @@ def raw(line: Any, *, index: int = 3, number: int = 7) -> RawRecord:
 
 
 def parsed(
-    dialect: DialectName, line: Any, facts: FileFacts | None = None, given: Recipe | None = None, **changes: Any
+    dialect: FileFormatName, line: Any, facts: FileFacts | None = None, given: Recipe | None = None, **changes: Any
 ) -> CompletionRequest:
-    return dialect_named(dialect).parse(raw(line), facts or FileFacts(dialect), given or recipe(**changes))
+    return format_named(dialect).parse(raw(line), facts or FileFacts(dialect), given or recipe(**changes))
 
 
-def refused(dialect: DialectName, line: Any, facts: FileFacts | None = None, **changes: Any) -> RecordError:
+def refused(dialect: FileFormatName, line: Any, facts: FileFacts | None = None, **changes: Any) -> RecordError:
     """The error of a record; every one of them names the line."""
     with pytest.raises(RecordError) as caught:
         parsed(dialect, line, facts, **changes)
@@ -76,9 +76,9 @@ def attempt(code: str = "ok", status: int = 200, nano: int | None = 123_450) -> 
     )
 
 
-def rendered(dialect: DialectName, outcome: Outcome, facts: FileFacts | None = None, **changes: Any) -> Any:
+def rendered(dialect: FileFormatName, outcome: Outcome, facts: FileFacts | None = None, **changes: Any) -> Any:
     """The result line as JSON; it is one line."""
-    line = dialect_named(dialect).render(outcome, facts or FileFacts(dialect), recipe(**changes), JOB)
+    line = format_named(dialect).render(outcome, facts or FileFacts(dialect), recipe(**changes), JOB)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     return json.loads(line)
@@ -103,7 +103,7 @@ def cut(
 
 def split(data: bytes, chunks: Iterable[ChunkRange], facts: FileFacts) -> list[RawRecord]:
     """Records as the workers read them."""
-    dialect = dialect_named(facts.dialect)
+    dialect = format_named(facts.format)
     return [record for chunk in chunks for record in dialect.split(data[chunk.start : chunk.end], chunk, facts)]
 
 

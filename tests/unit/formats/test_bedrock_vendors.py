@@ -47,7 +47,7 @@ def asked(request: CompletionRequest) -> tuple[Any, ...]:
 def test_every_field_of_a_text(body: dict[str, Any], given: Recipe, stop: tuple[str, ...]) -> None:
     request = parsed("bedrock", {"modelInput": body}, given=given)
 
-    assert (prompt_of(request), request.protocol, request.kind, request.native) == (
+    assert (prompt_of(request), request.wire_format, request.kind, request.native) == (
         "Sky colour?",
         "bedrock-invoke",
         "completion",
@@ -156,5 +156,5 @@ def test_vectors_are_answered(body: dict[str, Any], output: dict[str, Any]) -> N
 
 def test_the_vendors_own_answer_is_passed_on_whole() -> None:
     same = {"generation": "x", "stop_reason": "stop", "odd": 1}
-    outcome = answered(raw({"recordId": "R", "modelInput": PROMPT}), protocol="bedrock-invoke", raw=same)
+    outcome = answered(raw({"recordId": "R", "modelInput": PROMPT}), wire_format="bedrock-invoke", raw=same)
     assert rendered("bedrock", outcome)["modelOutput"] == same

@@ -56,7 +56,7 @@ def test_every_mapped_field() -> None:
     assert request.tools == (Tool("look", "up", SCHEMA),)
     assert request.tool_choice == ToolChoice("required")
     assert request.json_schema == JsonSchema(SCHEMA)
-    assert (request.protocol, request.native) == ("anthropic-messages", {"output_config": {"effort": "low"}})
+    assert (request.wire_format, request.native) == ("anthropic-messages", {"output_config": {"effort": "low"}})
     assert request.notes == ()
 
 
@@ -149,7 +149,7 @@ def test_attachments() -> None:
         ),
     ):
         part = attached(native)
-        assert (part.kind, part.protocol, part.native) == (kind, "anthropic-messages", native)
+        assert (part.kind, part.wire_format, part.native) == (kind, "anthropic-messages", native)
     error = refused("anthropic", line(blocks({"type": "text", "text": "x"}, inline)))
     assert (error.code, error.field) == ("attachment_refused", "params.messages[0].content[1].source")
     error = refused("anthropic", line(blocks({"type": "document", "source": {}})))
@@ -204,7 +204,7 @@ def test_an_answer_is_a_valid_message() -> None:
 
 def test_a_message_of_the_same_protocol_is_passed_on_whole() -> None:
     message = {"id": "msg_1", "content": [], "usage": {"service_tier": "standard"}}
-    found = rendered("anthropic", answered(raw(line()), protocol="anthropic-messages", raw=message))
+    found = rendered("anthropic", answered(raw(line()), wire_format="anthropic-messages", raw=message))
     assert found["result"] == {"type": "succeeded", "message": message}
 
 

@@ -59,7 +59,7 @@ def test_every_mapped_field_of_converse() -> None:
     assert request.tools == (Tool("look", "up", SCHEMA, strict=True),)
     assert request.tool_choice == ToolChoice("named", "look")
     assert request.json_schema == JsonSchema(SCHEMA, "sky")
-    assert request.protocol == "bedrock-converse"
+    assert request.wire_format == "bedrock-converse"
     assert request.native == {"outputConfig": {"effort": "low"}, "additionalModelRequestFields": {"top_k": 5}}
     assert request.notes == (CACHE_NOTE,)
 
@@ -68,7 +68,7 @@ def test_every_mapped_field_of_a_native_body() -> None:
     body = {**NATIVE, "system": "Be brief.", "top_k": 5, "anthropic_beta": ["x"]}
     request = parsed("bedrock", {"modelInput": body})
     assert (prompt_of(request), request.system, request.top_k) == ("Sky colour?", "Be brief.", 5)
-    assert (request.max_output_tokens, request.protocol) == (64, "anthropic-messages")
+    assert (request.max_output_tokens, request.wire_format) == (64, "anthropic-messages")
     assert request.native == {"anthropic_beta": ["x"]}
 
 
@@ -110,7 +110,7 @@ def test_attachments() -> None:
         {"document": {"format": "pdf", "name": "d", "source": {"bytes": "AAAA"}}},
     ):
         part = attached(native)
-        assert (part.protocol, part.native) == ("bedrock-converse", native)
+        assert (part.wire_format, part.native) == ("bedrock-converse", native)
     error = refused("bedrock", converse([{"text": "x"}, image]))
     assert (error.code, error.field) == ("attachment_refused", "modelInput.messages[0].content[1].image")
 
@@ -126,13 +126,13 @@ def test_attachments() -> None:
     ],
 )
 def test_converse_and_native_are_told_apart(body: dict[str, Any], kind: str) -> None:
-    assert parsed("bedrock", {"modelInput": body}).protocol == kind
+    assert parsed("bedrock", {"modelInput": body}).wire_format == kind
 
 
 def test_the_recipe_may_say_which() -> None:
     ambiguous = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
     assert refused("bedrock", {"modelInput": ambiguous}).code == "unsupported_body"
-    assert parsed("bedrock", {"modelInput": ambiguous}, invocation_type="native").protocol == "anthropic-messages"
+    assert parsed("bedrock", {"modelInput": ambiguous}, invocation_type="native").wire_format == "anthropic-messages"
     error = refused("bedrock", {"modelInput": NATIVE}, invocation_type="converse")
     assert (error.code, error.field) == ("unsupported_field", "modelInput.messages[0].content[0].type")
 
@@ -218,14 +218,14 @@ def test_a_native_line_is_answered_by_an_anthropic_message() -> None:
     message = AnthropicMessage.model_validate(rendered("bedrock", answered(record))["modelOutput"], strict=True)
     assert message.stop_reason == "end_turn"
     same = {"id": "msg_1", "content": []}
-    assert rendered("bedrock", answered(record, protocol="anthropic-messages", raw=same))["modelOutput"] == same
-    other = rendered("bedrock", answered(record, protocol="bedrock-converse", raw={"output": {}}))["modelOutput"]
+    assert rendered("bedrock", answered(record, wire_format="anthropic-messages", raw=same))["modelOutput"] == same
+    other = rendered("bedrock", answered(record, wire_format="bedrock-converse", raw={"output": {}}))["modelOutput"]
     assert other["type"] == "message"
 
 
 def test_a_converse_answer_of_the_same_protocol_is_passed_on_whole() -> None:
     same = {"output": {"message": {}}, "trace": {"x": 1}}
-    assert rendered("bedrock", answered(raw(line()), protocol="bedrock-converse", raw=same))["modelOutput"] == same
+    assert rendered("bedrock", answered(raw(line()), wire_format="bedrock-converse", raw=same))["modelOutput"] == same
 
 
 def test_a_missing_record_id_is_made_from_the_place() -> None:

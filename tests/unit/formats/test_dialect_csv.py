@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure, Outcome
 from promptmill.formats.csv_table import defused, defused_input, join_row, split_row
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from promptmill.formats.staging import Transcoder
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, parsed, prompt_of, raw, read_file, refused, split
 
-CSV = dialect_named("csv")
+CSV = format_named("csv")
 FACTS = FileFacts("csv", delimiter=",", columns=("id", "text", "stars"))
 SCHEMA = {"type": "object", "properties": {"sentiment": {"type": "string"}, "score": {"type": "number"}}}
 

@@ -54,7 +54,7 @@ def test_every_mapped_field() -> None:
     assert request.json_schema == JsonSchema(SCHEMA, "sky", strict=True)
     assert request.tools == (Tool("look", "up", SCHEMA, strict=True),)
     assert request.tool_choice == ToolChoice("named", "look")
-    assert (request.protocol, request.native, request.notes) == ("openai-chat", {}, ())
+    assert (request.wire_format, request.native, request.notes) == ("openai-chat", {}, ())
 
 
 NEUTRAL: dict[str, Any] = {
@@ -160,7 +160,7 @@ def test_attachments_pass_where_the_recipe_lets_them() -> None:
         "image", where, url="https://example.com/a.png"
     )
     fine = attached(image(detail="high"))
-    assert (fine.protocol, fine.data) == ("openai-chat", "")
+    assert (fine.wire_format, fine.data) == ("openai-chat", "")
     assert fine.native == image(detail="high")[1]["content"][1]
     sound = [
         {
@@ -304,9 +304,9 @@ def test_tool_calls_are_answered() -> None:
 
 def test_a_body_of_the_same_protocol_is_passed_on_whole() -> None:
     body = {"id": "chatcmpl-1", "model": "theirs", "choices": [], "system_fingerprint": "x"}
-    same = rendered("openai", answered(raw(line()), protocol="openai-chat", raw=body))
+    same = rendered("openai", answered(raw(line()), wire_format="openai-chat", raw=body))
     assert same["response"]["body"] == body
-    other = rendered("openai", answered(raw(line()), protocol="anthropic-messages", raw=body))
+    other = rendered("openai", answered(raw(line()), wire_format="anthropic-messages", raw=body))
     assert other["response"]["body"]["choices"]
 
 

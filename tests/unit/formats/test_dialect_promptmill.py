@@ -34,7 +34,7 @@ def test_every_field() -> None:
     assert (prompt_of(request), request.system, request.model) == ("Sky colour?", "Be brief.", "any")
     assert (request.max_output_tokens, request.temperature, request.top_p, request.top_k) == (5, 0, 1, 3)
     assert (request.seed, request.stop, request.json_schema) == (7, (".",), JsonSchema(SCHEMA))
-    assert (request.protocol, request.native) == ("", {})
+    assert (request.wire_format, request.native) == ("", {})
 
 
 def test_messages() -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, failed, parsed, prompt_of, raw, read_file, refused
 
-TXT = dialect_named("txt")
+TXT = format_named("txt")
 CP1252 = FileFacts("txt", encoding="cp1252")
 
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
-from promptmill.domain.job_file import DialectName, FileFacts
+from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.record import Failure, RawRecord
 from promptmill.formats.recognise import recognise
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from promptmill.formats.staging import Gunzip
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, prompt_of, read_file, rendered, split
 
-JSON_DIALECTS: tuple[DialectName, ...] = ("openai", "anthropic", "bedrock", "promptmill")
+JSON_DIALECTS: tuple[FileFormatName, ...] = ("openai", "anthropic", "bedrock", "promptmill")
 
 
 def line_of(dialect: str, prompt: str) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def result(record: RawRecord, facts: FileFacts) -> str:
     if record.error is not None:
         return record.error.code
     try:
-        return prompt_of(dialect_named(facts.dialect).parse(record, facts, recipe()))
+        return prompt_of(format_named(facts.format).parse(record, facts, recipe()))
     except RecordError as error:
         assert error.where == f"line {record.line}"  # noqa: PT017 (either is right)
         assert error.remedy  # noqa: PT017
@@ -76,7 +76,7 @@ def test_json_lines_with_everything_wrong(dialect: str) -> None:
     ]
     data = b"\xef\xbb\xbf" + b"\n".join(line for line, _ in lines)
     records, facts = read_file(data, "a.jsonl")
-    assert facts.dialect == dialect
+    assert facts.format == dialect
     expected = [(n, wanted) for n, (_, wanted) in enumerate(lines, 1) if wanted is not None]
     assert [(record.line, result(record, facts)) for record in records] == expected
     assert [record.index for record in records] == list(range(len(expected)))
@@ -89,7 +89,7 @@ def test_places_in_bad_json_are_named_and_nothing_is_quoted() -> None:
     errors = []
     for record in records[1:]:
         with pytest.raises(RecordError) as caught:
-            dialect_named("promptmill").parse(record, facts, recipe())
+            format_named("promptmill").parse(record, facts, recipe())
         errors.append(caught.value)
     assert [error.where for error in errors] == ["line 2", "line 3"]
     assert "column 27" in errors[0].reason
@@ -102,10 +102,10 @@ def test_the_same_prompt_in_any_dialect_is_the_same_request() -> None:
     for dialect in (*JSON_DIALECTS, "native"):
         data = json.dumps(line_of(dialect, "Wie? 日本"), ensure_ascii=False).encode()
         records, facts = read_file(data, "a.jsonl")
-        requests.append(dialect_named(facts.dialect).parse(records[0], facts, recipe(max_output_tokens=9)))
+        requests.append(format_named(facts.format).parse(records[0], facts, recipe(max_output_tokens=9)))
     for name, text in (("a.txt", "Wie? 日本"), ("a.csv", "text\nWie? 日本\n")):
         records, facts = read_file(text.encode(), name)
-        requests.append(dialect_named(facts.dialect).parse(records[0], facts, recipe(max_output_tokens=9)))
+        requests.append(format_named(facts.format).parse(records[0], facts, recipe(max_output_tokens=9)))
     assert {prompt_of(request) for request in requests} == {"Wie? 日本"}
     assert {request.max_output_tokens for request in requests} == {9}
     assert all(not request.native and not request.notes for request in requests)
@@ -132,7 +132,7 @@ def test_a_gzip_that_ends_early_answers_what_is_whole() -> None:
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_a_request_or_an_error_in_any_dialect(data: bytes) -> None:
     for name in (*JSON_DIALECTS, "txt", "csv"):
-        dialect, facts = dialect_named(name), FileFacts(name, delimiter=",", columns=("text", "x"))
+        dialect, facts = format_named(name), FileFacts(name, delimiter=",", columns=("text", "x"))
         record = RawRecord(0, 7, data)
         result(record, facts)
         outcome = failed(record, Failure("record", "c", "m"))
@@ -164,7 +164,7 @@ def test_bodies_of_any_shape_are_a_request_or_an_error(body: Any, beside: Any) -
         data = json.dumps({wrapper: body, "custom_id": beside}).encode()
         for kind in ("detect", "native", "converse"):
             try:
-                dialect_named(name).parse(RawRecord(0, 1, data), FileFacts(name), recipe(invocation_type=kind))  # type: ignore[arg-type]
+                format_named(name).parse(RawRecord(0, 1, data), FileFacts(name), recipe(invocation_type=kind))  # type: ignore[arg-type]
             except RecordError as error:
                 assert error.where == "line 1"  # noqa: PT017 (either is right)
 

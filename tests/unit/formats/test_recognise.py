@@ -37,9 +37,9 @@ def rejection(data: bytes, name: str = "file.jsonl", size: int | None = None) ->
 )
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "noname", "a.txt", "a.csv", "A.JSONL", "b.ndjson.gz", "x.pdf"])
 def test_json_lines_are_known_by_their_keys_whatever_the_name(line: bytes, dialect: str, name: str) -> None:
-    assert known(line * 3, name).facts.dialect == dialect
-    assert known(line.strip(), name).facts.dialect == dialect
-    assert known(line.replace(b"\n", b"\r\n") * 2, name).facts.dialect == dialect
+    assert known(line * 3, name).facts.format == dialect
+    assert known(line.strip(), name).facts.format == dialect
+    assert known(line.replace(b"\n", b"\r\n") * 2, name).facts.format == dialect
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_keys_that_could_be_several(line: bytes, dialect: str | None) -> None:
     if dialect is None:
         assert rejection(line).code == "unknown_lines"
     else:
-        assert known(line).facts.dialect == dialect
+        assert known(line).facts.format == dialect
 
 
 def test_bad_first_lines_are_passed_over() -> None:
-    assert known(b'[{"prompt": 1}]\n' + OWN).facts.dialect == "promptmill"
+    assert known(b'[{"prompt": 1}]\n' + OWN).facts.format == "promptmill"
     data = b'\n\r\nnull\n{broken\n[1]\n[{"a": 1}]\n\xff\xfe?\n5\n' + ANTHROPIC
-    assert known(data).facts.dialect == "anthropic"
+    assert known(data).facts.format == "anthropic"
 
 
 def test_a_first_line_longer_than_the_head_tells_by_its_keys() -> None:
@@ -74,12 +74,12 @@ def test_a_first_line_longer_than_the_head_tells_by_its_keys() -> None:
         (b'{"recordId": null, "modelInput": {"x": "' + prompt, "bedrock"),
     ):
         assert len(line) > HEAD_SIZE
-        assert known(line).facts.dialect == dialect
+        assert known(line).facts.format == dialect
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
     facts = known(b"\xef\xbb\xbf" + OWN).facts
-    assert (facts.dialect, facts.body_start, facts.marked) == ("promptmill", 3, True)
+    assert (facts.format, facts.body_start, facts.marked) == ("promptmill", 3, True)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
 )
 def test_documents_are_staged_as_lines(text: bytes) -> None:
     recognised = known(text, "batch.json")
-    assert (recognised.staging, recognised.facts.dialect, recognised.facts.document) == ("document", "anthropic", True)
+    assert (recognised.staging, recognised.facts.format, recognised.facts.document) == ("document", "anthropic", True)
     assert recognised.facts.body_start == 0
 
 
@@ -102,10 +102,10 @@ def test_a_document_over_256_mib_is_rejected() -> None:
 
 
 def test_plain_text_is_known_by_name() -> None:
-    assert known(b"Why?\nHow?\n", "questions.TXT").facts.dialect == "txt"
-    assert known(b'[a] first\n{"b"} second\n', "q.txt").facts.dialect == "txt"
-    assert known(b"Why?\n" + OWN, "q.txt").facts.dialect == "txt"
-    assert known(b'{"prompt": "in a cell"}\nx\ny\n', "q.csv").facts.dialect == "csv"
+    assert known(b"Why?\nHow?\n", "questions.TXT").facts.format == "txt"
+    assert known(b'[a] first\n{"b"} second\n', "q.txt").facts.format == "txt"
+    assert known(b"Why?\n" + OWN, "q.txt").facts.format == "txt"
+    assert known(b'{"prompt": "in a cell"}\nx\ny\n', "q.csv").facts.format == "csv"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_plain_text_is_known_by_name() -> None:
 )
 def test_tables(data: bytes, name: str, delimiter: str, columns: tuple[str, ...], start: int, line: int) -> None:
     facts = known(data, name).facts
-    assert (facts.dialect, facts.delimiter, facts.columns) == ("csv", delimiter, columns)
+    assert (facts.format, facts.delimiter, facts.columns) == ("csv", delimiter, columns)
     assert (facts.body_start, facts.first_line) == (start, line)
 
 
@@ -146,7 +146,7 @@ def test_tables_without_a_header_are_rejected(data: bytes, code: str) -> None:
 )
 def test_utf16_is_staged_and_known_by_what_it_becomes(text: str, name: str, dialect: str, encoding: str) -> None:
     recognised = known(("\ufeff" + text).encode(encoding), name)
-    assert (recognised.staging, recognised.encoding, recognised.facts.dialect) == ("transcode", encoding, dialect)
+    assert (recognised.staging, recognised.encoding, recognised.facts.format) == ("transcode", encoding, dialect)
     assert recognised.facts.marked
     body = ("\ufeff" + text).encode()[recognised.facts.body_start :]
     assert body == (b"1;2\r\n" if dialect == "csv" else text.encode())
@@ -156,7 +156,7 @@ def test_utf16_is_staged_and_known_by_what_it_becomes(text: str, name: str, dial
 def test_gzip_is_known_by_content_and_looked_into(name: str) -> None:
     recognised = known(gzip.compress(b"id,text\n1,a\n"), name)
     assert (recognised.staging, recognised.facts.columns) == ("gunzip", ("id", "text"))
-    assert known(gzip.compress(OPENAI)[:-6], "x.gz").facts.dialect == "openai"
+    assert known(gzip.compress(OPENAI)[:-6], "x.gz").facts.format == "openai"
     assert known(b"id,text\n1,a\n", "not-packed.csv.gz").staging == "none"
 
 
@@ -218,7 +218,7 @@ def test_excel_files_are_rejected_by_name_where_the_content_hides_it() -> None:
 
 def test_text_that_starts_like_a_binary_format_is_text() -> None:
     for start in (b"ORC or elf?", b"PAR1 or PAR2?", b"BZh is how bzip2 starts."):
-        assert known(start + b"\n", "q.txt").facts.dialect == "txt"
+        assert known(start + b"\n", "q.txt").facts.format == "txt"
 
 
 @given(st.binary(max_size=400), st.sampled_from(["a.csv", "a.txt", "a.jsonl", "a", "a.csv.gz", "../ü%+ 😀.tsv"]))
@@ -237,4 +237,4 @@ def test_any_bytes_are_known_or_rejected(data: bytes, name: str) -> None:
 
 def test_deep_nesting_is_no_crash() -> None:
     assert rejection(b'{"a":' * 100_000).code == "unknown_lines"
-    assert known(json.dumps({"prompt": "x"}).encode() + b"\n" + b"[" * 100_000).facts.dialect == "promptmill"
+    assert known(json.dumps({"prompt": "x"}).encode() + b"\n" + b"[" * 100_000).facts.format == "promptmill"

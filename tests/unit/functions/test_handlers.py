@@ -19,7 +19,7 @@ from moto import mock_aws
 from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
-from promptmill.engine.run_unit import MOST_CRASHES
+from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
 from promptmill.settings import Settings, to_environment
 from tests.contract.ports.conftest import create_table
@@ -333,14 +333,14 @@ def test_a_dead_request_that_brought_its_workers_down_is_answered_with_that(depl
     unit, services = request_unit(envelope.recipe, envelope.id), wiring.services_of_process()
 
     async def crash() -> None:
-        for n in range(MOST_CRASHES):
+        for n in range(MAX_CRASHES):
             seen = await services.units.read(unit)
             assert await services.units.claim(unit, seen=seen, owner=f"{n}", body_hash=body_hash(body))
 
     services.run(crash())
     assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
     assert deployed.take("replies") == [], "the last owner may live: a copy looks again after a lease"
-    seen = {"promptmill_seen": {"stringValue": f"{MOST_CRASHES}.0", "dataType": "String"}}
+    seen = {"promptmill_seen": {"stringValue": f"{MAX_CRASHES}.0", "dataType": "String"}}
     records = deployed.send("requests", event["Records"][0]["body"])["Records"]
     assert invoke("run_requests", {"Records": [records[0] | {"messageAttributes": seen}]}) == {"batchItemFailures": []}
     (reply,) = deployed.take("replies")

@@ -9,7 +9,7 @@ import pytest
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.recipe import Route
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -69,7 +69,7 @@ async def test_a_later_run_is_held_to_the_budget_of_its_time() -> None:
         jobs=mill.jobs,
         recipes=mill.recipes,
         queue=mill.queue,
-        manifests=ReadManifest(mill.objects),
+        manifests=ManifestCache(mill.objects),
         clock=mill.clock,
     )
     await mill.pump()

@@ -16,7 +16,7 @@ from promptmill.domain.journal import LOST
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import Verdict, chunk_unit
-from promptmill.engine.run_unit import MOST_CRASHES
+from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.plan_job import open_job
 from promptmill.jobs.stop_run import stop_run
 from tests.fakes.clock import FakeClock
@@ -162,7 +162,7 @@ class SlowFor(FakeModels):
 async def test_a_chunk_that_always_crashes_becomes_error_lines_and_the_job_ends() -> None:
     """Where nothing is ever journaled, and no record can be told from another: its worker dies before the first."""
     mill, message, job = await planned()
-    for n in range(MOST_CRASHES):
+    for n in range(MAX_CRASHES):
         claim = await mill.units.claim(unit_of(message), seen=mill.units.claims.get(unit_of(message)), owner=f"{n}")
         assert claim is not None
         assert mill.chunk_keys(job) == []
@@ -185,7 +185,7 @@ async def test_a_record_that_brings_its_workers_down_fails_alone() -> None:
     assert (done.state, done.counts.answered, done.counts.failed) == (JobState.DONE, 9, 1)
     (failed,) = [line for line in mill.lines(done, "results") if line["status"] != "answered"]
     assert (failed["record"], failed["error"]["code"]) == (4, "worker_crashed")
-    assert deadly.deaths < MOST_CRASHES
+    assert deadly.deaths < MAX_CRASHES
     calls = [a["record"] for a in mill.lines(done, "attempts") if a["code"] == "ok"]
     assert sorted(calls) == [0, 1, 2, 3, 5, 6, 7, 8, 9], "nobody is paid twice"
 
@@ -311,7 +311,7 @@ async def test_a_duplicate_in_the_dead_letters_ends_no_chunk_that_has_just_yield
 
 async def test_a_dead_letter_of_a_chunk_that_brought_its_workers_down_too_often_ends_it() -> None:
     mill, message, job = await planned()
-    for n in range(MOST_CRASHES):
+    for n in range(MAX_CRASHES):
         await mill.units.claim(unit_of(message), seen=mill.units.claims.get(unit_of(message)), owner=f"{n}")
     found = mill.units.claims[unit_of(message)]
     dead = structs.replace(message, seen=(found.epoch, found.beat))

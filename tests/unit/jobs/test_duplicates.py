@@ -12,7 +12,7 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import PlanMessage, plans_of
 from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.duplicates import say_again
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -122,7 +122,7 @@ async def test_a_job_without_a_single_answer_keeps_nobody_waiting() -> None:
 async def test_a_job_cancelled_before_anything_keeps_nobody_waiting() -> None:
     mill = Mill(recipe())
     planned = await mill.plan(mill.drop(KEY, BODY))
-    manifests = ReadManifest(mill.objects)
+    manifests = ManifestCache(mill.objects)
     await cancel_job(
         planned.job_id,
         jobs=mill.jobs,
@@ -144,7 +144,7 @@ async def test_one_that_is_being_resumed_does() -> None:
         jobs=mill.jobs,
         recipes=mill.recipes,
         queue=mill.queue,
-        manifests=ReadManifest(mill.objects),
+        manifests=ManifestCache(mill.objects),
         clock=mill.clock,
     )
     assert (await mill.plan(mill.drop(KEY, BODY))).verdict == "duplicate"
@@ -244,7 +244,7 @@ async def test_a_word_that_overtakes_is_heard() -> None:
 async def test_a_duplicate_is_not_cancelled_and_not_resumed() -> None:
     mill = Mill(recipe())
     _, second = await two(mill)
-    manifests = ReadManifest(mill.objects)
+    manifests = ManifestCache(mill.objects)
     with pytest.raises(UserError, match="is DUPLICATE"):
         await cancel_job(
             second.job_id,

@@ -11,7 +11,7 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.job import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe, Route
-from promptmill.engine.unit import Engine
+from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.brake import ROW
 from promptmill.pacing.shared_pacing import SharedPacing
 from tests.fakes.limit_groups import FakeLimitGroups
@@ -44,7 +44,7 @@ class Shared(Mill):
         super().__init__(*recipes)
         self.groups = FakeLimitGroups()
 
-    def engine(self, owner: str = "worker") -> Engine:
+    def runtime(self, owner: str = "worker") -> UnitRuntime:
         pacing = SharedPacing(
             groups=self.groups,
             limits=Limits(),
@@ -54,7 +54,7 @@ class Shared(Mill):
             job="job",
             in_flight=100,
         )
-        return structs.replace(super().engine(owner), pacing=pacing)
+        return structs.replace(super().runtime(owner), pacing=pacing)
 
 
 async def test_a_job_of_1000_records_ends_on_the_next_route() -> None:

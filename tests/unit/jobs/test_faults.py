@@ -17,7 +17,7 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
 from promptmill.domain.units import Claim
 from promptmill.engine.heartbeat import while_leased
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from promptmill.jobs.run_chunk import run_chunk
 from promptmill.jobs.settle_dead_letter import settle_chunk
 from tests.fakes.clock import FakeClock
@@ -59,7 +59,7 @@ async def test_a_fault_after_the_call_loses_no_attempt(monkeypatch: pytest.Monke
 
 
 async def test_an_answer_that_cannot_be_written_costs_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    dialect = dialect_named("promptmill")
+    dialect = format_named("promptmill")
     render = type(dialect).render
 
     def choosy(self: Any, outcome: Any, *more: Any) -> bytes:

@@ -12,7 +12,7 @@ from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import Verdict
-from promptmill.engine.run_unit import MOST_CRASHES
+from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
 from tests.fakes.mill import Mill, vanish
 from tests.fakes.model_provider import FakeModels
@@ -233,8 +233,8 @@ async def test_large_answers_go_by_pointer_with_the_id() -> None:
 
 async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
     house = mill()
-    await claimed(house, MOST_CRASHES)
-    report = await house.ask(ASK, seen=(MOST_CRASHES, 0))
+    await claimed(house, MAX_CRASHES)
+    report = await house.ask(ASK, seen=(MAX_CRASHES, 0))
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
     assert calls(house) == 0
 
@@ -249,8 +249,8 @@ async def test_a_dead_letter_of_a_request_starts_it_again() -> None:
 
 async def test_a_dead_letter_of_a_request_that_brought_its_workers_down_too_often_is_answered_with_that() -> None:
     house = mill()
-    await claimed(house, MOST_CRASHES)
-    report = await house.ask(ASK, seen=(MOST_CRASHES, 0), settling=True)
+    await claimed(house, MAX_CRASHES)
+    report = await house.ask(ASK, seen=(MAX_CRASHES, 0), settling=True)
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
 
 
@@ -264,7 +264,7 @@ async def test_a_request_that_brings_its_workers_down_is_answered_with_that() ->
         claim = house.units.claims[request_unit("r", "order-17")]
         seen = (claim.epoch, claim.beat)
     assert replies(house)[0]["error"]["code"] == "worker_crashed"
-    assert 0 < calls(house) < MOST_CRASHES
+    assert 0 < calls(house) < MAX_CRASHES
 
 
 class Deadly(FakeModels):

@@ -48,7 +48,7 @@ async def planned(count: int = 40) -> tuple[Mill, ChunkMessage, JobRun]:
 
 def alone(mill: Mill, message: ChunkMessage, pacing: Unpaced) -> Any:
     worker = mill.chunk_worker("w", message)
-    return structs.replace(worker, engine=structs.replace(worker.engine, pacing=pacing))
+    return structs.replace(worker, runtime=structs.replace(worker.runtime, pacing=pacing))
 
 
 async def test_an_invocation_carries_on_with_its_jobs_next_chunks() -> None:
@@ -159,7 +159,7 @@ async def test_large_records_wait_for_memory(most_bytes: int, at_once: int, monk
             running -= 1
 
     monkeypatch.setattr(run_chunks_module, "run_chunk", counted)
-    monkeypatch.setattr(run_chunks_module, "MOST_BYTES", most_bytes)
+    monkeypatch.setattr(run_chunks_module, "MAX_BYTES", most_bytes)
     reports = await run_chunks(message, worker=alone(mill, message, Alone()))
     assert [report.verdict for report in reports if not isinstance(report, BaseException)] == ["ended"] * 2
     assert most == at_once

@@ -16,7 +16,7 @@ from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, PlanMessage
 from promptmill.jobs import earlier_results
 from promptmill.jobs.cancel_job import cancel_job
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
@@ -50,7 +50,7 @@ async def rerun(mill: Mill, job: JobRun, how: Literal["resume", "redrive"] = "re
         jobs=mill.jobs,
         recipes=mill.recipes,
         queue=mill.queue,
-        manifests=ReadManifest(mill.objects),
+        manifests=ManifestCache(mill.objects),
         clock=mill.clock,
     )
 
@@ -61,7 +61,7 @@ async def seen_through(mill: Mill, run: JobRun) -> JobRun:
 
 
 async def cancel(mill: Mill, job_id: str) -> None:
-    manifests = ReadManifest(mill.objects)
+    manifests = ManifestCache(mill.objects)
     await cancel_job(
         job_id, jobs=mill.jobs, objects=mill.objects, queue=mill.queue, manifests=manifests, clock=mill.clock
     )

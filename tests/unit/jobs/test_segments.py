@@ -15,7 +15,7 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.join_run import LANES, read_ahead, segments_of
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.summary import RunTotals
 from tests.fakes.mill import Mill, jsonl
@@ -159,7 +159,7 @@ async def test_a_further_run_joins_what_it_kept() -> None:
         jobs=mill.jobs,
         recipes=mill.recipes,
         queue=mill.queue,
-        manifests=ReadManifest(mill.objects),
+        manifests=ManifestCache(mill.objects),
         clock=mill.clock,
     )
     await mill.pump()

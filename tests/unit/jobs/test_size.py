@@ -21,7 +21,7 @@ from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs import cut_file, manifests
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.cut_file import RangeWriter
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.missing_chunks import missing_chunks
 from promptmill.jobs.summary import RouteTotal, RunTotals
 from promptmill.ports.object_store import ObjectInfo
@@ -105,13 +105,13 @@ async def test_pages_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return await reading(key, **more)
 
     monkeypatch.setattr(mill.objects, "read", read)
-    kept = ReadManifest(mill.objects)
+    kept = ManifestCache(mill.objects)
     found = [await kept.chunk_range(manifest, n) for n in (0, 1, 2, 3, 11, 0, 4)]
     assert [chunk.number for chunk in found] == [0, 1, 2, 3, 11, 0, 4]
     assert [chunk.first_record for chunk in found] == [0, 5, 10, 15, 55, 0, 20]
     assert len(reads) == 3
     monkeypatch.setattr(manifests, "_PAGES", 1)
-    kept, reads[:] = ReadManifest(mill.objects), []
+    kept, reads[:] = ManifestCache(mill.objects), []
     for n in (0, 3, 0):
         await kept.chunk_range(manifest, n)
     assert len(reads) == 3

@@ -10,7 +10,7 @@ from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.jobs.cancel_job import cancel_job
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.ports.recipe_source import EVERYTHING
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -34,7 +34,7 @@ async def cancel(mill: Mill, job_id: str) -> Any:
         jobs=mill.jobs,
         objects=mill.objects,
         queue=mill.queue,
-        manifests=ReadManifest(mill.objects),
+        manifests=ManifestCache(mill.objects),
         clock=mill.clock,
     )
 

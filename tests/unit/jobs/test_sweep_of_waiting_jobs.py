@@ -37,7 +37,7 @@ async def planned(count: int = 40) -> tuple[Mill, ChunkMessage, JobRun]:
 
 async def refused(mill: Mill, message: ChunkMessage) -> None:
     worker = mill.chunk_worker("w", message)
-    worker = structs.replace(worker, engine=structs.replace(worker.engine, pacing=Full()))
+    worker = structs.replace(worker, runtime=structs.replace(worker.runtime, pacing=Full()))
     assert (await run_chunk(message, worker=worker)).verdict == "refused"
 
 

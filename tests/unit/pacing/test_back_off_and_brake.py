@@ -8,7 +8,7 @@ import random
 import pytest
 
 from promptmill.pacing.back_off import EPISODE_S, LOWEST, BackOff
-from promptmill.pacing.brake import DOUBTFUL_ROW, FIRST_PROBE_S, LONGEST_PROBE_S, RESTART, ROW, THROTTLED_S, Brake
+from promptmill.pacing.brake import DOUBTFUL_ROW, FIRST_PROBE_S, MAX_PROBE_S, RESTART, ROW, THROTTLED_S, Brake
 
 
 def test_a_cut_goes_to_the_part_that_was_let_through() -> None:
@@ -154,7 +154,7 @@ def test_probes_come_further_and_further_apart() -> None:
         assert not brake.failed(now, now)
     assert gaps[0] == FIRST_PROBE_S
     assert gaps == sorted(gaps)
-    assert gaps[-1] == LONGEST_PROBE_S
+    assert gaps[-1] == MAX_PROBE_S
 
 
 def test_a_probe_that_is_answered_releases_it_and_the_rate_doubles_from_a_quarter() -> None:

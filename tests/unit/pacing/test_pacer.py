@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.domain.units import MOST_IN_GROUP
-from promptmill.pacing.pacer import LONGEST_TICK_S, SHORTEST_TICK_S, Pacer
+from promptmill.domain.units import MAX_IN_GROUP
+from promptmill.pacing.pacer import MAX_TICK_S, MIN_TICK_S, Pacer
 
 
-def sends(pacer: Pacer, *, seconds: float, offered: int = MOST_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:
+def sends(pacer: Pacer, *, seconds: float, offered: int = MAX_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:
     """When and how many, asked again whenever the pacer says so."""
     now, groups = 0.0, []
     while now <= seconds:
@@ -28,7 +28,7 @@ def test_a_worker_that_always_has_more_to_send_uses_its_rate_and_no_more(rate: f
     sent = sum(taken for _, taken in groups)
     assert rate * 60 * 0.97 - 2 <= sent <= rate * 60 * 1.001 + 1
     for start, _ in groups:
-        assert sum(taken for at, taken in groups if start <= at < start + 1) <= rate * (1 + 1.5 * LONGEST_TICK_S) + 2
+        assert sum(taken for at, taken in groups if start <= at < start + 1) <= rate * (1 + 1.5 * MAX_TICK_S) + 2
 
 
 def test_groups_are_as_large_as_a_second_or_fifty_intents_allow() -> None:
@@ -77,9 +77,9 @@ def test_tokens_that_were_not_used_come_back() -> None:
     pacer.set_rates(None, 1_000.0, 0.0)
     pacer.start(0.0)
     assert pacer.take([1_000.0] * 3, 0.0) == 1
-    assert pacer.take([1_000.0] * 3, SHORTEST_TICK_S) == 0
+    assert pacer.take([1_000.0] * 3, MIN_TICK_S) == 0
     pacer.settle(-1_000.0)
-    assert pacer.take([1_000.0], SHORTEST_TICK_S) == 1
+    assert pacer.take([1_000.0], MIN_TICK_S) == 1
 
 
 def test_a_worker_without_a_share_sends_nothing() -> None:

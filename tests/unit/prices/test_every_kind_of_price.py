@@ -177,7 +177,7 @@ def test_a_report_that_is_none_is_not_believed(cost: Any) -> None:
 def test_embeddings_cost_what_they_read() -> None:
     raw = {"data": [{"index": 0, "embedding": [0.5]}], "model": "m", "usage": {"prompt_tokens": 1_000}}
     usage = openai_embeddings.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
-    small = route("openai/text-embedding-3-small", dialect="embeddings")
+    small = route("openai/text-embedding-3-small", endpoint="embeddings")
     assert price_of(small, usage) == Price(20_000, "bundled")  # 0.02 a million
     assert BOOK.knows(small, at=AT)
 

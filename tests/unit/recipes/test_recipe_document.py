@@ -99,7 +99,7 @@ replies: [promptmill-replies, "https://sqs.eu-west-1.amazonaws.com/000000000000/
         price=UserPrice("0.1", "0.30", "0", "0.010"),
         body={"top_k": 5, "penalty": 0.5, "deep": {"list": [1, 2.5, True, None]}},
     )
-    assert (recipe.routes[1].region, recipe.routes[1].dialect) == ("eu-west-1", "invoke")
+    assert (recipe.routes[1].region, recipe.routes[1].endpoint) == ("eu-west-1", "invoke")
     assert recipe.models == {"small": "compatible/org/model-1", "big": "bedrock/m"}
     assert (recipe.max_output_tokens, recipe.temperature, recipe.seed) == (20, 0.0, -3)
     assert (recipe.system, recipe.prompt) == ("Be brief.", "{{ text }}!")
@@ -122,7 +122,7 @@ def test_how_bedrock_is_invoked(kind: str, said: str, dialect: str) -> None:
     own = f", dialect: {said}" if said else ""
     routes = f"[{{model: bedrock/m{own}}}, {{model: anthropic/m, key: promptmill/a}}]"
     recipe = parse(f"routes: {routes}\ninvocation_type: {kind}")
-    assert [route.dialect for route in recipe.routes] == [dialect, ""]
+    assert [route.endpoint for route in recipe.routes] == [dialect, ""]
 
 
 @given(st.integers(0, 999_999), st.integers(1, 18).flatmap(lambda n: st.text("0123456789", min_size=n, max_size=n)))

@@ -28,7 +28,7 @@ def test_everything_that_a_route_can_say() -> None:
         "stream: true, stall_timeout: 20, api_version: 2024-10-21-preview, price_as: azure/gpt-6-luna, "
         "wire: {system: developer, max_tokens: max_new_tokens, key_header: Authorization, names: {prompt: text}}}"
     )
-    assert (found.dialect, found.stream, found.stall_s) == ("responses", True, 20.0)
+    assert (found.endpoint, found.stream, found.stall_s) == ("responses", True, 20.0)
     assert (found.api_version, found.price_as) == ("2024-10-21-preview", "azure/gpt-6-luna")
     assert found.wire == Wire(
         system="developer", max_tokens="max_new_tokens", key_header="Authorization", names={"prompt": "text"}
@@ -37,7 +37,7 @@ def test_everything_that_a_route_can_say() -> None:
 
 def test_what_is_not_said_leaves_the_provider_as_it_is() -> None:
     found = route("bedrock/amazon.nova-lite-v1:0")
-    assert (found.dialect, found.stream, found.wire, found.price_as) == ("", False, Wire(), "")
+    assert (found.endpoint, found.stream, found.wire, found.price_as) == ("", False, Wire(), "")
 
 
 def test_a_recipe_streams_on_every_route_that_can() -> None:

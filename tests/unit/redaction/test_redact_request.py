@@ -201,7 +201,7 @@ def test_a_value_found_in_a_text_may_not_stand_in_a_name_either() -> None:
 
 
 def test_attachments_are_left_alone() -> None:
-    attachment = Attachment(kind="document", where="x", native={"source": "a@x.example"}, protocol="openai-chat")
+    attachment = Attachment(kind="document", where="x", native={"source": "a@x.example"}, wire_format="openai-chat")
     request = CompletionRequest(messages=(Message("user", (Text("a@x.example"), attachment)),))
     assert redact_request(request, EVERYTHING).request.messages[0].parts == (Text("<EMAIL_1>"), attachment)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from promptmill.aws.sqs import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
     from promptmill.detectors.deployed import DeployedFinders
     from promptmill.domain.limits import Limits
-    from promptmill.engine.unit import Engine
-    from promptmill.jobs.manifests import ReadManifest
+    from promptmill.engine.unit import UnitRuntime
+    from promptmill.jobs.manifests import ManifestCache
     from promptmill.pacing.pacing import JobPacing
     from promptmill.pacing.shared_pacing import SharedPacing
     from promptmill.prices.genai import GenaiPriceBook
@@ -182,10 +182,10 @@ class Services:
         return S3RecipeSource(self.objects, self.clock, stage=settings.stage, engines=settings.engine_names)
 
     @cached_property
-    def manifests(self) -> ReadManifest:
-        from promptmill.jobs.manifests import ReadManifest
+    def manifests(self) -> ManifestCache:
+        from promptmill.jobs.manifests import ManifestCache
 
-        return ReadManifest(self.objects)
+        return ManifestCache(self.objects)
 
     @cached_property
     def prices(self) -> GenaiPriceBook:
@@ -241,22 +241,22 @@ class Services:
         cap = self.settings.day_cap_usd
         return parse_usd(cap) if cap else None
 
-    def engine(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> Engine:
+    def runtime(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> UnitRuntime:
         """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
-        from promptmill.engine.call_slots import Places
-        from promptmill.engine.pause import Switch
-        from promptmill.engine.unit import Engine
+        from promptmill.engine.call_slots import CallSlots
+        from promptmill.engine.pause import PauseSwitch
+        from promptmill.engine.unit import UnitRuntime
         from promptmill.pacing.pacing import Unpaced
 
-        return Engine(
+        return UnitRuntime(
             objects=self.objects,
             units=self.units,
             ledger=self.ledger,
             providers=self.providers,
             prices=self.prices,
             pacing=pacing or Unpaced(),
-            places=Places(self.settings.in_flight),
-            switch=Switch(self.switches, self.clock),
+            places=CallSlots(self.settings.in_flight),
+            switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=self.rng,
             owner=owner,

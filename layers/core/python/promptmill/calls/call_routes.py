@@ -15,8 +15,8 @@ from typing import Literal
 from msgspec import Struct
 
 from promptmill.calls.closed_routes import ClosedRoutes
-from promptmill.calls.retry_policy import LONGEST_WAIT_S, retried
-from promptmill.calls.sending import Bound, Permit, RouteRestsError, Sending, SendingEndedError
+from promptmill.calls.retry_policy import MAX_WAIT_S, retried
+from promptmill.calls.sending import Bound, CallGate, CallSlot, RouteRestsError, SendingEndedError
 from promptmill.calls.worst_case import bound_of
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import (
@@ -119,7 +119,7 @@ _KINDS: dict[str, Literal["record", "provider", "worker"]] = {
 FAULT = "internal_error"
 
 
-class Caller(Struct, frozen=True):
+class CallContext(Struct, frozen=True):
     """What all calls of one unit share.
 
     Attributes:
@@ -127,7 +127,7 @@ class Caller(Struct, frozen=True):
         finders: what finds sensitive values beside what is built in, None for nothing.
     """
 
-    sending: Sending
+    sending: CallGate
     closed: ClosedRoutes
     providers: ModelProviders
     prices: PriceBook
@@ -137,7 +137,7 @@ class Caller(Struct, frozen=True):
     finders: EntityFinders | None = None
 
 
-class Called(Struct, frozen=True):
+class RouteOutcome(Struct, frozen=True):
     """What came of one record: a completion or a failure.
 
     Attributes:
@@ -152,24 +152,29 @@ class Called(Struct, frozen=True):
 
 
 async def call_routes(
-    request: CompletionRequest, *, routes: Sequence[Route], record: int, caller: Caller, earlier: Sequence[Attempt] = ()
-) -> Called:
+    request: CompletionRequest,
+    *,
+    routes: Sequence[Route],
+    record: int,
+    caller: CallContext,
+    earlier: Sequence[Attempt] = (),
+) -> RouteOutcome:
     """One record's answer, or why it has none. ``earlier``: attempts of workers before us, which used up tries.
 
     Raises:
         SendingEndedError: the record is not done.
     """
-    calls = _Calls(request, record, caller, earlier)
+    calls = RecordCalls(request, record, caller, earlier)
     reasons: list[Reason] = []
     for place, route in enumerate(routes):
         answered = await calls.ask(route, may_leave=_may_answer(routes[place + 1 :], caller))
         if isinstance(answered, Completion):
-            return Called(answered, None, route.id, tuple(calls.attempts))
+            return RouteOutcome(answered, None, route.id, tuple(calls.attempts))
         reasons.append(answered)
-    return Called(None, failure_of(reasons), attempts=tuple(calls.attempts))
+    return RouteOutcome(None, failure_of(reasons), attempts=tuple(calls.attempts))
 
 
-def _may_answer(routes: Sequence[Route], caller: Caller) -> bool:
+def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
     """Whether one of them is open and up: a route that is down is waited for only if there is no other."""
     return any(caller.closed.code_of(route.id) is None and not caller.sending.rests(route) for route in routes)
 
@@ -186,10 +191,12 @@ class RestingError(PromptmillError):
         super().__init__(code)
 
 
-class _Calls:
+class RecordCalls:
     """The calls for one record."""
 
-    def __init__(self, request: CompletionRequest, record: int, caller: Caller, earlier: Sequence[Attempt]) -> None:
+    def __init__(
+        self, request: CompletionRequest, record: int, caller: CallContext, earlier: Sequence[Attempt]
+    ) -> None:
         self.attempts: list[Attempt] = []
         self._request, self._record, self._caller = request, record, caller
         self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
@@ -246,7 +253,7 @@ class _Calls:
 
     def _exhausted(self, route: Route, error: RetryLaterError) -> Reason:
         asked = error.retry_after_s or 0.0
-        if asked > LONGEST_WAIT_S:
+        if asked > MAX_WAIT_S:
             until = self._caller.clock.monotonic() + asked
             self._caller.closed.rest(route.id, error.code, until=until)
         return Reason(route.id, "exhausted", error.code, error.detail)
@@ -258,7 +265,7 @@ class _Calls:
             self._check_open(route)  # other records may have closed it while this one waited
             return await self._send(route, permit)
 
-    async def _send(self, route: Route, permit: Permit) -> Completion:
+    async def _send(self, route: Route, permit: CallSlot) -> Completion:
         caller = self._caller
         provider = caller.providers.provider_for(route)
         at, started = caller.clock.now(), caller.clock.monotonic()
@@ -289,7 +296,7 @@ class _Calls:
         self.attempts.append(attempt)
         return completion
 
-    def _failed(self, route: Route, permit: Permit, error: ProviderError, at: datetime, started: float) -> None:
+    def _failed(self, route: Route, permit: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)
         attempt = failed_attempt(permit.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
         permit.ended(attempt, error)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
-from promptmill.calls.call_routes import Called, Caller, call_routes
+from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.redact_record import Searched, redact_record
 from promptmill.calls.sending import SendingEndedError
 from promptmill.calls.worst_case import DEFAULT_OUTPUT_TOKENS
@@ -17,7 +17,7 @@ from promptmill.domain.journal import ANSWERED, RecordResult
 from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
-from promptmill.formats.file_format import Dialect
+from promptmill.formats.file_format import FileFormat
 from promptmill.redaction import redact_request, restore_completion, unrestored
 from promptmill.redaction.policy import beside
 
@@ -30,10 +30,10 @@ def last_start(recipe: Recipe, ends_at: float) -> float:
 async def complete_record(
     record: RawRecord,
     *,
-    dialect: Dialect,
+    file_format: FileFormat,
     facts: FileFacts,
     recipe: Recipe,
-    caller: Caller,
+    caller: CallContext,
     earlier: Sequence[Attempt] = (),
 ) -> Outcome:
     """The record's one outcome. A record that is wrong gets a failure that names its line; nothing is raised for it.
@@ -44,7 +44,7 @@ async def complete_record(
     if record.error is not None:
         return Outcome(record, None, record.error, attempts=tuple(earlier))
     try:
-        return await _Completing(record, dialect, facts, recipe, caller, tuple(earlier)).run()
+        return await _Completing(record, file_format, facts, recipe, caller, tuple(earlier)).run()
     except SendingEndedError:
         raise
     except Exception as error:  # noqa: BLE001  a fault of ours costs one record, never its neighbours
@@ -59,16 +59,16 @@ def fault_in(record: RawRecord, error: Exception) -> Failure:
 
 class _Completing(Struct, frozen=True):
     record: RawRecord
-    dialect: Dialect
+    file_format: FileFormat
     facts: FileFacts
     recipe: Recipe
-    caller: Caller
+    caller: CallContext
     earlier: tuple[Attempt, ...]
 
     async def run(self) -> Outcome:
         request: CompletionRequest | None = None
         try:
-            request = self.dialect.parse(self.record, self.facts, self.recipe)
+            request = self.file_format.parse(self.record, self.facts, self.recipe)
             routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
             searched = await self._redacted(bounded(request, self.caller))
         except RecordError as error:
@@ -92,7 +92,7 @@ class _Completing(Struct, frozen=True):
         asked = request.model if request else ""
         return Outcome(self.record, None, failure_of(error), attempts=self.earlier, requested_model=asked)
 
-    def _outcome(self, searched: Searched, called: Called) -> Outcome:
+    def _outcome(self, searched: Searched, called: RouteOutcome) -> Outcome:
         completion, redacted = called.completion, searched.redacted
         left: dict[str, int] = {}
         if completion is not None and self.recipe.redact.restore:
@@ -112,7 +112,7 @@ class _Completing(Struct, frozen=True):
         )
 
 
-def bounded(request: CompletionRequest, caller: Caller) -> CompletionRequest:
+def bounded(request: CompletionRequest, caller: CallContext) -> CompletionRequest:
     """Under a budget, an answer has a length."""
     if not caller.budgeted or request.max_output_tokens is not None:
         return request
@@ -148,18 +148,18 @@ def failure_of(error: RecordError) -> Failure:
     return Failure("record", error.code, error.message, error.field)
 
 
-def result_of(outcome: Outcome, dialect: Dialect, facts: FileFacts, recipe: Recipe, job_id: str) -> RecordResult:
+def result_of(outcome: Outcome, file_format: FileFormat, facts: FileFacts, recipe: Recipe, job_id: str) -> RecordResult:
     """As it will stand in the files. An answer that cannot be written is a failure of its record, never of its unit."""
     try:
-        line = dialect.render(outcome, facts, recipe, job_id)
+        line = file_format.render(outcome, facts, recipe, job_id)
     except Exception as error:  # noqa: BLE001  whatever it is, the neighbours' answers are paid for
         outcome = structs.replace(outcome, completion=None, failure=fault_in(outcome.record, error))
-        line = dialect.render(outcome, facts, recipe, job_id)
+        line = file_format.render(outcome, facts, recipe, job_id)
     failure, completion = outcome.failure, outcome.completion
     return RecordResult(
         outcome.record.index,
         line,
-        dialect.render_error(outcome.record, facts) if failure else b"",
+        file_format.render_error(outcome.record, facts) if failure else b"",
         failure.kind if failure else ANSWERED,
         failure.code if failure else "",
         outcome.requested_model,

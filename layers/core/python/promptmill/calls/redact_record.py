@@ -8,7 +8,7 @@ from collections import Counter
 from msgspec import Struct
 
 from promptmill.calls.retry_policy import retried
-from promptmill.calls.sending import Sending, SendingEndedError
+from promptmill.calls.sending import CallGate, SendingEndedError
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import ProviderError, RecordError, RetryLaterError
 from promptmill.domain.recipe import RedactionPolicy
@@ -34,7 +34,7 @@ async def redact_record(
     policy: RedactionPolicy,
     *,
     finders: EntityFinders | None,
-    sending: Sending,
+    sending: CallGate,
     rng: random.Random,
 ) -> Searched:
     """As ``redact_request``, with the spans of all engines united.
@@ -57,7 +57,7 @@ async def _search(
     text: str,
     policy: RedactionPolicy,
     finders: EntityFinders | None,
-    sending: Sending,
+    sending: CallGate,
     rng: random.Random,
 ) -> Finds:
     try:
@@ -80,7 +80,7 @@ def _finder(engine: str, finders: EntityFinders | None) -> EntityFinder:
 
 
 async def _patiently(
-    finder: EntityFinder, text: str, policy: RedactionPolicy, sending: Sending, rng: random.Random
+    finder: EntityFinder, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
 ) -> Finds:
     throttled = False
 

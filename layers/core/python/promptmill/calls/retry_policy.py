@@ -15,12 +15,12 @@ from promptmill.domain.errors import RetryLaterError
 
 T = TypeVar("T")
 
-LONGEST_BACKOFF_S = 30.0
-LONGEST_WAIT_S = 300.0
+MAX_BACKOFF_S = 30.0
+MAX_WAIT_S = 300.0
 """A Retry-After above this is not waited for: a worker that waits costs as much as one that works."""
-LONGEST_STRETCH = 1.5
+MAX_STRETCH = 1.5
 
-_growing = wait_exponential(multiplier=1, max=LONGEST_BACKOFF_S)
+_growing = wait_exponential(multiplier=1, max=MAX_BACKOFF_S)
 
 
 async def retried(
@@ -50,7 +50,7 @@ async def retried(
     def is_last(state: RetryCallState) -> bool:
         nonlocal free
         free += not counts()
-        return state.attempt_number - free >= tries or (_retry_after(state) or 0.0) > LONGEST_WAIT_S
+        return state.attempt_number - free >= tries or (_retry_after(state) or 0.0) > MAX_WAIT_S
 
     retrying = AsyncRetrying(
         sleep=pause,
@@ -64,7 +64,7 @@ async def retried(
 
 def _wait(state: RetryCallState, rng: random.Random) -> float:
     if asked := _retry_after(state):
-        return asked * rng.uniform(1.0, LONGEST_STRETCH)
+        return asked * rng.uniform(1.0, MAX_STRETCH)
     return rng.uniform(0.0, _growing(state))
 
 

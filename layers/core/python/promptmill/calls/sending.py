@@ -40,7 +40,7 @@ class Bound(Struct, frozen=True):
     tokens: int
 
 
-class Permit:
+class CallSlot:
     """Of one call. Its intent is durable.
 
     Attributes:
@@ -60,10 +60,12 @@ class Permit:
         self.attempt, self.error = attempt, error
 
 
-class Sending(Protocol):
+class CallGate(Protocol):
     """The calls of one unit."""
 
-    def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AbstractAsyncContextManager[Permit]:
+    def call(
+        self, route: Route, *, record: int, bound: Bound, may_leave: bool
+    ) -> AbstractAsyncContextManager[CallSlot]:
         """Waits for a place, the route's pace, money and a durable intent; the place is held until the call is over.
 
         Raises:

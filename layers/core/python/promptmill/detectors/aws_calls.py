@@ -18,7 +18,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parsed
 
 TIMEOUT_S = 20.0
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 """Services allow some twenty calls a second: more at once would only be throttled."""
 _OK, _THROTTLED = 200, 429
 _THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
@@ -47,7 +47,7 @@ class AwsEntityCalls:
 
     def __init__(self, *, http: HttpCalls, signer: AwsSigner, clock: Clock, base_url: str = "") -> None:
         self._http, self._signer, self._clock, self._base_url = http, signer, clock, base_url
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._turns = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def post(
         self,

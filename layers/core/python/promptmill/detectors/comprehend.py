@@ -12,9 +12,9 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import Finds
 from promptmill.redaction.spans import Span
 
-MOST_CHARACTERS, OVERLAP = 30_000, 500
+MAX_CHARACTERS, OVERLAP = 30_000, 500
 """Of a call: the limit is 100 KB, and after ``plain`` a character has at most three bytes."""
-_UNIT, _LEAST_UNITS = 100, 3
+_UNIT, _MIN_UNITS = 100, 3
 _HEADERS = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "Comprehend_20171127.DetectPiiEntities"}
 _IGNORED = frozenset({"DATE_TIME", "AGE"})
 """Every date and every number of years: next to nothing would be left."""
@@ -58,11 +58,11 @@ class ComprehendEntities:
     async def find(self, text: str, policy: RedactionPolicy) -> Finds:
         """See ports/entity_finder.py."""
         spans, searches = list[Span](), Counter[str]()
-        for start, piece in searched(text, most=MOST_CHARACTERS, overlap=OVERLAP):
+        for start, piece in searched(text, most=MAX_CHARACTERS, overlap=OVERLAP):
             found = await self._detect(piece, policy.language)
             spans += _spans(found, start, len(piece))
             searches["comprehend calls"] += 1
-            searches["comprehend units"] += max(_LEAST_UNITS, -(-len(piece) // _UNIT))
+            searches["comprehend units"] += max(_MIN_UNITS, -(-len(piece) // _UNIT))
         return Finds(tuple(spans), dict(searches))
 
     async def _detect(self, piece: str, language: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from promptmill.domain.recipe import Guardrail, RedactionPolicy
 from promptmill.ports.detectors import Finds
 from promptmill.redaction.spans import Span
 
-MOST_CHARACTERS, OVERLAP = 20_000, 500
+MAX_CHARACTERS, OVERLAP = 20_000, 500
 """Of a call: 20 text units, of the 25 that a guardrail takes a second where nobody has raised its quota."""
 _SENSITIVE = "sensitiveInformationPolicy"
 _SCORE = 0.9
@@ -55,7 +55,7 @@ class GuardrailEntities:
     async def find(self, text: str, policy: RedactionPolicy) -> Finds:
         """See ports/entity_finder.py. What the guardrail blocks is refused (``redaction_refused``)."""
         spans, searches = list[Span](), Counter[str]()
-        for start, piece in searched(text, most=MOST_CHARACTERS, overlap=OVERLAP):
+        for start, piece in searched(text, most=MAX_CHARACTERS, overlap=OVERLAP):
             reply = await self._apply(piece, policy.guardrail)
             spans += (
                 Span(start + first, start + last, kind, _SCORE, "guardrail")

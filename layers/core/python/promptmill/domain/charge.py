@@ -40,7 +40,7 @@ class Charge(Struct, frozen=True):
     unbounded: int = 0
 
 
-class Narrowing(Struct, frozen=True):
+class CostCorrection(Struct, frozen=True):
     """What a call really cost that a charge counts as unknown. Written once a call, at any time; ranges only narrow.
 
     Attributes:
@@ -105,7 +105,7 @@ def spent_by(charge: Charge) -> Spending:
     )
 
 
-def moved_by(narrowing: Narrowing) -> Spending:
+def moved_by(narrowing: CostCorrection) -> Spending:
     """What a narrowing adds to a sum that holds its charge: mostly less than nothing."""
     unsent = int(not narrowing.sent)  # its charge counts it as an attempt, and as one that failed
     return Spending(

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]
-Protocol = Literal[
+WireFormat = Literal[
     "openai-chat",
     "openai-responses",
     "openai-completions",
@@ -63,7 +63,7 @@ class Attachment(Struct, frozen=True, tag="attachment"):
     media_type: str = ""
     data: str = ""
     url: str = ""
-    protocol: Protocol = ""
+    wire_format: WireFormat = ""
     native: dict[str, Any] | None = None
 
 
@@ -118,7 +118,7 @@ class CompletionRequest(Struct, frozen=True):
     json_object: bool = False
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
-    protocol: Protocol = ""
+    wire_format: WireFormat = ""
     native: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     kind: Literal["completion", "embedding"] = "completion"
@@ -165,7 +165,7 @@ class Completion(Struct, frozen=True):
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
     request_id: str = ""
-    protocol: Protocol = ""
+    wire_format: WireFormat = ""
     raw: dict[str, Any] = field(default_factory=dict)
     first_token_ms: int | None = None
     embeddings: tuple[tuple[float, ...], ...] = ()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from promptmill.domain.recipe import Recipe
 
-DialectName = Literal["openai", "anthropic", "bedrock", "promptmill", "txt", "csv"]
+FileFormatName = Literal["openai", "anthropic", "bedrock", "promptmill", "txt", "csv"]
 
 
 class FileFacts(Struct, frozen=True):
@@ -23,7 +23,7 @@ class FileFacts(Struct, frozen=True):
         marked: the file says by a byte order mark that it is Unicode: its encoding is no guess.
     """
 
-    dialect: DialectName
+    format: FileFormatName = field(name="dialect")
     encoding: Literal["utf-8", "cp1252"] = "utf-8"
     body_start: int = 0
     first_line: int = 1

@@ -16,7 +16,7 @@ BODIES = "requests/"
 DEFAULT_RECIPE = "default"
 
 _MAX_KEY_BYTES = 1024
-_LONGEST_SUFFIX = 80
+_MAX_SUFFIX = 80
 _IGNORED_NAMES = re.compile(
     r"(?:_SUCCESS|_COMMITTED.*|_STARTED.*|\.DS_Store|\.keep|\.gitkeep|Thumbs\.db|desktop\.ini|~\$.*|.*_\$folder\$)"
 )
@@ -40,7 +40,7 @@ def results_prefix(key: str, job_id: str) -> str:
     if "/" not in path:
         path = f"{DEFAULT_RECIPE}/{path}"
     safe = "/".join(_safe_segment(segment) for segment in path.split("/") if segment)
-    room = _MAX_KEY_BYTES - _LONGEST_SUFFIX - len(RESULTS) - len(job_id)
+    room = _MAX_KEY_BYTES - _MAX_SUFFIX - len(RESULTS) - len(job_id)
     if len(safe.encode()) > room:
         digest = hashlib.sha256(safe.encode()).hexdigest()[:10]
         safe = safe.encode()[: room - 11].decode(errors="ignore") + "~" + digest

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
-_LONGEST_COMPARED = 100
+_MAX_COMPARED = 100
 _LIKE_ENOUGH = 0.6
 
 
@@ -19,8 +19,8 @@ def nearest(name: str, names: Iterable[str], *, limit: int = 3) -> list[str]:
     """At most ``limit`` of ``names`` that ``name`` may stand for, the nearest first; upper and lower case are one."""
     from difflib import get_close_matches  # noqa: PLC0415 (only needed once something is wrong)
 
-    by_folded = {other.casefold(): other for other in sorted(names, reverse=True) if len(other) <= _LONGEST_COMPARED}
-    wanted = name[:_LONGEST_COMPARED].casefold()
+    by_folded = {other.casefold(): other for other in sorted(names, reverse=True) if len(other) <= _MAX_COMPARED}
+    wanted = name[:_MAX_COMPARED].casefold()
     return [by_folded[found] for found in get_close_matches(wanted, sorted(by_folded), n=limit, cutoff=_LIKE_ENOUGH)]
 
 

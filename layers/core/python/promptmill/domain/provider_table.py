@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Protocol
-from promptmill.domain.recipe import Dialect
+from promptmill.domain.completion import WireFormat
+from promptmill.domain.recipe import Endpoint
 
 Use = Literal["required", "optional", "none"]
 Ability = Literal[
@@ -44,14 +44,14 @@ class Provider(Struct, frozen=True):
         local_only: refused in every stage but ``local``.
         local_base_url: so is a ``base_url`` of its routes: elsewhere the address is the provider's own.
         account, api_version: whether a route names one.
-        dialects: that a route may choose from; the first is the default.
+        endpoints: that a route may choose from; the first is the default.
         lacks: what the provider does not offer. A request for it is refused by name, before anything is sent.
         usage: what its answers are counted by: its own report, or an estimate from their length.
         label: its name for people.
     """
 
     name: str
-    protocol: Protocol
+    wire_format: WireFormat
     key: Use
     base_url: Use = "optional"
     region: Use = "none"
@@ -59,7 +59,7 @@ class Provider(Struct, frozen=True):
     local_base_url: bool = False
     account: Use = "none"
     api_version: Use = "none"
-    dialects: tuple[Dialect, ...] = ("chat",)
+    endpoints: tuple[Endpoint, ...] = ("chat",)
     lacks: frozenset[Ability] = frozenset()
     usage: Literal["reported", "estimated"] = "reported"
     label: str = ""
@@ -73,7 +73,7 @@ class Provider(Struct, frozen=True):
         return self.base_url != "none"
 
 
-_OPENAI_DIALECTS: tuple[Dialect, ...] = ("chat", "responses", "completions", "embeddings")
+_OPENAI_ENDPOINTS: tuple[Endpoint, ...] = ("chat", "responses", "completions", "embeddings")
 
 _ALL = (
     Provider(
@@ -89,7 +89,7 @@ _ALL = (
         "anthropic-messages",
         key="required",
         api_version="optional",
-        dialects=("messages",),
+        endpoints=("messages",),
         lacks=frozenset({"embeddings"}),
         label="Anthropic",
     ),
@@ -101,7 +101,7 @@ _ALL = (
         local_base_url=True,
         account="required",
         api_version="optional",
-        dialects=("messages",),
+        endpoints=("messages",),
         lacks=frozenset({"embeddings"}),
         label="Claude Platform on AWS",
     ),
@@ -111,7 +111,7 @@ _ALL = (
         key="required",
         base_url="required",
         api_version="optional",
-        dialects=_OPENAI_DIALECTS,
+        endpoints=_OPENAI_ENDPOINTS,
         label="Azure OpenAI",
     ),
     Provider(
@@ -121,7 +121,7 @@ _ALL = (
         region="optional",
         local_base_url=True,
         api_version="optional",
-        dialects=("converse", "invoke", "embeddings"),
+        endpoints=("converse", "invoke", "embeddings"),
         label="Amazon Bedrock",
     ),
     Provider(
@@ -129,7 +129,7 @@ _ALL = (
         "openai-chat",
         key="optional",
         base_url="required",
-        dialects=_OPENAI_DIALECTS,
+        endpoints=_OPENAI_ENDPOINTS,
         label="an OpenAI-compatible server",
     ),
     Provider(
@@ -137,14 +137,14 @@ _ALL = (
         "openai-chat",
         key="required",
         account="required",
-        dialects=("chat", "responses", "embeddings"),
+        endpoints=("chat", "responses", "embeddings"),
         label="Cloudflare Workers AI",
     ),
     Provider(
         "gooseai",
         "openai-completions",
         key="required",
-        dialects=("completions",),
+        endpoints=("completions",),
         lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
         usage="estimated",
         label="GooseAI",
@@ -154,7 +154,7 @@ _ALL = (
         "openai-chat",
         key="required",
         account="optional",
-        dialects=("chat", "responses"),
+        endpoints=("chat", "responses"),
         lacks=frozenset({"embeddings"}),
         label="Hugging Face",
     ),
@@ -163,7 +163,7 @@ _ALL = (
         "openai-chat",
         key="optional",
         base_url="required",
-        dialects=_OPENAI_DIALECTS,
+        endpoints=_OPENAI_ENDPOINTS,
         label="Hugging Face Inference Endpoints",
     ),
     Provider(
@@ -172,30 +172,30 @@ _ALL = (
         key="none",
         base_url="none",
         local_only=True,
-        dialects=_OPENAI_DIALECTS,
+        endpoints=_OPENAI_ENDPOINTS,
         label="the embedded model",
     ),
     Provider(
         "nlpcloud",
         "nlpcloud",
         key="required",
-        dialects=("",),
+        endpoints=("",),
         lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
         label="NLP Cloud",
     ),
-    Provider("openai", "openai-chat", key="required", dialects=_OPENAI_DIALECTS, label="OpenAI"),
+    Provider("openai", "openai-chat", key="required", endpoints=_OPENAI_ENDPOINTS, label="OpenAI"),
     Provider(
         "perplexity",
         "openai-responses",
         key="required",
-        dialects=("responses", "embeddings"),
+        endpoints=("responses", "embeddings"),
         label="Perplexity",
     ),
     Provider(
         "replicate",
         "replicate",
         key="required",
-        dialects=("",),
+        endpoints=("",),
         lacks=frozenset({"embeddings", "structured output", "tools", "filtered content"}),
         label="Replicate",
     ),
@@ -207,7 +207,7 @@ _ALL = (
         local_base_url=True,
         account="optional",
         api_version="optional",
-        dialects=("generate", "messages", "embeddings"),
+        endpoints=("generate", "messages", "embeddings"),
         label="Google Vertex AI",
     ),
 )

@@ -58,7 +58,7 @@ class Wire(Struct, frozen=True):
     names: dict[str, str] = field(default_factory=dict)
 
 
-Dialect = Literal["", "chat", "responses", "completions", "embeddings", "messages", "converse", "invoke", "generate"]
+Endpoint = Literal["", "chat", "responses", "completions", "embeddings", "messages", "converse", "invoke", "generate"]
 """Which of its protocols a provider is spoken to in; "" is its first."""
 
 
@@ -93,7 +93,7 @@ class Route(Struct, frozen=True):
     attempts: int = 6
     price: UserPrice | None = None
     body: dict[str, Any] = field(default_factory=dict)
-    dialect: Dialect = ""
+    endpoint: Endpoint = field(name="dialect", default="")
     stream: bool = False
     stall_s: float = 60.0
     api_version: str = ""

@@ -10,7 +10,7 @@ from promptmill.domain.job import Counts
 from promptmill.domain.record import Outcome
 
 OTHERS = "(others)"
-_MOST_NAMES = 100
+_MAX_NAMES = 100
 
 
 class Tally(Struct, frozen=True):
@@ -83,6 +83,6 @@ def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     """Some come from the lines of a file, which may say a different one each: the first are named."""
     total = Counter(one)
     for name, count in other.items():
-        named = name in total or len(total) < _MOST_NAMES
+        named = name in total or len(total) < _MAX_NAMES
         total[name if named else OTHERS] += count
     return dict(sorted(total.items()))

@@ -14,7 +14,7 @@ from msgspec import Struct
 GATES = 16
 """Of a run: enough that transactions of many workers seldom meet on one of them."""
 
-MOST_IN_GROUP = 50
+MAX_IN_GROUP = 50
 """Intents in one item."""
 
 

@@ -7,23 +7,23 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
-from promptmill.calls.call_routes import Caller
+from promptmill.calls.call_routes import CallContext
 from promptmill.calls.complete_record import complete_record, last_start
 from promptmill.calls.sending import SendingEndedError, Why
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.journal import Page, tally_of_results
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.tally import counts_of
-from promptmill.engine.call_gate import Sender, SenderPorts
+from promptmill.engine.call_gate import SenderPorts, UnitCallGate
 from promptmill.engine.draining import Draining
 from promptmill.engine.heartbeat import keep_beating
 from promptmill.engine.history import History, history_of
-from promptmill.engine.isolation import MOST_TRIES, Isolation
+from promptmill.engine.isolation import MAX_TRIES, Isolation
 from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.unit import Engine, Unit
-from promptmill.engine.unit_budget import Purse
+from promptmill.engine.unit import Unit, UnitRuntime
+from promptmill.engine.unit_budget import UnitBudget
 
-MOST_PREPARED = 64
+MAX_PREPARED = 64
 """Records that are parsed and redacted ahead of their call."""
 
 
@@ -43,44 +43,48 @@ class Answering(Struct, frozen=True):
     fault: Exception | None = None
 
 
-async def answer_unit(unit: Unit, purse: Purse, history: History, *, engine: Engine, draining: Draining) -> Answering:
+async def answer_unit(
+    unit: Unit, unit_budget: UnitBudget, history: History, *, runtime: UnitRuntime, draining: Draining
+) -> Answering:
     """Every call is journaled once this returns, or told as refused."""
-    return await _Answering(unit, purse, history, engine, draining).run()
+    return await _Answering(unit, unit_budget, history, runtime, draining).run()
 
 
 class _Answering:
-    def __init__(self, unit: Unit, purse: Purse, history: History, engine: Engine, draining: Draining) -> None:
-        self._unit, self._purse, self._known, self._engine = unit, purse, history, engine
-        self._claim = purse.claim
+    def __init__(
+        self, unit: Unit, unit_budget: UnitBudget, history: History, runtime: UnitRuntime, draining: Draining
+    ) -> None:
+        self._unit, self._unit_budget, self._known, self._runtime = unit, unit_budget, history, runtime
+        self._claim = unit_budget.claim
         epoch = self._claim.epoch
         self._journal = JournalWriter(
-            unit.journals, epoch, objects=engine.objects, clock=engine.clock, on_page=self._on_page
+            unit.journals, epoch, objects=runtime.objects, clock=runtime.clock, on_page=self._on_page
         )
         ports = SenderPorts(
-            units=engine.units,
+            units=runtime.units,
             journal=self._journal,
-            purse=purse,
-            pacing=engine.pacing,
-            places=engine.places,
-            switch=engine.switch,
-            clock=engine.clock,
-            ends_at=last_start(unit.recipe, engine.ends_at),
-            lease_s=engine.lease_s,
+            unit_budget=unit_budget,
+            pacing=runtime.pacing,
+            places=runtime.places,
+            switch=runtime.switch,
+            clock=runtime.clock,
+            ends_at=last_start(unit.recipe, runtime.ends_at),
+            lease_s=runtime.lease_s,
             on_let_through=self._make_room,
         )
-        self._sender = Sender(unit.name, epoch, purse.day, unit.gate, recipe=unit.recipe.name, ports=ports)
-        self._caller = Caller(
+        self._sender = UnitCallGate(unit.name, epoch, unit_budget.day, unit.gate, recipe=unit.recipe.name, ports=ports)
+        self._caller = CallContext(
             sending=self._sender,
             closed=unit.closed,
-            providers=engine.providers,
-            prices=engine.prices,
-            clock=engine.clock,
-            rng=engine.rng,
-            budgeted=purse.counts,
-            finders=engine.finders,
+            providers=runtime.providers,
+            prices=runtime.prices,
+            clock=runtime.clock,
+            rng=runtime.rng,
+            budgeted=unit_budget.counts,
+            finders=runtime.finders,
         )
-        self._isolation = Isolation(unit, self._claim, history, engine)
-        self._room, self._preparing = asyncio.Semaphore(MOST_PREPARED), set[int]()
+        self._isolation = Isolation(unit, self._claim, history, runtime)
+        self._room, self._preparing = asyncio.Semaphore(MAX_PREPARED), set[int]()
         self._draining = draining
         results = history.results.values()
         self._counts = tally_of_results(results, (attempt for _, attempt in history.attempts())).counts
@@ -123,7 +127,7 @@ class _Answering:
         culprit = self._isolation.culprit
         for record in records:
             if record.index == culprit:
-                message = f"line {record.line}: every worker that tried it ended ({MOST_TRIES} did). Look at the record"
+                message = f"line {record.line}: every worker that tried it ended ({MAX_TRIES} did). Look at the record"
                 self._put(Outcome(record, None, Failure("worker", "worker_crashed", message)))
                 await self._journal.flush()
                 await self._isolation.acquit()
@@ -155,7 +159,7 @@ class _Answering:
         try:
             outcome = await complete_record(
                 record,
-                dialect=self._unit.dialect,
+                file_format=self._unit.file_format,
                 facts=self._unit.facts,
                 recipe=self._unit.recipe,
                 caller=self._caller,
@@ -182,7 +186,7 @@ class _Answering:
         self._counts = self._counts.plus(counts_of(outcome))
 
     async def _on_page(self, page: Page) -> None:
-        self._purse.release(self._claim.epoch, page)
+        self._unit_budget.release(self._claim.epoch, page)
         await self._isolation.moved()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -195,13 +199,13 @@ class _Answering:
             self._sender.end("fault")
 
     async def _beat(self) -> None:
-        engine = self._engine
-        await keep_beating(self._show_life, every_s=engine.lease_s / 6, clock=engine.clock)
+        runtime = self._runtime
+        await keep_beating(self._show_life, every_s=runtime.lease_s / 6, clock=runtime.clock)
 
     async def _show_life(self) -> bool:
         """False if another worker owns the unit."""
-        if not await self._engine.units.beat(self._unit.name, self._claim):
+        if not await self._runtime.units.beat(self._unit.name, self._claim):
             return False
-        await self._unit.lease.renew(self._engine.lease_s)
+        await self._unit.lease.renew(self._runtime.lease_s)
         await self._unit.progress(self._counts)
         return True

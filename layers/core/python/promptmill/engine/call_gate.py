@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from promptmill.calls.sending import Bound, Permit, RouteRestsError, SendingEndedError, Why
+from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError, Why
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
-from promptmill.domain.units import MOST_IN_GROUP, Gate, Intent, IntentGroup, call_id
-from promptmill.engine.call_slots import Places
+from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import unless_set, wait_for
 from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.pause import Switch
-from promptmill.engine.unit_budget import Purse, ShutError
+from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.unit_budget import ShutError, UnitBudget
 from promptmill.pacing.pacing import Ended, HandOver, Pacing
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import UnitIntents
@@ -40,7 +40,7 @@ class WaitingCall:
 
 
 class WaitingCalls:
-    def __init__(self, places: Places, pacing: Pacing) -> None:
+    def __init__(self, places: CallSlots, pacing: Pacing) -> None:
         self._places, self._pacing = places, pacing
         self._queues: dict[str, deque[WaitingCall]] = {}
 
@@ -56,7 +56,7 @@ class WaitingCalls:
             self._tidy(queue)
             if queue:
                 route = queue[0].route
-                room = min(MOST_IN_GROUP, self._places.free(route))
+                room = min(MAX_IN_GROUP, self._places.free(route))
                 if room and self._pacing.wait_s(route) <= 0:
                     return list(islice(queue, room))
         return []
@@ -90,7 +90,7 @@ T = TypeVar("T")
 
 _LOOK_S = 5.0
 """How often a sender with nothing to do looks at the time, the switch and whether to hand over."""
-_LEAST_WAIT_S = 0.001
+_MIN_WAIT_S = 0.001
 """A wait that is lost in the rounding of a clock would never end."""
 
 
@@ -105,18 +105,18 @@ class SenderPorts(Struct, frozen=True):
 
     units: UnitIntents
     journal: JournalWriter
-    purse: Purse
+    unit_budget: UnitBudget
     pacing: Pacing
-    places: Places
-    switch: Switch
+    places: CallSlots
+    switch: PauseSwitch
     clock: Clock
     ends_at: float
     lease_s: float
     on_let_through: Callable[[int], None]
 
 
-class Sender:
-    """Of one unit in one epoch; the ``Sending`` of its calls.
+class UnitCallGate:
+    """Of one unit in one epoch; the ``CallGate`` of its calls.
 
     Attributes:
         groups: the intents written.
@@ -139,9 +139,9 @@ class Sender:
     # What the calls use.
 
     @asynccontextmanager
-    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[Permit]:
+    async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
         sequence = await self._let_through(WaitingCall(route, record, bound, may_leave=may_leave))
-        permit = Permit(call_id(self._unit, self._epoch, sequence))
+        permit = CallSlot(call_id(self._unit, self._epoch, sequence))
         started = self._ports.clock.monotonic()
         try:
             if started - self._written_at > self._ports.lease_s:  # paused in between: others may own the unit by now
@@ -214,7 +214,7 @@ class Sender:
         if not batch:
             return False
         linger_s = self._ports.pacing.linger_s(batch[0].route)
-        if linger_s and len(batch) < MOST_IN_GROUP:
+        if linger_s and len(batch) < MAX_IN_GROUP:
             await self._ports.clock.sleep(linger_s)
             batch = self._waiting.next_batch()
         batch = await self._funded(batch)
@@ -240,14 +240,14 @@ class Sender:
 
     async def _funded(self, batch: list[WaitingCall]) -> list[WaitingCall]:
         """As many as the purse holds. What is in flight, or unjournaled, may hold what is missing."""
-        purse = self._ports.purse
+        unit_budget = self._ports.unit_budget
         highs = [waiting.bound.high or 0 for waiting in batch]
-        if not batch or await purse.fund(sum(highs), sum(highs) * 4):
+        if not batch or await unit_budget.fund(sum(highs), sum(highs) * 4):
             return batch
         await self._ports.journal.flush()
-        if await purse.fund(highs[0], highs[0]):
+        if await unit_budget.fund(highs[0], highs[0]):
             return batch[:1]
-        if purse.can_ever_hold(highs[0]):
+        if unit_budget.can_ever_hold(highs[0]):
             if not self._in_flight:
                 self.end("money")
             return []
@@ -289,10 +289,10 @@ class Sender:
 
     async def _intended(self, group: IntentGroup) -> bool:
         """Nobody may have heard of a group that is durable all the same: it is kept, and journaled as not sent."""
-        self._ports.purse.intend(self._epoch, group.intents)
+        self._ports.unit_budget.intend(self._epoch, group.intents)
         self.groups.append(group)
         at = self._ports.clock.monotonic()
-        done = await self._ports.units.intend(self._unit, self._ports.purse.claim, group, gate=self._gate)
+        done = await self._ports.units.intend(self._unit, self._ports.unit_budget.claim, group, gate=self._gate)
         self._written_at = at
         if done == "done":
             return True
@@ -310,7 +310,7 @@ class Sender:
         self._ports.places.give_back(route)
         self._ports.journal.void(sequence)
 
-    def _note(self, route: Route, permit: Permit, sequence: int, bound: Bound, latency_s: float) -> None:
+    def _note(self, route: Route, permit: CallSlot, sequence: int, bound: Bound, latency_s: float) -> None:
         """A call that was sent and of which nobody knows what came stays as it is: unknown."""
         if not permit.sent:
             self._unused(route, sequence)
@@ -331,7 +331,7 @@ class Sender:
 
     def _patience(self) -> float:
         left = self._ports.ends_at - self._ports.clock.monotonic()
-        return max(_LEAST_WAIT_S, min(_LOOK_S, left, *self._waiting.waits()))
+        return max(_MIN_WAIT_S, min(_LOOK_S, left, *self._waiting.waits()))
 
 
 _THROTTLED = 429
@@ -346,7 +346,7 @@ def _over_budget() -> RecordError:
     )
 
 
-def _how(permit: Permit) -> Ended:
+def _how(permit: CallSlot) -> Ended:
     if permit.error is None:
         return "ok"
     if permit.error.status == _THROTTLED:

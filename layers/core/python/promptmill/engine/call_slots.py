@@ -1,4 +1,4 @@
-"""Places in flight: how many calls one worker makes at once."""
+"""CallSlots in flight: how many calls one worker makes at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from promptmill.domain.recipe import Route
 
 
-class Places:
+class CallSlots:
     """``total`` for all routes together, ``route.in_flight`` for each; shared by the units of one invocation."""
 
     def __init__(self, total: int) -> None:

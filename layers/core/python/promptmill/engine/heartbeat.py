@@ -12,7 +12,7 @@ from promptmill.ports.message_queue import MessageLease
 
 T = TypeVar("T")
 
-MOST_MISSED = 3
+MAX_MISSED = 3
 """Heartbeats in a row: half a lease, so that nobody has taken us for dead yet."""
 
 
@@ -23,7 +23,7 @@ async def while_alive(
 
     Raises:
         SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
-        Exception: ``beat``'s own, after ``MOST_MISSED`` in a row: others may take us for dead, and the work was cancelled.
+        Exception: ``beat``'s own, after ``MAX_MISSED`` in a row: others may take us for dead, and the work was cancelled.
     """
     working, beating = asyncio.create_task(work), asyncio.create_task(keep_beating(beat, every_s=every_s, clock=clock))
     try:
@@ -61,7 +61,7 @@ async def keep_beating(beat: Callable[[], Awaitable[bool]], *, every_s: float, c
             alive, missed = await beat(), 0
         except Exception:
             missed += 1
-            if missed == MOST_MISSED:
+            if missed == MAX_MISSED:
                 raise
             continue
         if not alive:

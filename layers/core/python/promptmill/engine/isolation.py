@@ -8,9 +8,9 @@ from promptmill.domain.errors import SupersededError
 from promptmill.domain.record import RawRecord
 from promptmill.domain.units import Claim
 from promptmill.engine.history import History
-from promptmill.engine.unit import Engine, Unit
+from promptmill.engine.unit import Unit, UnitRuntime
 
-MOST_TRIES = 3
+MAX_TRIES = 3
 """Workers that may end while they try one record alone, before it is held at fault."""
 
 _SUSPICIOUS_CRASHES = 2
@@ -20,8 +20,8 @@ _NOBODY = -1
 class Isolation:
     """Of one unit in one epoch."""
 
-    def __init__(self, unit: Unit, claim: Claim, known: History, engine: Engine) -> None:
-        self._unit, self._claim, self._engine = unit, claim, engine
+    def __init__(self, unit: Unit, claim: Claim, known: History, runtime: UnitRuntime) -> None:
+        self._unit, self._claim, self._runtime = unit, claim, runtime
         self._suspects = known.suspects()
         self._crashes = claim.crashes
         cleared = claim.trying in known.results  # its worker ended before it could say so
@@ -32,7 +32,7 @@ class Isolation:
     def culprit(self) -> int:
         """The record that is at fault, -1 if none is known to be."""
         record, tries = self._tried
-        return record if tries >= MOST_TRIES else _NOBODY
+        return record if tries >= MAX_TRIES else _NOBODY
 
     @property
     def needed(self) -> bool:
@@ -74,7 +74,7 @@ class Isolation:
 
     async def _write(self, trying: int, tries: int) -> None:
         self._trying, self._tries = trying, tries
-        marked = await self._engine.units.mark(
+        marked = await self._runtime.units.mark(
             self._unit.name, self._claim, crashes=self._crashes, trying=trying, tries=tries
         )
         if not marked:

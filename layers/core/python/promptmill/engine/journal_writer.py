@@ -13,8 +13,8 @@ from promptmill.engine.heartbeat import wait_for
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectWriter
 
-MOST_RESULTS = 50
-MOST_BYTES = 1 << 20
+MAX_RESULTS = 50
+MAX_BYTES = 1 << 20
 LINGER_S = 1.0
 """A page is written once it holds that much, or that long after its first entry: what a crash may repeat."""
 
@@ -82,7 +82,7 @@ class JournalWriter:
         self._results.append(result)
         self._bytes += len(result.line) + len(result.error)
         self._filled.set()
-        if len(self._results) >= MOST_RESULTS or self._bytes >= MOST_BYTES:
+        if len(self._results) >= MAX_RESULTS or self._bytes >= MAX_BYTES:
             self._due.set()
 
     async def run(self) -> None:

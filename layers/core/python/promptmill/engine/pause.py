@@ -12,7 +12,7 @@ FRESH_S = 5.0
 PAUSED_DELAY_S = 60
 
 
-class Switch:
+class PauseSwitch:
     """Of one invocation: looks again every few seconds."""
 
     def __init__(self, switches: Switches, clock: Clock) -> None:

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from promptmill.domain import journal, layout
-from promptmill.domain.charge import Narrowing, model_of
+from promptmill.domain.charge import CostCorrection, model_of
 from promptmill.domain.journal import SEAL, Page, Seal
 from promptmill.domain.record import Attempt
 from promptmill.domain.units import Claim, Intent, IntentGroup, call_id
 from promptmill.engine.history import History, history_of
-from promptmill.engine.unit import Engine, Unit
+from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.units import UnitIntents
 
@@ -44,16 +44,16 @@ async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: 
         pages.append(page)
 
 
-async def narrow_refused(unit: Unit, claim: Claim, refused: Page, *, engine: Engine) -> None:
+async def narrow_refused(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
     """Its journal was sealed before it could say so: of what stands in no page, the intents that are durable."""
     if refused == Page():
         return
-    groups = await engine.units.intents(unit.name)
+    groups = await runtime.units.intents(unit.name)
     for narrowing in _narrowings(unit, refused, [group for group in groups if group.epoch == claim.epoch]):
-        await engine.ledger.narrow(narrowing)
+        await runtime.ledger.narrow(narrowing)
 
 
-def _narrowings(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[Narrowing]:
+def _narrowings(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
     attempts = {attempt.call_id: attempt for attempt in refused.attempts}
     for group in groups:
         for intent in group.intents:
@@ -65,8 +65,8 @@ def _narrowings(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterato
                 yield _narrowing(unit, group, intent, name, attempt)
 
 
-def _narrowing(unit: Unit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None) -> Narrowing:
-    return Narrowing(
+def _narrowing(unit: Unit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None) -> CostCorrection:
+    return CostCorrection(
         call_id=name,
         unit=unit.name,
         route=intent.route,

@@ -14,10 +14,10 @@ from promptmill.domain.journal import RecordResult
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.domain.units import Gate, Verdict
-from promptmill.engine.call_slots import Places
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.history import History
-from promptmill.engine.pause import Switch
-from promptmill.formats.file_format import Dialect
+from promptmill.engine.pause import PauseSwitch
+from promptmill.formats.file_format import FileFormat
 from promptmill.pacing.pacing import JobPacing
 from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import EntityFinders
@@ -28,7 +28,7 @@ from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.units import Units
 
 
-class Engine(Struct, frozen=True):
+class UnitRuntime(Struct, frozen=True):
     """The ports and values of one invocation, shared by all units that it runs.
 
     Attributes:
@@ -45,8 +45,8 @@ class Engine(Struct, frozen=True):
     providers: ModelProviders
     prices: PriceBook
     pacing: JobPacing
-    places: Places
-    switch: Switch
+    places: CallSlots
+    switch: PauseSwitch
     clock: Clock
     rng: random.Random
     owner: str
@@ -81,7 +81,7 @@ class Unit(Protocol):
         ...
 
     @property
-    def dialect(self) -> Dialect: ...
+    def file_format(self) -> FileFormat: ...
 
     @property
     def facts(self) -> FileFacts: ...

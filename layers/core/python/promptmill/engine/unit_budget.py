@@ -10,7 +10,7 @@ from promptmill.domain.budget import BudgetLine
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Gate, Intent, Verdict, call_id
-from promptmill.engine.unit import Engine, Unit
+from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.ports.units import UnitBudgets
 
 
@@ -18,7 +18,7 @@ class ShutError(Exception):
     """The run's gates are shut."""
 
 
-class Purse:
+class UnitBudget:
     """Of one unit in one epoch. Without lines nothing is counted, and nothing is short.
 
     Args:
@@ -134,11 +134,11 @@ class Broke(Struct, frozen=True):
     why: str = ""
 
 
-async def out_of_money(unit: Unit, purse: Purse, *, engine: Engine) -> Broke:
+async def out_of_money(unit: Unit, unit_budget: UnitBudget, *, runtime: UnitRuntime) -> Broke:
     """Others may hold money that comes back: then it is worth waiting. If nobody does, a budget that lasts is spent."""
-    await purse.give_back()
-    line = next(line for line in purse.lines if line.key == purse.short)
-    state = await engine.units.budget(line.key)
+    await unit_budget.give_back()
+    line = next(line for line in unit_budget.lines if line.key == unit_budget.short)
+    state = await runtime.units.budget(line.key)
     if state.holders:
         return Broke(delay_s=_SOON_S, why="money that other chunks hold")
     code = "budget_spent" if line.lasting else "day_spent"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.formats.json_lines import JsonLinesDialect
+from promptmill.formats.json_lines import JsonLinesFormat
 from promptmill.wire.anthropic_messages.read_request import read_message_body
 from promptmill.wire.bedrock_converse.read_request import read_converse_body
 from promptmill.wire.bedrock_invoke.read_request import read_vendor_body, vendor_of, vendor_output
@@ -109,4 +109,4 @@ def _error(outcome: Outcome, failure: Failure) -> dict[str, Any]:
     return {"errorCode": code, "errorMessage": f"{failure.code}: {failure.message}"}
 
 
-BEDROCK = JsonLinesDialect("bedrock", _read, _write)
+BEDROCK = JsonLinesFormat("bedrock", _read, _write)

@@ -39,7 +39,7 @@ def csv_facts(head: bytes, *, start: int, whole: bool, delimiter: str = "") -> F
     header = _header(rest, delimiter, first_line, whole=whole)
     names = split_row(rest[header.start : header.end].decode("utf-8", "surrogateescape").rstrip("\r\n"), delimiter)
     return FileFacts(
-        dialect="csv",
+        format="csv",
         body_start=body + header.end,
         first_line=header.line + count_line_ends(rest, header.start, header.end),
         delimiter=delimiter,

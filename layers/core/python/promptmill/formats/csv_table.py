@@ -18,7 +18,7 @@ import msgspec
 
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
-from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.money import usd_text
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
@@ -80,7 +80,7 @@ _OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd"
 
 
 class CsvDialect:
-    name: DialectName = "csv"
+    name: FileFormatName = "csv"
     extension = "csv"
 
     def split(self, data: bytes, chunk: ChunkRange, facts: FileFacts) -> Iterator[RawRecord]:

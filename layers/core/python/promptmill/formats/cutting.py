@@ -38,7 +38,7 @@ def make_cutter(facts: FileFacts, *, max_records: int = 500, max_bytes: int = RO
     if not 0 < max_bytes <= ROW_LIMIT or max_records < 1:
         raise ValueError(f"chunks of {max_records} records and {max_bytes} bytes")
     chunker = Chunker(max_records, max_bytes)
-    return RowCutter(facts, chunker) if facts.dialect == "csv" else LineCutter(facts, chunker)
+    return RowCutter(facts, chunker) if facts.format == "csv" else LineCutter(facts, chunker)
 
 
 class Chunker:
@@ -94,7 +94,7 @@ class LineCutter:
         self._position = self._line_start = facts.body_start
         self._line = facts.first_line
         self._line_has_text = False
-        self._guess = EncodingGuess(marked=facts.marked) if facts.dialect == "txt" else None
+        self._guess = EncodingGuess(marked=facts.marked) if facts.format == "txt" else None
 
     def feed(self, block: bytes) -> list[ChunkRange]:
         return [chunk for piece in _pieces(block) for chunk in self._feed(piece)]

@@ -17,7 +17,7 @@ _SEQUENCE = re.compile(
 )
 _ASCII = bytes(range(0x80))
 _NOT_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
-_LONGEST_TAIL = 3
+_MAX_TAIL = 3
 
 
 class EncodingGuess:
@@ -64,7 +64,7 @@ class EncodingGuess:
 
 def _unfinished(data: bytes) -> int:
     """Where a sequence of several bytes starts that the end of ``data`` may have cut; its length if there is none."""
-    for back in range(1, min(_LONGEST_TAIL, len(data)) + 1):
+    for back in range(1, min(_MAX_TAIL, len(data)) + 1):
         lead = data[-back]
         if lead >= 0xC0:  # noqa: PLR2004 (the first byte of a sequence, and so many follow it)
             follow = 1 + (lead >= 0xE0) + (lead >= 0xF0)  # noqa: PLR2004

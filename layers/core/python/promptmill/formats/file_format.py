@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from promptmill.domain.completion import CompletionRequest
-from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 
 
-class Dialect(Protocol):
+class FileFormat(Protocol):
     """Pure functions of bytes. Every bad record becomes an error of its own."""
 
     @property
-    def name(self) -> DialectName: ...
+    def name(self) -> FileFormatName: ...
 
     @property
     def extension(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from promptmill.domain.completion import CompletionRequest
-from promptmill.domain.job_file import ChunkRange, DialectName, FileFacts
+from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.line_kinds import refuse_other
@@ -18,7 +18,7 @@ from promptmill.wire.json_fields import NOTHING, Fields
 from promptmill.wire.rendered_answers import encode_line
 
 
-class JsonLinesDialect(Struct, frozen=True):
+class JsonLinesFormat(Struct, frozen=True):
     """A dialect made of two functions.
 
     Attributes:
@@ -27,7 +27,7 @@ class JsonLinesDialect(Struct, frozen=True):
             added to it, where there are any and it has none.
     """
 
-    name: DialectName
+    name: FileFormatName
     read: Callable[[Fields, RawRecord, Recipe], CompletionRequest]
     write: Callable[[Outcome, dict[str, Any], Recipe, str], dict[str, Any]]
     extension: str = "jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from promptmill.domain.errors import RecordError
-from promptmill.domain.job_file import DialectName
+from promptmill.domain.job_file import FileFormatName
 from promptmill.domain.record import RawRecord
 
 LineKind = Literal["openai", "anthropic", "bedrock", "promptmill", "vertex"]
@@ -43,7 +43,7 @@ _OBJECTS: tuple[tuple[str, LineKind], ...] = (
 )
 
 
-def refuse_other(line: Mapping[str, Any], record: RawRecord, dialect: DialectName) -> None:
+def refuse_other(line: Mapping[str, Any], record: RawRecord, dialect: FileFormatName) -> None:
     """Raises RecordError ``other_dialect`` for a line of another dialect than its file's."""
     kind = kind_of(line)
     if kind is not None and kind != dialect:

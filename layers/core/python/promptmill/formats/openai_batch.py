@@ -13,7 +13,7 @@ from typing import Any
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
-from promptmill.formats.json_lines import JsonLinesDialect
+from promptmill.formats.json_lines import JsonLinesFormat
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai_chat.read_request import read_chat_body
 from promptmill.wire.openai_embeddings import read_embeddings_body
@@ -65,4 +65,4 @@ def _error(outcome: Outcome) -> dict[str, Any] | None:
     return None if failure is None else {"code": failure.code, "message": failure.message}
 
 
-OPENAI = JsonLinesDialect("openai", _read, _write)
+OPENAI = JsonLinesFormat("openai", _read, _write)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptmill.domain.job_file import DialectName
+from promptmill.domain.job_file import FileFormatName
 from promptmill.formats.anthropic_batch import ANTHROPIC
 from promptmill.formats.bedrock_batch import BEDROCK
 from promptmill.formats.csv_table import CsvDialect
-from promptmill.formats.file_format import Dialect
+from promptmill.formats.file_format import FileFormat
 from promptmill.formats.openai_batch import OPENAI
 from promptmill.formats.promptmill_lines import PROMPTMILL
 from promptmill.formats.txt import TxtDialect
 
-_DIALECTS: Mapping[DialectName, Dialect] = {
+_DIALECTS: Mapping[FileFormatName, FileFormat] = {
     "openai": OPENAI,
     "anthropic": ANTHROPIC,
     "bedrock": BEDROCK,
@@ -23,5 +23,5 @@ _DIALECTS: Mapping[DialectName, Dialect] = {
 }
 
 
-def dialect_named(name: DialectName) -> Dialect:
+def format_named(name: FileFormatName) -> FileFormat:
     return _DIALECTS[name]

@@ -7,7 +7,7 @@ without an answer gets a line ``[error] code: message``.
 from __future__ import annotations
 
 from promptmill.domain.completion import CompletionRequest
-from promptmill.domain.job_file import DialectName, FileFacts
+from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.encoding import BOM, as_utf8, decode_record
@@ -19,7 +19,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
 
 class TxtDialect:
-    name: DialectName = "txt"
+    name: FileFormatName = "txt"
     extension = "txt"
     split = staticmethod(split_lines)
 

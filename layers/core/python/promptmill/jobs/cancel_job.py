@@ -6,9 +6,9 @@ from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.jobs.find_run import find_run
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.missing_chunks import missing_chunks
-from promptmill.jobs.send_chunks import MOST_AT_ONCE
+from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.stop_run import CANCELLED, stop_run
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
@@ -17,7 +17,7 @@ from promptmill.ports.object_store import ObjectLister
 
 
 async def cancel_job(
-    job_id: str, *, jobs: Jobs, objects: ObjectLister, queue: WorkQueue, manifests: ReadManifest, clock: Clock
+    job_id: str, *, jobs: Jobs, objects: ObjectLister, queue: WorkQueue, manifests: ManifestCache, clock: Clock
 ) -> JobRun:
     """Once this returns, no new call of the job's latest run begins. What is answered is kept.
 
@@ -29,7 +29,7 @@ async def cancel_job(
         raise _over(await find_run(job_id, job.run, jobs=jobs))
     if job.state is JobState.RUNNING:  # chunks that wait for money or a limit would end hours later
         manifest = await manifests(job_id, job.run)
-        missing = await missing_chunks(manifest, most=MOST_AT_ONCE, objects=objects)
+        missing = await missing_chunks(manifest, most=MAX_AT_ONCE, objects=objects)
         await queue.send([ChunkMessage(job_id, job.run, chunk) for chunk in missing])
     return await find_run(job_id, job.run, jobs=jobs)
 

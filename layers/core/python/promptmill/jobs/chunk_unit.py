@@ -20,12 +20,12 @@ from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.history import History
-from promptmill.engine.unit import Engine
-from promptmill.formats.file_format import Dialect
-from promptmill.formats.registry import dialect_named
+from promptmill.engine.unit import UnitRuntime
+from promptmill.formats.file_format import FileFormat
+from promptmill.formats.registry import format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.earlier_results import kept_results
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.status import publish_status_in_turn
 from promptmill.jobs.stop_run import stop_run, stopped
 from promptmill.ports.job_store import Jobs
@@ -42,7 +42,7 @@ async def chunk_records(manifest: Manifest, chunk: ChunkRange, *, objects: Objec
     if chunk.oversized:
         return [_too_large(chunk)]
     data = await objects.read(manifest.cut_key, start=chunk.start, end=chunk.end, version=manifest.cut_version)
-    records = list(dialect_named(manifest.facts.dialect).split(data, chunk, manifest.facts))
+    records = list(format_named(manifest.facts.format).split(data, chunk, manifest.facts))
     if len(records) != chunk.records:
         raise ValueError(f"chunk {chunk.number} holds {len(records)} records, and its manifest says {chunk.records}")
     return records
@@ -82,11 +82,11 @@ class ChunkUnit:
         *,
         jobs: Jobs,
         lease: MessageLease,
-        engine: Engine,
-        manifests: ReadManifest,
+        runtime: UnitRuntime,
+        manifests: ManifestCache,
     ) -> None:
         self._job, self._manifest, self._chunk = job, manifest, chunk
-        self._jobs, self._engine, self._manifests, self.lease = jobs, engine, manifests, lease
+        self._jobs, self._runtime, self._manifests, self.lease = jobs, runtime, manifests, lease
         self._records: list[RawRecord] | None = None
         self._kept: dict[int, RecordResult] | None = None
         self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
@@ -112,8 +112,8 @@ class ChunkUnit:
         return gate_of(self._job.job_id, self._job.run, self._chunk.number)
 
     @property
-    def dialect(self) -> Dialect:
-        return dialect_named(self._manifest.facts.dialect)
+    def file_format(self) -> FileFormat:
+        return format_named(self._manifest.facts.format)
 
     @property
     def facts(self) -> FileFacts:
@@ -124,7 +124,7 @@ class ChunkUnit:
         if job is not None and job.stop:
             return job.stop
         ends = datetime.fromisoformat(self._job.started_at) + timedelta(hours=self.recipe.give_up_after_h)
-        if self._engine.clock.now() < ends:
+        if self._runtime.clock.now() < ends:
             return ""
         await self._stop("gave_up")
         return "gave_up"
@@ -138,7 +138,7 @@ class ChunkUnit:
 
     async def _all_records(self) -> list[RawRecord]:
         try:
-            return await chunk_records(self._manifest, self._chunk, objects=self._engine.objects)
+            return await chunk_records(self._manifest, self._chunk, objects=self._runtime.objects)
         except MissingObjectError:
             return failed_records(self._chunk, "file_gone")
         except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
@@ -147,12 +147,12 @@ class ChunkUnit:
     async def _kept_results(self) -> dict[int, RecordResult]:
         if self._kept is None:
             self._kept = await kept_results(
-                self._manifest, self._chunk.number, objects=self._engine.objects, manifests=self._manifests
+                self._manifest, self._chunk.number, objects=self._runtime.objects, manifests=self._manifests
             )
         return self._kept
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.dialect, self.facts, self.recipe, self.job_id)
+        return result_of(outcome, self.file_format, self.facts, self.recipe, self.job_id)
 
     async def no_money(self, code: str, *, waits: bool) -> bool:
         if not waits:
@@ -160,12 +160,12 @@ class ChunkUnit:
         return not waits
 
     async def progress(self, counts: Counts) -> None:
-        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._engine.clock.now())
+        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._runtime.clock.now())
         kept = tally_of_results((self._kept or {}).values(), ()).counts
         place = self._manifest.place_of(self._chunk.number)
         await self._jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
         await publish_status_in_turn(
-            job_id, run, jobs=self._jobs, objects=self._engine.objects, clock=self._engine.clock
+            job_id, run, jobs=self._jobs, objects=self._runtime.objects, clock=self._runtime.clock
         )
 
     async def close(self, history: History, verdict: Verdict) -> None:
@@ -173,9 +173,9 @@ class ChunkUnit:
         kept = sum(found.answered for found in (await self._kept_results()).values())
         result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
         for charge in charges_for(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
-            await self._engine.ledger.record(charge)
+            await self._runtime.ledger.record(charge)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
-        if not await self._engine.objects.create(key, chunk_result.encode(result)):
+        if not await self._runtime.objects.create(key, chunk_result.encode(result)):
             raise InconsistentError(f"the result of {self.name} is there, and differs")
 
     async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
@@ -191,7 +191,7 @@ class ChunkUnit:
         return self.result(Outcome(record, None, failure, attempts=history.attempts_of(record.index)))
 
     async def _stop(self, code: str) -> None:
-        await stop_run(self._job.job_id, self._job.run, code, jobs=self._jobs, clock=self._engine.clock)
+        await stop_run(self._job.job_id, self._job.run, code, jobs=self._jobs, clock=self._runtime.clock)
 
     async def _note_closed(self, route: str, code: str) -> None:
         await self._jobs.close_route(self._job.job_id, self._job.run, route, code)

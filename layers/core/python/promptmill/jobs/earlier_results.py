@@ -10,24 +10,24 @@ from promptmill.domain.job import Manifest
 from promptmill.domain.journal import RecordResult
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, results_of
-from promptmill.jobs.manifests import ReadManifest
-from promptmill.jobs.reruns import Lineage, keeps
+from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.reruns import RunChain, keeps
 from promptmill.ports.object_store import ObjectReader
 
 _AT_ONCE = 32
 _HEADER = 16 << 10  # bytes that most headers fit in
 
 
-async def read_lineage(manifest: Manifest, *, manifests: ReadManifest) -> Lineage:
+async def read_lineage(manifest: Manifest, *, manifests: ManifestCache) -> RunChain:
     """From this run back to the first."""
     runs = [manifest]
     while runs[-1].base:
         runs.append(await manifests(manifest.job_id, runs[-1].base))
-    return Lineage(tuple(runs))
+    return RunChain(tuple(runs))
 
 
 async def kept_results(
-    manifest: Manifest, chunk: int, *, objects: ObjectReader, manifests: ReadManifest
+    manifest: Manifest, chunk: int, *, objects: ObjectReader, manifests: ManifestCache
 ) -> dict[int, RecordResult]:
     """Outcomes that a further run takes over, by record."""
     if not manifest.base:

@@ -10,10 +10,10 @@ from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import FinishMessage
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from promptmill.jobs.earlier_results import read_lineage
 from promptmill.jobs.join_run import CHUNKS, JoinRun
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.missing_chunks import missing_chunks
 from promptmill.jobs.status import encode_status as encode_json
 from promptmill.jobs.status import publish_latest_status, publish_status, publish_status_in_turn
@@ -40,7 +40,7 @@ async def finish_job(
     jobs: Jobs,
     queue: WorkQueue,
     events: EventBus,
-    manifests: ReadManifest,
+    manifests: ManifestCache,
     clock: Clock,
     chunks_a_segment: int = CHUNKS,
 ) -> Finished:
@@ -86,7 +86,7 @@ async def results_complete(manifest: Manifest, objects: ObjectStore) -> bool:
 
 def file_keys(manifest: Manifest) -> dict[str, str]:
     """Where the run's files are, by name."""
-    extension = dialect_named(manifest.facts.dialect).extension
+    extension = format_named(manifest.facts.format).extension
     prefix = manifest.results_prefix
     return {
         "results": f"{prefix}results.{extension}",

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
-from promptmill.formats.registry import dialect_named
+from promptmill.formats.registry import format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkResult
-from promptmill.jobs.reruns import Lineage
+from promptmill.jobs.reruns import RunChain
 from promptmill.jobs.summary import RunTotals
 from promptmill.ports.object_store import ObjectReader, ObjectStore, ObjectWriter, Piece
 
@@ -128,10 +128,10 @@ class JoinRun:
     """
 
     def __init__(
-        self, manifest: Manifest, lineage: Lineage, *, objects: ObjectStore, chunks_a_segment: int = CHUNKS
+        self, manifest: Manifest, lineage: RunChain, *, objects: ObjectStore, chunks_a_segment: int = CHUNKS
     ) -> None:
         self._manifest, self._lineage, self._objects = manifest, lineage, objects
-        self._dialect = dialect_named(manifest.facts.dialect)
+        self._dialect = format_named(manifest.facts.format)
         self.segments: Segments = segments_of(manifest.chunks, least=chunks_a_segment)
         self._prefix = layout.joined_prefix(manifest.job_id, manifest.run, self.segments.chunks)
 

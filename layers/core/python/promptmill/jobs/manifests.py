@@ -35,7 +35,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class ReadManifest:
+class ManifestCache:
     """Neither ever changes once it is written, so the last few are kept."""
 
     def __init__(self, objects: ObjectReader) -> None:

@@ -8,7 +8,7 @@ from promptmill.domain.job import Counts, JobRun, JobState, Manifest, Versions
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.earlier_results import read_headers, read_lineage
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.reruns import left_to_run, recipe_for_rerun
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import JobStore
@@ -26,7 +26,7 @@ async def plan_rerun(
         RejectedFileError: there is nothing to go on from any more.
         RecipeError: the recipe has no such route.
     """
-    manifests = ReadManifest(objects)
+    manifests = ManifestCache(objects)
     try:
         base = await manifests(job.job_id, await base_of(job, jobs=jobs))
         pending, kept = await _left(job, base, objects, manifests)
@@ -83,7 +83,7 @@ def too_old() -> RejectedFileError:
 
 
 async def _left(
-    job: JobRun, base: Manifest, objects: ObjectReader, manifests: ReadManifest
+    job: JobRun, base: Manifest, objects: ObjectReader, manifests: ManifestCache
 ) -> tuple[list[int], Counts]:
     """Chunks with something to run, and what the others hold."""
     lineage = await read_lineage(base, manifests=manifests)

@@ -10,7 +10,7 @@ from promptmill.domain.job import JobRun, JobState, Manifest
 from promptmill.domain.messages import PlanMessage
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.find_run import find_run
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.plan_rerun import base_of, rerun_recipe, too_old
 from promptmill.jobs.reruns import left_to_run
 from promptmill.ports.clock import Clock
@@ -27,7 +27,7 @@ async def rerun_job(
     jobs: JobStore,
     recipes: RecipeSource,
     queue: WorkQueue,
-    manifests: ReadManifest,
+    manifests: ManifestCache,
     clock: Clock,
 ) -> JobRun:
     """The new run. Its number follows on that of the last one, which must be over: of two callers one is refused.
@@ -67,7 +67,7 @@ def _next(last: JobRun, rerun: Literal["resume", "redrive"], route: str, *, at: 
     )
 
 
-async def _base(last: JobRun, manifests: ReadManifest, jobs: JobStore) -> Manifest:
+async def _base(last: JobRun, manifests: ManifestCache, jobs: JobStore) -> Manifest:
     run = last.run if last.state is not JobState.REJECTED else await base_of(last, jobs=jobs)
     if not run:
         raise UserError(

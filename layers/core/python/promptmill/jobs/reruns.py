@@ -14,7 +14,7 @@ from promptmill.domain.names import did_you_mean
 from promptmill.domain.recipe import Recipe, Route
 
 
-class Lineage(Struct, frozen=True):
+class RunChain(Struct, frozen=True):
     """``runs``: a run, the one that it goes on from, and so on to the first, which ran every chunk."""
 
     runs: tuple[Manifest, ...]

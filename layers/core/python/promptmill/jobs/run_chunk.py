@@ -19,12 +19,12 @@ from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.claim import Claiming, Free, as_found, take_unit
 from promptmill.engine.draining import Draining
 from promptmill.engine.run_unit import UnitEnd, run_unit
-from promptmill.engine.unit import Engine
+from promptmill.engine.unit import UnitRuntime
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.chunk_unit import ChunkUnit
 from promptmill.jobs.earlier_results import read_header
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.send_chunks import send_more
 from promptmill.jobs.status import note_waiting, publish_status, publish_status_in_turn
 from promptmill.ports.clock import Clock
@@ -77,10 +77,10 @@ class ChunkWorker(Struct, frozen=True):
             and have sent no other.
     """
 
-    engine: Engine
+    runtime: UnitRuntime
     jobs: Jobs
     queue: WorkQueue
-    manifests: ReadManifest
+    manifests: ManifestCache
     lease: MessageLease
     draining: Draining | None = None
     joined: bool = False
@@ -89,16 +89,16 @@ class ChunkWorker(Struct, frozen=True):
 
 async def run_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
     """One result a chunk, however often its message comes."""
-    await worker.lease.renew(worker.engine.lease_s)  # first: until then it is hidden for a whole invocation
+    await worker.lease.renew(worker.runtime.lease_s)  # first: until then it is hidden for a whole invocation
     job = await worker.jobs.read(message.job_id, message.run)
     if job is None:
         return ChunkReport("over")
     if job.state.terminal:  # perhaps under a status that a worker left behind as it vanished
-        await publish_status(job, jobs=worker.jobs, objects=worker.engine.objects, clock=worker.engine.clock)
+        await publish_status(job, jobs=worker.jobs, objects=worker.runtime.objects, clock=worker.runtime.clock)
         return ChunkReport("over")
     manifest = await worker.manifests(message.job_id, message.run)
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
-    if await worker.engine.objects.head(key) is not None:
+    if await worker.runtime.objects.head(key) is not None:
         await _follow_up(manifest, message.chunk, worker)
         return ChunkReport("known")
     free = await look_at_chunk(message, worker=worker)
@@ -120,24 +120,24 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
     """By a pause, by the workers that share the routes' limits already, or by routes that are all down."""
     if job.stop:
         return None
-    paused_s = await worker.engine.switch.pause_of(manifest.recipe.name)
+    paused_s = await worker.runtime.switch.pause_of(manifest.recipe.name)
     if paused_s is not None:
         return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
     if worker.joined:
         return None
     window = await worker.jobs.read_window(manifest.job_id, manifest.run)
-    refused = await worker.engine.pacing.join(manifest.recipe.routes, fresh=window.drained == 0)
+    refused = await worker.runtime.pacing.join(manifest.recipe.routes, fresh=window.drained == 0)
     if refused is None:
-        await send_more(manifest, window, pacing=worker.engine.pacing, jobs=worker.jobs, queue=worker.queue)
+        await send_more(manifest, window, pacing=worker.runtime.pacing, jobs=worker.jobs, queue=worker.queue)
         return None
     await send_again(message, worker.queue, delay_s=refused.delay_s)
-    if job.last_progress < rfc3339(worker.engine.clock.now() - _QUIET):  # else others of its chunks are worked on
+    if job.last_progress < rfc3339(worker.runtime.clock.now() - _QUIET):  # else others of its chunks are worked on
         await _say_waiting(job, _IN_WORDS[refused.reason], refused.delay_s, worker)
     return ChunkReport("refused", why=refused.reason)
 
 
 async def look_at_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Free | Left:
-    found = await worker.engine.units.read(chunk_unit(message.job_id, message.run, message.chunk))
+    found = await worker.runtime.units.read(chunk_unit(message.job_id, message.run, message.chunk))
     if found is not None and _has_moved_on(message, found, worker):
         if not message.aside and found.released:
             aside = structs.replace(message, seen=None, after=found.epoch, aside=True)
@@ -155,19 +155,19 @@ def _has_moved_on(message: ChunkMessage, found: Claim, worker: ChunkWorker) -> b
 
 
 async def take_chunk(message: ChunkMessage, free: Free, *, worker: ChunkWorker) -> Claim | Left:
-    engine = worker.engine
+    runtime = worker.runtime
     claiming = await take_unit(
         chunk_unit(message.job_id, message.run, message.chunk),
         free,
-        owner=engine.owner,
-        units=engine.units,
-        rng=engine.rng,
+        owner=runtime.owner,
+        units=runtime.units,
+        rng=runtime.rng,
     )
     return claiming.mine or await _deferred(message, claiming, worker)
 
 
 async def _deferred(message: ChunkMessage, claiming: Claiming, worker: ChunkWorker) -> Left:
-    await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=worker.engine.lease_s)
+    await send_again(structs.replace(message, seen=claiming.seen), worker.queue, delay_s=worker.runtime.lease_s)
     return "deferred"
 
 
@@ -175,22 +175,22 @@ async def run_claimed(
     job: JobRun, manifest: Manifest, message: ChunkMessage, claim: Claim, *, worker: ChunkWorker, stop_code: str = ""
 ) -> ChunkReport:
     """``stop_code``: end it without a call."""
-    engine = worker.engine
+    runtime = worker.runtime
     chunk = await worker.manifests.chunk_range(manifest, message.chunk)
     unit = ChunkUnit(
-        job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, engine=engine, manifests=worker.manifests
+        job, manifest, chunk, jobs=worker.jobs, lease=worker.lease, runtime=runtime, manifests=worker.manifests
     )
     try:
-        end = await run_unit(unit, claim, engine=engine, stop_code=stop_code, draining=worker.draining)
+        end = await run_unit(unit, claim, runtime=runtime, stop_code=stop_code, draining=worker.draining)
     except Exception:
         if worker.joined:  # no message of ours comes back by itself
             with suppress(Exception):
-                await send_again(given_back(message, claim), worker.queue, delay_s=engine.lease_s)
+                await send_again(given_back(message, claim), worker.queue, delay_s=runtime.lease_s)
         raise
     if end.verdict == "ended":
         return await _ended(manifest, message.chunk, worker)
     if end.verdict == "superseded":
-        await send_again(structs.replace(message, seen=None), worker.queue, delay_s=engine.lease_s)
+        await send_again(structs.replace(message, seen=None), worker.queue, delay_s=runtime.lease_s)
         return ChunkReport("superseded")
     return await _yielded(job, given_back(message, claim), end, worker=worker)
 
@@ -208,14 +208,14 @@ async def send_again(message: ChunkMessage, queue: WorkQueue, *, delay_s: int) -
 async def _yielded(job: JobRun, message: ChunkMessage, end: UnitEnd, *, worker: ChunkWorker) -> ChunkReport:
     await send_again(message, worker.queue, delay_s=end.delay_s)
     if end.delay_s:
-        why = worker.engine.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
+        why = worker.runtime.switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
         await _say_waiting(job, why, end.delay_s, worker)
     return ChunkReport("yielded", why=end.why)
 
 
 async def _say_waiting(job: JobRun, why: str, delay_s: int, worker: ChunkWorker) -> None:
-    engine = worker.engine
-    await note_waiting(job, why, delay_s, jobs=worker.jobs, objects=engine.objects, clock=engine.clock)
+    runtime = worker.runtime
+    await note_waiting(job, why, delay_s, jobs=worker.jobs, objects=runtime.objects, clock=runtime.clock)
 
 
 _QUIET = timedelta(seconds=60)
@@ -232,7 +232,7 @@ async def _ended(manifest: Manifest, chunk: int, worker: ChunkWorker) -> ChunkRe
 
 
 async def _follow_up(manifest: Manifest, chunk: int, worker: ChunkWorker) -> chunk_result.ChunkHeader:
-    engine = worker.engine
+    runtime = worker.runtime
     return await follow_up(
-        manifest, chunk, objects=engine.objects, jobs=worker.jobs, queue=worker.queue, clock=engine.clock
+        manifest, chunk, objects=runtime.objects, jobs=worker.jobs, queue=worker.queue, clock=runtime.clock
     )

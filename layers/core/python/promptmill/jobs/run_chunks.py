@@ -20,7 +20,7 @@ from promptmill.pacing.shared_pacing import STEP_S
 from promptmill.pacing.windows import WAKE_DELAY_S, may_carry_on
 from promptmill.ports.job_store import RunWindow
 
-MOST_BYTES = 12 << 20
+MAX_BYTES = 12 << 20
 """Of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
 
 
@@ -42,8 +42,8 @@ async def run_chunks(message: ChunkMessage, *, worker: ChunkWorker) -> list[Chun
 
 class _Invocation:
     def __init__(self, message: ChunkMessage, worker: ChunkWorker) -> None:
-        self._message, self._worker, self._pacing = message, worker, worker.engine.pacing
-        self._clock = worker.engine.clock
+        self._message, self._worker, self._pacing = message, worker, worker.runtime.pacing
+        self._clock = worker.runtime.clock
         self._started = self._clock.monotonic()
         self._tasks: list[asyncio.Task[ChunkReport]] = []
         self._drains: list[Draining] = []
@@ -90,7 +90,7 @@ class _Invocation:
         manifest = await self._worker.manifests(chunk.job_id, chunk.run)
         window: RunWindow = await jobs.note_drained(chunk.job_id, chunk.run)
         self._sizes[self._tasks[-1]] = await self._size_of(manifest, chunk.chunk)
-        if self._in_memory() > MOST_BYTES:
+        if self._in_memory() > MAX_BYTES:
             await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
             await self._until_there_is_memory()
             window = await jobs.read_window(chunk.job_id, chunk.run)
@@ -111,7 +111,7 @@ class _Invocation:
         return sum(size for task, size in self._sizes.items() if not task.done())
 
     async def _until_there_is_memory(self) -> None:
-        while self._in_memory() > MOST_BYTES:
+        while self._in_memory() > MAX_BYTES:
             running = [task for task in self._sizes if not task.done()]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 

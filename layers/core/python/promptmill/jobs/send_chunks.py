@@ -12,7 +12,7 @@ FIRST_WINDOW = 1
 """Chunks sent before anything is known of the route's pace. Its worker sends more as soon as it has a share."""
 
 
-MOST_AT_ONCE = 200
+MAX_AT_ONCE = 200
 """Chunks that a repair sends again."""
 
 

@@ -12,7 +12,7 @@ from promptmill.domain.job import JobRun, Source, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.claim import Free
-from promptmill.engine.run_unit import MOST_CRASHES
+from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.find_run import FIRST_RUN
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.plan_job import open_job, reject_gone, reject_job
@@ -39,24 +39,24 @@ async def settle_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Settled
     A dead letter is a message, not a verdict: unless the run is stopped, or the chunk brought its workers down too
     often, the chunk starts again with a fresh message.
     """
-    await worker.lease.renew(worker.engine.lease_s)
+    await worker.lease.renew(worker.runtime.lease_s)
     job = await worker.jobs.read(message.job_id, message.run)
     if job is None or job.state.terminal:
         return "over"
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
-    if await worker.engine.objects.head(key) is not None:
+    if await worker.runtime.objects.head(key) is not None:
         await run_chunk(message, worker=worker)
         return "known"
     free = await look_at_chunk(message, worker=worker)
     claim = await take_chunk(message, free, worker=worker) if isinstance(free, Free) else free
     if not isinstance(claim, Claim):
         return "deferred" if claim == "deferred" else "known"
-    crashed = "worker_crashed" if claim.crashes >= MOST_CRASHES else ""
+    crashed = "worker_crashed" if claim.crashes >= MAX_CRASHES else ""
     if claim.verdict is not None or job.stop or crashed:
         manifest = await worker.manifests(message.job_id, message.run)
         await run_claimed(job, manifest, message, claim, worker=worker, stop_code=job.stop or crashed)
         return "settled"
-    await worker.engine.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
+    await worker.runtime.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
     await send_again(given_back(message, claim), worker.queue, delay_s=0)
     return "sent again"
 
@@ -69,7 +69,7 @@ async def settle_dead_letter(body: str, *, worker: ChunkWorker, events: EventBus
         return "unreadable"
     if isinstance(message, ChunkMessage):
         return f"chunk {await settle_chunk(message, worker=worker)}"
-    objects, jobs, clock = worker.engine.objects, worker.jobs, worker.engine.clock
+    objects, jobs, clock = worker.runtime.objects, worker.jobs, worker.runtime.clock
     if isinstance(message, FinishMessage):
         finished = await finish_job(
             message,

@@ -73,7 +73,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "state": summary.state.value,
         "file": manifest.source.key,
         "version": manifest.source.version,
-        "dialect": manifest.facts.dialect,
+        "dialect": manifest.facts.format,
         "recipe": recipe.name,
         "recipe_version": recipe.version,
         "records": manifest.records,

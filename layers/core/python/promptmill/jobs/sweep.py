@@ -9,9 +9,9 @@ from msgspec import Struct
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
-from promptmill.jobs.manifests import ReadManifest
+from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.missing_chunks import missing_chunks
-from promptmill.jobs.send_chunks import MOST_AT_ONCE
+from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.status import publish_status_in_turn
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
@@ -30,7 +30,7 @@ class Swept(Struct, frozen=True):
     finishes: int = 0
 
 
-async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests: ReadManifest, clock: Clock) -> Swept:
+async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests: ManifestCache, clock: Clock) -> Swept:
     """A message too many does no harm: every receiver looks first.
 
     Raises:
@@ -56,13 +56,13 @@ async def sweep(*, objects: ObjectStore, jobs: Jobs, queue: WorkQueue, manifests
     return Swept(seen, kinds.count(PlanMessage), kinds.count(ChunkMessage), kinds.count(FinishMessage))
 
 
-async def _repair(job: JobRun, objects: ObjectStore, jobs: Jobs, manifests: ReadManifest) -> list[Message]:
+async def _repair(job: JobRun, objects: ObjectStore, jobs: Jobs, manifests: ManifestCache) -> list[Message]:
     if job.state is JobState.PLANNING:
         return [PlanMessage(job.source.key, job.source.version, job.job_id, job.run)]
     if job.state is JobState.JOINING:
         return [FinishMessage(job.job_id, job.run)]
     manifest = await manifests(job.job_id, job.run)
-    missing = await missing_chunks(manifest, most=MOST_AT_ONCE, objects=objects)
+    missing = await missing_chunks(manifest, most=MAX_AT_ONCE, objects=objects)
     if not missing:
         return [FinishMessage(job.job_id, job.run)]
     window = await jobs.read_window(job.job_id, job.run)

@@ -31,7 +31,7 @@ ABOVE = 0.5
 BACK_IN_S = 17.0
 """To the rate that was let through."""
 
-MOST_CUT = 0.5
+MAX_CUT = 0.5
 """Of an episode."""
 
 SETTLED_S = 5.0
@@ -40,14 +40,14 @@ SETTLED_S = 5.0
 FEW, ENOUGH, PLENTY = 50, 4, 500
 """What is refused whatever the rate is told by so many calls at least, so many of them refused; or by plenty."""
 
-LEAST_AT_RANDOM, MOST_AT_RANDOM = 0.004, 0.12
+MIN_AT_RANDOM, MAX_AT_RANDOM = 0.004, 0.12
 """Of the calls; what refuses more is a limit, or an outage, and what refuses less says nothing."""
 
 KNOWN_S = 60.0
 """Then it is measured anew, at the next call that is refused."""
 
 LOWEST = 0.02
-_MOST_PERIODS = 10.0
+_MAX_PERIODS = 10.0
 
 
 class BackOff:
@@ -62,7 +62,7 @@ class BackOff:
 
     def factor(self, now: float) -> float:
         periods = (now - self._cut_at) / BACK_IN_S - 1
-        if periods > _MOST_PERIODS:
+        if periods > _MAX_PERIODS:
             return 1.0
         bend = self._below if periods < 0 else ABOVE
         return max(LOWEST, min(1.0, self._let_through * (1 + bend * periods**3)))
@@ -102,8 +102,8 @@ class BackOff:
             if now >= self._cut_at + BACK_IN_S:
                 self._at_random.measure()
             before, self._episode_at = self.factor(now), now
-            refused = min(MOST_CUT, self._throttled / max(self._sent, self._throttled, 1.0))
-            self._least = max(LOWEST, before * (1 - MOST_CUT))
+            refused = min(MAX_CUT, self._throttled / max(self._sent, self._throttled, 1.0))
+            self._least = max(LOWEST, before * (1 - MAX_CUT))
             self._below, self._let_through = BELOW, max(LOWEST, before * (1 - refused))
         self._cut_at = now
         self._sent = self._throttled = 0.0
@@ -132,7 +132,7 @@ class AtRandom:
         """Below the rate that was let through."""
         if self._sent >= PLENTY or (self._sent >= FEW and self._throttled >= ENOUGH):
             part = self._throttled / self._sent
-            at_random = LEAST_AT_RANDOM <= part <= MOST_AT_RANDOM
+            at_random = MIN_AT_RANDOM <= part <= MAX_AT_RANDOM
             self._part, self._told_by, self._learnt_at = part * at_random, self._throttled, now
         if self._sent >= PLENTY:
             self._sent, self._throttled = self._sent / 2, self._throttled / 2

@@ -10,17 +10,17 @@ ROW = 20
 
 DOUBTFUL_ROW = 5
 
-MOST_UNANSWERED = 1 / 0.85
+MAX_UNANSWERED = 1 / 0.85
 """Calls sent for each that failed: while answers to earlier calls still come in, a row is judged by what was sent since."""
 
-LEAST_ROW_S = 1.0
+MIN_ROW_S = 1.0
 """The calls of one group end together: a row is of more than one."""
 
 THROTTLED_S = 10.0
 """That nothing but throttled calls come back, however slow the worker has become."""
 
 FIRST_PROBE_S = 5.0
-LONGEST_PROBE_S = 30.0
+MAX_PROBE_S = 30.0
 RESTART = 0.25
 DOUBLES_IN_S = 5.0
 _REMEMBERED_S = 60.0
@@ -30,7 +30,7 @@ _TAKEN_BEFORE_S = 0.3
 
 def probe_interval_s(probes: int) -> float:
     """Until the next one, after so many that failed."""
-    return min(LONGEST_PROBE_S, FIRST_PROBE_S * 2.0 ** min(probes, 10))
+    return min(MAX_PROBE_S, FIRST_PROBE_S * 2.0 ** min(probes, 10))
 
 
 class Brake:
@@ -83,7 +83,7 @@ class Brake:
             self._row_began = now
         self._row += 1
         self._late_row += sent_at >= self._row_from
-        in_vain = self._row >= ROW and now - self._row_began >= (THROTTLED_S if throttled else LEAST_ROW_S)
+        in_vain = self._row >= ROW and now - self._row_began >= (THROTTLED_S if throttled else MIN_ROW_S)
         if in_vain or (not throttled and self._all_fail()):
             self.put_on(now)
             return True
@@ -125,7 +125,7 @@ class Brake:
 
     def _all_fail(self) -> bool:
         sent_since = self._sent - self._sent_before
-        return self._late_row >= ROW and self._late_row <= sent_since <= self._late_row * MOST_UNANSWERED
+        return self._late_row >= ROW and self._late_row <= sent_since <= self._late_row * MAX_UNANSWERED
 
     def _sent_until(self, moment: float) -> int:
         """Calls sent before that moment, as far as remembered."""

@@ -11,7 +11,7 @@ GROWS_S, SHRINKS_S = 10.0, 5.0
 """Apart, at least. It shrinks sooner, so that a worker that was throttled comes before those that were not."""
 
 DOUBLING, GROWTH = 2.0, 1.1
-LEAST_CUT, MOST_CUT = 0.85, 0.5
+MIN_CUT, MAX_CUT = 0.85, 0.5
 
 TOLERATED = 0.06
 """Of the calls: some providers refuse a few whatever the rate. Growing past a limit costs as many."""
@@ -42,7 +42,7 @@ def moved(seen: Estimate | None, *, now: float, sent: int, throttled: int, wante
         return Estimate(START_RATE, now)
     if must_move(seen, now=now, sent=sent, throttled=throttled):
         passed = 1 - throttled / max(sent, throttled)
-        return Estimate(seen.rate * max(MOST_CUT, min(LEAST_CUT, passed)), now, reached=True)
+        return Estimate(seen.rate * max(MAX_CUT, min(MIN_CUT, passed)), now, reached=True)
     if not wanted_more or now - seen.moved_at < GROWS_S or not _few_enough(throttled, of=sent):
         return None
     return Estimate(seen.rate * (GROWTH if seen.reached else DOUBLING), now, seen.reached)

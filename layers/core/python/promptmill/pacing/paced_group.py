@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from promptmill.domain.limit_group import GroupState, Learnt
 from promptmill.domain.limits import LimitGroup
-from promptmill.domain.units import MOST_IN_GROUP
+from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff
 from promptmill.pacing.brake import Brake
 from promptmill.pacing.learnt_limits import Measures, too_many
@@ -17,11 +17,11 @@ from promptmill.pacing.windows import START_RATE
 LINGER = 0.03
 """Of the mean latency: what a place may stay empty for the sake of fewer intent groups."""
 
-LONGEST_LINGER_S = 0.5
+MAX_LINGER_S = 0.5
 _NEARLY_ALL = 0.95
 """Of its share: a worker that was throttled does not know what the share would bring."""
 
-LATE_SHARE, LEAST_LATE_RATE = 0.05, 0.5
+LATE_SHARE, MIN_LATE_RATE = 0.05, 0.5
 """After the share has been given back: for retries, beside everybody's shares."""
 
 
@@ -77,7 +77,7 @@ class PacedGroup:
     def give_back(self, now: float) -> None:
         """The share; what is left is for late retries."""
         requests, tokens = self._share
-        late = None if requests is None else max(LEAST_LATE_RATE, requests * LATE_SHARE)
+        late = None if requests is None else max(MIN_LATE_RATE, requests * LATE_SHARE)
         self._share = (late, None if tokens is None else tokens * LATE_SHARE)
         self._joined = False
         self._set_rates(now)
@@ -90,7 +90,7 @@ class PacedGroup:
             self._set_rates(now)
             used = self._measures.used_of_reserved
             given = self._pacer.take([tokens * used for tokens in reserved], now)
-            held_back = given < min(len(reserved), MOST_IN_GROUP)
+            held_back = given < min(len(reserved), MAX_IN_GROUP)
             self.wanted_more |= held_back and self._back_off.factor(now) > _NEARLY_ALL
         if given:
             self.brake.sent(given, now)
@@ -109,7 +109,7 @@ class PacedGroup:
         """0 as long as half of the places are free: then calls wait for no place, and one more group costs little."""
         if self._measures.in_flight * 2 < places:
             return 0.0
-        return min(LONGEST_LINGER_S, self._measures.latency_s * LINGER)
+        return min(MAX_LINGER_S, self._measures.latency_s * LINGER)
 
     def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:
         """Whether the brake was put on or released."""

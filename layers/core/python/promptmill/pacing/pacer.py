@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from promptmill.domain.units import MOST_IN_GROUP
+from promptmill.domain.units import MAX_IN_GROUP
 
-SHORTEST_TICK_S = 0.25
-LONGEST_TICK_S = 1.0
+MIN_TICK_S = 0.25
+MAX_TICK_S = 1.0
 """Providers count by the second at the finest: a longer tick would send more than a second's worth at once."""
 
-_MOST_TICKS = 1.5
+_MAX_TICKS = 1.5
 """What a worker that was busy elsewhere may catch up with."""
 
 _NEARLY = 1e-9
@@ -36,7 +36,7 @@ class Pacer:
     def tick_s(self) -> float:
         """Between groups: as long as a full one takes to gather, within bounds."""
         rate = self.rate
-        return min(LONGEST_TICK_S, max(SHORTEST_TICK_S, MOST_IN_GROUP / rate)) if rate > 0 else LONGEST_TICK_S
+        return min(MAX_TICK_S, max(MIN_TICK_S, MAX_IN_GROUP / rate)) if rate > 0 else MAX_TICK_S
 
     @property
     def rate(self) -> float:
@@ -58,10 +58,10 @@ class Pacer:
         """How many calls of these prices in tokens, in order."""
         self._accrue(now)
         given = self._affordable(prices)
-        if given < len(prices) and given < MOST_IN_GROUP and now < self._gate_at - _NEARLY:
+        if given < len(prices) and given < MAX_IN_GROUP and now < self._gate_at - _NEARLY:
             return 0
         self._price = prices[min(given, len(prices) - 1)] if prices else self._price
-        if 0 < given < len(prices) or given >= MOST_IN_GROUP:
+        if 0 < given < len(prices) or given >= MAX_IN_GROUP:
             self._gate_at = now + self.tick_s
         self._credit -= given
         self._tokens -= math.fsum(prices[:given])
@@ -76,8 +76,8 @@ class Pacer:
         """Until one call can be paid for and the tick is over, or a full group can be paid for."""
         self._accrue(now)
         one = self._until(1, self._price)
-        full = self._until(MOST_IN_GROUP, MOST_IN_GROUP * self._price)
-        return max(one, min(full, self._gate_at - now, LONGEST_TICK_S), 0.0)
+        full = self._until(MAX_IN_GROUP, MAX_IN_GROUP * self._price)
+        return max(one, min(full, self._gate_at - now, MAX_TICK_S), 0.0)
 
     def _accrue(self, now: float) -> None:
         passed, self._at = max(0.0, now - self._at), max(now, self._at)
@@ -88,7 +88,7 @@ class Pacer:
             self._tokens = min(self._tokens + self._token_rate * passed, max(self._tokens, most))
 
     def _most(self, rate: float) -> float:
-        return 1.0 + rate * self.tick_s * _MOST_TICKS  # the fraction of a call that is left over is not lost
+        return 1.0 + rate * self.tick_s * _MAX_TICKS  # the fraction of a call that is left over is not lost
 
     def _affordable(self, prices: Sequence[float]) -> int:
         most = len(prices) if self._rate is None else min(len(prices), int(self._credit + _NEARLY))

@@ -107,7 +107,7 @@ class JobPacing(Pacing, Protocol):
         ...
 
 
-_MOST_SENT = 200
+_MAX_SENT = 200
 
 
 class Unpaced:
@@ -128,7 +128,7 @@ class Unpaced:
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
         del carrying_on
-        return max(0, min(chunks - sent, _MOST_SENT - (sent - drained)))
+        return max(0, min(chunks - sent, _MAX_SENT - (sent - drained)))
 
     def take(self, route: Route, tokens: Sequence[int]) -> int:
         del route

@@ -26,7 +26,7 @@ HAND_OVER_S = 20.0
 """Of braking, after which a worker ends rather than waits."""
 
 IDLE_S = 20.0
-LONGEST_WAIT_S = 5.0
+MAX_WAIT_S = 5.0
 
 
 class SharedPacing:
@@ -152,7 +152,7 @@ class SharedPacing:
 
     def wait_s(self, route: Route) -> float:
         paced = self._in_use(route)
-        return min(LONGEST_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
+        return min(MAX_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
 
     def linger_s(self, route: Route) -> float:
         return self._of(route).linger_s(self._places(route))

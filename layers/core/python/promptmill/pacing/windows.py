@@ -103,7 +103,7 @@ def delay_s(mean_s: float, rng: random.Random) -> int:
     return max(1, round(mean_s * rng.uniform(0.8, 1.2)))
 
 
-REFUSED_S, LONGEST_REFUSED_S = 5.0, 15.0
+REFUSED_S, MAX_REFUSED_S = 5.0, 15.0
 
 
 def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
@@ -111,7 +111,7 @@ def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
 
     Where many wait, each comes back less often: a place is taken no later, and each try costs an invocation.
     """
-    return delay_s(min(LONGEST_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
+    return delay_s(min(MAX_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
 
 
 OUTAGE_S, LONG_OUTAGE_S = 30.0, 60.0

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Literal, Protocol
 
-from promptmill.domain.charge import Charge, Narrowing, Spending
+from promptmill.domain.charge import Charge, CostCorrection, Spending
 from promptmill.domain.completion import Usage
 from promptmill.domain.pricing import Rates
 from promptmill.domain.recipe import Route
@@ -18,7 +18,7 @@ class Ledger(Protocol):
         """If absent, with the day's totals moved in the same transaction. False if it was there."""
         ...
 
-    async def narrow(self, narrowing: Narrowing) -> bool:
+    async def narrow(self, narrowing: CostCorrection) -> bool:
         """Once a call, with the day's totals moved in the same transaction. False if it was there."""
         ...
 
@@ -26,7 +26,7 @@ class Ledger(Protocol):
 class SpendingReader(Protocol):
     def charges_of(self, job_id: str) -> AsyncIterator[Charge]: ...
 
-    def narrowings_of(self, job_id: str) -> AsyncIterator[Narrowing]: ...
+    def narrowings_of(self, job_id: str) -> AsyncIterator[CostCorrection]: ...
 
     def spending(
         self, by: Literal["day", "model", "recipe"], name: str, *, since: str = "", until: str = ""

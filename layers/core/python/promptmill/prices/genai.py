@@ -113,7 +113,7 @@ def _calculated(
     return None
 
 
-_MOST_REMEMBERED = 10_000
+_MAX_REMEMBERED = 10_000
 _DIGITS = 100
 _STANDARD = frozenset(("", "default", "auto", "standard", "standard_only", "on_demand"))
 
@@ -150,7 +150,7 @@ class GenaiPriceBook:
         return _by_user(own.price, counted, "own-table") if own else UNKNOWN
 
     def knows(self, route: Route, *, at: datetime) -> bool:
-        written = 0 if route.dialect == "embeddings" else 1
+        written = 0 if route.endpoint == "embeddings" else 1
         return self.price(route, Usage(input_total=1, output_total=written, compute_us=1), model="", at=at) != UNKNOWN
 
     def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
@@ -183,7 +183,7 @@ class GenaiPriceBook:
         for name in names_of(priced_as, "" if route.price_as else model):
             key = (provider_id or "", priced_as.base_url, name, minute, *(f"{k}={v}" for k, v in context.items()))
             if key not in self._found:
-                if len(self._found) >= _MOST_REMEMBERED:
+                if len(self._found) >= _MAX_REMEMBERED:
                     self._found.clear()
                 self._found[key] = look_up(provider_id, priced_as.base_url, name, at, context)
             if (found := self._found[key]) is not None:

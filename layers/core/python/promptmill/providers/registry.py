@@ -95,7 +95,7 @@ class HttpModelProviders:
 
         return OpenAiCompatible(
             PRESETS[name],
-            dialect=PROVIDERS[name].dialects[0],
+            dialect=PROVIDERS[name].endpoints[0],
             http=self._http(),
             secrets=self._secrets,
             clock=self._clock,

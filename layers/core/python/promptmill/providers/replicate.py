@@ -36,10 +36,10 @@ from promptmill.wire.streamed_answers import timed
 BASE_URL = "https://api.replicate.com/v1"
 _MADE = frozenset({200, 201, 202})
 _OK = 200
-_LONGEST_WAIT_S = 60
-_SHORTEST_LIFE_S = 5
+_MAX_WAIT_S = 60
+_MIN_LIFE_S = 5
 _FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 5.0
 _POLL_TIMEOUT_S = 10.0
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -127,7 +127,7 @@ class Replicate:
         pause = _FIRST_PAUSE_S
         while (left := until - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = min(2 * pause, _MAX_PAUSE_S)
             state = await self._state(url, headers)
             if state is not None and state[0].is_over:
                 return state
@@ -164,8 +164,8 @@ def _address(route: Route) -> tuple[str, dict[str, Any]]:
 
 def _patience(route: Route) -> dict[str, str]:
     """How long the POST is held open, and when the prediction ends by itself: nobody pays for what nobody awaits."""
-    life = {"Cancel-After": f"{max(_SHORTEST_LIFE_S, math.ceil(route.timeout_s))}s"}
+    life = {"Cancel-After": f"{max(_MIN_LIFE_S, math.ceil(route.timeout_s))}s"}
     if route.stream:
         return life
-    wait = max(1, min(_LONGEST_WAIT_S, math.floor(route.timeout_s) - 1))
+    wait = max(1, min(_MAX_WAIT_S, math.floor(route.timeout_s) - 1))
     return {"Prefer": f"wait={wait}", **life}

@@ -14,7 +14,7 @@ from promptmill.redaction import ALL_TYPES, KNOWN_TYPES
 from promptmill.redaction.patterns.structured import StructuredEngine
 from promptmill.redaction.policy import WHOLE_FIELD, is_pattern, pattern_fault
 
-_MOST_USD = 1_000_000
+_MAX_USD = 1_000_000
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}|[a-z]+-[a-z]+\d{1,2}|global|us|eu")
 """Of AWS, or of Google."""
@@ -39,8 +39,8 @@ def price_text(value: Any) -> str:
     amount = Decimal(value) if isinstance(value, str) and re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", value) else value
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
         raise FieldError('a price is a number such as "0.25"')
-    if not 0 <= amount <= _MOST_USD:
-        raise FieldError(f"a price lies between 0 and {_MOST_USD:,}")
+    if not 0 <= amount <= _MAX_USD:
+        raise FieldError(f"a price lies between 0 and {_MAX_USD:,}")
     return format(Decimal(amount), "f")
 
 

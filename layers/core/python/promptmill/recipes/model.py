@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
-from promptmill.domain.recipe import Dialect
+from promptmill.domain.recipe import Endpoint
 from promptmill.recipes import fields
 from promptmill.redaction import ALL_TYPES
 
-_LONGEST_TEXT = 100_000
+_MAX_TEXT = 100_000
 
 
 class _Strict(BaseModel):
@@ -47,7 +47,7 @@ def _names_to_routes(value: Any) -> Any:
 
 
 _Price = Annotated[str, BeforeValidator(fields.price_text)]
-_Prompt = Annotated[str, Field(max_length=_LONGEST_TEXT), AfterValidator(fields.template)]
+_Prompt = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(fields.template)]
 
 
 class PriceDocument(_Strict):
@@ -90,7 +90,7 @@ class RouteDocument(_Strict):
     attempts: Annotated[int, Field(ge=1, le=20)] = 6
     price: PriceDocument | None = None
     body: Annotated[dict[str, Any], AfterValidator(_body)] = Field(default_factory=dict)
-    dialect: Dialect = ""
+    dialect: Endpoint = ""
     stream: bool | None = None
     stall_timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=600)] = 60.0
     api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
@@ -162,7 +162,7 @@ class RecipeDocument(_Strict):
     temperature: Annotated[float, BeforeValidator(fields.number), Field(ge=0, le=2)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool = False
-    system: Annotated[str, Field(max_length=_LONGEST_TEXT)] = ""
+    system: Annotated[str, Field(max_length=_MAX_TEXT)] = ""
     prompt: _Prompt = ""
     answer: AnswerDocument | None = None
     redact: RedactDocument = RedactDocument()

@@ -185,8 +185,8 @@ def _misused(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, st
             yield key, f"{provider.name} needs it: {_WHAT[key]}"
         if use == "none" and given:
             yield key, f"{provider.name} takes none"
-    if route.dialect and route.dialect not in provider.dialects:
-        yield "dialect", f"{provider.name} is spoken to in: {', '.join(provider.dialects)}"
+    if route.dialect and route.dialect not in provider.endpoints:
+        yield "dialect", f"{provider.name} is spoken to in: {', '.join(provider.endpoints)}"
     if route.stream and (route.dialect == "embeddings" or "streaming" in provider.lacks):
         yield "stream", "embeddings are not streamed" if route.dialect == "embeddings" else f"{provider.name} can't"
 

@@ -11,7 +11,7 @@ from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.json_schemas import closed
 from promptmill.domain.money import parse_usd
 from promptmill.domain.provider_table import PROVIDERS
-from promptmill.domain.recipe import Dialect, Recipe, Route, UserPrice, Wire
+from promptmill.domain.recipe import Endpoint, Recipe, Route, UserPrice, Wire
 from promptmill.recipes.model import BudgetDocument, RecipeDocument, RouteDocument
 from promptmill.recipes.redaction_policy import redaction_policy
 
@@ -70,7 +70,7 @@ def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
         attempts=document.attempts,
         price=UserPrice(**document.price.model_dump(exclude_none=True)) if document.price else None,
         body=document.body,
-        dialect=_dialect(document, recipe),
+        endpoint=_endpoint(document, recipe),
         stream=_is_streamed(document, recipe),
         stall_s=document.stall_timeout,
         api_version=document.api_version,
@@ -80,11 +80,11 @@ def _route(document: RouteDocument, recipe: RecipeDocument) -> Route:
     )
 
 
-def _dialect(route: RouteDocument, recipe: RecipeDocument) -> Dialect:
+def _endpoint(route: RouteDocument, recipe: RecipeDocument) -> Endpoint:
     """What is said about the lines of Bedrock's batch files holds for the calls of its routes that say nothing."""
     if route.dialect or route.provider != "bedrock":
         return route.dialect
-    wanted: Mapping[str, Dialect] = {"native": "invoke", "converse": "converse"}
+    wanted: Mapping[str, Endpoint] = {"native": "invoke", "converse": "converse"}
     return wanted.get(recipe.invocation_type, "")
 
 

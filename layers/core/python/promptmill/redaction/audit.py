@@ -13,7 +13,7 @@ from promptmill.redaction.hiding import Hider, Repeats
 from promptmill.redaction.placeholders import Placeholders, mentioned
 from promptmill.redaction.policy import BUILT_IN, engine_of, kept, policy_hash
 from promptmill.redaction.redact import ENGINE_VERSION, redact_request
-from promptmill.redaction.spans import Engine, Span, united
+from promptmill.redaction.spans import Detector, Span, united
 
 ENGINE_VERSIONS = {BUILT_IN: ENGINE_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
 """The model's or the interface's, and ours of what is made of it."""
@@ -27,7 +27,7 @@ class RedactedText(Struct, frozen=True):
     counts: dict[str, int]
 
 
-def redact_text(text: str, policy: RedactionPolicy, others: Engine | None = None) -> RedactedText:
+def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = None) -> RedactedText:
     """As a prompt would be. Raises whatever an engine raises: then nothing is known about the text.
 
     ``others``: see ``engine_of``.
@@ -45,7 +45,7 @@ def redact_text(text: str, policy: RedactionPolicy, others: Engine | None = None
 
 
 def redact_document(
-    document: dict[str, Any], policy: RedactionPolicy, others: Engine | None = None
+    document: dict[str, Any], policy: RedactionPolicy, others: Detector | None = None
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """A request body of any shape, leaf by leaf, its keys untouched; and what was replaced, by type.
 

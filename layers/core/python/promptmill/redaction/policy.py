@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.redaction.spans import Engine, Span, united
+from promptmill.redaction.spans import Detector, Span, united
 
 WHOLE_FIELD = "field"
 """The type of a text that is redacted whole because of the field that it stands in."""
@@ -34,7 +34,7 @@ def beside(policy: RedactionPolicy) -> tuple[str, ...]:
     return tuple(name for name in policy.engines if name != BUILT_IN)
 
 
-def engine_of(policy: RedactionPolicy, others: Engine | None = None) -> Engine:
+def engine_of(policy: RedactionPolicy, others: Detector | None = None) -> Detector:
     """All engines of a policy as one. ``others``: those that are not built in.
 
     Raises:
@@ -45,17 +45,17 @@ def engine_of(policy: RedactionPolicy, others: Engine | None = None) -> Engine:
     return _Engines([*_built_in(policy), *([others] if others else [])], policy)
 
 
-def built_in_engine_of(policy: RedactionPolicy) -> Engine:
+def built_in_engine_of(policy: RedactionPolicy) -> Detector:
     """Without models and services, which take every identifier for somebody's name."""
     return _Engines(_built_in(policy), policy)
 
 
-def _built_in(policy: RedactionPolicy) -> list[Engine]:
+def _built_in(policy: RedactionPolicy) -> list[Detector]:
     return [_structured()] if BUILT_IN in policy.engines else []
 
 
 class FoundBefore(Struct, frozen=True):
-    """An ``Engine`` for texts that were searched beforehand; an unknown text is an error."""
+    """An ``Detector`` for texts that were searched beforehand; an unknown text is an error."""
 
     spans: dict[str, list[Span]]
 
@@ -64,14 +64,14 @@ class FoundBefore(Struct, frozen=True):
 
 
 @cache
-def _structured() -> Engine:
+def _structured() -> Detector:
     from promptmill.redaction.patterns.structured import StructuredEngine  # noqa: PLC0415 (patterns take a while)
 
     return StructuredEngine()
 
 
 class _Engines:
-    def __init__(self, engines: Sequence[Engine], policy: RedactionPolicy) -> None:
+    def __init__(self, engines: Sequence[Detector], policy: RedactionPolicy) -> None:
         self._engines, self._policy = engines, policy
 
     def find(self, text: str) -> list[Span]:

@@ -23,13 +23,13 @@ from promptmill.redaction.policy import (
     kept,
 )
 from promptmill.redaction.request_text import rewritten
-from promptmill.redaction.spans import Engine, Span, united
+from promptmill.redaction.spans import Detector, Span, united
 
 ENGINE_VERSION = "structured-3"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
 
 _FEWEST_DIGITS = 7
-_LONGEST_HINT = 40
+_MAX_HINT = 40
 _SAY_NOTHING = frozenset(
     ("content", "text", "note", "notes", "comment", "input", "output", "value", "body", "message", "messages", "prompt", "data",
      "description", "summary", "title", "arguments", "query", "question", "answer", "system", "user")
@@ -58,7 +58,7 @@ class Redacted(Struct, frozen=True):
         return f"Redacted(counts={self.counts})"
 
 
-def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Engine | None = None) -> Redacted:
+def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
     """Placeholders for every value of the policy's types, the same one wherever a value recurs.
 
     ``others``: see ``engine_of``. Those that take their time search the request's ``searched_text`` beforehand.
@@ -92,7 +92,7 @@ def _is_wanted(policy: RedactionPolicy) -> bool:
     return bool(policy.types or policy.patterns or policy.whole)
 
 
-def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine) -> Redacted:
+def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Detector) -> Redacted:
     finder = _Finder(engine, policy)
     rewritten(request, finder)
     finder.search()
@@ -109,7 +109,7 @@ def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Engine)
 class _Finder:
     """Reads every text, changing nothing, and then searches all of them in one go: an engine's call has its price."""
 
-    def __init__(self, engine: Engine, policy: RedactionPolicy) -> None:
+    def __init__(self, engine: Detector, policy: RedactionPolicy) -> None:
         self.values: dict[str, str] = {}
         self.texts: list[str] = []
         self.spans: dict[Leaf, list[Span]] = {}
@@ -146,7 +146,7 @@ class _Finder:
 
     def _hinted(self) -> list[str]:
         return [
-            f"{key[-_LONGEST_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
+            f"{key[-_MAX_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
             for text, key in self.spans
         ]
 
@@ -168,7 +168,7 @@ class _Finder:
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
 
-    def _found_in(self, text: str, engine: Engine) -> list[Span]:
+    def _found_in(self, text: str, engine: Detector) -> list[Span]:
         return kept(engine.find(text), text, self._policy) if text else []
 
     def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:

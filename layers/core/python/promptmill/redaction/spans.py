@@ -58,7 +58,7 @@ class Span(Struct, frozen=True):
     rule: str = ""
 
 
-class Engine(Protocol):
+class Detector(Protocol):
     """Structured patterns, secrets, a model, a service: whatever finds what must not leave."""
 
     def find(self, text: str) -> list[Span]:

@@ -12,8 +12,8 @@ from promptmill.domain.errors import MissingObjectError, RecipeError, RecordErro
 from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.claim import claim_unit
-from promptmill.engine.run_unit import MOST_CRASHES, run_unit
-from promptmill.engine.unit import Engine
+from promptmill.engine.run_unit import MAX_CRASHES, run_unit
+from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
 from promptmill.requests.envelope import (
@@ -48,7 +48,7 @@ class RequestWorker(Struct, frozen=True):
         settling: the message is a dead letter: it gets a fresh start, unless it brought its workers down too often.
     """
 
-    engine: Engine
+    runtime: UnitRuntime
     recipes: RecipeSource
     copies: RequestCopies
     replies: ReplySender
@@ -60,7 +60,7 @@ class RequestWorker(Struct, frozen=True):
 
 async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
     """One reply for each delivery that is not deferred, failures too; one charge in all."""
-    await worker.lease.renew(worker.engine.lease_s)
+    await worker.lease.renew(worker.runtime.lease_s)
     recipe: Recipe | None = None
     envelope = RequestEnvelope(recipe="", id=incoming.identity)
     envelope = structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
@@ -107,34 +107,34 @@ async def _run(
     worker: RequestWorker,
 ) -> RequestReport | None:
     """None once the answer is durable; else the message was sent again."""
-    engine = worker.engine
-    unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, engine=engine)
-    expired = has_expired(envelope, engine.clock.now())
-    paused_s = await engine.switch.pause_of(recipe.name)
+    runtime = worker.runtime
+    unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, runtime=runtime)
+    expired = has_expired(envelope, runtime.clock.now())
+    paused_s = await runtime.switch.pause_of(recipe.name)
     if paused_s is not None and not expired:
         return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
     claiming = await claim_unit(
-        unit.name, seen=incoming.seen, owner=engine.owner, units=engine.units, rng=engine.rng, body_hash=digest
+        unit.name, seen=incoming.seen, owner=runtime.owner, units=runtime.units, rng=runtime.rng, body_hash=digest
     )
     if claiming.body_hash != digest:
         raise id_reused()
     claim = claiming.mine
     if claim is None:
-        return await _send_again(incoming, claiming.seen, worker, delay_s=engine.lease_s)
-    if worker.settling and claim.crashes < MOST_CRASHES and claim.verdict is None:
-        await engine.units.release(unit.name, claim)
+        return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
+    if worker.settling and claim.crashes < MAX_CRASHES and claim.verdict is None:
+        await runtime.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
-    late = incoming.hours_at(engine.clock.now()) >= recipe.give_up_after_h
-    end = await run_unit(unit, claim, engine=engine, stop_code="expired" if expired else "gave_up" if late else "")
+    late = incoming.hours_at(runtime.clock.now()) >= recipe.give_up_after_h
+    end = await run_unit(unit, claim, runtime=runtime, stop_code="expired" if expired else "gave_up" if late else "")
     if end.verdict == "ended":
         return None
-    delay_s = engine.lease_s if end.verdict == "superseded" else end.delay_s
+    delay_s = runtime.lease_s if end.verdict == "superseded" else end.delay_s
     return await _send_again(incoming, None, worker, delay_s=delay_s, verdict=end.verdict)
 
 
 async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:
     try:
-        return msgspec.json.decode(await worker.engine.objects.read(key), type=StoredAnswer)
+        return msgspec.json.decode(await worker.runtime.objects.read(key), type=StoredAnswer)
     except MissingObjectError:
         return None
 
@@ -171,12 +171,12 @@ async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: R
 
 
 async def _object(key: str, worker: RequestWorker) -> bytes:
-    info = await worker.engine.objects.head(key)
+    info = await worker.runtime.objects.head(key)
     if info is not None and info.size > MAX_BYTES:
         raise RecordError(
             f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
         )
-    return await worker.engine.objects.read(key)
+    return await worker.runtime.objects.read(key)
 
 
 def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:

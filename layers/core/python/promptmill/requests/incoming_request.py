@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-_LONGEST_COUNT = 18
+_MAX_COUNT = 18
 
 
 class IncomingRequest(Struct, frozen=True):
@@ -49,7 +49,7 @@ def incoming_request(body: str, message_id: str, attributes: Mapping[str, str], 
 
 
 def _is_count(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _LONGEST_COUNT
+    return text.isdecimal() and len(text) <= _MAX_COUNT
 
 
 def _is_moment(text: str) -> bool:

@@ -18,13 +18,13 @@ from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.units import Verdict
 from promptmill.engine.history import History, costs_of
-from promptmill.engine.unit import Engine
-from promptmill.formats.file_format import Dialect
-from promptmill.formats.registry import dialect_named
+from promptmill.engine.unit import UnitRuntime
+from promptmill.formats.file_format import FileFormat
+from promptmill.formats.registry import format_named
 from promptmill.ports.message_queue import MessageLease
 from promptmill.requests.envelope import RequestEnvelope, StoredAnswer, request_unit
 
-_FACTS = FileFacts(dialect="promptmill")
+_FACTS = FileFacts(format="promptmill")
 
 _STOPPED = {
     "expired": Failure("stopped", "expired", "the request's expires_at had passed before it could run", "expires_at"),
@@ -56,11 +56,11 @@ class RequestUnit:
         body_hash: str,
         *,
         lease: MessageLease,
-        engine: Engine,
+        runtime: UnitRuntime,
     ) -> None:
         self._envelope, self._body_hash, self.recipe = envelope, body_hash, recipe
         self._record = RawRecord(0, 1, msgspec.json.encode({"id": envelope.id} | body))
-        self.lease, self._engine = lease, engine
+        self.lease, self._runtime = lease, runtime
         self.closed = ClosedRoutes()
 
     @property
@@ -72,8 +72,8 @@ class RequestUnit:
         return request_journals(self.recipe.name, self._envelope.id)
 
     @property
-    def dialect(self) -> Dialect:
-        return dialect_named("promptmill")
+    def file_format(self) -> FileFormat:
+        return format_named("promptmill")
 
     async def stop_code(self) -> str:
         return ""
@@ -82,7 +82,7 @@ class RequestUnit:
         return [self._record]
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.dialect, _FACTS, self.recipe, "")
+        return result_of(outcome, self.file_format, _FACTS, self.recipe, "")
 
     async def no_money(self, code: str, *, waits: bool) -> bool:
         """Somebody waits for the reply: it says so at once."""
@@ -95,11 +95,11 @@ class RequestUnit:
     async def close(self, history: History, verdict: Verdict) -> None:
         """Errors are answers too."""
         for charge in charges_for(costs_of(history), unit=self.name, recipe=self.recipe, job_id=""):
-            await self._engine.ledger.record(charge)
+            await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)
         answer = msgspec.json.encode(StoredAnswer(self._body_hash, self._reply(result)))
         key = answer_key(self.recipe.name, self._envelope.id)
-        if not await self._engine.objects.create(key, answer, content_type="application/json"):
+        if not await self._runtime.objects.create(key, answer, content_type="application/json"):
             raise InconsistentError(f"the answer of {self.name} is there, and differs")
 
     def _stopped(self, verdict: Verdict, history: History) -> RecordResult:

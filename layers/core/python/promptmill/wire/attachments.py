@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from promptmill.domain.completion import Attachment, Protocol
+from promptmill.domain.completion import Attachment, WireFormat
 from promptmill.domain.recipe import Recipe
 from promptmill.wire.json_fields import Fields
 
@@ -31,11 +31,11 @@ def linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachme
 
 
 def native_block(
-    block: Fields, name: str, recipe: Recipe, *, kind: str, protocol: Protocol, native: dict[str, Any]
+    block: Fields, name: str, recipe: Recipe, *, kind: str, wire_format: WireFormat, native: dict[str, Any]
 ) -> Attachment:
     """What only routes of the line's own protocol can carry."""
     refuse_unless_passed(block, name, recipe)
-    return Attachment(kind, block.path_of(name), protocol=protocol, native=native)
+    return Attachment(kind, block.path_of(name), wire_format=wire_format, native=native)
 
 
 def refuse_unless_passed(block: Fields, name: str, recipe: Recipe) -> None:

@@ -19,7 +19,7 @@ _DURATION = re.compile(rf"{_PART}(?:\s*{_PART})?(?:\s*{_PART})?", re.IGNORECASE)
 _IN_WORDS = re.compile(
     rf"\b(?:(?:try again|retry)(?: (?:in|after))|resets? in) ~?({_DURATION.pattern})(?![A-Za-z])", re.IGNORECASE
 )
-_MOST_IN_WORDS_S = 600.0
+_MAX_IN_WORDS_S = 600.0
 """A message may quote a prompt, and nobody's prompt closes a route for a day."""
 
 
@@ -39,7 +39,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime, message: str = "
 
 def _told_in_words(message: str) -> float | None:
     found = _IN_WORDS.search(message)
-    return min(_seconds_of(found[1]), _MOST_IN_WORDS_S) if found else None
+    return min(_seconds_of(found[1]), _MAX_IN_WORDS_S) if found else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:

@@ -14,7 +14,7 @@ from promptmill.wire.json_answers import converted, estimated_usage, malformed, 
 from promptmill.wire.request_bodies import unsupported, with_native
 from promptmill.wire.stream_events import StreamEvent
 
-PROTOCOL: Final = "nlpcloud"
+WIRE_FORMAT: Final = "nlpcloud"
 LABEL = "NLP Cloud"
 DONE = "[DONE]"
 """What the last piece of a stream ends with."""
@@ -45,7 +45,7 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"text": flat.text, "remove_input": True}
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
@@ -59,7 +59,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> C
         text=text,
         finish_reason="length" if is_full else "unknown",
         usage=_usage(told) or estimated_usage(request, text, ()),
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

@@ -13,11 +13,11 @@ from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
 from promptmill.wire.openai_chat.answer import chunk_of, note_head, usage_of
-from promptmill.wire.openai_endpoints import OpenAiDialect, Preset, checked_fields
+from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset, checked_fields
 from promptmill.wire.request_bodies import refuse_fields, with_native
 from promptmill.wire.stream_events import StreamEvent
 
-PROTOCOL: Final = "openai-completions"
+WIRE_FORMAT: Final = "openai-completions"
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
 _DEFAULT_MAX_TOKENS = 1024
 """The protocol's own default is 16, which answers nothing."""
@@ -48,7 +48,7 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     }
     named = {} if "{model}" in preset.paths["completions"] else {"model": model}
     body = {**named, "prompt": prompt.text, **{name: value for name, value in fields.items() if value is not None}}
-    return checked_fields(with_native(body, request, protocol=PROTOCOL), preset)
+    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -64,7 +64,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         raw_finish=choice.finish_reason or "",
         model=completion.model or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 
@@ -100,4 +100,4 @@ class CompletionAssembler:
         return {"object": "text_completion", **self._head, "choices": [choice]}
 
 
-COMPLETIONS = OpenAiDialect(request_body, completion_of, CompletionAssembler)
+COMPLETIONS = OpenAiEndpoint(request_body, completion_of, CompletionAssembler)

@@ -15,11 +15,11 @@ from promptmill.wire.embedding_requests import texts_to_embed
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, reported_usage
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.openai_endpoints import OpenAiDialect, Preset
+from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset
 from promptmill.wire.request_bodies import with_native
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
-_MOST_TEXTS = 2048
+_MAX_TEXTS = 2048
 
 
 def read_embeddings_body(body: Fields) -> CompletionRequest:
@@ -32,7 +32,7 @@ def read_embeddings_body(body: Fields) -> CompletionRequest:
         model=body.take_text("model") or "",
         kind="embedding",
         dimensions=body.take_integer("dimensions", least=1),
-        protocol="openai-embeddings",
+        wire_format="openai-embeddings",
         native=body.left(_NEUTRAL),
     )
 
@@ -45,13 +45,13 @@ def _texts(body: Fields) -> list[str]:
     texts = given if isinstance(given, list) else [given]
     if not all(isinstance(text, str) for text in texts):
         raise body.unsupported("input", "a text or a list of texts is wanted", remedy="write tokens as text")
-    if not 0 < len(texts) <= _MOST_TEXTS:
-        raise body.error("input", f"1 to {_MOST_TEXTS} texts are wanted")
+    if not 0 < len(texts) <= _MAX_TEXTS:
+        raise body.error("input", f"1 to {_MAX_TEXTS} texts are wanted")
     body.take("input")
     return texts
 
 
-PROTOCOL: Final = "openai-embeddings"
+WIRE_FORMAT: Final = "openai-embeddings"
 
 
 class _Vector(Struct):
@@ -83,7 +83,7 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -99,7 +99,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         usage=_usage(raw) or estimated_usage(request, "", ()),
         model=reply.model or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         embeddings=vectors,
     )
 
@@ -128,4 +128,4 @@ def _usage(raw: dict[str, Any]) -> Usage | None:
     )
 
 
-EMBEDDINGS = OpenAiDialect(request_body, completion_of)
+EMBEDDINGS = OpenAiEndpoint(request_body, completion_of)

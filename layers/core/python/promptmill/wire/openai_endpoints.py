@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import RouteClosedError
-from promptmill.domain.recipe import Dialect, Wire
+from promptmill.domain.recipe import Endpoint, Wire
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.request_bodies import unsupported
 from promptmill.wire.streamed_answers import Assembler
 
-_PATHS: Mapping[Dialect, str] = MappingProxyType(
+_PATHS: Mapping[Endpoint, str] = MappingProxyType(
     {
         "chat": "/chat/completions",
         "responses": "/responses",
@@ -62,7 +62,7 @@ class Preset(Struct, frozen=True):
 
     label: str
     base_url: str = ""
-    paths: Mapping[Dialect, str] = _PATHS
+    paths: Mapping[Endpoint, str] = _PATHS
     deployments: bool = False
     key_header: str = "Authorization"
     key_prefix: str = "Bearer "
@@ -72,7 +72,7 @@ class Preset(Struct, frozen=True):
     default_max_tokens: int = 0
     unsupported: Mapping[str, str] = _NO_TOP_K
     known_fields: frozenset[str] = frozenset()
-    stores: frozenset[Dialect] = frozenset()
+    stores: frozenset[Endpoint] = frozenset()
     stream_usage: bool = True
     schemas: bool = True
     embedding_encoding: str = "float"
@@ -156,7 +156,7 @@ class ReadAnswer(Protocol):
         ...
 
 
-class OpenAiDialect(Struct, frozen=True):
+class OpenAiEndpoint(Struct, frozen=True):
     """One protocol: how a request is written, an answer read, and a stream put together to one; None: not streamed."""
 
     request_body: MakeBody
@@ -164,7 +164,7 @@ class OpenAiDialect(Struct, frozen=True):
     make_assembler: Callable[[], Assembler] | None = None
 
 
-def dialect_named(name: Dialect) -> OpenAiDialect:
+def endpoint_named(name: Endpoint) -> OpenAiEndpoint:
     """Raises RouteClosedError for one that is not OpenAI's."""
     match name:
         case "chat":

@@ -27,7 +27,7 @@ _CONVERSE_STOP: Mapping[FinishReason, str] = {"length": "max_tokens", "tool": "t
 
 def chat_completion(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
     """OpenAI's ``ChatCompletion``; its ``CreateEmbeddingResponse`` where the answer is vectors."""
-    if completion.protocol == "openai-chat" and completion.raw:
+    if completion.wire_format == "openai-chat" and completion.raw:
         return completion.raw
     if completion.embeddings:
         return _embeddings(outcome, completion)
@@ -59,7 +59,7 @@ def _embeddings(outcome: Outcome, completion: Completion) -> dict[str, Any]:
 
 def anthropic_message(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
     """Anthropic's ``Message``."""
-    if completion.protocol == "anthropic-messages" and completion.raw:
+    if completion.wire_format == "anthropic-messages" and completion.raw:
         return completion.raw
     text = completion.answer_text
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
@@ -78,7 +78,7 @@ def anthropic_message(outcome: Outcome, completion: Completion, job_id: str) -> 
 
 def converse_output(outcome: Outcome, completion: Completion, _job_id: str) -> dict[str, Any]:
     """Bedrock's ``ConverseResponse``."""
-    if completion.protocol == "bedrock-converse" and completion.raw:
+    if completion.wire_format == "bedrock-converse" and completion.raw:
         return completion.raw
     text = completion.answer_text
     content: list[dict[str, Any]] = [{"text": text}] if text or not completion.tool_calls else []

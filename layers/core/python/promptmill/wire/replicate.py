@@ -20,7 +20,7 @@ from promptmill.wire.json_answers import estimated_usage, malformed, reported_us
 from promptmill.wire.request_bodies import unsupported, with_native
 from promptmill.wire.stream_events import StreamEvent
 
-PROTOCOL: Final = "replicate"
+WIRE_FORMAT: Final = "replicate"
 LABEL = "Replicate"
 NAMES: Mapping[str, str] = {
     "prompt": "prompt",
@@ -51,7 +51,7 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
         "stop": _stop(flat.stop),
     }
     given = {names[ours]: value for ours, value in fields.items() if value is not None}
-    return with_native({"input": given}, request, protocol=PROTOCOL)
+    return with_native({"input": given}, request, wire_format=WIRE_FORMAT)
 
 
 def _own_names(route: Route) -> Mapping[str, str]:
@@ -114,7 +114,7 @@ def completion_of(
         raw_finish=prediction.status,
         model=prediction.model or "",
         request_id=prediction.id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

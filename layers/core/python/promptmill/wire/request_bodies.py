@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from promptmill.domain.completion import Attachment, CompletionRequest, Protocol
+from promptmill.domain.completion import Attachment, CompletionRequest, WireFormat
 from promptmill.domain.errors import RecordError, RouteClosedError
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route
@@ -38,14 +38,14 @@ def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: 
             raise unsupported(said, f"cannot be sent to {by}")
 
 
-def with_native(body: dict[str, Any], request: CompletionRequest, *, protocol: Protocol) -> dict[str, Any]:
+def with_native(body: dict[str, Any], request: CompletionRequest, *, wire_format: WireFormat) -> dict[str, Any]:
     """The body and the line's own fields of the same protocol. Raises RecordError for any that may not go."""
     if not request.native:
         return body
-    if request.protocol != protocol:
+    if request.wire_format != wire_format:
         names = ", ".join(request.native)
         raise RecordError(
-            f"{names}: known to {request.protocol or 'no protocol'} only, and this route speaks {protocol}",
+            f"{names}: known to {request.wire_format or 'no protocol'} only, and this route speaks {wire_format}",
             code="unsupported_field",
             field=next(iter(request.native)),
         )
@@ -95,9 +95,9 @@ def encoded(body: dict[str, Any]) -> bytes:
         raise RecordError("the request cannot be written as JSON", code="unencodable") from error
 
 
-def native_block(attachment: Attachment, protocol: Protocol) -> dict[str, Any] | None:
+def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:
     """The attachment as it came, if it came in this protocol."""
-    return attachment.native if attachment.protocol == protocol else None
+    return attachment.native if attachment.wire_format == wire_format else None
 
 
 def inline_image(attachment: Attachment) -> tuple[str, str] | None:

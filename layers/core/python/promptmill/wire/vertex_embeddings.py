@@ -14,9 +14,9 @@ from promptmill.wire.json_answers import converted, estimated_usage, malformed
 from promptmill.wire.request_bodies import unsupported, with_native
 from promptmill.wire.vertex_gemini.request import LABEL
 
-PROTOCOL: Final = "vertex-embeddings"
+WIRE_FORMAT: Final = "vertex-embeddings"
 _PREDICTING = re.compile(r"(?:text-|textembedding|gemini-embedding-(?:001|exp))")
-_MOST_TEXTS = 250
+_MAX_TEXTS = 250
 
 
 class _Statistics(Struct):
@@ -54,14 +54,14 @@ def request_body(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     """Nothing is cut off silently: what is too long is refused. Raises RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if verb(model) == "embedContent":
-        return with_native(_content_body(texts, request.dimensions), request, protocol=PROTOCOL)
-    if len(texts) > _MOST_TEXTS:
-        raise unsupported("input", f"more than {_MOST_TEXTS} texts in a call")
+        return with_native(_content_body(texts, request.dimensions), request, wire_format=WIRE_FORMAT)
+    if len(texts) > _MAX_TEXTS:
+        raise unsupported("input", f"more than {_MAX_TEXTS} texts in a call")
     parameters: dict[str, Any] = {"autoTruncate": False}
     if request.dimensions is not None:
         parameters["outputDimensionality"] = request.dimensions
     body = {"instances": [{"content": text} for text in texts], "parameters": parameters}
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _content_body(texts: list[str], dimensions: int | None) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> C
         text="",
         finish_reason="stop",
         usage=usage or estimated_usage(request, "", ()),
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         embeddings=tuple(tuple(vector.values) for vector in vectors),
     )
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptmill.aws.dynamodb.items import query, to_item
 from promptmill.aws.dynamodb.transactions import transact, update
-from promptmill.domain.charge import Charge, Narrowing, Spending, moved_by, spent_by
+from promptmill.domain.charge import Charge, CostCorrection, Spending, moved_by, spent_by
 from promptmill.domain.money import to_nano, to_usd
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class DynamoDbLedger:
         cached = {"cache_read_tokens": charge.cache_read_tokens, "cache_write_tokens": charge.cache_write_tokens}
         return await self._enter(_charge(charge), self._total(spent_by(charge), charge.unit, cached))
 
-    async def narrow(self, narrowing: Narrowing) -> bool:
+    async def narrow(self, narrowing: CostCorrection) -> bool:
         return await self._enter(_narrowing(narrowing), self._total(moved_by(narrowing), narrowing.unit, {}))
 
     async def charges_of(self, job_id: str) -> AsyncIterator[Charge]:
         async for item in self._query(f"JOB#{job_id}", " AND sk < :sk", _NARROWING):
             yield _charge_from(item)
 
-    async def narrowings_of(self, job_id: str) -> AsyncIterator[Narrowing]:
+    async def narrowings_of(self, job_id: str) -> AsyncIterator[CostCorrection]:
         async for item in self._query(f"JOB#{job_id}", " AND begins_with(sk, :sk)", _NARROWING):
             yield _narrowing_from(item)
 
@@ -113,20 +113,20 @@ def _charge_from(item: dict[str, Any]) -> Charge:
     return Charge(**(fields | {"bases": tuple(item["bases"])}))
 
 
-def _narrowing(narrowing: Narrowing) -> dict[str, Any]:
+def _narrowing(narrowing: CostCorrection) -> dict[str, Any]:
     item = {name: getattr(narrowing, name) for name in narrowing.__struct_fields__}
     high = item.pop("high")
     item |= {"cost_usd": to_usd(item.pop("nano_usd")), "counted_usd": None if high is None else to_usd(high)}
     return item | {"pk": _partition(narrowing), "sk": f"{_NARROWING}{narrowing.call_id}"}
 
 
-def _narrowing_from(item: dict[str, Any]) -> Narrowing:
-    fields = {name: item[name] for name in Narrowing.__struct_fields__ if name in item}
+def _narrowing_from(item: dict[str, Any]) -> CostCorrection:
+    fields = {name: item[name] for name in CostCorrection.__struct_fields__ if name in item}
     high = to_nano(item["counted_usd"]) if "counted_usd" in item else None
-    return Narrowing(**(fields | {"nano_usd": to_nano(item["cost_usd"]), "high": high}))
+    return CostCorrection(**(fields | {"nano_usd": to_nano(item["cost_usd"]), "high": high}))
 
 
-def _partition(entry: Charge | Narrowing) -> str:
+def _partition(entry: Charge | CostCorrection) -> str:
     return f"JOB#{entry.job_id}" if entry.job_id else f"REQUESTS#{entry.recipe}#{entry.day}"
 
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _MEMBER, _WAITING = "m#", "w#"
 _KEPT_S = 30 * 24 * 3600
-_MOST_FORGOTTEN = 50  # in one write: an expression has a size
+_MAX_FORGOTTEN = 50  # in one write: an expression has a size
 
 
 class DynamoDbLimitGroups:
@@ -45,7 +45,7 @@ class DynamoDbLimitGroups:
         return _state(found.get("Item", {}))
 
     async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
-        gone = [_MEMBER + other for other in forget[:_MOST_FORGOTTEN] if other != worker]
+        gone = [_MEMBER + other for other in forget[:_MAX_FORGOTTEN] if other != worker]
         written = await to_thread(
             self._db.update_item,
             TableName=self._table,
@@ -60,7 +60,7 @@ class DynamoDbLimitGroups:
         await to_thread(self._db.update_item, TableName=self._table, Key=_key(group), **update)
 
     async def wait(self, group: str, job: str, *, until: float, forget: Sequence[str] = ()) -> None:
-        stale = [_WAITING + other for other in forget[:_MOST_FORGOTTEN] if other != job]
+        stale = [_WAITING + other for other in forget[:_MAX_FORGOTTEN] if other != job]
         update = self._update({_WAITING + job: until}, stale)
         await to_thread(self._db.update_item, TableName=self._table, Key=_key(group), **update)
 

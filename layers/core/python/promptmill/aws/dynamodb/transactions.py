@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CONFLICTS = 12
 _REPEATS = 2  # of what the client has repeated a few times by then, under the same token
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 3.2
+_FIRST_WAIT_S, _MAX_WAIT_S = 0.05, 3.2
 _REFUSED = "ConditionalCheckFailed"
 _CONFLICTING = {
     "TransactionConflict",
@@ -45,7 +45,7 @@ async def transact(client: DynamoDBClient, items: Sequence[Any], *, rng: random.
     Where the first item's condition fails the others' conflicts do not matter: that one says who owns the rest.
 
     Returns:
-        Places of the items whose conditions failed, () if all was written. After a lost response a condition may
+        CallSlots of the items whose conditions failed, () if all was written. After a lost response a condition may
         fail because the write was made: read, and compare.
     """
     request: Any = {"TransactItems": list(items), "ClientRequestToken": f"{rng.getrandbits(128):032x}"}
@@ -70,7 +70,7 @@ async def insist(call: Callable[..., Any], *, rng: random.Random, reconnects: in
             if not patience[trouble]:
                 raise
             patience[trouble] -= 1
-        await sleep(rng.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**tried)))
+        await sleep(rng.uniform(0, min(_MAX_WAIT_S, _FIRST_WAIT_S * 2**tried)))
     raise AssertionError("unreachable")
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 
-_MOST_PARTS = 9_000
-_SMALLEST_PART = 16 << 20
+_MAX_PARTS = 9_000
+_MIN_PART = 16 << 20
 
 
 def upload(
@@ -24,7 +24,7 @@ def upload(
     path: Path,
     *,
     on_bytes: Callable[[int], None] = lambda _: None,
-    part: int = _SMALLEST_PART,
+    part: int = _MIN_PART,
 ) -> ObjectInfo:
     """A new version under ``key``, whatever is there. ``on_bytes`` gets the bytes sent so far.
 
@@ -35,7 +35,7 @@ def upload(
         if size <= part:
             version = client.put_object(Bucket=bucket, Key=key, Body=file).get("VersionId", "")
         else:
-            version = _in_parts(client, bucket, key, file, on_bytes, max(part, -(-size // _MOST_PARTS)))
+            version = _in_parts(client, bucket, key, file, on_bytes, max(part, -(-size // _MAX_PARTS)))
     on_bytes(size)
     at: Any = {"VersionId": version} if version else {}
     found = client.head_object(Bucket=bucket, Key=key, **at)

@@ -20,7 +20,7 @@ from promptmill.domain.money import usd_text
 from promptmill.domain.recipe import Route
 from promptmill.domain.times import rfc3339
 
-_MOST_RUNS = 10_000
+_MAX_RUNS = 10_000
 _SINCE = re.compile(r"(\d{1,4})([dh])")
 _UNITS = {"d": "days", "h": "hours"}
 _decoder = msgspec.json.Decoder(AttemptLine)
@@ -56,7 +56,7 @@ async def gather(start: datetime, *, services: Any) -> list[ModelRow]:
     figures: dict[str, FiguresOfRoute] = {}
     routes: dict[str, Route] = {}
     since = rfc3339(start)
-    async for run in services.jobs.recent(limit=_MOST_RUNS):
+    async for run in services.jobs.recent(limit=_MAX_RUNS):
         if "attempts" in run.files and run.last_progress >= since:
             await _add(run, figures, since, services.objects)
             for route in await _routes_of(run, services.manifests):

@@ -43,7 +43,7 @@ def described(provider: Provider) -> dict[str, Any]:
     return {
         "name": provider.name,
         "label": provider.label,
-        "dialects": [dialect for dialect in provider.dialects if dialect],
+        "dialects": [dialect for dialect in provider.endpoints if dialect],
         "key": provider.key,
         "base_url": provider.base_url,
         "region": provider.region,

@@ -26,7 +26,7 @@ from promptmill.ports.detectors import EntityFinder
 from promptmill.redaction.audit import RedactedText, audit_line, redact_document, redact_text
 from promptmill.redaction.policy import EngineMissingError, beside
 from promptmill.redaction.reasons import reason_of
-from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Engine, Span
+from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
 _LONGEST = 32 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -109,7 +109,7 @@ _STAYS = "it asks AWS, and nothing leaves this machine: leave it out of the poli
 
 
 @contextmanager
-def other_engines(policy: RedactionPolicy) -> Iterator[Engine | None]:
+def other_engines(policy: RedactionPolicy) -> Iterator[Detector | None]:
     """Those of the policy that are not built in, as one; None if it wants none.
 
     Raises:
@@ -150,7 +150,7 @@ class _Others:
         return [span for finder in self._finders for span in self._runner.run(finder.find(text, self._policy)).spans]
 
 
-_MOST_TOLD, _WIDEST = 20, 48
+_MAX_TOLD, _WIDEST = 20, 48
 _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
 
 
@@ -191,12 +191,12 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
 
 
 def _tell(out: Output, written: _Written) -> None:
-    for fault in written.faults[:_MOST_TOLD]:
+    for fault in written.faults[:_MAX_TOLD]:
         out.line(
             f"line {fault['line']}: {fault['message']} ({fault['error']}). {fault['remedy'][:1].upper()}{fault['remedy'][1:]}."
         )
-    if len(written.faults) > _MOST_TOLD:
-        out.line(f"and {len(written.faults) - _MOST_TOLD} more, all of them in the target")
+    if len(written.faults) > _MAX_TOLD:
+        out.line(f"and {len(written.faults) - _MAX_TOLD} more, all of them in the target")
     if not written.lines:
         out.line('there is no line to redact: a line is {"id": 1, "text": "…"} or {"id": 1, "body": {…}}')
     out.line(
@@ -212,7 +212,7 @@ def _policy(path: Path | None) -> RedactionPolicy:
     return read_policy(path.read_bytes())
 
 
-def _write(source: Path, target: Path, policy: RedactionPolicy, others: Engine | None) -> _Written:
+def _write(source: Path, target: Path, policy: RedactionPolicy, others: Detector | None) -> _Written:
     written = _Written()
     with click.open_file(str(source), "rb") as lines, target.open("wb") as answers:
         for line in read_lines(lines):
@@ -240,7 +240,7 @@ def _fault(fault: Fault) -> tuple[dict[str, Any], dict[str, int]]:
     return {**name, **told}, {}
 
 
-def _answer(line: Line, policy: RedactionPolicy, others: Engine | None) -> tuple[dict[str, Any], dict[str, int]]:
+def _answer(line: Line, policy: RedactionPolicy, others: Detector | None) -> tuple[dict[str, Any], dict[str, int]]:
     """What is written for a line. An error fails the line, and never lets it through."""
     try:
         if isinstance(line.content, str):
@@ -259,7 +259,7 @@ def _span(span: Span) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "type": span.type, "score": span.score}
 
 
-def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Engine | None) -> None:
+def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Detector | None) -> None:
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     explained, texts = [], list(_texts(source))
     for name, text in texts:

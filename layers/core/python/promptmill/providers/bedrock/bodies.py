@@ -85,20 +85,20 @@ def body_for(route: Route, request: CompletionRequest) -> Body:
     """
     if embedder := _found(_EMBEDDERS, route.model):
         return embedder
-    if route.dialect == "embeddings":
+    if route.endpoint == "embeddings":
         raise RouteClosedError("native_body_unknown", f"the body that {route.id} takes for embeddings is not known")
     refuse_embedding(request, by=LABEL)
     vendor = _found(_VENDORS, route.model)
-    if route.dialect == "invoke" or (not route.dialect and request.protocol in _INVOKED):
+    if route.endpoint == "invoke" or (not route.endpoint and request.wire_format in _INVOKED):
         return _invoked(vendor, route, request)
     return CONVERSE
 
 
 def _invoked(vendor: Body | None, route: Route, request: CompletionRequest) -> Body:
     """A line of Anthropic's protocol goes to other vendors' models through Converse, as any line does."""
-    if vendor is None and route.dialect == "invoke":
+    if vendor is None and route.endpoint == "invoke":
         raise RouteClosedError("native_body_unknown", f"the body that {route.id} takes is not known: use converse")
-    if vendor is None or (not route.dialect and request.protocol == "anthropic-messages" and vendor is not CLAUDE):
+    if vendor is None or (not route.endpoint and request.wire_format == "anthropic-messages" and vendor is not CLAUDE):
         return CONVERSE
     return vendor
 

@@ -66,7 +66,7 @@ CLAUDE = Body(
 
 def body_for(route: Route, request: CompletionRequest) -> Body:
     """By the route's dialect, or else by the model's name. Raises RecordError: vectors of a model that makes none."""
-    if route.dialect == "embeddings" or (not route.dialect and "embedding" in route.model):
+    if route.endpoint == "embeddings" or (not route.endpoint and "embedding" in route.model):
         return Body(
             publisher="google",
             verb=vertex_embeddings.verb(route.model),
@@ -74,5 +74,5 @@ def body_for(route: Route, request: CompletionRequest) -> Body:
             read=vertex_embeddings.completion_of,
         )
     refuse_embedding(request, by=LABEL)
-    is_claude = route.dialect == "messages" or (not route.dialect and route.model.startswith("claude"))
+    is_claude = route.endpoint == "messages" or (not route.endpoint and route.model.startswith("claude"))
     return CLAUDE if is_claude else GEMINI

@@ -8,7 +8,7 @@ import msgspec
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
-from promptmill.domain.recipe import Dialect, Route
+from promptmill.domain.recipe import Endpoint, Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.http import HttpCalls, HttpStream
@@ -16,7 +16,7 @@ from promptmill.providers.openai.errors import error_in_answer, error_of, holds_
 from promptmill.providers.read_stream import assembled
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parsed, with_measured
-from promptmill.wire.openai_endpoints import OpenAiDialect, Preset, dialect_named
+from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset, endpoint_named
 from promptmill.wire.request_bodies import encoded, with_route_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 from promptmill.wire.streamed_answers import Assembler
@@ -26,7 +26,7 @@ _CURRENT_AZURE = ("", "v1", "preview")
 _GONE = (404, 410)
 
 
-def address_of(route: Route, preset: Preset, dialect: Dialect, *, base_url: str = "") -> str:
+def address_of(route: Route, preset: Preset, dialect: Endpoint, *, base_url: str = "") -> str:
     """Raises RouteClosedError: the route does not say enough (``base_url_missing``, ``account_missing``)."""
     given = (route.base_url or base_url or preset.base_url).rstrip("/")
     if not given:
@@ -41,7 +41,7 @@ def address_of(route: Route, preset: Preset, dialect: Dialect, *, base_url: str 
     return _azure_address(route, dialect, given, path) if preset.deployments else given + path
 
 
-def _azure_address(route: Route, dialect: Dialect, base_url: str, path: str) -> str:
+def _azure_address(route: Route, dialect: Endpoint, base_url: str, path: str) -> str:
     resource = base_url.removesuffix("/v1").removesuffix("/openai")
     version = route.api_version
     if version in _CURRENT_AZURE:
@@ -53,7 +53,7 @@ def _azure_address(route: Route, dialect: Dialect, base_url: str, path: str) -> 
 def preset_for(route: Route, preset: Preset) -> Preset:
     """Azure's older versions store nothing, and know no field that says so."""
     is_older = preset.deployments and route.api_version not in _CURRENT_AZURE
-    return msgspec.structs.replace(preset, stores=frozenset[Dialect]()) if is_older else preset
+    return msgspec.structs.replace(preset, stores=frozenset[Endpoint]()) if is_older else preset
 
 
 def explained(error: ProviderError, preset: Preset, url: str) -> ProviderError:
@@ -81,7 +81,7 @@ class OpenAiCompatible:
         self,
         preset: Preset,
         *,
-        dialect: Dialect,
+        dialect: Endpoint,
         http: HttpCalls,
         secrets: SecretStore,
         clock: Clock,
@@ -93,8 +93,8 @@ class OpenAiCompatible:
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
         """See ports/model_provider.py."""
         del call_id  # the protocols have no place for it
-        name = route.dialect or self._dialect
-        dialect = dialect_named(name)
+        name = route.endpoint or self._dialect
+        dialect = endpoint_named(name)
         url = address_of(route, self._preset, name, base_url=self._base_url)
         preset = preset_for(route, self._preset)
         body = dialect.request_body(request, model=route.model, preset=preset, wire=route.wire)
@@ -110,7 +110,7 @@ class OpenAiCompatible:
             raise explained(error, self._preset, url) from error
         return self._completion(answer, request, dialect, url)
 
-    def _stream_fields(self, route: Route, dialect: Dialect) -> dict[str, object]:
+    def _stream_fields(self, route: Route, dialect: Endpoint) -> dict[str, object]:
         asked = self._preset.stream_usage if route.wire.stream_usage is None else route.wire.stream_usage
         options = {"stream_options": {"include_usage": True}} if asked and dialect != "responses" else {}
         return {"stream": True, **options}
@@ -127,14 +127,14 @@ class OpenAiCompatible:
         return headers
 
     def _completion(
-        self, answer: HttpAnswer, request: CompletionRequest, dialect: OpenAiDialect, url: str
+        self, answer: HttpAnswer, request: CompletionRequest, dialect: OpenAiEndpoint, url: str
     ) -> Completion:
         raw = parsed(answer.body)
         if answer.status != _OK or (holds_error(raw) and not _failure(raw)):
             raise explained(error_of(answer, raw, now=self._clock.now()), self._preset, url)
         return self._read(answer, raw, request, dialect)
 
-    def _read(self, answer: HttpAnswer, raw: object, request: CompletionRequest, dialect: OpenAiDialect) -> Completion:
+    def _read(self, answer: HttpAnswer, raw: object, request: CompletionRequest, dialect: OpenAiEndpoint) -> Completion:
         if error := _failure(raw):
             raise error_in_answer(error, answer.headers, now=self._clock.now())
         completion = dialect.completion_of(answer, raw, request, request_id=request_id_of(answer.headers))
@@ -144,7 +144,7 @@ class OpenAiCompatible:
         self,
         route: Route,
         request: CompletionRequest,
-        dialect: OpenAiDialect,
+        dialect: OpenAiEndpoint,
         assembler: Assembler,
         url: str,
         body: bytes,

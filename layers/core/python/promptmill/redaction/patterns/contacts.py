@@ -21,7 +21,7 @@ _NOT_AN_ADDRESS = re.compile(
     r"|(?<![a-z])(?:chrome|chromium|safari|firefox|edg|edge|opr|version|applewebkit)/)$",
     re.IGNORECASE,
 )
-_LONGEST_IPV6 = 45
+_MAX_IPV6 = 45
 
 
 def emails(subject: Subject) -> Iterator[Span]:
@@ -62,7 +62,7 @@ def _ipv6(subject: Subject) -> Iterator[Span]:
         bare = subject.text[start:end].partition("/")[0].partition("%")[0].rstrip(".")
         bare = bare[:-1] if bare.endswith(":") and not bare.endswith("::") else bare
         stop = end if subject.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
-        if len(bare) <= _LONGEST_IPV6 and _is_ipv6(bare) and subject.stands_alone(start, stop):
+        if len(bare) <= _MAX_IPV6 and _is_ipv6(bare) and subject.stands_alone(start, stop):
             yield Span(start, stop, "ip", 0.9, "ipv6")
 
 

@@ -20,7 +20,7 @@ _MIXED_GATE = (
 _SHAPE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "A" * 52 + "9" * 10, "- ")
 _LAYOUT = str.maketrans("0123456789", "9999999999")
 _SEPARATORS = re.compile(r"[ .\-/()+]")
-_LONGEST_TOKEN, _WINDOW, _WINDOW_AFTER = 24, 48, 24
+_MAX_TOKEN, _WINDOW, _WINDOW_AFTER = 24, 48, 24
 _JOINED_BEFORE = re.compile(r"\w[.\-]")
 _JOINED_AFTER = re.compile(r"[-/:@]\w|\.\d|=")
 _OTHER_NUMBER = re.compile(
@@ -56,7 +56,7 @@ def _number(subject: Subject, start: int, end: int) -> list[Span]:
 
 def _tokens(subject: Subject) -> Iterator[Span]:
     for start, end in subject.spans(_MIXED_ID):
-        if end - start > _LONGEST_TOKEN or _touched(subject, start, end):
+        if end - start > _MAX_TOKEN or _touched(subject, start, end):
             continue
         token = subject.text[start:end]
         shape = token.translate(_SHAPE)

@@ -13,7 +13,7 @@ from promptmill.redaction.spans import Span
 _DIGIT_RUN = r"\d(?:[ .\-]{0,2}\d){11,}"
 _GROUP = re.compile(r"\d+")
 _CARD_LENGTHS = range(12, 20)
-_MOST_GROUPS = 5
+_MAX_GROUPS = 5
 _CARD_CONTEXT = re.compile(r"(?:card|credit|debit|visa|master ?card|amex|\bcc\b)[^\n]{0,30}$", re.IGNORECASE)
 _CARD_PREFIX = re.compile(
     r"4\d{12}(?:\d{3}){0,2}"  # Visa: 13, 16, 19
@@ -75,7 +75,7 @@ def _cards_in(subject: Subject, groups: Sequence[tuple[int, int]]) -> Iterator[S
 def _card_from(subject: Subject, groups: Sequence[tuple[int, int]], first: int) -> int | None:
     """The last group of the longest card number that starts with group ``first``."""
     digits, found = "", None
-    for last in range(first, min(first + _MOST_GROUPS, len(groups))):
+    for last in range(first, min(first + _MAX_GROUPS, len(groups))):
         start, end = groups[last]
         digits += subject.text[start:end]
         if len(digits) > _CARD_LENGTHS.stop:

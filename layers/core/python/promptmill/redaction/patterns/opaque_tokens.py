@@ -31,7 +31,7 @@ _NAMES_A_THING = frozenset(
 _IS_AN_ID = re.compile(
     r"(?:\b|_)(?:[Ii][Dd]s?|uuid|ref|reference)\b[^\w\n]{0,3}(?:is |of |for example,? |e\.g\.,? )?[^\w\n]{0,4}$|(?<=[a-z])I[Dd][^\w\n]{0,4}$"
 )
-_FEWEST_DIGITS, _LONG, _SHORT_NAME, _LEAST_HEX = 2, 28, 5, 32
+_FEWEST_DIGITS, _LONG, _SHORT_NAME, _MIN_HEX = 2, 28, 5, 32
 _JOINTS = frozenset("/\\.@#-+$")
 _DOTTED = r"\b[A-Za-z][A-Za-z0-9]{0,7}\.(?:[A-Za-z0-9]{1,6}\.){0,2}[A-Za-z0-9_\-]{20,}(?:\.[A-Za-z0-9_\-]{8,})*"
 _DOTS = re.compile(r"\.")
@@ -76,7 +76,7 @@ def _is_token(subject: Subject, start: int, end: int) -> bool:
             len(names) == 1
             and len(names[0]) <= _SHORT_NAME
             and found[body.start() - 1] == "_"
-            and len(body[0]) >= _LEAST_HEX
+            and len(body[0]) >= _MIN_HEX
         )
     return _is_mixed(body[0], named=named)
 

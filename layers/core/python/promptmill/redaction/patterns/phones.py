@@ -39,7 +39,7 @@ _OTHER_NUMBER = re.compile(
 )
 _PATH_BEFORE = re.compile(r"[\w/][.\-/]")
 _GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
-_FEWEST_DIGITS, _MOST_DIGITS, _MOST_TRIES, _MOST_BLANKS = 7, 15, 4, 7
+_FEWEST_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
 
 
 PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
@@ -58,7 +58,7 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
     if score:
         yield Span(start, _with_extension(subject.text, end), "phone", score, "phone")
         return
-    if sum(map(str.isdigit, run)) > _MOST_DIGITS and (cut := _end_of_first(subject, start, end)):
+    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _end_of_first(subject, start, end)):
         yield Span(start, cut, "phone", 0.7, "phone")
         yield from _phones_in(subject, cut + 1, end)
         return
@@ -72,10 +72,10 @@ def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
 
 def _end_of_first(subject: Subject, start: int, end: int) -> int:
     """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
-    blank, tries = subject.text.rfind(" ", start, end), _MOST_TRIES
+    blank, tries = subject.text.rfind(" ", start, end), _MAX_TRIES
     while blank > start and tries:
         run = subject.text[start:blank]
-        if run.count(" ") <= _MOST_BLANKS and sum(map(str.isdigit, run)) <= _MOST_DIGITS:
+        if run.count(" ") <= _MAX_BLANKS and sum(map(str.isdigit, run)) <= _MAX_DIGITS:
             if _free(subject, start, blank) and _score(subject, start, blank, run):
                 return blank
             tries -= 1
@@ -110,7 +110,7 @@ def _free(subject: Subject, start: int, end: int) -> bool:
 def _score(subject: Subject, start: int, end: int, run: str) -> float:
     """0 where the digits are something else."""
     digits = sum(map(str.isdigit, run))
-    if digits > _MOST_DIGITS or _DATE.match(run) or _YEARS.match(run):
+    if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
         return 0
     before = subject.before(start, 40)
     if _CONTEXT.search(before) or _CONTEXT_AFTER.match(subject.text, end):

@@ -31,9 +31,9 @@ _NOT_SECRET_BEFORE = re.compile(
 )
 _TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
 _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
-_MOST_WORDS = 4
+_MAX_WORDS = 4
 _BLOB, _WITHOUT_SIGNS = 40, str.maketrans("", "", "+/-_")
-_SHORTEST_WORD = 3
+_MIN_WORD = 3
 _LONGEST = 4_000
 _NOWHERE = (sys.maxsize, 0)
 _ENDS_NO_NAME = frozenset("=;,(){}[]'\"\n")
@@ -85,7 +85,7 @@ def _secret_behind(text: str, at: int, following: int, judge: Judge) -> tuple[in
     """
     words, done = 0, at
     for match in _WORD.finditer(text, at, at + _REACH):
-        if words >= _MOST_WORDS or match.start() > following or _too_far(text, done, match.start()):
+        if words >= _MAX_WORDS or match.start() > following or _too_far(text, done, match.start()):
             return None
         start, end = _value_in(text, *match.span(), judge)
         value = text[start:end]
@@ -102,7 +102,7 @@ def _counts_twice(value: str, between: str, judge: Judge) -> bool:
     """A word of a sentence or of code is further away from a name than one of a configuration."""
     if not value:
         return False
-    return judge.reference(value) or (value.islower() and len(value) >= _SHORTEST_WORD and "=" not in between)
+    return judge.reference(value) or (value.islower() and len(value) >= _MIN_WORD and "=" not in between)
 
 
 def _closing_quote(text: str, start: int, end: int) -> int:

@@ -25,7 +25,7 @@ _GROUPS = re.compile(r"[A-Z0-9]{4,12}(?:-[A-Z0-9]{4,12}){3,}")
 _PATH = re.compile(r"(?:[\w.\-]*/)?[A-Za-z]?[a-z]{3,}/")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REACH, _LONGEST = 140, 4_000
-_LEAST, _LEAST_BESIDE_A_WORD = 16, 28
+_LEAST, _MIN_BESIDE_A_WORD = 16, 28
 _CLOSING = ".,;:!?*_"
 
 
@@ -51,7 +51,7 @@ def _is_another_word(text: str, start: int, end: int) -> bool:
 
 
 def _is_key(value: str, judge: Judge, *, ambiguous: bool) -> bool:
-    if _PATH.match(value) or (ambiguous and (len(value) < _LEAST_BESIDE_A_WORD or _UUID.fullmatch(value))):
+    if _PATH.match(value) or (ambiguous and (len(value) < _MIN_BESIDE_A_WORD or _UUID.fullmatch(value))):
         return False
     if ambiguous and _HASH.fullmatch(value):
         return False

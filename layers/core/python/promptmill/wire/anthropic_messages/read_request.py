@@ -22,7 +22,7 @@ from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.json_fields import NOTHING, Fields
 from promptmill.wire.openai_chat.read_request import without_stream
 
-PROTOCOL: Final = "anthropic-messages"
+WIRE_FORMAT: Final = "anthropic-messages"
 CACHE_NOTE = "cache_control was left out of blocks: it moves the cost of a call, not its answer"
 
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant"}
@@ -77,7 +77,7 @@ def _block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
         case "tool_result":
             return _tool_result(block, notes)
         case str() if kind in _NATIVE_BLOCKS:
-            return native_block(block, "", recipe, kind=_NATIVE_BLOCKS[kind], protocol=PROTOCOL, native=whole)
+            return native_block(block, "", recipe, kind=_NATIVE_BLOCKS[kind], wire_format=WIRE_FORMAT, native=whole)
     raise block.unsupported("type", "blocks of this type cannot be carried", remedy="leave the block out")
 
 
@@ -108,7 +108,7 @@ def _image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str, Any
         case "url":
             image = linked_image(block, "source", recipe, source.require_text("url"))
         case _:
-            return native_block(block, "source", recipe, kind="image", protocol=PROTOCOL, native=whole)
+            return native_block(block, "source", recipe, kind="image", wire_format=WIRE_FORMAT, native=whole)
     source.refuse_left()
     return image
 
@@ -167,7 +167,7 @@ def read_message_body(params: Fields, recipe: Recipe) -> CompletionRequest:
         json_schema=schema,
         tools=tools,
         tool_choice=choice,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         native=params.left(_NEUTRAL),
         notes=tuple(notes),
     )

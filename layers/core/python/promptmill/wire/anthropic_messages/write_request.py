@@ -24,7 +24,7 @@ from promptmill.wire.request_bodies import (
     with_native,
 )
 
-PROTOCOL: Final = "anthropic-messages"
+WIRE_FORMAT: Final = "anthropic-messages"
 LABEL = "Anthropic"
 DEFAULT_MAX_TOKENS = 4096
 """The protocol demands a number. Recipes should set ``max_output_tokens``; this holds where neither they nor the line do."""
@@ -52,7 +52,7 @@ def request_body(request: CompletionRequest, *, model: str) -> dict[str, Any]:
         "messages": [_message(message) for message in request.messages],
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _block(part: Part) -> dict[str, Any]:
 
 
 def _attachment(attachment: Attachment) -> dict[str, Any]:
-    if block := native_block(attachment, PROTOCOL):
+    if block := native_block(attachment, WIRE_FORMAT):
         return block
     if (image := inline_image(attachment)) and image[0] in _IMAGES:
         media_type, data = image

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
-from promptmill.wire.bedrock_converse.write_request import PROTOCOL
+from promptmill.wire.bedrock_converse.write_request import WIRE_FORMAT
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
 from promptmill.wire.stream_events import StreamEvent
@@ -97,7 +97,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         tool_calls=calls,
         model=_routed_model(reply),
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

@@ -23,7 +23,7 @@ from promptmill.wire.anthropic_messages.read_request import read_role
 from promptmill.wire.attachments import inline_image, native_block
 from promptmill.wire.json_fields import Fields, decode_json
 
-PROTOCOL: Final = "bedrock-converse"
+WIRE_FORMAT: Final = "bedrock-converse"
 CACHE_NOTE = "cachePoint blocks were left out: they move the cost of a call, not its answer"
 
 _NATIVE_BLOCKS = ("document", "video", "audio", "searchResult")
@@ -57,7 +57,7 @@ def read_converse_body(body: Fields, recipe: Recipe) -> CompletionRequest:
         json_schema=schema,
         tools=tools,
         tool_choice=choice,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         native=body.left(_NEUTRAL),
         notes=tuple(notes),
     )
@@ -113,7 +113,7 @@ def _block(block: Fields, recipe: Recipe) -> Part:
         case "toolResult":
             return _tool_result(block.require_object("toolResult"))
     if kind in _NATIVE_BLOCKS:
-        return native_block(block, kind, recipe, kind=kind, protocol=PROTOCOL, native=block.values())
+        return native_block(block, kind, recipe, kind=kind, wire_format=WIRE_FORMAT, native=block.values())
     raise block.unsupported(kind, "blocks of this kind cannot be carried", remedy="leave the block out")
 
 
@@ -122,7 +122,7 @@ def _image(block: Fields, recipe: Recipe) -> Attachment:
     image = block.require_object("image")
     media_type, source = f"image/{image.require_text('format')}", image.require_object("source")
     if not isinstance(source.peek("bytes"), str):
-        return native_block(block, "image", recipe, kind="image", protocol=PROTOCOL, native=whole)
+        return native_block(block, "image", recipe, kind="image", wire_format=WIRE_FORMAT, native=whole)
     portable = inline_image(block, "image", recipe, media_type=media_type, data=source.require_text("bytes"))
     for part in (source, image, block):
         part.refuse_left()

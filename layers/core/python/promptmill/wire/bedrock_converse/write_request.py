@@ -26,7 +26,7 @@ from promptmill.wire.request_bodies import (
     with_native,
 )
 
-PROTOCOL: Final = "bedrock-converse"
+WIRE_FORMAT: Final = "bedrock-converse"
 LABEL = "Bedrock"
 _UNSUPPORTED = {"seed": "seed", "top_k": "top_k", "json_object": "response_format"}
 _IMAGES = {"image/jpeg": "jpeg", "image/jpg": "jpeg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
@@ -43,7 +43,7 @@ def request_body(request: CompletionRequest) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"messages": [_message(message) for message in request.messages]}
     body.update((name, value) for name, value in optional.items() if value)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _block(part: Part) -> dict[str, Any]:
 
 
 def _attachment(attachment: Attachment) -> dict[str, Any]:
-    if block := native_block(attachment, PROTOCOL):
+    if block := native_block(attachment, WIRE_FORMAT):
         return block
     if (image := inline_image(attachment)) and image[0] in _IMAGES:
         return {"image": {"format": _IMAGES[image[0]], "source": {"bytes": image[1]}}}

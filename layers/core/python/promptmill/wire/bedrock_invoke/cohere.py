@@ -8,13 +8,13 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.embedding_requests import texts_to_embed
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
 from promptmill.wire.request_bodies import unsupported, with_native
 
-_MOST_TEXTS = 96
+_MAX_TEXTS = 96
 _PURPOSE = "search_document"
 """The protocol demands one; the route's body may name another, such as ``search_query``."""
 _NEWEST = "embed-v4"
@@ -33,14 +33,14 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     texts = texts_to_embed(request, by=LABEL)
     if request.dimensions is not None and _NEWEST not in route.model:
         raise unsupported("dimensions", "this model's vectors have one size")
-    if len(texts) > _MOST_TEXTS:
-        raise unsupported("input", f"more than {_MOST_TEXTS} texts in a call")
+    if len(texts) > _MAX_TEXTS:
+        raise unsupported("input", f"more than {_MAX_TEXTS} texts in a call")
     body: dict[str, Any] = {"texts": texts, "input_type": _PURPOSE, "embedding_types": ["float"]}
-    if request.protocol == PROTOCOL and "input_type" in request.native:
+    if request.wire_format == WIRE_FORMAT and "input_type" in request.native:
         del body["input_type"]
     if request.dimensions is not None:
         body["output_dimension"] = request.dimensions
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def embeddings_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -56,6 +56,6 @@ def embeddings_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         finish_reason="stop",
         usage=counted_usage(answer.headers, raw) or estimated_usage(request, "", ()),
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         embeddings=tuple(map(tuple, vectors)),
     )

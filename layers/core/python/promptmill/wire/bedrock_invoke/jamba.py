@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.flat_prompts import refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
@@ -52,7 +52,7 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
         "messages": [{"role": role, "content": text} for role, text in turns(request, by=LABEL)],
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -69,7 +69,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         raw_finish=raw_finish,
         model=chat.model or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

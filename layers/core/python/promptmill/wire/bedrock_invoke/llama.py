@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
@@ -41,13 +41,13 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"prompt": _prompt(request, route)}
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
     """A line of this protocol brings its own template."""
     said = list(turns(request, by=LABEL))
-    if request.protocol == PROTOCOL and len(said) == 1:
+    if request.wire_format == WIRE_FORMAT and len(said) == 1:
         return said[0][1]
     if any(_SPECIAL.search(text) for _, text in said):
         raise unsupported("messages", "holds a token that would end a turn of the model's template")
@@ -76,7 +76,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         usage=usage or estimated_usage(request, told.generation, ()),
         raw_finish=told.stop_reason or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

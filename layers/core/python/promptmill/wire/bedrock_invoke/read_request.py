@@ -14,7 +14,7 @@ from promptmill.domain.record import Outcome
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.rendered_answers import chat_completion
 
-PROTOCOL: Final = "bedrock-invoke"
+WIRE_FORMAT: Final = "bedrock-invoke"
 Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed"]
 
 _TITAN_EMBED = frozenset({"dimensions", "normalize", "embeddingTypes"})
@@ -42,7 +42,7 @@ def read_vendor_body(vendor: Vendor, body: Fields) -> CompletionRequest:
 
 def vendor_output(vendor: Vendor, outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
     """As it came, where the same vendor answered; else made from the normalised answer."""
-    if completion.protocol == PROTOCOL and completion.raw:
+    if completion.wire_format == WIRE_FORMAT and completion.raw:
         return completion.raw
     if vendor == "jamba":
         return chat_completion(outcome, completion, job_id)
@@ -62,7 +62,7 @@ def _titan(body: Fields) -> CompletionRequest:
         temperature=config.take_number("temperature"),
         top_p=config.take_number("topP"),
         stop=config.take_texts("stopSequences"),
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         native=body.left({}),
     )
     config.refuse_left()
@@ -73,7 +73,7 @@ def _titan_embed(body: Fields) -> CompletionRequest:
     text, dimensions = body.require_text("inputText"), body.take_integer("dimensions", least=1)
     native = body.left({"normalize": (True,), "embeddingTypes": (["float"],)})
     return CompletionRequest(
-        messages=_asked(text), dimensions=dimensions, kind="embedding", protocol=PROTOCOL, native=native
+        messages=_asked(text), dimensions=dimensions, kind="embedding", wire_format=WIRE_FORMAT, native=native
     )
 
 
@@ -85,7 +85,7 @@ def _llama(body: Fields) -> CompletionRequest:
         max_output_tokens=body.take_integer("max_gen_len", least=1),
         temperature=body.take_number("temperature"),
         top_p=body.take_number("top_p"),
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         native=body.left({}),
     )
 
@@ -99,7 +99,7 @@ def _jamba(body: Fields) -> CompletionRequest:
         temperature=body.take_number("temperature"),
         top_p=body.take_number("top_p"),
         stop=body.take_texts("stop"),
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         native=body.left({"n": (1,), "frequency_penalty": (0,), "presence_penalty": (0,)}),
     )
 
@@ -133,7 +133,7 @@ def _cohere_embed(body: Fields) -> CompletionRequest:
         raise body.missing("texts")
     native = body.left({"embedding_types": (["float"],)})
     return CompletionRequest(
-        messages=_asked(*texts), dimensions=dimensions, kind="embedding", protocol=PROTOCOL, native=native
+        messages=_asked(*texts), dimensions=dimensions, kind="embedding", wire_format=WIRE_FORMAT, native=native
     )
 
 

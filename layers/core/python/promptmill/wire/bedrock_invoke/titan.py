@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, PROTOCOL, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.embedding_requests import texts_to_embed
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
@@ -55,7 +55,7 @@ def text_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     }
     config = {name: value for name, value in fields.items() if value is not None}
     body: dict[str, Any] = {"inputText": _prompt(request, route)}
-    return with_native({**body, "textGenerationConfig": config} if config else body, request, protocol=PROTOCOL)
+    return with_native({**body, "textGenerationConfig": config} if config else body, request, wire_format=WIRE_FORMAT)
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
@@ -79,7 +79,7 @@ def text_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request
         usage=usage or estimated_usage(request, text, ()),
         raw_finish=raw_finish,
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 
@@ -121,7 +121,7 @@ def embedding_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
         raise unsupported("input", "Titan makes one vector a call: give each text a line of its own")
     body: dict[str, Any] = {"inputText": texts[0]}
     sized = body if request.dimensions is None else {**body, "dimensions": request.dimensions}
-    return with_native(sized, request, protocol=PROTOCOL)
+    return with_native(sized, request, wire_format=WIRE_FORMAT)
 
 
 def embedding_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
@@ -134,7 +134,7 @@ def embedding_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, re
         finish_reason="stop",
         usage=counted_usage(answer.headers, raw) or _told_input(vector) or estimated_usage(request, "", ()),
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         embeddings=(tuple(vector.embedding),),
     )
 

@@ -11,7 +11,7 @@ from promptmill.domain.completion import Usage
 from promptmill.wire.json_answers import converted, parsed, reported_usage
 from promptmill.wire.stream_events import StreamEvent
 
-PROTOCOL: Final = "bedrock-invoke"
+WIRE_FORMAT: Final = "bedrock-invoke"
 LABEL = "Bedrock"
 METRICS = "amazon-bedrock-invocationMetrics"
 """What the last chunk of a stream brings beside the vendor's own fields."""

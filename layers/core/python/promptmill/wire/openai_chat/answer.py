@@ -10,8 +10,8 @@ from msgspec import Struct
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
-from promptmill.wire.openai_chat.write_request import PROTOCOL, request_body
-from promptmill.wire.openai_endpoints import OpenAiDialect
+from promptmill.wire.openai_chat.write_request import WIRE_FORMAT, request_body
+from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.stream_events import StreamEvent
 
 _FINISH: dict[str, FinishReason] = {
@@ -83,7 +83,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         tool_calls=calls,
         model=chat.model or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 
@@ -250,4 +250,4 @@ def note_head(head: dict[str, Any], chunk: _Chunk) -> None:
     head.update({name: value for name in _HEAD if (value := getattr(chunk, name)) is not None})
 
 
-CHAT = OpenAiDialect(request_body, completion_of, ChatAssembler)
+CHAT = OpenAiEndpoint(request_body, completion_of, ChatAssembler)

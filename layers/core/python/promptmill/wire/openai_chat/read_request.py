@@ -101,7 +101,7 @@ def _user_part(part: Fields, recipe: Recipe) -> Text | Attachment:
     if kind == "image_url":
         return _image(part, recipe, whole)
     if isinstance(kind, str) and kind in _NATIVE_PARTS:
-        return native_block(part, kind, recipe, kind=_NATIVE_PARTS[kind], protocol="openai-chat", native=whole)
+        return native_block(part, kind, recipe, kind=_NATIVE_PARTS[kind], wire_format="openai-chat", native=whole)
     return Text(_text_of(part))
 
 
@@ -112,7 +112,7 @@ def _image(part: Fields, recipe: Recipe, whole: dict[str, Any]) -> Attachment:
     image.refuse_left()
     if detail in (None, "auto"):
         return portable
-    return native_block(part, "image_url", recipe, kind="image", protocol="openai-chat", native=whole)
+    return native_block(part, "image_url", recipe, kind="image", wire_format="openai-chat", native=whole)
 
 
 def _assistant_parts(item: Fields) -> tuple[Part, ...]:
@@ -183,7 +183,7 @@ def read_chat_body(body: Fields, recipe: Recipe) -> CompletionRequest:
         json_object=json_object,
         tools=tools,
         tool_choice=choice,
-        protocol="openai-chat",
+        wire_format="openai-chat",
         native=body.left(_NEUTRAL),
         notes=notes + more_notes,
     )

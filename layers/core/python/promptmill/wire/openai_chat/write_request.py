@@ -30,7 +30,7 @@ from promptmill.wire.request_bodies import (
     with_native,
 )
 
-PROTOCOL: Final = "openai-chat"
+WIRE_FORMAT: Final = "openai-chat"
 _AS_PRESET = Wire()
 
 
@@ -52,7 +52,7 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     }
     body: dict[str, Any] = {"model": model, "messages": list(_messages(with_system_in(request, wire), preset, wire))}
     body.update((name, value) for name, value in limits.items() if value is not None)
-    return checked_fields(with_native(body, request, protocol=PROTOCOL), preset)
+    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
 
 
 def with_system_in(request: CompletionRequest, wire: Wire) -> CompletionRequest:
@@ -112,7 +112,7 @@ def _block(part: Text | ToolCall | Attachment, preset: Preset) -> dict[str, Any]
 
 
 def _attachment(attachment: Attachment, preset: Preset) -> dict[str, Any]:
-    if block := native_block(attachment, PROTOCOL):
+    if block := native_block(attachment, WIRE_FORMAT):
         return block
     if image := inline_image(attachment):
         media_type, data = image

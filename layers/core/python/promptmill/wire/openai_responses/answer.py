@@ -10,8 +10,8 @@ from promptmill.domain.completion import Completion, CompletionRequest, FinishRe
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, parsed, reported_usage
 from promptmill.wire.openai_chat.answer import UNPARSED, arguments_of, tier_of
-from promptmill.wire.openai_endpoints import OpenAiDialect
-from promptmill.wire.openai_responses.request import PROTOCOL, request_body
+from promptmill.wire.openai_endpoints import OpenAiEndpoint
+from promptmill.wire.openai_responses.request import WIRE_FORMAT, request_body
 from promptmill.wire.stream_events import StreamEvent
 
 _CUT_SHORT: dict[str, FinishReason] = {
@@ -96,7 +96,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
         tool_calls=calls,
         model=response.model or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 
@@ -188,4 +188,4 @@ class ResponseAssembler:
         self.is_complete = bool(self._response)
 
 
-RESPONSES = OpenAiDialect(request_body, completion_of, ResponseAssembler)
+RESPONSES = OpenAiEndpoint(request_body, completion_of, ResponseAssembler)

@@ -31,7 +31,7 @@ from promptmill.wire.request_bodies import (
     with_native,
 )
 
-PROTOCOL: Final = "openai-responses"
+WIRE_FORMAT: Final = "openai-responses"
 _NOT_OF_RESPONSES = {"stop": "stop", "seed": "seed", "top_k": "top_k"}
 
 
@@ -52,7 +52,7 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     }
     body: dict[str, Any] = {"model": model, "input": [i for m in request.messages for i in _items(m, preset)]}
     body.update((name, value) for name, value in fields.items() if value is not None)
-    return checked_fields(with_native(body, request, protocol=PROTOCOL), preset)
+    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
 
 
 def _items(message: Message, preset: Preset) -> Iterator[dict[str, Any]]:
@@ -88,7 +88,7 @@ def _content(message: Message, parts: Sequence[Text | Attachment], preset: Prese
 def _block(part: Text | Attachment, preset: Preset) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "input_text", "text": part.text}
-    if block := native_block(part, PROTOCOL):
+    if block := native_block(part, WIRE_FORMAT):
         return block
     if image := inline_image(part):
         media_type, data = image

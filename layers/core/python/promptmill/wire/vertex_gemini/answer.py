@@ -11,7 +11,7 @@ from promptmill.domain.completion import Completion, CompletionRequest, FinishRe
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
 from promptmill.wire.stream_events import StreamEvent
-from promptmill.wire.vertex_gemini.request import PROTOCOL
+from promptmill.wire.vertex_gemini.request import WIRE_FORMAT
 
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -98,7 +98,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> C
         tool_calls=calls,
         model=reply.model_version or "",
         request_id=request_id,
-        protocol=PROTOCOL,
+        wire_format=WIRE_FORMAT,
         raw=raw,
     )
 

@@ -25,7 +25,7 @@ from promptmill.wire.request_bodies import (
     with_native,
 )
 
-PROTOCOL: Final = "vertex-generate"
+WIRE_FORMAT: Final = "vertex-generate"
 LABEL = "Vertex AI"
 _JSON = "application/json"
 
@@ -41,7 +41,7 @@ def request_body(request: CompletionRequest) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"contents": [_content(message, names) for message in request.messages]}
     body.update((name, value) for name, value in optional.items() if value)
-    return with_native(body, request, protocol=PROTOCOL)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _tool_names(request: CompletionRequest) -> dict[str, str]:
@@ -75,7 +75,7 @@ def _function_response(result: ToolResult, names: dict[str, str]) -> dict[str, A
 
 
 def _attachment(attachment: Attachment) -> dict[str, Any]:
-    if block := native_block(attachment, PROTOCOL):
+    if block := native_block(attachment, WIRE_FORMAT):
         return block
     if image := inline_image(attachment):
         media_type, data = image

@@ -1,4 +1,4 @@
-"""OpenAI's dialects at every endpoint that speaks them, streamed and not."""
+"""OpenAI's endpoints at every endpoint that speaks them, streamed and not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
-SPOKEN = [(name, dialect) for name in PRESETS for dialect in PROVIDERS[name].dialects if dialect != "embeddings"]
+SPOKEN = [(name, endpoint) for name in PRESETS for endpoint in PROVIDERS[name].endpoints if endpoint != "embeddings"]
 
 
 def asking(*parts: Text | Attachment, **fields: Any) -> CompletionRequest:
@@ -54,10 +54,10 @@ def embedding(*texts: str) -> CompletionRequest:
     return CompletionRequest(messages=tuple(Message("user", (Text(t),)) for t in texts), kind="embedding")
 
 
-@pytest.mark.parametrize(("name", "dialect"), SPOKEN)
-async def test_a_stream_says_what_a_whole_answer_does(name: str, dialect: str) -> None:
+@pytest.mark.parametrize(("name", "endpoint"), SPOKEN)
+async def test_a_stream_says_what_a_whole_answer_does(name: str, endpoint: str) -> None:
     answer = Answer("Blå himmel.", finish="length", input_tokens=30, cache_read=10, output_tokens=12, reasoning=4)
-    async with opened(name, dialect=dialect) as stand:
+    async with opened(name, endpoint=endpoint) as stand:
         stand.will(answer, answer)
         whole = await stand.ask(asking())
         streamed = await stand.ask(asking(), stand.fork(stream=True))
@@ -72,7 +72,7 @@ async def test_a_stream_says_what_a_whole_answer_does(name: str, dialect: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "dialect"),
+    ("name", "endpoint"),
     [
         ("openai", "chat"),
         ("openai", "responses"),
@@ -83,15 +83,15 @@ async def test_a_stream_says_what_a_whole_answer_does(name: str, dialect: str) -
         ("local", "responses"),
     ],
 )
-async def test_nothing_is_stored_where_that_can_be_said(name: str, dialect: str) -> None:
-    async with opened(name, dialect=dialect) as stand:
+async def test_nothing_is_stored_where_that_can_be_said(name: str, endpoint: str) -> None:
+    async with opened(name, endpoint=endpoint) as stand:
         await stand.ask(asking())
     assert stand.fake.sent[0].body["store"] is False
 
 
-@pytest.mark.parametrize("dialect", ["chat", "responses"])
-async def test_a_streamed_tool_call_is_put_together(dialect: str) -> None:
-    async with opened("openai", dialect=dialect, stream=True) as stand:
+@pytest.mark.parametrize("endpoint", ["chat", "responses"])
+async def test_a_streamed_tool_call_is_put_together(endpoint: str) -> None:
+    async with opened("openai", endpoint=endpoint, stream=True) as stand:
         stand.will(Answer("", finish="tool", tool_call=("weather", {"place": "東京", "days": [1, 2]})))
         completion = await stand.ask(asking(tools=(WEATHER,)))
 
@@ -99,9 +99,9 @@ async def test_a_streamed_tool_call_is_put_together(dialect: str) -> None:
     assert completion.finish_reason == "tool"
 
 
-@pytest.mark.parametrize(("name", "dialect"), SPOKEN)
-async def test_heartbeats_do_not_keep_a_stalled_stream_alive(name: str, dialect: str) -> None:
-    async with opened(name, dialect=dialect, stream=True, stall_s=0.05) as stand:
+@pytest.mark.parametrize(("name", "endpoint"), SPOKEN)
+async def test_heartbeats_do_not_keep_a_stalled_stream_alive(name: str, endpoint: str) -> None:
+    async with opened(name, endpoint=endpoint, stream=True, stall_s=0.05) as stand:
         stand.will(Break("heartbeat"))
         with pytest.raises(RetryLaterError) as caught:
             await stand.ask(asking())
@@ -151,7 +151,7 @@ async def test_responses_carry_everything_that_a_request_can_hold() -> None:
         tools=(WEATHER,),
         tool_choice=ToolChoice("named", "weather"),
     )
-    async with opened("openai", dialect="responses") as stand:
+    async with opened("openai", endpoint="responses") as stand:
         stand.will(Answer(finish="tool", tool_call=("weather", {"place": "東京"})))
         completion = await stand.ask(request)
 
@@ -165,7 +165,7 @@ async def test_responses_carry_everything_that_a_request_can_hold() -> None:
 
 @pytest.mark.parametrize("field", [{"stop": ("##",)}, {"seed": 1}, {"top_k": 4}])
 async def test_responses_refuse_what_they_have_no_place_for(field: dict[str, Any]) -> None:
-    async with opened("openai", dialect="responses") as stand:
+    async with opened("openai", endpoint="responses") as stand:
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
             await stand.ask(asking(**field))
     assert caught.value.field == next(iter(field))
@@ -189,17 +189,17 @@ async def test_responses_refuse_what_they_have_no_place_for(field: dict[str, Any
 async def test_a_response_that_failed_with_200_is_an_error_that_may_cost(
     name: str, body: dict[str, Any], kind: type[ProviderError], code: str
 ) -> None:
-    async with opened(name, dialect="responses") as stand:
+    async with opened(name, endpoint="responses") as stand:
         stand.will(Reply(200, msgspec.json.encode({"id": "resp_1", "object": "response", **body})))
         with pytest.raises(kind) as caught:
             await stand.ask(asking())
     assert (caught.value.code, caught.value.usage_unknown) == (code, True)
 
 
-@pytest.mark.parametrize("dialect", ["chat", "responses", "completions", "embeddings"])
-async def test_azures_older_addresses_name_the_deployment_and_the_version(dialect: str) -> None:
-    request = embedding("a", "b") if dialect == "embeddings" else asking()
-    async with opened("azure", dialect=dialect, api_version="2024-10-21") as stand:
+@pytest.mark.parametrize("endpoint", ["chat", "responses", "completions", "embeddings"])
+async def test_azures_older_addresses_name_the_deployment_and_the_version(endpoint: str) -> None:
+    request = embedding("a", "b") if endpoint == "embeddings" else asking()
+    async with opened("azure", endpoint=endpoint, api_version="2024-10-21") as stand:
         await stand.ask(request)
         await stand.ask(request, stand.fork(api_version="", base_url=f"{stand.fake.url}/openai/v1/"))
         await stand.ask(request, stand.fork(api_version="preview"))
@@ -274,10 +274,10 @@ async def test_gooseai_gets_turns_as_text_and_stops_before_the_next() -> None:
 
 @pytest.mark.parametrize("name", ["perplexity", "gooseai"])
 async def test_a_field_that_a_strict_endpoint_does_not_know_is_not_sent(name: str) -> None:
-    protocol = PROVIDERS[name].protocol
+    wire_format = PROVIDERS[name].wire_format
     async with opened(name) as stand:
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
-            await stand.ask(asking(protocol=protocol, native={"parallel_tool_calls": False}))
+            await stand.ask(asking(wire_format=wire_format, native={"parallel_tool_calls": False}))
     assert caught.value.field == "parallel_tool_calls"
 
 
@@ -291,7 +291,7 @@ async def test_perplexity_says_itself_what_a_call_cost() -> None:
 
 
 async def test_vectors_come_in_the_order_of_their_texts() -> None:
-    async with opened("openai", dialect="embeddings") as stand:
+    async with opened("openai", endpoint="embeddings") as stand:
         completion = await stand.ask(embedding("a", "bbb", "cc"))
     assert completion.embeddings == ((1.0, 0.5), (3.0, 1.5), (2.0, 2.5))
     assert (completion.raw, completion.usage.input_total, completion.usage.output_total) == ({}, 21, 0)
@@ -310,7 +310,7 @@ async def test_vectors_come_in_the_order_of_their_texts() -> None:
     ],
 )
 async def test_vectors_that_are_missing_make_a_malformed_answer(data: list[Any]) -> None:
-    async with opened("openai", dialect="embeddings") as stand:
+    async with opened("openai", endpoint="embeddings") as stand:
         stand.will(Reply(200, msgspec.json.encode({"data": data, "model": "m"})))
         with pytest.raises(RetryLaterError) as caught:
             await stand.ask(embedding("a", "b"))
@@ -318,7 +318,7 @@ async def test_vectors_that_are_missing_make_a_malformed_answer(data: list[Any])
 
 
 async def test_an_ordinary_request_is_embedded_where_the_route_says_so_and_a_conversation_is_not() -> None:
-    async with opened("openai", dialect="embeddings") as stand:
+    async with opened("openai", endpoint="embeddings") as stand:
         completion = await stand.ask(asking(temperature=0.0))
         assert len(completion.embeddings) == 1
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
