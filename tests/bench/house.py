@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from promptmill.settings import Settings
 from promptmill.system_clock import SystemClock
 from promptmill.wiring import pass_over_what_is_imported
 from tests.bench.disk_units import DiskUnits
+from tests.fakes.clock import START
 from tests.fakes.mill import Mill
 from tests.fakes.secret_store import FakeSecretStore
 
@@ -38,6 +40,16 @@ SETTINGS = Settings(
 )
 
 
+class BenchClock(SystemClock):
+    """Real time, but on the day on which the jobs of a ``Mill`` begin: on any other day they would be given up."""
+
+    def __init__(self) -> None:
+        self._began = self.monotonic()
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.monotonic() - self._began)
+
+
 class OneWorker(Unpaced):
     """As fast as places allow, by an invocation that carries on with all chunks of its job."""
 
@@ -47,12 +59,12 @@ class OneWorker(Unpaced):
 
 
 class Loopback(Mill):
-    """A mill whose calls go to a server on this machine, by the clock on the wall."""
+    """A mill whose calls go to a server on this machine, in real time."""
 
     def __init__(self, recipe: Recipe, providers: HttpModelProviders, in_flight: int) -> None:
         super().__init__(recipe, models=providers)
         pass_over_what_is_imported()
-        self._wall, self._places = SystemClock(), CallSlots(in_flight)
+        self._wall, self._places = BenchClock(), CallSlots(in_flight)
 
     def stored(self, objects: Any, folder: Path) -> None:
         """Objects elsewhere, intents in files of ``folder``: what is left here is a worker's own."""
@@ -90,7 +102,7 @@ def real_providers() -> HttpModelProviders:
     return HttpModelProviders(
         settings=SETTINGS,
         secrets=FakeSecretStore({"k": "sk-loopback"}),
-        clock=SystemClock(),
+        clock=BenchClock(),
         make_aws_session=lambda: session,
     )
 

@@ -16,7 +16,6 @@ import sys
 import time
 from typing import Any
 
-from promptmill.system_clock import SystemClock
 from tests.bench import house, loopback
 from tests.bench.clients import CLIENTS, records
 
@@ -52,7 +51,7 @@ class OneCore(asyncio.SelectorEventLoop):
         return clock()
 
 
-class VirtualClock(SystemClock):
+class VirtualClock(house.BenchClock):
     def monotonic(self) -> float:
         return clock()
 
@@ -93,7 +92,7 @@ def main() -> bool:
 
 
 def _measure(name: str, count: int, in_flight: int) -> None:
-    vars(house)["SystemClock"] = VirtualClock
+    vars(house)["BenchClock"] = VirtualClock
     loop = OneCore()
     asyncio.set_event_loop(loop)
     print(json.dumps(loop.run_until_complete(measured(name, count, in_flight))), flush=True)

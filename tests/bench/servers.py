@@ -29,7 +29,7 @@ class Server:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()  # which closes its pipes too
 
 
 class Provider(Server):
