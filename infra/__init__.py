@@ -1,4 +1,4 @@
-"""The CDK app. Node.js for it comes with the requirements: the machine need not have one, nor a current one."""
+"""The CDK app. Node.js comes with the requirements, so that the machine need not have one, or a current one."""
 
 import os
 from pathlib import Path

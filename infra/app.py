@@ -1,4 +1,4 @@
-"""What ``npx aws-cdk@2 synth -c stage=dev`` runs, and how anyone else gets the same app."""
+"""The app that ``npx aws-cdk@2 synth -c stage=dev`` runs, and the way for anyone else to get the same one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptmill.domain.errors import SettingsError
 
 
 def cdk_context() -> dict[str, object]:
-    """The feature flags in cdk.json, which only the CDK's own command reads by itself."""
+    """Return the feature flags in cdk.json, which only the CDK's own command reads by itself."""
     context: dict[str, object] = json.loads((ROOT / "cdk.json").read_text())["context"]
     return context
 
@@ -26,7 +26,7 @@ def add_stack(app: cdk.App, values: StageValues, assets: Assets | None = None) -
 
 
 def own_context(context: Mapping[str, object]) -> dict[str, object]:
-    """What a person gave: names of the CDK's own hold a colon, a slash or an @."""
+    """Return the values that a person gave. The CDK's own names hold a colon, a slash or an @."""
     return {name: value for name, value in context.items() if not any(mark in name for mark in ":/@")}
 
 

@@ -1,4 +1,4 @@
-"""Where the code of functions and layers lies, once it is built."""
+"""Find the code of functions and layers, once it is built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FUNCTIONS = ROOT / "functions"
 
 @dataclass(frozen=True, kw_only=True)
 class Assets:
-    """``core``, ``dependencies``, ``ner``: contents of the layers, "" for none. ``arm``: what the functions run on."""
+    """The contents of the layers ("" for none), the folder of the functions, and whether they run on arm64."""
 
     core: str
     dependencies: str
@@ -35,7 +35,7 @@ class Assets:
 
 
 def target_name(stage: Stage) -> str:
-    """The local stage runs here, on this machine's interpreter; the others on AWS."""
+    """Name what a stage is built for: this machine's interpreter for the local stage, arm64 for those on AWS."""
     return "local" if stage == "local" else "arm64"
 
 
@@ -48,7 +48,7 @@ def layers_of(values: StageValues) -> tuple[Layer, ...]:
 
 
 def built_assets(values: StageValues) -> Assets:
-    """Raises SettingsError, naming the missing step."""
+    """Return the assets of a stage. Raises SettingsError, naming the missing step."""
     stage = values.stage
     paths = {layer: layer_path(layer, target_name(stage)) for layer in layers_of(values)}
     if not all(path.with_suffix(".sha256").exists() for path in paths.values()):
@@ -60,7 +60,7 @@ def built_assets(values: StageValues) -> Assets:
 
 @contextmanager
 def one_at_a_time(name: str) -> Iterator[None]:
-    """Waits for other processes that build the same in this clone."""
+    """Wait for other processes that build the same in this clone."""
     lock = ROOT / "build" / f".{name}.lock"
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as file:

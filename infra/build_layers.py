@@ -24,7 +24,7 @@ from promptmill.settings import STAGES, Stage
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
 NER_REQUIREMENTS = ROOT / "layers" / "ner" / "requirements.txt"
 MAX_BYTES = 250 << 20
-"""Lambda's own limit: a function and all of its layers, unpacked."""
+"""Lambda's own limit for a function and all of its layers, unpacked."""
 PACKAGE = ROOT / "layers" / "core" / "python" / "promptmill"
 EMULATOR_PYTHON = ROOT / ".local" / "emulator" / "bin" / "python"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
@@ -41,7 +41,7 @@ _USELESS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What layers are built for.
+    """The platform that layers are built for.
 
     Attributes:
         name: as in the folders' names.
@@ -63,7 +63,7 @@ def target_of(stage: Stage) -> Target:
 
 
 def find_python(version: str) -> str | None:
-    """One that runs: a version manager may put a name on PATH with nothing behind it."""
+    """Return an interpreter that runs: a version manager may put a name on PATH with nothing behind it."""
     name = f"python{version}"
     managed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for candidate in (shutil.which(name), sys.executable, *sorted(map(str, managed.glob(f"{version}.*/bin/{name}")))):
@@ -79,7 +79,7 @@ def _version(python: str) -> str:
 
 
 def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
-    """What was done, a line a layer.
+    """Build the layers, and return a line for each that says what was done.
 
     Raises:
         SettingsError: together they are larger than Lambda takes.
@@ -106,7 +106,7 @@ def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
 
 
 def check_size(paths: Iterable[Path]) -> int:
-    """Bytes of the layers together. Raises SettingsError: more than Lambda takes."""
+    """Return the bytes of the layers together. Raises SettingsError: more than Lambda takes."""
     total = sum(map(_size, paths))
     if total > MAX_BYTES:
         raise SettingsError(
@@ -143,7 +143,8 @@ def _fill_core(python: Path, _: Target) -> None:
 
 
 def _compile(layer: Path, compiler: str | None) -> None:
-    """Unchecked: a zip has no dates, and Python would compile again at every cold start.
+    """Compile to files that are not checked against their source: a zip keeps no dates, and Python would compile again
+    at every cold start.
 
     One process and a fixed hash seed, since the bytes depend on both.
     """

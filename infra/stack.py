@@ -1,4 +1,4 @@
-"""The stack: it only composes. What the CLI reads of it are the outputs."""
+"""The stack. It only composes constructs, and the CLI reads its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between stages, as typed values: edit them here, or give ``-c name=value`` to override one."""
+"""The values that differ between stages. Edit them here, or give ``-c name=value`` to override one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RETENTIONS = {
 
 
 class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One deployment.
+    """The values of one deployment.
 
     Attributes:
         bucket: name of an existing bucket, versioned, encrypted with ``key``, in this account and region; "" makes one.
@@ -115,18 +115,18 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def stack_name(self) -> str:
-        """What the CLI finds a deployment by."""
+        """The name that the CLI finds a deployment by."""
         return f"promptmill-{self.stage}"
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """What looks for sensitive values here, besides the patterns that are always there."""
+        """The detectors that are deployed, beside the patterns that are always there."""
         offered = {"ner": self.ner, "comprehend": self.comprehend, "guardrail": bool(self.guardrails)}
         return tuple(name for name, there in offered.items() if there)
 
 
 NER_MB = 1769
-"""A whole CPU: the model needs 120 MB, and reads some 10 KB of text a second."""
+"""The memory of a whole CPU: the model needs 120 MB, and reads some 10 KB of text a second."""
 
 LOCAL = StageValues(
     stage="local",
@@ -151,7 +151,7 @@ PROD = StageValues(
 
 
 def stage_values(stage: str | None, overrides: Mapping[str, object] | None = None) -> StageValues:
-    """The values of a stage. ``tags=team=search,cost=42``; lists are separated by commas.
+    """Return the values of a stage. Maps are written ``tags=team=search,cost=42``; lists are separated by commas.
 
     Raises:
         SettingsError: no such stage, an unknown name or a value that does not fit; names the nearest.
@@ -167,7 +167,7 @@ def stage_values(stage: str | None, overrides: Mapping[str, object] | None = Non
 
 
 def given_values(stage: str, pairs: Iterable[str]) -> StageValues:
-    """As ``stage_values``, with overrides as a command gives them: ``name=value``."""
+    """Return the values of a stage with overrides as a command gives them: ``name=value``."""
     overrides = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -196,7 +196,7 @@ def _overridden(values: StageValues, overrides: Mapping[str, object]) -> StageVa
 
 
 def _parsed(name: str, value: object) -> object:
-    """``-c`` knows strings only; cdk.json may hold lists and maps."""
+    """Parse a value: ``-c`` gives strings only, while cdk.json may hold lists and maps."""
     if not isinstance(value, str):
         return value
     if name == "tags":
@@ -207,7 +207,7 @@ def _parsed(name: str, value: object) -> object:
 
 
 def _check_private(block: str) -> None:
-    """Raises ValueError: not a block, or one with public addresses, which may be called anyway."""
+    """Raise ValueError for what is no block, or one with public addresses, which may be called anyway."""
     network = ip_network(block)
     if not network.is_private:
         raise ValueError(f"private_ranges: {block} is not private")

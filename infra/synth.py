@@ -20,7 +20,7 @@ from promptmill.settings import STAGES
 
 
 def synthesise(values: StageValues) -> Path:
-    """The folder with ``<stack>.template.json``, ``<stack>.assets.json`` and the assets.
+    """Synthesise a stage, and return the folder with ``<stack>.template.json``, ``<stack>.assets.json`` and the assets.
 
     Raises:
         SettingsError: the layers are not built.
@@ -59,7 +59,7 @@ def _digest(values: StageValues) -> str:
 
 
 def _sources(values: StageValues) -> Iterator[Path]:
-    """What is in the layers stands for the package: settings and layout are in the core layer."""
+    """Return what the template is made of. The layers stand for the package, since the core layer holds all of it."""
     yield ROOT / "cdk.json"
     yield from (layer_path(layer, target_name(values.stage)).with_suffix(".sha256") for layer in layers_of(values))
     for folder in (ROOT / "infra", FUNCTIONS):

@@ -11,7 +11,7 @@ PUBLISHERS = ("s3", "events", "cloudwatch")
 
 
 class Encryption(Construct):
-    """Makes the key, or takes the existing one, to whose policy its owner adds ``policy_to_add``."""
+    """The key of the stack, or an existing one, to whose policy its owner adds ``policy_to_add``."""
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues) -> None:
         super().__init__(scope, name)

@@ -29,7 +29,7 @@ _JOINERS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Sizing:
-    """One function.
+    """The size of one function.
 
     Attributes:
         batch: messages an invocation. One file or one chunk is plenty; requests are small, and run side by side.
@@ -46,7 +46,7 @@ class Sizing:
 
 
 def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
-    """Why these sizes.
+    """Return the size of each function.
 
     plan_job and finish_job are streams bound by the CPU: one whole CPU costs the same per byte and takes least time.
     run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records; with the engine ner
@@ -139,7 +139,7 @@ class Functions(Construct):
         return bool(self._values.subnets) and ACCESS[name].models
 
     def _place(self, function: lambda_.Function) -> None:
-        """By ids: the network is its owner's, and its other facts are of no concern here."""
+        """Place a function in a network. Ids are enough: the network is its owner's."""
         resource = function.node.default_child
         assert isinstance(resource, lambda_.CfnFunction)  # noqa: S101  what CDK documents; narrows the type
         resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
@@ -190,7 +190,7 @@ class Functions(Construct):
         )
 
     def _schedule(self) -> None:
-        """Without retries: the next sweep is the retry."""
+        """Start the sweep on a schedule, without retries: the next sweep is the retry."""
         events.Rule(
             self,
             "Schedule",

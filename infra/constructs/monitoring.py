@@ -1,4 +1,4 @@
-"""What tells people: a topic, alarms, the ends of jobs, a dashboard."""
+"""Tell people: a topic, alarms, the ends of jobs, a dashboard."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Monitoring(Construct):
         return topic
 
     def _tell_ends(self, bus: events.IEventBus) -> None:
-        """The L1 rule: the L2 target would let every account's EventBridge publish."""
+        """Publish the ends of jobs. The rule is an L1 construct, since the L2 target would let every account's EventBridge publish."""
         text = f"Promptmill {self._values.stage}: <kind>: <job> (recipe <recipe>). See: promptmill status <job>"
         rule = events.CfnRule(
             self,
@@ -98,7 +98,7 @@ class Monitoring(Construct):
         )
 
     def _watch(self, queue: QueueName) -> None:
-        """Dead letters are settled within seconds, so that few are seen waiting: those received count as well."""
+        """Watch one queue. Dead letters are settled within seconds and few are seen waiting, so those received count as well."""
         dead, work, title = self._queues.dead_letters[queue], self._queues.work[queue], queue.title()
         waiting = dead.metric_approximate_number_of_messages_visible(statistic="Maximum", period=_MINUTE)
         received = dead.metric_number_of_messages_received(statistic="Sum", period=_MINUTE)

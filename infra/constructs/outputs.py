@@ -1,4 +1,4 @@
-"""What a stack says about itself."""
+"""The outputs of a stack."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def write_outputs(
     topic: sns.Topic,
     values: StageValues,
 ) -> None:
-    """One output a setting, by the setting's name in CamelCase; then what people need.
+    """Write one output for each setting, by its name in CamelCase, then those that people need.
 
-    ``…ToAdd``: what the owner of an existing bucket or key has to add to it.
+    Outputs named ``…ToAdd`` are what the owner of an existing bucket or key has to add to it.
     """
     known = {
         field: str(getattr(settings, field))

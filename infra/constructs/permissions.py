@@ -1,7 +1,7 @@
-"""What each function may do: exact actions on exact resources.
+"""The permissions of each function: exact actions on exact resources.
 
-``ACCESS`` is the whole of it; beside that every function may write to its own log and its traces, and
-use the key through the services that it reaches.
+``ACCESS`` lists them all. Beside them every function may write to its own log and its traces, and use the key
+through the services that it reaches.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _UNITS = (*_JOBS, "Query")  # claims, intents, what they hold of the budgets
 _RECORD = ("PutItem", "UpdateItem")  # a charge or a narrowing and the day's totals, in one transaction
 _REQUEST_JOURNALS = f"{WORK}requests/"
 _WORKSPACES = ":aws-external-anthropic:"
-"""In the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
+"""Part of the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
 _USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Prefixes in the bucket, DynamoDB actions, queues.
+    """What one function reaches: prefixes of the bucket, DynamoDB actions, queues.
 
     Attributes:
         streams: prefixes written in parts where objects are large.
@@ -144,7 +144,7 @@ class Permissions:
         ]
 
     def _objects(self, access: Access) -> Iterator[iam.PolicyStatement]:
-        """Listing is on the whole bucket: without it a missing object reads as "access denied"."""
+        """Allow objects. Listing is allowed on the whole bucket, since without it a missing object reads as "access denied"."""
         yield _allow("s3:ListBucket", on=[self.bucket.bucket_arn])
         yield _allow("s3:GetObject", on=self._under(access.reads))
         if versioned := [prefix for prefix in access.reads if prefix in _VERSIONED]:
@@ -177,7 +177,7 @@ class Permissions:
             yield _allow("sqs:SendMessage", "sqs:GetQueueUrl", on=[own, *self.values.reply_queues])
 
     def _models(self) -> Iterator[iam.PolicyStatement]:
-        """Converse is authorised by InvokeModel, whole or streamed. Routes name their region, so any may be asked."""
+        """Allow models. InvokeModel authorises Converse too. Routes name their region, so any region may be asked."""
         models = [arn for arn in self.values.models if _WORKSPACES not in arn]
         workspaces = [arn for arn in self.values.models if _WORKSPACES in arn]
         if models or not self.values.models:
@@ -190,7 +190,7 @@ class Permissions:
         yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
 
     def _engines(self) -> Iterator[iam.PolicyStatement]:
-        """Comprehend knows no resources for this."""
+        """Allow detectors. Comprehend knows no resources for this action."""
         if self.values.comprehend:
             yield _allow("comprehend:DetectPiiEntities", on=["*"])
         if self.values.guardrails:
@@ -223,7 +223,7 @@ def _allow(*actions: str, on: Iterable[str]) -> iam.PolicyStatement:
 
 
 def network_interfaces() -> iam.PolicyStatement:
-    """For a function in a private network: Lambda itself makes its interfaces; the function's own code may not."""
+    """Let Lambda make the network interfaces of a function in a private network; the function's own code may not."""
     actions = (
         "CreateNetworkInterface",
         "DeleteNetworkInterface",

@@ -19,7 +19,7 @@ _MAX_RETENTION = Duration.days(14)
 
 
 class Queues(Construct):
-    """Visibility is a worker's whole time and a minute; a worker shortens it to its lease as soon as it runs."""
+    """The queues. A message is hidden for a worker's whole time and a minute; the worker shortens that to its lease as it starts."""
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey) -> None:
         super().__init__(scope, name)
@@ -41,7 +41,7 @@ class Queues(Construct):
     def _queue(
         self, construct: str, name: str, *, visibility: Duration, dead: sqs.DeadLetterQueue | None = None
     ) -> sqs.Queue:
-        """1 MiB is the most that SQS takes: a dead letter must fit wherever its message did."""
+        """Make one queue for messages of up to 1 MiB, which is all that SQS takes: a dead letter must fit where its message did."""
         return sqs.Queue(
             self,
             construct,
@@ -57,7 +57,7 @@ class Queues(Construct):
         )
 
     def _let_the_bucket_send(self) -> None:
-        """By the bucket's name, not by reference: S3 tries the queue while the bucket is being made."""
+        """Let the bucket send, by its name and not by reference: S3 tries the queue while the bucket is being made."""
         stack = Stack.of(self)
         name = self._values.bucket or f"{self._values.stack_name}-*"
         arn = stack.format_arn(

@@ -10,14 +10,14 @@ from infra.stages import StageValues
 from promptmill.domain import layout
 
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectTagging:Put")
-"""A tag lets a duplicate run: see ``promptmill.jobs.duplicates``."""
+"""Events that start work. A tag lets a duplicate run: see ``promptmill.jobs.duplicates``."""
 
 _NONCURRENT = Duration.days(90)
 _NONCURRENT_WORK = Duration.days(7)
 
 
 class Storage(Construct):
-    """Makes the bucket, or takes the existing one, whose owner adds the notification: see ``notification_to_add``.
+    """The bucket of the stack, or an existing one, whose owner adds ``notification_to_add``.
 
     A bucket's notifications are one document. Writing it for a bucket that others use too would take theirs away.
     """
@@ -48,7 +48,7 @@ class Storage(Construct):
         return bucket
 
     def _lifecycle(self) -> list[s3.LifecycleRule]:
-        """A run reads the version that was dropped for as long as it may be resumed, so old versions stay a while."""
+        """Expire objects. A run reads the version that was dropped for as long as it may be resumed, so old versions stay a while."""
         return [
             s3.LifecycleRule(
                 id="everything",
@@ -65,7 +65,7 @@ class Storage(Construct):
         ]
 
     def _notify(self, bucket: s3.Bucket) -> None:
-        """On the L1 bucket: the L2 would bring a Lambda function of its own."""
+        """Add the notification to the L1 bucket, since the L2 construct would bring a Lambda function of its own."""
         lowest = bucket.node.default_child
         if not isinstance(lowest, s3.CfnBucket):
             raise TypeError(f"no L1 bucket under {bucket.node.path}")
@@ -86,7 +86,7 @@ class Storage(Construct):
 
     @property
     def notification_to_add(self) -> dict[str, object]:
-        """For the owner of an existing bucket, to merge into its notification configuration."""
+        """Return what the owner of an existing bucket merges into its notification configuration."""
         rule = {"Name": "prefix", "Value": layout.INBOX}
         return {
             "Id": self._values.stack_name,

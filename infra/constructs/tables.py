@@ -1,4 +1,4 @@
-"""Jobs and charges."""
+"""The tables of jobs and charges."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
@@ -9,7 +9,7 @@ from infra.stages import StageValues
 
 
 class Tables(Construct):
-    """Names are generated, so that a stack can be made again beside tables that outlived it.
+    """Both tables. Their names are generated, so that a stack can be made again beside tables that outlived it.
 
     Indexes are sparse: only the items that an index is for carry its attributes.
     """

@@ -7,11 +7,11 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.aws.s3.multipart import COPY, LEAST, PART, Part, Span, plan_parts
+from promptmill.aws.s3.multipart import COPY, MIN_PART, PART, Part, Span, plan_parts
 
 _SIZES = st.one_of(
     st.integers(0, 64),
-    st.integers(LEAST - 2, LEAST + 2),
+    st.integers(MIN_PART - 2, MIN_PART + 2),
     st.integers(PART - 2, PART + 2),
     st.integers(COPY - 2, 3 * COPY),
 )
@@ -39,14 +39,14 @@ def test_every_byte_comes_once_and_in_order(sizes: list[int]) -> None:
 def test_s3_takes_each_part(sizes: list[int]) -> None:
     parts = plan_parts(Span(str(n), 0, size) for n, size in enumerate(sizes))
     for part in parts[:-1]:
-        assert sum(span.size for span in part.spans) >= LEAST
+        assert sum(span.size for span in part.spans) >= MIN_PART
     for part in parts:
         size = sum(span.size for span in part.spans)
-        assert len(part.spans) == 1 and LEAST <= size <= COPY if part.copied else size <= PART
+        assert len(part.spans) == 1 and MIN_PART <= size <= COPY if part.copied else size <= PART
 
 
 def test_no_more_parts_than_s3_takes() -> None:
-    for size in (1, LEAST, PART + 1, COPY + 1, 2 << 30):
+    for size in (1, MIN_PART, PART + 1, COPY + 1, 2 << 30):
         assert len(plan_parts(Span(str(n), 0, size) for n in range(2_000))) <= 10_000
 
 

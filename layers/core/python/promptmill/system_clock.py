@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """Real time."""
+    """The ``Clock`` port on the machine's own time."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Stacks: what they say about themselves, and deploying a synthesised one without the CDK's command."""
+"""Read a stack's outputs, and deploy a synthesised stack without the CDK's command."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class CloudFormationStacks:
-    """Of one account and region."""
+    """The stacks of one account and region."""
 
     def __init__(self, client: CloudFormationClient) -> None:
         self._client = client
 
     def outputs(self, name: str) -> dict[str, str] | None:
-        """None if there is no such stack."""
+        """Return the stack's outputs, or None if there is no such stack."""
         try:
             found = self._client.describe_stacks(StackName=name)["Stacks"]
         except ClientError as error:
@@ -115,7 +115,7 @@ def _content(assembly: Path, source: Mapping[str, str]) -> bytes:
 
 
 def _zipped(folder: Path) -> bytes:
-    """Stored, not compressed: it only goes over loopback."""
+    """Zip the folder without compression, since it only goes over loopback."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):

@@ -1,4 +1,4 @@
-"""EventBus on Amazon EventBridge."""
+"""The ``EventBus`` port on Amazon EventBridge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EventRefusedError(PromptmillError):
 
 
 class EventBridgeBus:
-    """Events of source ``promptmill``; ``kind`` is the detail-type, as in ``Job done``."""
+    """One bus. Events have the source ``promptmill``; ``kind`` is the detail-type, as in ``Job done``."""
 
     def __init__(self, client: EventBridgeClient, bus: str) -> None:
         self._events, self._bus = client, bus

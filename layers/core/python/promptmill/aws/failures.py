@@ -1,4 +1,4 @@
-"""What AWS refuses, in words: what is wrong, and what to do about it."""
+"""Say in words what AWS refused, and what to do about it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _BY_TYPE: tuple[tuple[type[BotoCoreError], str, str], ...] = (
 
 @contextmanager
 def aws_failures_in_words() -> Iterator[None]:
-    """Turns what botocore raises into UserError."""
+    """Turn what botocore raises into a UserError."""
     try:
         yield
     except ClientError as error:
@@ -73,7 +73,7 @@ def _from_response(error: ClientError) -> UserError:
 
 
 def _short(message: str) -> str:
-    """Some quote the whole document that they refuse."""
+    """Shorten a message, since some quote the whole document that they refuse."""
     return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
 
 

@@ -1,4 +1,4 @@
-"""Keys from Secrets Manager."""
+"""The ``SecretStore`` port on AWS Secrets Manager."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CACHED_S = 300.0
 REFUSED_S = 10.0
-"""How long a key that a provider refused is believed to be the secret's still."""
+"""How long a key that a provider refused is still believed to be the secret's."""
 _MISSING = frozenset(
     {"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "ParamValidationError"}
 )
@@ -28,14 +28,14 @@ _DENIED = frozenset({"AccessDeniedException", "DecryptionFailure", "Unrecognized
 
 
 class _JsonSecret(msgspec.Struct):
-    """``type``: of a credential document, such as Google's, which is the secret as a whole."""
+    """A secret that is JSON. One with a ``type`` is a credential document, such as Google's, and is used as a whole."""
 
     api_key: str = ""
     type: str = ""
 
 
 class SecretsManagerStore:
-    """A secret is a key as plain text, or ``{"api_key": "…"}``, or Google's credentials as one line of JSON.
+    """Secrets of one account. A secret is a key as plain text, or ``{"api_key": "…"}``, or Google's credentials as one line of JSON.
 
     Args:
         make_client: called once, in a thread, when the first secret is read.
@@ -48,7 +48,7 @@ class SecretsManagerStore:
         self._reading: dict[str, asyncio.Lock] = {}
 
     async def read(self, name: str, *, other_than: str = "") -> str:
-        """See ports/secret_store.py. Raises RetryLaterError too, where Secrets Manager does not answer."""
+        """Read a secret. Raises RetryLaterError as well, if Secrets Manager does not answer."""
         known = self._cached(name, other_than)
         return known if known is not None else await self._read_once(name, other_than)
 
@@ -58,7 +58,7 @@ class SecretsManagerStore:
         return key if key and self._clock.monotonic() - read_at < kept_s else None
 
     async def _read_once(self, name: str, other_than: str) -> str:
-        """However many calls wait for it."""
+        """Read a secret once, however many calls wait for it."""
         async with self._reading.setdefault(name, asyncio.Lock()):
             try:
                 key = self._cached(name, other_than)

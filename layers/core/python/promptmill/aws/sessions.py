@@ -1,4 +1,4 @@
-"""Where credentials, region and settings of AWS calls come from."""
+"""Make the sessions that credentials, region and settings of AWS calls come from."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LOCAL_ACCOUNT = "000000000000"
 
 
 def account_session() -> boto3.Session:
-    """The normal chain: environment, profile, SSO, instance role."""
+    """Return a session that takes the normal chain: environment, profile, SSO, instance role."""
     return boto3.Session()
 
 
 def local_session() -> boto3.Session:
-    """For the emulator: sees no variable, file, profile or proxy of the person who runs it."""
+    """Return a session for the emulator. It sees no variable, file, profile or proxy of the person who runs it."""
     core = botocore.session.Session(session_vars=_without_environment())
     core.set_default_client_config(
         Config(proxies={}, use_fips_endpoint=False, use_dualstack_endpoint=False, s3={"addressing_style": "path"})

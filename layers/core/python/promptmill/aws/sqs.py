@@ -1,4 +1,4 @@
-"""Queues on Amazon SQS."""
+"""The queue ports on Amazon SQS."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _FOR_GOOD = (
     "InvalidMessageContents",
     "UnsupportedOperation",
 )
-"""Parts of the codes by which SQS says that a queue, or a message on it, will not do at the next try either."""
+"""Parts of the error codes for a queue, or a message on it, that will not do at the next try either."""
 
 _GONE = ("MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue")
-"""Parts of the codes by which SQS says that a message was received again, or deleted, since it came to us."""
+"""Parts of the error codes for a message that was received again, or deleted, since it came to us."""
 
 
 class QueueRefusedError(PromptmillError):
@@ -45,7 +45,7 @@ class QueueRefusedError(PromptmillError):
 
 
 class SqsWorkQueue:
-    """Each kind of message to the queue of its kind."""
+    """The ``WorkQueue`` port: each kind of message goes to the queue of its kind."""
 
     def __init__(self, client: SQSClient, *, uploads: str, chunks: str, finish: str) -> None:
         self._sqs = client
@@ -71,7 +71,7 @@ class SqsWorkQueue:
 
 
 class SqsMessageLease:
-    """Visibility of one received message."""
+    """The ``MessageLease`` port: the visibility of one received message."""
 
     def __init__(self, client: SQSClient, queue_url: str, receipt_handle: str) -> None:
         self._sqs, self._url, self._receipt = client, queue_url, receipt_handle
@@ -90,7 +90,7 @@ class SqsMessageLease:
 
 
 class SqsReplySender:
-    """Replies to queues of this account whose names start with ``prefix``, or to a URL the recipe allows."""
+    """The ``ReplySender`` port: replies go to a queue by name or URL."""
 
     def __init__(self, client: SQSClient) -> None:
         self._sqs = client
@@ -116,13 +116,13 @@ class SqsReplySender:
 
 
 class SqsRequestQueue:
-    """The requests queue, for copies of requests that cannot run now."""
+    """The ``RequestCopies`` port: the requests queue takes copies of requests that cannot run now."""
 
     def __init__(self, client: SQSClient, url: str) -> None:
         self._sqs, self._url = client, url
 
     async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
-        """The identity travels with the copy, in attributes that publishers do not set."""
+        """Send a copy. The request's identity travels with it, in attributes that publishers do not set."""
         attributes = {"promptmill_id": copy.copied_id}
         if copy.since:
             attributes["promptmill_since"] = str(copy.since)

@@ -1,4 +1,4 @@
-"""What genai-prices calls our providers and their models. The package is imported at the first look."""
+"""A ``PriceBook`` on genai-prices, and what that package calls our providers and models. It is imported at the first use."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ _NO_SUCH = "no-such-value"
 
 
 def provider_id_of(route: Route) -> str | None:
-    """None for providers that the table does not know. At Hugging Face's router the model's suffix names the seller.
+    """Return the table's name of the route's provider, or None if the table does not know it.
 
-    ``price_as`` may name any provider of the table's.
+    At Hugging Face's router the model's suffix names the seller. ``price_as`` may name any provider of the table.
     """
     if route.provider == _ROUTER:
         return f"{_ROUTER}_{route.model.rpartition(':')[2]}" if ":" in route.model else None
@@ -60,9 +60,9 @@ def provider_id_of(route: Route) -> str | None:
 
 
 def names_of(route: Route, answered: str) -> Iterator[str]:
-    """What the table may call the model, the likeliest first.
+    """Return what the table may call the model, the likeliest name first.
 
-    At Bedrock only the name that was asked tells the region's price. A fine-tuned model never has its base's.
+    At Bedrock only the name that was asked for tells the region's price. A fine-tuned model never has its base model's.
     """
     asked = route.model.rpartition("/")[2] if route.model.startswith("arn:") else route.model
     if route.provider == _ROUTER:
@@ -78,10 +78,10 @@ def names_of(route: Route, answered: str) -> Iterator[str]:
 def look_up(
     provider_id: str | None, base_url: str, model: str, at: datetime, context: Mapping[str, str]
 ) -> ModelPrice | None:
-    """None for a model that the table does not know, and for a context that it has no price for.
+    """Return a price, or None for a model that the table does not know or a context that it has no price for.
 
-    The package gives the standard price for contexts that it has never heard of: what changes nothing against one
-    that cannot exist is none that it knows.
+    The package gives the standard price for a context that it has never heard of. A context that is priced like one
+    that cannot exist is therefore taken as unknown.
     """
     found = _calculated(provider_id, base_url, model, at, context)
     if found is None or not context:
@@ -91,7 +91,7 @@ def look_up(
 
 
 def context_window(provider_id: str | None, base_url: str, model: str, at: datetime) -> int | None:
-    """Tokens that the model can read and write together; None where the table does not say."""
+    """Return the tokens that the model can read and write together, or None if the table does not say."""
     found = _calculated(provider_id, base_url, model, at, {})
     return found.model.context_window if found else None
 
@@ -119,21 +119,21 @@ _STANDARD = frozenset(("", "default", "auto", "standard", "standard_only", "on_d
 
 
 class GenaiPriceBook:
-    """A ``PriceBook``. A lookup takes 0.3 ms, so each is remembered, for a minute: prices may depend on the time."""
+    """The ``PriceBook`` port. A lookup takes 0.3 ms, so each is remembered for a minute, and no longer: prices change with time."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, ...], ModelPrice | None] = {}
 
     @cached_property
     def version(self) -> str:
-        """Of the package and, where its source is there, of its table; and of our own table."""
+        """The versions of the package, of its table and of our own table."""
         spec = find_spec("genai_prices")
         table = Path(spec.origin).with_name("data.py") if spec and spec.origin else None
         digest = f"-{hashlib.sha256(table.read_bytes()).hexdigest()[:8]}" if table and table.is_file() else ""
         return f"genai-prices-{version('genai-prices')}{digest}+{VERSION}"
 
     def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
-        """See ports/price_book.py. The operator's price goes first, then the provider's word, then the tables."""
+        """Price one attempt: by the operator's price, else by what the provider reported, else by the tables."""
         counted = countable(usage)
         if counted is None:
             return UNKNOWN
@@ -154,7 +154,7 @@ class GenaiPriceBook:
         return self.price(route, Usage(input_total=1, output_total=written, compute_us=1), model="", at=at) != UNKNOWN
 
     def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
-        """USD per million tokens of a short prompt; None where the price is unknown, or not by tokens."""
+        """Return USD per million tokens of a short prompt, or None if the price is unknown or not by tokens."""
         own = route.price or next((o.price for o in (OWN_PRICES.get(f"{route.provider}/{route.model}"),) if o), None)
         if own is not None:
             return rates_of(own) if counts_tokens(own) else None
@@ -162,19 +162,19 @@ class GenaiPriceBook:
         return _rates(table, Usage()) if table is not None and table.input_mtok is not None else None
 
     def context_window(self, route: Route, *, at: datetime) -> int | None:
-        """Tokens; None where the table does not say."""
+        """Return the tokens that the model takes, or None if the table does not say."""
         priced_as = _priced_as(route)
         provider_id = provider_id_of(priced_as)
         found = (context_window(provider_id, priced_as.base_url, name, at) for name in names_of(priced_as, ""))
         return next((window for window in found if window), None)
 
     def _cache_rates(self, route: Route, usage: Usage, model: str, at: datetime) -> Rates | None:
-        """The table's, for what an operator's price leaves open, if a cache was used at all."""
+        """Return the table's rates for what an operator's price leaves open, if a cache was used at all."""
         table = self._table_price(route, usage, model, at) if usage.cache_read or usage.cache_write else None
         return _rates(table, usage) if table else None
 
     def _table_price(self, route: Route, usage: Usage, model: str, at: datetime) -> ModelPrice | None:
-        """Of the model that answered, if the table has it, else of the one that was asked."""
+        """Price by the model that answered if the table has it, else by the one that was asked for."""
         context, minute = _context(route, usage), f"{at:%Y%m%d%H%M}"
         priced_as = _priced_as(route)
         provider_id = provider_id_of(priced_as)
@@ -192,7 +192,7 @@ class GenaiPriceBook:
 
 
 def _by_user(price: UserPrice, usage: Usage, basis: PriceBasis, *, fallback: Rates | None = None) -> Price:
-    """Time that nobody measured is unknown, not free; tokens that do not count may be estimated."""
+    """Price by the operator's own rates. Time that nobody measured is unknown, not free; tokens may be estimated where they cost nothing."""
     if counts_time(price) and not usage.compute_us:
         return UNKNOWN
     certain = usage if counts_tokens(price) else msgspec.structs.replace(usage, source="reported")
@@ -207,7 +207,7 @@ def _priced_as(route: Route) -> Route:
 
 
 def _context(route: Route, usage: Usage) -> Mapping[str, str]:
-    """What moves the price: as the provider told, else as the operator asked for it in the route's body."""
+    """Return what moves the price: the tier that the provider reported, else the one that the route's body asks for."""
     nested = route.body.get("serviceTier")
     asked = route.body.get("service_tier") or (nested.get("type") if isinstance(nested, dict) else None)
     tier = usage.service_tier or (asked if isinstance(asked, str) else "")
@@ -219,7 +219,7 @@ def _context(route: Route, usage: Usage) -> Mapping[str, str]:
 
 
 def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
-    """None where the table has no rate for what was used."""
+    """Return the cost, or None if the table has no rate for something that was used."""
     if price.input_mtok is None or (price.output_mtok is None and usage.output_total):
         return None
     if any(value is not None and _is_further_unit(name) for name, value in vars(price).items()):
@@ -228,7 +228,7 @@ def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
 
 
 def _is_further_unit(name: str) -> bool:
-    """Units beside input, output and caches of which ``Usage`` knows the count."""
+    """Return True for a unit beside input, output and caches that ``Usage`` counts."""
     return name == "requests_kcount" or "reasoning" in name
 
 
@@ -248,7 +248,7 @@ def _cost_by_all_units(price: ModelPrice, usage: Usage) -> Decimal:
 
 
 def _rates(price: ModelPrice, usage: Usage) -> Rates:
-    """For a prompt of this length: above a tier's start, all of its tokens cost the tier's price."""
+    """Return the rates for a prompt of this length. Above a tier's start, all of its tokens cost the tier's price."""
     return Rates(
         input=_rate(price.input_mtok, usage) or Decimal(0),
         output=_rate(price.output_mtok, usage) or Decimal(0),

@@ -10,11 +10,11 @@ from msgspec import Struct
 from promptmill.domain.recipe import UserPrice
 
 VERSION = "own.2026.11.22"
-"""Change it with the table: manifests and charges name it."""
+"""The version of the table. Change it with the table, since manifests and charges name it."""
 
 
 class OwnPrice(Struct, frozen=True):
-    """``source``: where it was read, and how far it can be trusted."""
+    """One price. ``source`` says where it was read, and how far it can be trusted."""
 
     price: UserPrice
     source: str
@@ -31,4 +31,4 @@ OWN_PRICES: Mapping[str, OwnPrice] = MappingProxyType(
         "nlpcloud/chatdolphin": OwnPrice(UserPrice("0.5", "0.5"), _NLP_CLOUD),
     }
 )
-"""By ``provider/model``."""
+"""Prices by ``provider/model``."""

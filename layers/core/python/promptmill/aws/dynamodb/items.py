@@ -1,4 +1,4 @@
-"""DynamoDB items as plain dictionaries."""
+"""Turn DynamoDB items into plain dictionaries, and back."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 
 
 def to_item(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """In DynamoDB's typed JSON; None values are left out."""
+    """Return the values in DynamoDB's typed JSON, without those that are None."""
     return {name: _typed(value) for name, value in plain.items() if value is not None}
 
 
 def _typed(value: Any) -> Any:
-    """Decimals without an exponent: readable, and every emulator adds them up."""
+    """Type one value. Decimals are written without an exponent, so that people can read them and emulators add them up."""
     return {"N": f"{value:f}"} if isinstance(value, Decimal) else _serializer.serialize(value)
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values; whole numbers as int, others as Decimal."""
+    """Return plain values: whole numbers as int, others as Decimal."""
     return {name: _plain(_deserializer.deserialize(value)) for name, value in item.items()}
 
 
@@ -43,12 +43,12 @@ def _plain(value: Any) -> Any:
 
 
 def failed_condition(error: ClientError) -> bool:
-    """Whether a write was refused by its own condition."""
+    """Return True if a write was refused by its own condition."""
     return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
 
 
 async def write_if(write: Callable[..., Any], **request: Any) -> bool:
-    """Whether a conditional write was made; False if its condition did not hold."""
+    """Make a conditional write. Return False if its condition did not hold."""
     try:
         await to_thread(write, **request)
     except ClientError as error:
@@ -59,7 +59,7 @@ async def write_if(write: Callable[..., Any], **request: Any) -> bool:
 
 
 async def query(client: DynamoDBClient, **request: Any) -> AsyncIterator[dict[str, Any]]:
-    """Every item of a query, page by page."""
+    """Yield every item of a query, page by page."""
     while True:
         page: Any = await to_thread(client.query, **request)
         for item in page["Items"]:

@@ -53,7 +53,7 @@ _KEPT = timedelta(days=400)
 
 
 class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops):
-    """Runs, and with its parents all of the ``Jobs`` port."""
+    """The ``Jobs`` port: runs here, the rest in the parent classes."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
         self._db, self._table, self._rng, self._clock = client, table, rng, clock

@@ -34,7 +34,7 @@ _INDEXES = {"model": ("by_model", "of_model"), "recipe": ("by_recipe", "of_recip
 
 
 class DynamoDbLedger:
-    """Charges and narrowings are written once; totals are folds over them."""
+    """The ``Charges`` port. Charges and cost corrections are written once, and totals are sums over them."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random) -> None:
         self._db, self._table, self._rng = client, table, rng
@@ -62,7 +62,7 @@ class DynamoDbLedger:
             yield _spending_from(item)
 
     async def _enter(self, entry: dict[str, Any], total: dict[str, Any]) -> bool:
-        """Once, with what it explains."""
+        """Write one entry once, in the same transaction as the totals that it explains."""
         put = {"TableName": self._table, "Item": to_item(entry), "ConditionExpression": "attribute_not_exists(pk)"}
         return not await transact(self._db, [{"Put": put}, {"Update": total}], rng=self._rng)
 

@@ -1,4 +1,4 @@
-"""Limit groups on the jobs table: one item each, so that a write returns all that a worker must know.
+"""Limit groups on the jobs table. Each is one item, so that a write returns all that a worker must know.
 
 | attribute | what |
 |---|---|
@@ -84,7 +84,7 @@ class DynamoDbLimitGroups:
         )
 
     def _update(self, values: dict[str, Any], removed: Sequence[str]) -> dict[str, Any]:
-        """SET and REMOVE of whole attributes, whatever their names hold."""
+        """Build an update that sets and removes whole attributes, whatever characters their names hold."""
         values = values | {"ttl": int(self._clock.now().timestamp()) + _KEPT_S}
         sets = {f"#s{place}": name for place, name in enumerate(values)}
         removes = {f"#r{place}": name for place, name in enumerate(removed)}
@@ -99,7 +99,7 @@ class DynamoDbLimitGroups:
 
 
 def _plain(value: Any) -> Any:
-    """Structs as lists, floats as decimals of four places."""
+    """Return structs as lists, and floats as decimals of four places."""
     built = msgspec.to_builtins(value)
     return [_number(part) for part in built] if isinstance(built, list) else _number(built)
 

@@ -1,4 +1,4 @@
-"""Who dropped which content first, in the jobs table: pk ``DUPLICATE#<recipe>#<digest>``, sk ``FIRST``."""
+"""What the jobs table notes beside its runs: first drops, stops, windows and progress. Keys are listed in ``jobs``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DynamoDbFirstDrops:
 
 
 OVER = 4
-"""Rank of a run that is terminal."""
+"""The rank of a run that is terminal."""
 
 
 class DynamoDbStops:
@@ -80,7 +80,7 @@ class DynamoDbStops:
         await gather(*(self._shut(gate) for gate in gates_of(job_id, run)))
 
     async def _shut(self, gate: Gate) -> None:
-        """Intents that are being written conflict with it: it is tried until it is in."""
+        """Shut one gate. Intents that are being written conflict with this, so it is tried until it is done."""
         kept = int(self._clock.now().timestamp()) + KEPT_S
         await insist(
             self._db.update_item, rng=self._rng, **update(self._table, gate_key(gate), sets={"shut": True, "ttl": kept})
@@ -88,7 +88,7 @@ class DynamoDbStops:
 
 
 class DynamoDbWindows:
-    """``RunWindows``."""
+    """The ``RunWindows`` port."""
 
     _db: DynamoDBClient
     _table: str
@@ -135,7 +135,7 @@ _SUMS = Counts.__struct_fields__
 
 
 class DynamoDbProgress:
-    """A chunk's bit and the sums that it explains move in one write."""
+    """The ``RunProgress`` port. A chunk's bit and the sums that it explains move in one write."""
 
     _db: DynamoDBClient
     _table: str
@@ -166,7 +166,7 @@ class DynamoDbProgress:
         return total
 
     async def _set_bit(self, job_id: str, run: int, chunk: int, counts: Counts, at: str) -> int:
-        """How many of the item's chunks have ended now."""
+        """Set the chunk's bit, and return how many of the item's chunks have ended."""
         key = _ended_key(job_id, run, chunk)
         adds = ", ".join(["ended :bits", *(f"#{name} :{name}" for name in _SUMS)])
         try:
@@ -200,7 +200,7 @@ class DynamoDbProgress:
 
 
 def counts_from(item: dict[str, Any]) -> Counts:
-    """The sums in an item; 0 where there is none."""
+    """Return the sums in an item, 0 for those that are missing."""
     return Counts(**{name: item.get(name, 0) for name in _SUMS})
 
 

@@ -1,4 +1,4 @@
-"""Switches in the jobs table: pk ``SWITCH``, sk ``PAUSED#<recipe>``."""
+"""Pauses in the jobs table: pk ``SWITCH``, sk ``PAUSED#<recipe>``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX = "PAUSED#"
 
 
 class DynamoDbSwitches:
-    """One item a paused recipe."""
+    """The ``Switches`` port: one item for each paused recipe."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._db, self._table = client, table

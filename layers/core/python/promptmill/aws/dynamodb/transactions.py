@@ -45,7 +45,7 @@ async def transact(client: DynamoDBClient, items: Sequence[Any], *, rng: random.
     Where the first item's condition fails the others' conflicts do not matter: that one says who owns the rest.
 
     Returns:
-        CallSlots of the items whose conditions failed, () if all was written. After a lost response a condition may
+        CallSlots of the items whose conditions failed, or () if everything was written. After a lost response a condition may
         fail because the write was made: read, and compare.
     """
     request: Any = {"TransactItems": list(items), "ClientRequestToken": f"{rng.getrandbits(128):032x}"}
@@ -60,7 +60,7 @@ async def transact(client: DynamoDBClient, items: Sequence[Any], *, rng: random.
 
 
 async def insist(call: Callable[..., Any], *, rng: random.Random, reconnects: int = 0, **request: Any) -> Any:
-    """Call until it is done, or refused for a reason that lasts."""
+    """Call until it is done, or is refused for a reason that lasts."""
     patience: dict[_Trouble, int] = {"conflict": _CONFLICTS, "busy": _REPEATS, "lost": reconnects, "lasting": 0}
     for tried in count():
         try:
@@ -83,7 +83,7 @@ def update(
     condition: str = "",
     values: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A request to update one item. Names are placeholders (``#name``) in the condition too: many are reserved."""
+    """Build a request to update one item. Names are placeholders (``#name``) in the condition too: many are reserved."""
     clauses = []
     if sets:
         clauses.append("SET " + ", ".join(f"#{name} = :{name}" for name in sets))

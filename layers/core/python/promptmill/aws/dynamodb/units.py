@@ -54,7 +54,7 @@ def budget_key(key: str) -> dict[str, str]:
 
 
 def claim_values(claim: Claim) -> dict[str, Any]:
-    """The attributes of its item; a verdict that is not there yet is left out."""
+    """Return the attributes of a claim's item, without the verdict while there is none."""
     values = {name: getattr(claim, name) for name in claim.__struct_fields__}
     if claim.verdict is not None:
         return values | {"verdict": verdict_value(claim.verdict)}
@@ -74,7 +74,7 @@ def claim_from(item: dict[str, Any]) -> Claim:
 
 
 def group_values(group: IntentGroup) -> dict[str, Any]:
-    """A route's name is written once; 50 intents take about a kilobyte."""
+    """Pack a group of intents. A route's name is written once, so that 50 intents take about a kilobyte."""
     routes = sorted({intent.route for intent in group.intents})
     places = {route: place for place, route in enumerate(routes)}
     packed: _Packed = (routes, [(i.sequence, i.record, places[i.route], i.high) for i in group.intents])
@@ -146,7 +146,7 @@ class DynamoDbUnitBudgets:
         return BudgetState(item.get("granted", 0), item.get("holders", 0))
 
     async def _get(self, key: Mapping[str, str]) -> dict[str, Any]:
-        """Strongly consistent; empty if there is none."""
+        """Read an item, strongly consistent; return an empty dictionary if there is none."""
         found = await to_thread(self._db.get_item, TableName=self._table, Key=to_item(key), ConsistentRead=True)
         return from_item(found.get("Item", {}))
 
@@ -168,7 +168,7 @@ class DynamoDbUnitBudgets:
         return (self._budget(line, amount, holders=-int(claim.holds)) for line in lines)
 
     def _budget(self, line: BudgetLine, amount: int, *, holders: int, most: int | None = None) -> dict[str, Any]:
-        """``most``: what may be granted once this is."""
+        """Build the update of one budget. ``most`` is what may be granted in all afterwards."""
         condition, values = "", {}
         if most is not None:
             first = "attribute_not_exists(#granted) OR " if amount <= most else ""
@@ -190,7 +190,7 @@ class DynamoDbUnitBudgets:
             yield {"ConditionCheck": check | {"ConditionExpression": "attribute_not_exists(shut)"}}
 
     def _owned(self, unit: str, claim: Claim) -> dict[str, Any]:
-        """That the epoch is the claim's and nothing is decided; shows life."""
+        """Build the update that shows life, on condition that the epoch is the claim's and nothing is decided."""
         return update(
             self._table,
             claim_key(unit),
@@ -205,14 +205,14 @@ class DynamoDbUnitBudgets:
 
 
 def _money_is(found: Claim | None, claim: Claim, granted: int, *, holds: bool, day: str) -> bool:
-    """Whether what the claim should come to is there: then the refused write was our own, made before."""
+    """Return True if the claim holds what the write should have made it: our own earlier try had got through."""
     if found is None or found.epoch != claim.epoch or found.verdict is not None:
         return False
     return (found.granted, found.holds, found.day) == (granted, holds, day)
 
 
 class DynamoDbUnits(DynamoDbUnitBudgets):
-    """Claims and intents, and with its parent all of the ``Units`` port. ``clock`` says when items may be forgotten."""
+    """The ``Units`` port: claims and intents here, budgets in the parent class. ``clock`` says when items may be forgotten."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
         self._db, self._table, self._rng, self._clock = client, table, rng, clock
@@ -286,7 +286,7 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
         condition: str,
         values: Mapping[str, Any] | None = None,
     ) -> Claim | None:
-        """The claim as it is now; None if the condition did not hold."""
+        """Return the claim as it is after the write, or None if the condition did not hold."""
         request = update(
             self._table,
             claim_key(unit),

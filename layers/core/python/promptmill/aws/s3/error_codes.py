@@ -1,4 +1,4 @@
-"""What S3's error codes mean."""
+"""S3's error codes, by what they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one object is made of others in parts: S3 copies what is large by itself, the rest is read and sent again."""
+"""Make one object of others in parts: S3 copies large spans itself, and small ones are read and sent again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 
-LEAST = 5 << 20
-"""Bytes of a part, but for the last one: S3's rule."""
+MIN_PART = 5 << 20
+"""The fewest bytes that S3 takes as a part, unless it is the last one."""
 PART = 8 << 20
-"""Bytes that are sent at once."""
+"""The bytes that are sent at once."""
 COPY = 256 << 20
-"""Bytes copied by one request, which has to answer within a minute."""
+"""The bytes that one request copies; it has to answer within a minute."""
 _MOST = 4_000
 
 
@@ -41,14 +41,14 @@ class Span(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """``copied``: it is one span, of at least ``LEAST`` bytes; else its spans are read and sent."""
+    """One part. If ``copied``, it is one span of at least ``MIN_PART`` bytes; else its spans are read and sent."""
 
     spans: tuple[Span, ...]
     copied: bool = False
 
 
 def plan_parts(objects: Iterable[Span]) -> list[Part]:
-    """In order; no more than S3 takes (10,000) if there are at most 3,000 objects."""
+    """Plan the parts, in order. At most 3,000 objects never need more than the 10,000 parts that S3 takes."""
     spans = [span for span in objects if span.size]
     return list(_parts(spans, copy=max(COPY, -(-sum(span.size for span in spans) // _MOST))))
 
@@ -66,7 +66,7 @@ def _parts(spans: Iterable[Span], *, copy: int) -> Iterator[Part]:
             yield Part(tuple(held))
             held, size = [], 0
         left = Span(span.key, start, span.end)
-        if left.size >= LEAST:
+        if left.size >= MIN_PART:
             yield from _copies(left, copy)
         elif left.size:
             held, size = [left], left.size
@@ -75,7 +75,7 @@ def _parts(spans: Iterable[Span], *, copy: int) -> Iterator[Part]:
 
 
 def _copies(span: Span, most: int) -> Iterator[Part]:
-    """In equal parts, so that none is too small."""
+    """Copy in equal parts, so that none is too small."""
     count = -(-span.size // most)
     bounds = [span.start + span.size * i // count for i in range(count + 1)]
     for start, end in pairwise(bounds):
@@ -88,7 +88,7 @@ _AT_ONCE = 8
 
 
 class MultipartUpload:
-    """Leaves nothing behind where it fails, unless the process itself ends: a rule of the bucket sees to that."""
+    """One upload. A failed one leaves no parts behind; a lifecycle rule of the bucket removes those of a process that died."""
 
     def __init__(self, client: S3Client, bucket: str, key: str, content_type: str) -> None:
         self._s3, self._bucket = client, bucket
@@ -96,7 +96,7 @@ class MultipartUpload:
         self._content_type = content_type
 
     async def write(self, parts: AsyncIterator[bytes]) -> bool:
-        """One after another. False: something is there already."""
+        """Write the parts one after another. Return False if an object is there already."""
         await self._begin()
         try:
             done = list[dict[str, Any]]()
@@ -108,9 +108,10 @@ class MultipartUpload:
             raise
 
     async def write_planned(self, parts: Sequence[Part], *, objects: ObjectReader) -> bool:
-        """Some of them at once. False: something is there already.
+        """Write the planned parts, some of them at once. Return False if an object is there already.
 
-        Raises MissingObjectError: what a part is made of is not there.
+        Raises:
+            MissingObjectError: an object that a part is made of is not there.
         """
         await self._begin()
         try:
@@ -169,7 +170,7 @@ class MultipartUpload:
 
 
 async def _all(works: Iterable[Awaitable[T]]) -> list[T]:
-    """In order. The first that fails is raised once all have ended: none writes a part after an abort."""
+    """Return the results in order. The first error is raised once all have ended, so that none writes a part after an abort."""
     found = await asyncio.gather(*works, return_exceptions=True)
     for one in found:
         if isinstance(one, BaseException):

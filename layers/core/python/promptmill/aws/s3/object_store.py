@@ -1,4 +1,4 @@
-"""The bucket as an ``ObjectStore``."""
+"""The ``ObjectStore`` port on Amazon S3."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 _RACES, _RACE_S = 6, 0.05
-"""Tries, and the pause after the first of them, where another writer of the same object is at work."""
+"""The tries, and the pause after the first of them, where another writer of the same object is at work."""
 _PARTIAL = 206
 
 
@@ -140,7 +140,10 @@ class S3ObjectStore:
         return where | {"VersionId": version} if version else where
 
     async def _open(self, key: str, start: int, end: int | None, version: str) -> tuple[Any, int]:
-        """The body, and how much of it comes before ``start``: a server may answer a range with the whole (RFC 9110 14.2)."""
+        """Return the body, and how many of its bytes come before ``start``.
+
+        A server may answer a request for a range with the whole object (RFC 9110, section 14.2).
+        """
         last = "" if end is None else str(end - 1)
         ranged: Any = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
         try:
@@ -162,7 +165,7 @@ async def _chained(first: Iterable[bytes], rest: AsyncIterator[bytes]) -> AsyncI
 
 
 async def _parts(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in parts of ``PART``, which grow so that 10,000 of them hold any object S3 takes."""
+    """Yield the same bytes in parts of ``PART``. Parts grow, so that 10,000 of them hold any object that S3 takes."""
     held, size, sent = bytearray(), PART, 0
     async for block in blocks:
         held += block

@@ -1,4 +1,4 @@
-"""RecipeSource and LimitSource on the bucket's ``recipes/``."""
+"""The ``RecipeSource`` and ``LimitSource`` ports on the bucket's ``recipes/``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LIMITS = layout.recipe_key(DOCUMENT)
 
 
 class S3RecipeSource:
-    """Recipes as operators pushed them; read again after 30 seconds, parsed again when they changed.
+    """Recipes as operators pushed them. They are read again after 30 seconds.
 
     Args:
-        engines: what finds sensitive values here, beside what is built in.
+        engines: names of the detectors that are deployed here, beside the built-in patterns.
     """
 
     def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str, engines: Collection[str] = ()) -> None:
@@ -44,7 +44,7 @@ class S3RecipeSource:
         return self._limits[1]
 
     async def names(self) -> list[str]:
-        """Of all recipes in the bucket."""
+        """List the names of all recipes in the bucket."""
         return [
             info.key.removeprefix(layout.RECIPES).removesuffix(".yaml")
             async for info in self._objects.under(layout.RECIPES)
@@ -63,7 +63,7 @@ class S3RecipeSource:
         return recipe
 
     def _check_engines(self, recipe: Recipe) -> None:
-        """Said before a job begins; a worker without the engine would fail every record."""
+        """Refuse a recipe whose detector is not deployed, before a job begins: a worker would fail every record."""
         for engine in beside(recipe.redact):
             if engine not in self._engines:
                 raise RecipeError(

@@ -1,4 +1,4 @@
-"""Dropping a file: one object version, in parts where the file is large."""
+"""Drop a file: write one object version, in parts if the file is large."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def upload(
     on_bytes: Callable[[int], None] = lambda _: None,
     part: int = _MIN_PART,
 ) -> ObjectInfo:
-    """A new version under ``key``, whatever is there. ``on_bytes`` gets the bytes sent so far.
+    """Write a new version under ``key``, whatever is there. ``on_bytes`` is told the bytes sent so far.
 
     A failure or an interrupt leaves no parts behind.
     """
