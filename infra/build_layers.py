@@ -143,10 +143,10 @@ def _fill_core(python: Path, _: Target) -> None:
 
 
 def _compile(layer: Path, compiler: str | None) -> None:
-    """Compile to files that are not checked against their source: a zip keeps no dates, and Python would compile again
-    at every cold start.
+    """Compile the layer, in one process and with a fixed hash seed, since the bytes depend on both.
 
-    One process and a fixed hash seed, since the bytes depend on both.
+    The compiled files are not checked against their source: a zip keeps no dates, and Python would compile again at
+    every cold start.
     """
     if compiler is None:
         return
