@@ -127,6 +127,16 @@ test: install emulator model ner ## every test, against the emulator and the emb
 	@$(MAKE) synth STAGE=local CONTEXT=
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
+# As GNU date reads it: "2028-02-29 23:59:30", "-400 days". For Linux with a C compiler.
+DATE ?= +400 days
+
+# The clock moves for the tests and for all that they start, not for what installs and builds.
+.PHONY: test-on
+test-on: install emulator model ner ## every test, as if it were DATE
+	@$(MAKE) synth STAGE=local CONTEXT=
+	@$(CC) -shared -fPIC -O2 -DOFFSET_S="($$(date -d '$(DATE)' +%s) - $$(date +%s))" -o build/moved_clock.so tests/moved_clock.c -ldl
+	@LD_PRELOAD=$(CURDIR)/build/moved_clock.so $(PYTHON) -m pytest $(PYTEST_ARGS)
+
 # The crash simulator: tests/simulation.
 SEEDS ?= 20000
 FROM ?= 0

@@ -129,8 +129,11 @@ def test_a_tied_process_ends_with_its_parent_even_if_that_is_killed(
 def test_children_see_nothing_of_aws_or_proxies(marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY", "http_proxy", "PYTHONPATH", "SECRET"):
         monkeypatch.setenv(name, "real")
+    monkeypatch.setenv("LD_PRELOAD", "moved_clock.so")
     found = bare_environment(marker.parent, marker.parent)
-    assert set(found) <= {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "HOME", "TMPDIR", "PYTHONUNBUFFERED", "NO_PROXY"}
+    kept = {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD"}
+    assert set(found) <= kept | {"HOME", "TMPDIR", "PYTHONUNBUFFERED", "NO_PROXY"}
+    assert found["LD_PRELOAD"] == "moved_clock.so", "a moved clock moves the whole stack"
     assert found["HOME"] == str(marker.parent)
 
 

@@ -21,7 +21,7 @@ TIE = Path(__file__).with_name("parent_watch.py")
 _PROC = Path("/proc")
 _GRACE_S = 3.0
 _POLL_S = 0.05
-_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD")  # the last for make test-on, which moves the clock
 
 
 class ProcessRecord(Struct, frozen=True):
