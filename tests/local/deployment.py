@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from typing import Any
 
@@ -97,4 +98,4 @@ class Deployment:
 
 def unique(prefix: str) -> str:
     """A name that no other test uses."""
-    return f"{prefix}-{next(_names)}-{time.time_ns() % 1_000_000}"
+    return f"{prefix}-{next(_names)}-{secrets.token_hex(3)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.providers.http import IDLE_S, HttpCalls
 from promptmill.providers.url_policy import UrlPolicy
+from promptmill.system_clock import SystemClock
 from promptmill.wire.stream_events import SseDecoder
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.behaviours import Hang, Reply
@@ -123,7 +124,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    now = datetime.now(UTC)
+    now = SystemClock().now()  # TLS judges certificates by the real clock
     certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "pem").write_bytes(pem + certificate.public_bytes(Encoding.PEM))

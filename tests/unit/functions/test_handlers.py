@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from promptmill.domain.limits import DOCUMENT
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
 from promptmill.settings import Settings, to_environment
+from promptmill.system_clock import SystemClock
 from tests.contract.ports.conftest import create_table
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.price_book import FlatPrices
@@ -47,7 +48,7 @@ CONTEXT = SimpleNamespace(
 def sample(name: str) -> dict[str, Any]:
     """Return a sample event, its messages stamped as SQS would stamp them now: handlers read the real clock."""
     found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     for record in found.get("Records", []):
         _stamp(record, now)
     return found

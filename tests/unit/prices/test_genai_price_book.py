@@ -168,7 +168,7 @@ from promptmill.domain.recipe import Route, UserPrice
 book = GenaiPriceBook()
 book.version
 route = Route(id="local/m", provider="local", model="m", price=UserPrice("1", "1"))
-assert book.price(route, Usage(input_total=5), model="", at=datetime.now(UTC)).nano_usd == 5000
+assert book.price(route, Usage(input_total=5), model="", at=datetime(2026, 11, 22, tzinfo=UTC)).nano_usd == 5000
 assert not {"genai_prices", "pydantic", "httpx2"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", program], check=True)
