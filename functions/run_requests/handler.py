@@ -17,7 +17,7 @@ from promptmill.wiring import services_of_process
 
 if TYPE_CHECKING:
     from promptmill.requests.answer_request import RequestReport
-    from promptmill.requests.incoming_request import IncomingRequest
+    from promptmill.requests.envelope import IncomingRequest
 
 logger = Logger()
 metrics = Metrics()
@@ -70,7 +70,7 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
 
 
 def incoming(record: SQSRecord) -> IncomingRequest:
-    from promptmill.requests.incoming_request import incoming_request
+    from promptmill.requests.envelope import incoming_request
 
     attributes = record.raw_event.get("messageAttributes", {})
     texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items()}

@@ -60,7 +60,7 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
     from promptmill.requests.answer_request import RequestWorker, answer_request
-    from promptmill.requests.incoming_request import incoming_request
+    from promptmill.requests.envelope import incoming_request
 
     services = services_of_process()
     settings = services.settings

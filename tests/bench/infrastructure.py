@@ -30,7 +30,7 @@ from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.requests.answer_request import RequestWorker, answer_request
-from promptmill.requests.incoming_request import IncomingRequest
+from promptmill.requests.envelope import IncomingRequest
 from tests.bench.aws_prices import UNSOURCED, USD
 from tests.bench.idle_bill import idle_bill
 from tests.bench.metered_aws import Meter, call_at_once, metered

@@ -28,7 +28,7 @@ from promptmill.jobs.sweep import Swept, sweep
 from promptmill.pacing.pacing import Unpaced
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.requests.answer_request import RequestReport, RequestWorker, answer_request
-from promptmill.requests.incoming_request import IncomingRequest
+from promptmill.requests.envelope import IncomingRequest
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger

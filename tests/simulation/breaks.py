@@ -259,7 +259,7 @@ MUTANTS = (
     ),
     _mutant(
         "identity not in a copy",
-        "promptmill.requests.incoming_request",
+        "promptmill.requests.envelope",
         "        return self.copied_id or self.message_id\n",
         "        return self.message_id\n",
     ),

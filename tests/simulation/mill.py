@@ -23,7 +23,6 @@ from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import while_leased
 from promptmill.engine.pause import PauseSwitch
 from promptmill.engine.unit import UnitRuntime
-from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.duplicates import say_again
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.manifests import ManifestCache
@@ -32,13 +31,14 @@ from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.run_chunk import ChunkWorker
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter
+from promptmill.jobs.stop_run import cancel_job
 from promptmill.jobs.sweep import sweep
 from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.ports.recipe_source import EVERYTHING
 from promptmill.redaction import Redacted, redact_request
 from promptmill.requests.answer_request import RequestWorker, answer_request
-from promptmill.requests.incoming_request import incoming_request
+from promptmill.requests.envelope import incoming_request
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.simulation.functions import Received

@@ -10,10 +10,10 @@ from msgspec import structs
 from promptmill.domain.errors import RecordRefusedError, UserError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import PlanMessage, plans_of
-from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.duplicates import say_again
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
+from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.requests.incoming_request import incoming_request
+from promptmill.requests.envelope import incoming_request
 
 SENT_MS = "1700000000123"
 

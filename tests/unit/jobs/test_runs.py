@@ -15,9 +15,9 @@ from promptmill.domain.errors import RecipeError, RecordRefusedError, RouteClose
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, PlanMessage
 from promptmill.jobs import earlier_results
-from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
+from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.recipes import ROUTE, SPARE, recipe

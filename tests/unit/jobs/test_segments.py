@@ -14,10 +14,9 @@ from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs.chunk_result import ChunkHeader
-from promptmill.jobs.join_run import LANES, read_ahead, segments_of
+from promptmill.jobs.join_run import LANES, RunTotals, read_ahead, segments_of
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
-from promptmill.jobs.summary import RunTotals
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels
 from tests.fakes.recipes import ROUTE, recipe

@@ -21,9 +21,8 @@ from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs import cut_file, manifests
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.cut_file import RangeWriter
-from promptmill.jobs.manifests import ManifestCache
-from promptmill.jobs.missing_chunks import missing_chunks
-from promptmill.jobs.summary import RouteTotal, RunTotals
+from promptmill.jobs.join_run import RouteTotal, RunTotals
+from promptmill.jobs.manifests import ManifestCache, missing_chunks
 from promptmill.ports.object_store import ObjectInfo
 from tests.fakes.clock import FakeClock
 from tests.fakes.mill import Mill, jsonl

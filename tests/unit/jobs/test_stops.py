@@ -9,8 +9,8 @@ import pytest
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
-from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.stop_run import cancel_job
 from promptmill.ports.recipe_source import EVERYTHING
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 
-from promptmill.domain.job import Manifest
+from msgspec import Struct
+
+from promptmill.domain import layout
+from promptmill.domain.job import Counts, Manifest, Rerun
 from promptmill.domain.journal import RecordResult
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, results_of
 from promptmill.jobs.manifests import ManifestCache
-from promptmill.jobs.reruns import RunChain, keeps
 from promptmill.ports.object_store import ObjectReader
 
 _AT_ONCE = 32
@@ -56,3 +58,26 @@ async def read_header(key: str, *, objects: ObjectReader) -> ChunkHeader:
         if len(start) < size:
             raise ValueError(f"{key} is no chunk result")
         size *= 8
+
+
+class RunChain(Struct, frozen=True):
+    """``runs``: a run, the one that it goes on from, and so on to the first, which ran every chunk."""
+
+    runs: tuple[Manifest, ...]
+
+    def run_of(self, chunk: int) -> int:
+        return next(run.run for run in self.runs if run.runs(chunk))
+
+    def result_key(self, chunk: int) -> str:
+        """Where its latest result is."""
+        return layout.chunk_result_key(self.runs[0].job_id, self.run_of(chunk), chunk)
+
+
+def keeps(rerun: Rerun, result: RecordResult) -> bool:
+    """Whether an earlier outcome stays: an answer always; a redrive leaves records alone that never ran."""
+    return result.answered or (rerun == "redrive" and result.kind == "stopped")
+
+
+def left_to_run(rerun: Rerun, counts: Counts) -> int:
+    """Records that it runs."""
+    return counts.failed if rerun == "redrive" else counts.failed + counts.stopped

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, structs
 
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import FinishMessage
+from promptmill.domain.money import usd_text
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
 from promptmill.formats.registry import format_named
 from promptmill.jobs.earlier_results import read_lineage
-from promptmill.jobs.join_run import CHUNKS, JoinRun
-from promptmill.jobs.manifests import ManifestCache
-from promptmill.jobs.missing_chunks import missing_chunks
+from promptmill.jobs.join_run import CHUNKS, JoinRun, RouteTotal, RunTotals
+from promptmill.jobs.manifests import ManifestCache, missing_chunks
 from promptmill.jobs.status import encode_status as encode_json
 from promptmill.jobs.status import publish_latest_status, publish_status, publish_status_in_turn
 from promptmill.jobs.stop_run import CANCELLED, reason_of_run
-from promptmill.jobs.summary import RunTotals, Summary, summary_document
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import EventBus, WorkQueue
 from promptmill.ports.object_store import ObjectStore
+from promptmill.redaction.audit import audit_line
 
 
 class Finished(Struct, frozen=True):
@@ -175,3 +175,63 @@ async def _tell(job: JobRun, events: EventBus) -> None:
         "nano_usd": counts.nano_usd,
     }
     await events.publish(f"Job {job.state.value.lower()}", detail)
+
+
+class Summary(Struct, frozen=True):
+    manifest: Manifest
+    totals: RunTotals
+    state: JobState
+    files: dict[str, str]
+
+
+def summary_document(summary: Summary) -> dict[str, Any]:
+    """A function of the manifest and the chunk results: every finisher writes the same."""
+    manifest, tally = summary.manifest, summary.totals.tally
+    recipe = manifest.recipe
+    counts = tally.counts
+    return {
+        "job_id": manifest.job_id,
+        "run": manifest.run,
+        "rerun": manifest.rerun,
+        "state": summary.state.value,
+        "file": manifest.source.key,
+        "version": manifest.source.version,
+        "dialect": manifest.facts.format,
+        "recipe": recipe.name,
+        "recipe_version": recipe.version,
+        "records": manifest.records,
+        "answered": counts.answered,
+        "answers_kept": summary.totals.kept,
+        "failed": counts.failed,
+        "stopped": counts.stopped,
+        "failures": tally.failures,
+        "cost_usd": usd_text(counts.nano_usd),
+        "attempts": counts.attempts,
+        "unpriced_attempts": counts.unpriced,
+        "input_tokens": counts.input_tokens,
+        "output_tokens": counts.output_tokens,
+        "models_asked_for": tally.asked,
+        "models_that_answered": tally.answered_by,
+        "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
+        "redacted": tally.redacted,
+        "redaction": audit_line(
+            recipe.redact,
+            tally.redacted,
+            attachments=recipe.attachments,
+            searches=tally.searches,
+            unrestored=tally.unrestored,
+        ),
+        "code_version": manifest.versions.code,
+        "price_table": manifest.versions.prices,
+        "notes": list(manifest.notes),
+        "files": summary.files,
+    }
+
+
+def _route(total: RouteTotal) -> dict[str, Any]:
+    return {
+        "attempts": total.attempts,
+        "failed_attempts": total.failed_attempts,
+        "unpriced_attempts": total.unpriced,
+        "cost_usd": usd_text(total.nano_usd),
+    }

@@ -9,15 +9,15 @@ from contextlib import aclosing
 from itertools import islice
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
+from promptmill.domain.tally import RouteCost, Tally
 from promptmill.formats.registry import format_named
 from promptmill.jobs import chunk_result
-from promptmill.jobs.chunk_result import ChunkResult
-from promptmill.jobs.reruns import RunChain
-from promptmill.jobs.summary import RunTotals
+from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
+from promptmill.jobs.earlier_results import RunChain
 from promptmill.ports.object_store import ObjectReader, ObjectStore, ObjectWriter, Piece
 
 CHUNKS = 100
@@ -25,6 +25,47 @@ CHUNKS = 100
 LANES = 4
 """Segments that are joined at once: fewer than there are joiners, so that other jobs end meanwhile."""
 _MOST = 800
+
+
+class RouteTotal(Struct, frozen=True):
+    attempts: int = 0
+    failed_attempts: int = 0
+    unpriced: int = 0
+    nano_usd: int = 0
+
+    def plus(self, cost: RouteCost | RouteTotal) -> RouteTotal:
+        return RouteTotal(*(getattr(self, name) + getattr(cost, name) for name in self.__struct_fields__))
+
+
+class RunTotals(Struct, frozen=True):
+    """The size of it does not grow with the number of chunks.
+
+    Attributes:
+        routes: what the run's own calls came to.
+        kept: answers that it took over from earlier runs.
+    """
+
+    tally: Tally = Tally()
+    routes: dict[str, RouteTotal] = {}
+    kept: int = 0
+
+    def plus(self, header: ChunkHeader, *, own: bool) -> RunTotals:
+        """``own``: this run ran the chunk; else it only counts by its outcomes."""
+        counts = header.tally.counts
+        if not own:
+            tally = structs.replace(header.tally, counts=counts.outcomes)
+            return RunTotals(self.tally.plus(tally), self.routes, self.kept + counts.answered)
+        routes = dict(self.routes)
+        for cost in header.costs:
+            routes[cost.route] = routes.get(cost.route, RouteTotal()).plus(cost)
+        return RunTotals(self.tally.plus(header.tally), routes, self.kept + header.kept)
+
+    def joined(self, later: RunTotals) -> RunTotals:
+        """With those of chunks that come after these."""
+        routes = dict(self.routes)
+        for route, total in later.routes.items():
+            routes[route] = routes.get(route, RouteTotal()).plus(total)
+        return RunTotals(self.tally.plus(later.tally), routes, self.kept + later.kept)
 
 
 class Joined(Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
 from promptmill.domain.job_file import ChunkRange
-from promptmill.ports.object_store import ObjectReader
+from promptmill.ports.object_store import ObjectLister, ObjectReader
 
 PAGE = 1000
 """Chunks a page; the last one may hold fewer."""
@@ -76,3 +76,19 @@ class _Kept(Generic[Key, Value]):
             del self._values[next(iter(self._values))]
         self._values[key] = value
         return value
+
+
+async def missing_chunks(manifest: Manifest, *, most: int, objects: ObjectLister) -> list[int]:
+    """The first chunks without a result, at most so many: one pass over a listing that is in their order."""
+    job_id, run = manifest.job_id, manifest.run
+    there = aiter(objects.under(layout.chunk_results_prefix(job_id, run)))
+    found, missing = await anext(there, None), list[int]()
+    for chunk in manifest.to_run:
+        key = layout.chunk_result_key(job_id, run, chunk)
+        while found is not None and found.key < key:
+            found = await anext(there, None)
+        if found is None or found.key != key:
+            missing.append(chunk)
+            if len(missing) == most:
+                break
+    return missing

@@ -17,7 +17,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.jobs.cut_file import cut_file
 from promptmill.jobs.duplicates import waits_as_duplicate
 from promptmill.jobs.find_run import FIRST_RUN
-from promptmill.jobs.plan_rerun import plan_rerun
+from promptmill.jobs.rerun_job import plan_rerun
 from promptmill.jobs.send_chunks import send_first
 from promptmill.jobs.status import publish_latest_status, publish_status
 from promptmill.ports.clock import Clock

@@ -9,8 +9,7 @@ from msgspec import Struct
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
-from promptmill.jobs.manifests import ManifestCache
-from promptmill.jobs.missing_chunks import missing_chunks
+from promptmill.jobs.manifests import ManifestCache, missing_chunks
 from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.status import publish_status_in_turn
 from promptmill.ports.clock import Clock

@@ -17,6 +17,7 @@ from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
 from promptmill.requests.envelope import (
+    IncomingRequest,
     RequestEnvelope,
     StoredAnswer,
     body_hash,
@@ -27,7 +28,6 @@ from promptmill.requests.envelope import (
     parse_envelope,
     reply_queue_of,
 )
-from promptmill.requests.incoming_request import IncomingRequest
 from promptmill.requests.request_unit import RequestUnit
 from promptmill.wire.json_fields import decode_json
 

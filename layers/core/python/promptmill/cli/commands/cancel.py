@@ -8,8 +8,8 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.ending import tell_end, wait_for_end
 from promptmill.domain.job import JobState
 from promptmill.domain.times import rfc3339
-from promptmill.jobs.cancel_job import cancel_job
 from promptmill.jobs.status import counts_so_far, status_document
+from promptmill.jobs.stop_run import cancel_job
 
 
 @click.command()
