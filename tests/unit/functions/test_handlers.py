@@ -3,158 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
-from promptmill.settings import Settings, to_environment
-from promptmill.system_clock import SystemClock
-from tests.contract.ports.conftest import create_table
-from tests.fakes.model_provider import FakeModels
-from tests.fakes.price_book import FlatPrices
-
-ROOT = Path(__file__).parents[3]
-REGION = "eu-central-1"
-BUCKET = "promptmill-dev-example"
-RECIPE = b"""
-routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]
-redact: {types: all, restore: true}
-replies: [promptmill-local-replies]
-prompt: "{{ text }}"
-"""
-CONTEXT = SimpleNamespace(
-    function_name="f",
-    memory_limit_in_mb=512,
-    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:f",
-    aws_request_id="r-1",
-    get_remaining_time_in_millis=lambda: 900_000,
-)
-
-
-def sample(name: str) -> dict[str, Any]:
-    """Return a sample event, its messages stamped as SQS would stamp them now: handlers read the real clock."""
-    found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    now = SystemClock().now()
-    for record in found.get("Records", []):
-        _stamp(record, now)
-    return found
-
-
-def _stamp(message: dict[str, Any], now: datetime) -> None:
-    sent_ms = int(now.timestamp() * 1000)
-    message["attributes"] |= {"SentTimestamp": f"{sent_ms}", "ApproximateFirstReceiveTimestamp": f"{sent_ms + 100}"}
-    body = json.loads(message["body"])
-    if "expires_at" in body:
-        message["body"] = json.dumps(body | {"expires_at": (now + timedelta(days=1)).isoformat()})
-
-
-def handler_of(function: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"handler_{function}", ROOT / "functions" / function / "handler.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def invoke(function: str, event: dict[str, Any]) -> Any:
-    return handler_of(function).handler(event, CONTEXT)
-
-
-class Deployed:
-    """A stack's resources, and the services of the process that its functions run in."""
-
-    def __init__(self) -> None:
-        session = boto3.Session("test", "test", region_name=REGION)
-        self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
-        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        create_table(self.db, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
-        create_table(self.db, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
-        self.urls = {name: self._queue(name) for name in ("uploads", "chunks", "finish", "requests", "replies")}
-        self._queue("requests-dead-letters")
-        self.settings = Settings(
-            stage="dev",
-            region=REGION,
-            bucket=BUCKET,
-            jobs_table="jobs",
-            charges_table="charges",
-            uploads_queue=self.urls["uploads"],
-            chunks_queue=self.urls["chunks"],
-            finish_queue=self.urls["finish"],
-            requests_queue=self.urls["requests"],
-            replies_prefix="promptmill-local-replies",
-            event_bus="default",
-        )
-        for name in ("reviews", "demo"):
-            self.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key(name), Body=RECIPE)
-
-    def _queue(self, name: str) -> str:
-        return str(self.sqs.create_queue(QueueName=f"promptmill-local-{name}")["QueueUrl"])
-
-    def take(self, queue: str) -> list[dict[str, Any]]:
-        """The queue's messages, as Lambda is given them; they stay on the queue."""
-        found = self.sqs.receive_message(
-            QueueUrl=self.urls[queue], MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
-        )
-        return [self._record(message, queue) for message in found.get("Messages", [])]
-
-    def _record(self, message: Any, queue: str) -> dict[str, Any]:
-        record: dict[str, Any] = sample("chunk")["Records"][0]
-        return record | {
-            "body": message["Body"],
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:promptmill-dev-{queue}",
-        }
-
-    def send(self, queue: str, body: str) -> dict[str, Any]:
-        self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=body)
-        return {"Records": self.take(queue)}
-
-
-@pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    with mock_aws():
-        found = Deployed()
-        environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
-        environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-        environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}
-        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        wiring.services_of_process.cache_clear()
-        services = wiring.services_of_process()
-        services.__dict__ |= {"providers": FakeModels(), "prices": FlatPrices()}
-        yield found
-        del services.__dict__["providers"]  # a fake has nothing to close
-        services.close()
-        wiring.services_of_process.cache_clear()
-
-
-def upload(deployed: Deployed, body: bytes) -> dict[str, Any]:
-    """The sample event, of an object that is there."""
-    event = sample("upload")
-    notification = json.loads(event["Records"][0]["body"])
-    put = deployed.s3.put_object(Bucket=BUCKET, Key="inbox/reviews/a b+c é.csv", Body=body)
-    notification["Records"][0]["s3"]["object"]["versionId"] = put["VersionId"]
-    deployed.send("uploads", json.dumps(notification))
-    return {"Records": deployed.take("uploads")}
+from tests.fakes.deployed import BUCKET, CONTEXT, Deployed, acting_as, handler_of, invoke, sample, upload
 
 
 def test_a_file_goes_through_all_of_them(deployed: Deployed) -> None:
@@ -234,7 +94,8 @@ def test_limits_that_cannot_be_read_stop_no_job(
     monkeypatch.setattr(objects, "read", broken)
     run_chunk = handler_of("run_chunk")
     monkeypatch.setattr(run_chunk, "MAX_LIMITS_S", 0.01)
-    assert run_chunk.handler({"Records": deployed.take("chunks")}, CONTEXT) == {"batchItemFailures": []}
+    with acting_as("run_chunk"):
+        assert run_chunk.handler({"Records": deployed.take("chunks")}, CONTEXT) == {"batchItemFailures": []}
     assert len(deployed.take("finish")) == 1
     assert "LimitsUnread" in capsys.readouterr().out
 

@@ -1,0 +1,206 @@
+"""The six functions on AWS in memory, each held to the permissions of its role in the synthesised template."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from promptmill import wiring
+from promptmill.domain import layout
+from promptmill.settings import Settings, to_environment
+from promptmill.system_clock import SystemClock
+from tests.contract.ports.conftest import create_table
+from tests.fakes.model_provider import FakeModels
+from tests.fakes.price_book import FlatPrices
+from tests.iam.calls import World
+from tests.iam.deployed import DeployedPolicies, dev_template
+from tests.iam.enforcement import Enforcement
+from tests.infra.templates import plain
+
+ROOT = Path(__file__).parents[2]
+REGION = "eu-central-1"
+BUCKET = "promptmill-dev-example"
+RECIPE = b"""
+routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]
+redact: {types: all, restore: true}
+replies: [promptmill-local-replies]
+prompt: "{{ text }}"
+"""
+CONTEXT = SimpleNamespace(
+    function_name="f",
+    memory_limit_in_mb=512,
+    invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:f",
+    aws_request_id="r-1",
+    get_remaining_time_in_millis=lambda: 900_000,
+)
+
+
+def sample(name: str) -> dict[str, Any]:
+    """Return a sample event, its messages stamped as SQS would stamp them now: handlers read the real clock."""
+    found: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    now = SystemClock().now()
+    for record in found.get("Records", []):
+        _stamp(record, now)
+    return found
+
+
+def _stamp(message: dict[str, Any], now: datetime) -> None:
+    sent_ms = int(now.timestamp() * 1000)
+    message["attributes"] |= {"SentTimestamp": f"{sent_ms}", "ApproximateFirstReceiveTimestamp": f"{sent_ms + 100}"}
+    body = json.loads(message["body"])
+    if "expires_at" in body:
+        message["body"] = json.dumps(body | {"expires_at": (now + timedelta(days=1)).isoformat()})
+
+
+def handler_of(function: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"handler_{function}", ROOT / "functions" / function / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def invoke(function: str, event: dict[str, Any]) -> Any:
+    """Run a handler of the process whose services are deployed, with no more than its role's permissions."""
+    with acting_as(function):
+        return handler_of(function).handler(event, CONTEXT)
+
+
+def acting_as(function: str) -> AbstractContextManager[None]:
+    """Make the process's AWS calls with a function's role."""
+    return ENFORCEMENTS[-1].acting_as(function)
+
+
+ENFORCEMENTS: list[Enforcement] = []
+"""The gate in front of the session of each deployment, the newest last."""
+
+
+def queue_name(queue: str) -> str:
+    """Return the name that the sample events know a queue by."""
+    return "promptmill-local-replies" if queue == "replies" else f"promptmill-dev-{queue}"
+
+
+class Deployed:
+    """A stack's resources, and the services of the process that its functions run in."""
+
+    def __init__(self) -> None:
+        session = boto3.Session("test", "test", region_name=REGION)
+        self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
+        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_table(self.db, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
+        create_table(self.db, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
+        self.urls = {name: self._queue(name) for name in ("uploads", "chunks", "finish", "requests", "replies")}
+        for name in ("uploads", "chunks", "finish", "requests"):
+            self.urls[f"{name}-dead-letters"] = self._queue(f"{name}-dead-letters")
+        self.settings = Settings(
+            stage="dev",
+            region=REGION,
+            bucket=BUCKET,
+            jobs_table="jobs",
+            charges_table="charges",
+            uploads_queue=self.urls["uploads"],
+            chunks_queue=self.urls["chunks"],
+            finish_queue=self.urls["finish"],
+            requests_queue=self.urls["requests"],
+            replies_prefix="promptmill-local-replies",
+            event_bus="default",
+        )
+        for name in ("reviews", "demo"):
+            self.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key(name), Body=RECIPE)
+
+    def _queue(self, name: str) -> str:
+        return str(self.sqs.create_queue(QueueName=queue_name(name))["QueueUrl"])
+
+    def take(self, queue: str) -> list[dict[str, Any]]:
+        """The queue's messages, as Lambda is given them; they stay on the queue."""
+        found = self.sqs.receive_message(
+            QueueUrl=self.urls[queue], MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+        )
+        return [self._record(message, queue) for message in found.get("Messages", [])]
+
+    def _record(self, message: Any, queue: str) -> dict[str, Any]:
+        record: dict[str, Any] = sample("chunk")["Records"][0]
+        return record | {
+            "body": message["Body"],
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:{queue_name(queue)}",
+        }
+
+    def enforcement(self) -> Enforcement:
+        """Return the template's policies, on these resources."""
+        account = "123456789012"
+        queues = {name: f"arn:aws:sqs:{REGION}:{account}:{queue_name(name)}" for name in self.urls}
+        named = {"Queues" + name.title().replace("-", ""): arn for name, arn in queues.items()}
+        key = f"arn:aws:kms:{REGION}:{account}:key/one"
+        pseudo = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": account}
+        world = World(
+            partition="aws",
+            region=REGION,
+            account=account,
+            queues={known: queues[name] for name, url in self.urls.items() for known in (url, queue_name(name))},
+            key=key,
+            buses={"default": f"arn:aws:events:{REGION}:{account}:event-bus/default"},
+        )
+        template = dev_template()
+        logs = {plain(name): name for name in template["Resources"] if plain(name).endswith("Log")}
+        names = {
+            **pseudo,
+            **named,
+            **logs,
+            "StorageBucket": world.object(BUCKET),
+            "TablesJobs": world.table("jobs"),
+            "TablesCharges": world.table("charges"),
+            "EncryptionKey": key,
+            "Bus": world.buses["default"],
+        }
+        return Enforcement(DeployedPolicies(template, names), world)
+
+    def send(self, queue: str, body: str) -> dict[str, Any]:
+        self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=body)
+        return {"Records": self.take(queue)}
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    with mock_aws():
+        found = Deployed()
+        environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        wiring.services_of_process.cache_clear()
+        services = wiring.services_of_process()
+        ENFORCEMENTS.append(found.enforcement())
+        ENFORCEMENTS[-1].guard(services.session)
+        services.__dict__ |= {"providers": FakeModels(), "prices": FlatPrices()}
+        yield found
+        del services.__dict__["providers"]  # a fake has nothing to close
+        services.close()
+        wiring.services_of_process.cache_clear()
+        assert not ENFORCEMENTS[-1].denied, "a role lacks what its function asks for"
+
+
+def upload(deployed: Deployed, body: bytes) -> dict[str, Any]:
+    """The sample event, of an object that is there."""
+    event = sample("upload")
+    notification = json.loads(event["Records"][0]["body"])
+    put = deployed.s3.put_object(Bucket=BUCKET, Key="inbox/reviews/a b+c é.csv", Body=body)
+    notification["Records"][0]["s3"]["object"]["versionId"] = put["VersionId"]
+    deployed.send("uploads", json.dumps(notification))
+    return {"Records": deployed.take("uploads")}

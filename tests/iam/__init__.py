@@ -1,0 +1,1 @@
+"""A small judge of IAM: policies from the synthesised template, calls as handlers really make them."""

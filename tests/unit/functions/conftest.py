@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.fakes.deployed import deployed
+
+__all__ = ["deployed"]
