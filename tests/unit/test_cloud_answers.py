@@ -16,7 +16,7 @@ from promptmill.providers.anthropic import provider as anthropic_provider
 from promptmill.providers.bedrock import errors as bedrock_errors
 from promptmill.providers.bedrock.errors import AwsEventDecoder
 from promptmill.providers.google import errors as google_errors
-from promptmill.wire import nlp_cloud, vertex_embeddings
+from promptmill.wire import nlp_cloud, vertex_embeddings, vertex_gemini
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.anthropic_messages.answer import MessageAssembler
 from promptmill.wire.bedrock_converse import answer as bedrock_converse_answer
@@ -26,7 +26,6 @@ from promptmill.wire.bedrock_invoke.vendor import InvokeAssembler
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.stream_events import StreamEvent
 from promptmill.wire.streamed_answers import Assembler
-from promptmill.wire.vertex_gemini import answer as vertex_gemini_answer
 from tests.fakes.clock import START
 from tests.fakes.providers import anthropic, aws_frames
 from tests.fakes.providers.behaviours import Answer
@@ -61,17 +60,17 @@ SCALARS = (
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4))
 
 READERS: list[Callable[[Any], Completion]] = [
-    lambda raw: anthropic_messages_answer.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: claude.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: bedrock_converse_answer.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: titan.text_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: titan.embedding_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: llama.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: jamba.completion_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: cohere.embeddings_of(OK, raw, REQUEST, request_id=""),
-    lambda raw: vertex_gemini_answer.completion_of(OK, raw, REQUEST),
-    lambda raw: vertex_embeddings.completion_of(OK, raw, REQUEST),
-    lambda raw: nlp_cloud.completion_of(OK, raw, REQUEST),
+    lambda raw: anthropic_messages_answer.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: claude.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: bedrock_converse_answer.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: titan.read_text_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: titan.read_embedding_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: llama.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: jamba.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: cohere.read_answer(OK, raw, REQUEST, request_id=""),
+    lambda raw: vertex_gemini.read_answer(OK, raw, REQUEST),
+    lambda raw: vertex_embeddings.read_answer(OK, raw, REQUEST),
+    lambda raw: nlp_cloud.read_answer(OK, raw, REQUEST),
 ]
 ASSEMBLERS: list[tuple[Callable[[], Assembler], Callable[[Any], Completion]]] = [
     (MessageAssembler, READERS[0]),
@@ -80,7 +79,7 @@ ASSEMBLERS: list[tuple[Callable[[], Assembler], Callable[[Any], Completion]]] = 
     (lambda: InvokeAssembler(titan.join, titan.ends), READERS[3]),
     (lambda: InvokeAssembler(llama.join, llama.ends), READERS[5]),
     (lambda: InvokeAssembler(jamba.join, jamba.ends), READERS[6]),
-    (vertex_gemini_answer.GeminiAssembler, READERS[8]),
+    (vertex_gemini.GeminiAssembler, READERS[8]),
     (nlp_cloud.GenerationAssembler, READERS[10]),
 ]
 EVENT_NAMES = ("", "chunk", "contentBlockStart", "contentBlockDelta", "messageStop", "metadata")

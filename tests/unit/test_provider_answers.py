@@ -25,7 +25,7 @@ OK = HttpAnswer(200, {}, b"")
 
 def openai_answer(message: dict[str, Any], *, finish: str | None = "stop", usage: Any = USAGE) -> Completion:
     raw = {"choices": [{"message": message, "finish_reason": finish}], "usage": usage}
-    return openai_chat_answer.completion_of(OK, raw, REQUEST, request_id="")
+    return openai_chat_answer.read_answer(OK, raw, REQUEST, request_id="")
 
 
 @pytest.mark.parametrize(
@@ -116,23 +116,23 @@ JSON = st.recursive(
     ),
 )
 PARSERS = [
-    openai_chat_answer.completion_of,
-    anthropic_messages_answer.completion_of,
-    bedrock_converse_answer.completion_of,
+    openai_chat_answer.read_answer,
+    anthropic_messages_answer.read_answer,
+    bedrock_converse_answer.read_answer,
 ]
 
 
 @given(st.sampled_from(PARSERS), JSON)
-def test_any_json_is_an_answer_or_malformed(completion_of: Any, raw: Any) -> None:
-    came = parse_or_fail(completion_of, raw)
+def test_any_json_is_an_answer_or_malformed(read_answer: Any, raw: Any) -> None:
+    came = parse_or_fail(read_answer, raw)
 
     assert isinstance(came, Completion) or came.usage_unknown
     assert msgspec.json.encode(came) if isinstance(came, Completion) else came.code == "malformed"
 
 
-def parse_or_fail(completion_of: Any, raw: Any) -> Completion | RetryLaterError:
+def parse_or_fail(read_answer: Any, raw: Any) -> Completion | RetryLaterError:
     try:
-        completion: Completion = completion_of(OK, raw, REQUEST, request_id="")
+        completion: Completion = read_answer(OK, raw, REQUEST, request_id="")
     except RetryLaterError as error:
         return error
     return completion
@@ -149,7 +149,7 @@ def test_bedrock_names_the_model_only_where_a_router_chose_it() -> None:
     raw = {"output": {"message": {"content": [{"text": "x"}]}}, "stopReason": "guardrail_intervened"}
     routed = {**raw, "trace": {"promptRouter": {"invokedModelId": "nova"}}}
 
-    answers = [bedrock_converse_answer.completion_of(OK, body, REQUEST, request_id="") for body in (raw, routed)]
+    answers = [bedrock_converse_answer.read_answer(OK, body, REQUEST, request_id="") for body in (raw, routed)]
 
     assert [answer.model for answer in answers] == ["", "nova"]
     assert answers[0].finish_reason == "filter"

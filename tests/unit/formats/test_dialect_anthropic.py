@@ -10,7 +10,7 @@ from anthropic.types.messages import MessageBatchIndividualResponse
 
 from promptmill.domain.completion import Attachment, JsonSchema, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
 from promptmill.domain.record import Failure
-from promptmill.wire.anthropic_messages.read_request import CACHE_NOTE
+from promptmill.wire.anthropic_messages.request import CACHE_NOTE
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered
 
 USER = {"role": "user", "content": "Sky colour?"}

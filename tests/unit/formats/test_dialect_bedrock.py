@@ -14,7 +14,7 @@ from botocore.validate import ParamValidator
 
 from promptmill.domain.completion import Attachment, JsonSchema, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
 from promptmill.domain.record import Failure
-from promptmill.wire.bedrock_converse.read_request import CACHE_NOTE
+from promptmill.wire.bedrock_converse.request import CACHE_NOTE
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered
 
 USER = {"role": "user", "content": [{"text": "Sky colour?"}]}

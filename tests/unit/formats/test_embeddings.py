@@ -13,7 +13,9 @@ from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.openai_batch import OPENAI
 from promptmill.formats.promptmill_lines import PROMPTMILL
-from promptmill.wire.rendered_answers import anthropic_message, chat_completion, converse_output
+from promptmill.wire import openai_embeddings
+from promptmill.wire.anthropic_messages import answer as messages_answer
+from promptmill.wire.bedrock_converse import answer as converse_answer
 from tests.fakes.recipes import recipe
 
 FACTS = FileFacts("openai")
@@ -73,7 +75,7 @@ def test_other_endpoints_are_refused() -> None:
 
 
 def test_a_batch_lines_answer_is_what_openai_would_write() -> None:
-    body = chat_completion(outcome(TWO), TWO, "j")
+    body = openai_embeddings.write_answer(outcome(TWO), TWO, "j")
     assert body == {
         "object": "list",
         "data": [
@@ -95,8 +97,10 @@ def test_our_own_lines_get_the_vector() -> None:
 def test_other_dialects_get_it_as_text() -> None:
     assert ONE.answer_text == "[0.5,-1.0]"
     assert TWO.answer_text == "[[0.5,-1.0],[1.0,2.0]]"
-    assert anthropic_message(outcome(ONE), ONE, "j")["content"] == [{"type": "text", "text": "[0.5,-1.0]"}]
-    assert converse_output(outcome(ONE), ONE, "j")["output"]["message"]["content"] == [{"text": "[0.5,-1.0]"}]
+    assert messages_answer.write_answer(outcome(ONE), ONE, "j")["content"] == [{"type": "text", "text": "[0.5,-1.0]"}]
+    assert converse_answer.write_answer(outcome(ONE), ONE, "j")["output"]["message"]["content"] == [
+        {"text": "[0.5,-1.0]"}
+    ]
 
 
 def test_what_looks_wrong_about_an_answer_is_noted_on_its_line() -> None:

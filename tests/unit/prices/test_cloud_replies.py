@@ -15,12 +15,11 @@ from promptmill.domain.completion import Completion, CompletionRequest, Message,
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price
 from promptmill.prices.genai import GenaiPriceBook
-from promptmill.wire import vertex_embeddings
+from promptmill.wire import vertex_embeddings, vertex_gemini
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.bedrock_converse import answer as bedrock_converse_answer
 from promptmill.wire.bedrock_invoke import claude, jamba, llama, titan
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.vertex_gemini import answer as vertex_gemini_answer
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 REQUEST = CompletionRequest(messages=(Message("user", (Text("abcd"),)),))
@@ -37,8 +36,8 @@ def cost(provider: str, model: str, completion: Completion) -> Price:
     return BOOK.price(Route("r", provider, model), completion.usage, model=completion.model, at=AT)
 
 
-def read(completion_of: Callable[..., Completion], raw: Any, headers: dict[str, str] | None = None) -> Completion:
-    return completion_of(HttpAnswer(200, headers or {}, b""), raw, REQUEST, request_id="")
+def read(read_answer: Callable[..., Completion], raw: Any, headers: dict[str, str] | None = None) -> Completion:
+    return read_answer(HttpAnswer(200, headers or {}, b""), raw, REQUEST, request_id="")
 
 
 def message(model: str, **usage: Any) -> dict[str, Any]:
@@ -91,18 +90,18 @@ KEPT = {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 100}
 )
 @pytest.mark.parametrize("provider", ["anthropic", "anthropic-aws", "vertex"])
 def test_anthropics_messages(provider: str, model: str, usage: dict[str, Any], nano: int) -> None:
-    completion = read(anthropic_messages_answer.completion_of, message(model, **usage))
+    completion = read(anthropic_messages_answer.read_answer, message(model, **usage))
     assert cost(provider, model, completion) == Price(nano, "bundled")
 
 
 def test_anthropics_other_tier_has_no_price_that_we_know() -> None:
     raw = message(SONNET, input_tokens=14, output_tokens=4, service_tier="priority")
-    assert cost("anthropic", SONNET, read(anthropic_messages_answer.completion_of, raw)) == Price(None, "unknown")
+    assert cost("anthropic", SONNET, read(anthropic_messages_answer.read_answer, raw)) == Price(None, "unknown")
 
 
 def test_anthropics_message_without_usage_is_estimated() -> None:
     raw = {"model": SONNET, "content": [{"type": "text", "text": "Blue"}]}
-    completion = read(anthropic_messages_answer.completion_of, raw)
+    completion = read(anthropic_messages_answer.read_answer, raw)
     assert cost("anthropic", SONNET, completion) == Price(2_000 + 10_000, "estimated")
 
 
@@ -123,12 +122,12 @@ CACHED = {"inputTokens": 12, "outputTokens": 3, "cacheReadInputTokens": 1_000, "
 )
 def test_bedrocks_converse(usage: dict[str, Any], nano: int) -> None:
     raw = {"output": {"message": {"content": [{"text": "Blue"}]}}, "stopReason": "end_turn", "usage": usage}
-    assert cost("bedrock", EU_SONNET, read(bedrock_converse_answer.completion_of, raw)) == Price(nano, "bundled")
+    assert cost("bedrock", EU_SONNET, read(bedrock_converse_answer.read_answer, raw)) == Price(nano, "bundled")
 
 
 def test_claude_by_invoke_model() -> None:
-    whole = read(claude.completion_of, message(SONNET, input_tokens=12, output_tokens=3))
-    counted = read(claude.completion_of, {"content": [{"type": "text", "text": "x"}]}, COUNTED)
+    whole = read(claude.read_answer, message(SONNET, input_tokens=12, output_tokens=3))
+    counted = read(claude.read_answer, {"content": [{"type": "text", "text": "x"}]}, COUNTED)
 
     assert cost("bedrock", EU_SONNET, whole) == Price(12 * 2_200 + 3 * 11_000, "bundled")
     assert cost("bedrock", EU_SONNET, counted) == Price(26_400 + 33_000 + 110_000 + 275_000, "bundled")
@@ -143,13 +142,13 @@ JAMBA = {"choices": [{"message": {"content": "Blue"}}], "usage": {"prompt_tokens
 
 
 @pytest.mark.parametrize(
-    ("completion_of", "raw", "model", "price"),
+    ("read_answer", "raw", "model", "price"),
     [
-        (titan.text_of, TITAN, "amazon.titan-text-express-v1", Price(5 * 200 + 3 * 600, "bundled")),
-        (llama.completion_of, LLAMA, "us.meta.llama3-3-70b-instruct-v1:0", Price(13 * 720, "bundled")),
-        (jamba.completion_of, JAMBA, "ai21.jamba-1-5-large-v1:0", Price(None, "unknown")),
+        (titan.read_text_answer, TITAN, "amazon.titan-text-express-v1", Price(5 * 200 + 3 * 600, "bundled")),
+        (llama.read_answer, LLAMA, "us.meta.llama3-3-70b-instruct-v1:0", Price(13 * 720, "bundled")),
+        (jamba.read_answer, JAMBA, "ai21.jamba-1-5-large-v1:0", Price(None, "unknown")),
         (
-            titan.embedding_of,
+            titan.read_embedding_answer,
             {"embedding": [0.5], "inputTextTokenCount": 7},
             "amazon.titan-embed-text-v2:0",
             Price(7 * 20, "bundled"),
@@ -157,9 +156,9 @@ JAMBA = {"choices": [{"message": {"content": "Blue"}}], "usage": {"prompt_tokens
     ],
 )
 def test_native_bodies_at_bedrock(
-    completion_of: Callable[..., Completion], raw: dict[str, Any], model: str, price: Price
+    read_answer: Callable[..., Completion], raw: dict[str, Any], model: str, price: Price
 ) -> None:
-    assert cost("bedrock", model, read(completion_of, raw)) == price
+    assert cost("bedrock", model, read(read_answer, raw)) == price
 
 
 FLASH, PRO = "gemini-3.8-flash", "gemini-2.5-pro"  # 0.75 / 3.75, read 0.075; 1.25 / 10, above 200k 2.5 / 15
@@ -183,7 +182,7 @@ def test_gemini(model: str, counts: tuple[int, int, int, int], nano: int) -> Non
     candidate = {"content": {"role": "model", "parts": [{"text": "Blue"}]}, "finishReason": "STOP"}
     raw = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": model}
 
-    completion = vertex_gemini_answer.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST)
+    completion = vertex_gemini.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST)
 
     assert cost("vertex", model, completion) == Price(nano, "bundled")
 
@@ -192,6 +191,6 @@ def test_geminis_vectors() -> None:
     embedding = {"values": [0.5], "statistics": {"token_count": 8, "truncated": False}}
     raw = {"predictions": [{"embeddings": embedding}]}
 
-    completion = vertex_embeddings.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST)
+    completion = vertex_embeddings.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST)
 
     assert cost("vertex", "gemini-embedding-001", completion) == Price(8 * 150, "bundled")

@@ -13,9 +13,9 @@ from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import Price
 from promptmill.prices.genai import GenaiPriceBook
 from promptmill.wire import openai_embeddings
+from promptmill.wire import openai_responses as openai_responses_answer
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.openai_chat import answer as openai_chat_answer
-from promptmill.wire.openai_responses import answer as openai_responses_answer
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 UNKNOWN = Price(None, "unknown")
@@ -87,14 +87,14 @@ def test_estimated_tokens_make_an_estimate_only_where_they_count(price: UserPric
 
 def chat(usage: dict[str, Any], **more: Any) -> Usage:
     raw = {"choices": [{"message": {"content": "Blue"}, "finish_reason": "stop"}], "usage": usage, **more}
-    return openai_chat_answer.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
+    return openai_chat_answer.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
 
 
 def response(usage: dict[str, Any], **more: Any) -> Usage:
     part = {"type": "output_text", "text": "Blue"}
     output = [{"type": "message", "content": [part]}]
     raw = {"status": "completed", "output": output, "usage": usage, **more}
-    return openai_responses_answer.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
+    return openai_responses_answer.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
 
 
 LUNA = route("openai/gpt-6-luna")  # 0.10 in, 0.01 cached, 0.125 written, 0.50 out; flex half, priority double
@@ -153,7 +153,7 @@ def test_replies_of_the_documented_shapes(usage: Usage, nano: int) -> None:
 
 def test_an_answer_without_usage_is_estimated() -> None:
     raw = {"choices": [{"message": {"content": "x" * 40}, "finish_reason": "stop"}]}
-    usage = openai_chat_answer.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
+    usage = openai_chat_answer.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
     assert price_of(LUNA, usage) == Price(100 + 10 * 500, "estimated")  # 2 characters asked, 40 answered
 
 
@@ -176,7 +176,7 @@ def test_a_report_that_is_none_is_not_believed(cost: Any) -> None:
 
 def test_embeddings_cost_what_they_read() -> None:
     raw = {"data": [{"index": 0, "embedding": [0.5]}], "model": "m", "usage": {"prompt_tokens": 1_000}}
-    usage = openai_embeddings.completion_of(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
+    usage = openai_embeddings.read_answer(HttpAnswer(200, {}, b""), raw, REQUEST, request_id="").usage
     small = route("openai/text-embedding-3-small", endpoint="embeddings")
     assert price_of(small, usage) == Price(20_000, "bundled")  # 0.02 a million
     assert BOOK.knows(small, at=AT)

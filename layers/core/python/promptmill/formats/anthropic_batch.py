@@ -14,9 +14,9 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.formats.json_lines import JsonLinesFormat
-from promptmill.wire.anthropic_messages.read_request import read_message_body
+from promptmill.wire.anthropic_messages.answer import write_answer
+from promptmill.wire.anthropic_messages.request import read_request
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.rendered_answers import anthropic_message
 
 _ERROR_TYPES = (
     ("rate", "rate_limit_error"),
@@ -28,7 +28,7 @@ _ERROR_TYPES = (
 
 def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest:
     line.take("custom_id")
-    return read_message_body(line.require_object("params"), recipe)
+    return read_request(line.require_object("params"), recipe)
 
 
 def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _result(outcome: Outcome, job_id: str) -> dict[str, Any]:
         return {"type": "canceled"} if failure.kind == "stopped" else _errored(failure)
     if outcome.completion is None:
         raise ValueError("an outcome is an answer or a failure")
-    return {"type": "succeeded", "message": anthropic_message(outcome, outcome.completion, job_id)}
+    return {"type": "succeeded", "message": write_answer(outcome, outcome.completion, job_id)}
 
 
 def _errored(failure: Failure) -> dict[str, Any]:

@@ -9,18 +9,22 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from promptmill.domain.completion import CompletionRequest
+from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.formats.json_lines import JsonLinesFormat
-from promptmill.wire.anthropic_messages.read_request import read_message_body
-from promptmill.wire.bedrock_converse.read_request import read_converse_body
-from promptmill.wire.bedrock_invoke.read_request import read_vendor_body, vendor_of, vendor_output
+from promptmill.wire import openai_embeddings
+from promptmill.wire.anthropic_messages import answer as messages_answer
+from promptmill.wire.anthropic_messages import request as messages_request
+from promptmill.wire.bedrock_converse import answer as converse_answer
+from promptmill.wire.bedrock_converse import request as converse_request
+from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
+from promptmill.wire.bedrock_invoke.vendor import WIRE_FORMAT
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.rendered_answers import anthropic_message, converse_output
+from promptmill.wire.openai_chat import answer as chat_answer
 
 _CONVERSE_FIELDS = frozenset(
     {"inferenceConfig", "toolConfig", "guardrailConfig", "outputConfig", "additionalModelRequestFields", "modelId"}
@@ -31,6 +35,21 @@ _OTHER_VENDORS: Mapping[str, str] = {
     "message": "Cohere's",
     "texts": "an embedding model's",
     "taskType": "an image or embedding model's",
+}
+_TITAN_EMBED_FIELDS = frozenset({"dimensions", "normalize", "embeddingTypes"})
+Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed"]
+_READERS: Mapping[Vendor, Callable[[Fields], CompletionRequest]] = {
+    "titan": titan.read_text_request,
+    "titan-embed": titan.read_embedding_request,
+    "llama": llama.read_request,
+    "jamba": jamba.read_request,
+    "cohere-embed": cohere.read_request,
+}
+_WRITERS: Mapping[Vendor, Callable[[Completion], dict[str, Any]]] = {
+    "titan": titan.write_text_answer,
+    "titan-embed": titan.write_embedding_answer,
+    "llama": llama.write_answer,
+    "cohere-embed": cohere.write_answer,
 }
 _BAD_REQUEST = 400
 _UNAVAILABLE = 503
@@ -51,14 +70,14 @@ def _write(outcome: Outcome, given: dict[str, Any], recipe: Recipe, job_id: str)
 
 def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
     given = body.values()
-    if vendor := vendor_of(given, recipe):
-        return read_vendor_body(vendor, body)
+    if vendor := _vendor_of(given, recipe):
+        return _READERS[vendor](body)
     match _invocation(given, recipe):
         case "converse":
-            return read_converse_body(body, recipe)
+            return converse_request.read_request(body, recipe)
         case "native":
             body.take("anthropic_version")
-            return read_message_body(body, recipe)
+            return messages_request.read_request(body, recipe)
     whose = next((name for field, name in _OTHER_VENDORS.items() if field in given), "another vendor's")
     raise body.error(
         "",
@@ -66,6 +85,24 @@ def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
         code="unsupported_body",
         remedy="write it as Converse or as the body of a vendor that is known, or set invocation_type in the recipe",
     )
+
+
+def _vendor_of(body: Mapping[str, Any], recipe: Recipe) -> Vendor | None:
+    """Return the vendor that made up this body, or None for Converse's and Anthropic's.
+
+    A line names no model, so that a body is known by its fields, and where several vendors have those, by the recipe's
+    routes.
+    """
+    models = [route.model for route in recipe.routes if route.provider == "bedrock"]
+    if "texts" in body and "input_type" in body:
+        return "cohere-embed"
+    if "inputText" in body:
+        makes_vectors = "textGenerationConfig" not in body and any("titan-embed" in model for model in models)
+        return "titan-embed" if makes_vectors or _TITAN_EMBED_FIELDS & body.keys() else "titan"
+    if "prompt" in body and ("max_gen_len" in body or any("meta.llama" in model for model in models)):
+        return "llama"
+    is_chat = "messages" in body and "anthropic_version" not in body
+    return "jamba" if is_chat and any("ai21.jamba" in model for model in models) else None
 
 
 def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", "native", ""]:
@@ -97,10 +134,21 @@ def _output(outcome: Outcome, model_input: Any, recipe: Recipe, job_id: str) -> 
     if failure is not None or completion is None:
         return {"error": _error(outcome, failure or Failure("worker", "no_outcome", "there is no answer"))}
     given = model_input if isinstance(model_input, dict) else {}
-    if vendor := vendor_of(given, recipe):
-        return {"modelOutput": vendor_output(vendor, outcome, completion, job_id)}
-    make = anthropic_message if _invocation(given, recipe) == "native" else converse_output
-    return {"modelOutput": make(outcome, completion, job_id)}
+    if vendor := _vendor_of(given, recipe):
+        return {"modelOutput": _vendor_output(vendor, outcome, completion, job_id)}
+    is_native = _invocation(given, recipe) == "native"
+    write = messages_answer.write_answer if is_native else converse_answer.write_answer
+    return {"modelOutput": write(outcome, completion, job_id)}
+
+
+def _vendor_output(vendor: Vendor, outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
+    """Return the answer as it came where the same vendor answered, else one made from the normalised answer."""
+    if completion.wire_format == WIRE_FORMAT and completion.raw:
+        return completion.raw
+    if vendor == "jamba":
+        write = openai_embeddings.write_answer if completion.embeddings else chat_answer.write_answer
+        return write(outcome, completion, job_id)
+    return _WRITERS[vendor](completion)
 
 
 def _error(outcome: Outcome, failure: Failure) -> dict[str, Any]:

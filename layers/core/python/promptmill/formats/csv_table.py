@@ -24,12 +24,11 @@ from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.templates import template_names
 from promptmill.formats.csv_rows import RowScanner
-from promptmill.formats.encoding import BOM, as_utf8, decode_record
+from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.lines import raw_record
 from promptmill.formats.promptmill_lines import status_of
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
 from promptmill.wire.json_fields import decode_json
-from promptmill.wire.rendered_answers import clean_text
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")

@@ -96,3 +96,8 @@ def invalid_utf8(record: RawRecord, error: UnicodeDecodeError) -> RecordError:
         where=f"line {record.line}",
         remedy="save the file as UTF-8",
     )
+
+
+def clean_text(text: str) -> str:
+    """Return the text with U+FFFD in place of lone surrogates, which no UTF-8 can hold."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -12,10 +12,9 @@ from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.line_kinds import refuse_other
-from promptmill.formats.lines import decode_object, line_again, readable_line, split_lines
+from promptmill.formats.lines import decode_object, encode_line, line_again, readable_line, split_lines
 from promptmill.formats.recipe_defaults import apply_recipe
 from promptmill.wire.json_fields import NOTHING, Fields
-from promptmill.wire.rendered_answers import encode_line
 
 
 class JsonLinesFormat(Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job_file import ChunkRange, FileFacts
 from promptmill.domain.record import Failure, RawRecord
-from promptmill.formats.encoding import invalid_utf8
+from promptmill.formats.encoding import clean_text, invalid_utf8
 from promptmill.wire.json_fields import decode_json, json_kind
 
 CUT_OFF = b"\x1a[cut off here]\x1a"
@@ -100,3 +100,19 @@ def _place(data: bytes, reason: str) -> str:
     before = data[: int(place[1])] if place else data
     what = _PLACE.sub("", reason).removeprefix("JSON is malformed: ").replace(_TRUNCATED, "it ends early")
     return f" at column {len(before.decode(errors='replace')) + 1} ({what})"
+
+
+def encode_line(value: dict[str, Any]) -> bytes:
+    """Return one line of JSON. A lone surrogate, which no UTF-8 can hold, comes out as U+FFFD."""
+    try:
+        return msgspec.json.encode(value) + b"\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_without_surrogates(value)) + b"\n"
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(name): _without_surrogates(item) for name, item in value.items()}
+    return [_without_surrogates(item) for item in value] if isinstance(value, list | tuple) else value

@@ -14,10 +14,10 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.json_lines import JsonLinesFormat
+from promptmill.wire import openai_embeddings
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.openai_chat.read_request import read_chat_body
-from promptmill.wire.openai_embeddings import read_embeddings_body
-from promptmill.wire.rendered_answers import chat_completion
+from promptmill.wire.openai_chat import answer as chat_answer
+from promptmill.wire.openai_chat import request as chat_request
 
 _CHAT = ("", "/v1/chat/completions", "/chat/completions", "/openai/v1/chat/completions")
 _EMBEDDINGS = ("/v1/embeddings", "/embeddings", "/openai/v1/embeddings")
@@ -27,7 +27,9 @@ def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest
     line.take("custom_id")
     endpoint = _endpoint(line)
     body = line.require_object("body")
-    return read_embeddings_body(body) if endpoint in _EMBEDDINGS else read_chat_body(body, recipe)
+    if endpoint in _EMBEDDINGS:
+        return openai_embeddings.read_request(body)
+    return chat_request.read_request(body, recipe)
 
 
 def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str) -> dict[str, Any]:
@@ -56,7 +58,8 @@ def _response(outcome: Outcome, job_id: str) -> dict[str, Any] | None:
     completion = outcome.completion
     if completion is None or outcome.failure is not None:
         return None
-    body = chat_completion(outcome, completion, job_id)
+    write = openai_embeddings.write_answer if completion.embeddings else chat_answer.write_answer
+    body = write(outcome, completion, job_id)
     return {"status_code": 200, "request_id": completion.request_id, "body": body}
 
 

@@ -26,7 +26,7 @@ from promptmill.domain.templates import template_names
 from promptmill.formats.json_lines import JsonLinesFormat
 from promptmill.formats.recipe_defaults import answer_schema, ask, prompt_from
 from promptmill.wire.json_fields import NOTHING, Fields, decode_json
-from promptmill.wire.openai_chat.read_request import read_messages
+from promptmill.wire.openai_chat.request import read_messages
 
 
 def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:

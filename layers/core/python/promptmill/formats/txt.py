@@ -10,10 +10,9 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
-from promptmill.formats.encoding import BOM, as_utf8, decode_record
+from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.lines import line_again, split_lines
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
-from promptmill.wire.rendered_answers import clean_text
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 

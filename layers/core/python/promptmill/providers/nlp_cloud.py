@@ -13,12 +13,11 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.http import HttpCalls
 from promptmill.providers.read_stream import assembled
-from promptmill.wire.embedding_requests import refuse_embedding
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parsed
-from promptmill.wire.nlp_cloud import LABEL, GenerationAssembler, completion_of, request_body
-from promptmill.wire.request_bodies import encoded, with_route_body
+from promptmill.wire.nlp_cloud import LABEL, GenerationAssembler, read_answer, write_request
+from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
 from promptmill.wire.stream_events import SeparatedDecoder, StreamEvent
 from promptmill.wire.streamed_answers import timed
 
@@ -38,7 +37,7 @@ class NlpCloud:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = with_route_body(request_body(request, route), route)
+        body = with_route_body(write_request(request, route), route)
         data = encoded({**body, "stream": True} if route.stream else body)
         url, headers = _url(route), await self._key_header(route)
         if route.stream:
@@ -47,7 +46,7 @@ class NlpCloud:
         raw = parsed(answer.body)
         if answer.status != _OK:
             raise self._error(answer, raw)
-        return timed(completion_of(answer, raw, request), answer.elapsed_s)
+        return timed(read_answer(answer, raw, request), answer.elapsed_s)
 
     async def _key_header(self, route: Route) -> dict[str, str]:
         if not route.key:
@@ -70,7 +69,7 @@ class NlpCloud:
                 error_of=self._error_in,
                 request_id="",
             )
-            completion = completion_of(HttpAnswer(_OK, reply.headers, b""), raw, request)
+            completion = read_answer(HttpAnswer(_OK, reply.headers, b""), raw, request)
             return timed(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms)
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:

@@ -15,7 +15,6 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.http import HttpCalls
 from promptmill.providers.read_stream import assembled
-from promptmill.wire.embedding_requests import refuse_embedding
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, malformed, parsed
@@ -23,13 +22,13 @@ from promptmill.wire.replicate import (
     LABEL,
     OutputWatch,
     Prediction,
-    completion_of,
     failure_of,
-    request_body,
+    read_answer,
     stream_error,
     stream_url_of,
+    write_request,
 )
-from promptmill.wire.request_bodies import encoded, with_route_body
+from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
 from promptmill.wire.stream_events import SseDecoder
 from promptmill.wire.streamed_answers import timed
 
@@ -65,7 +64,7 @@ class Replicate:
         refuse_embedding(request, by=LABEL)
         base_url = (route.base_url or BASE_URL).rstrip("/")
         path, version = _address(route)
-        body = encoded(with_route_body(version | request_body(request, route), route))
+        body = encoded(with_route_body(version | write_request(request, route), route))
         headers = await self._key_header(route)
         started = self._clock.monotonic()
         answer = await self._http.post(
@@ -81,7 +80,7 @@ class Replicate:
             prediction, raw = await self._polled(url, headers, prediction.id, until=started + route.timeout_s)
         if prediction.status != "succeeded":
             raise failure_of(prediction, VERDICTS)
-        completion = completion_of(answer, prediction, raw, request)
+        completion = read_answer(answer, prediction, raw, request)
         return timed(completion, self._clock.monotonic() - started, first_token_ms=first_token_ms)
 
     async def _watched(

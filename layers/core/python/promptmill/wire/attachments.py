@@ -9,20 +9,21 @@ from promptmill.domain.completion import Attachment, WireFormat
 from promptmill.domain.recipe import Recipe
 from promptmill.wire.json_fields import Fields
 
-_DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+_ANY_DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
 
-def inline_image(block: Fields, name: str, recipe: Recipe, *, media_type: str, data: str) -> Attachment:
+def read_inline_image(block: Fields, name: str, recipe: Recipe, *, media_type: str, data: str) -> Attachment:
     """An image that brings its bytes, in base64."""
     refuse_unless_passed(block, name, recipe)
     return Attachment("image", block.path_of(name), media_type=media_type, data=data)
 
 
-def linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachment:
+def read_linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachment:
     """An image by its address, which may be a ``data:`` one."""
     refuse_unless_passed(block, name, recipe)
     where = block.path_of(name)
-    if inline := _DATA_URL.match(url):
+    if inline := _ANY_DATA_URL.match(url):
         return Attachment("image", where, media_type=inline[1].lower(), data=url[inline.end() :])
     if url.startswith(("https://", "http://")):
         return Attachment("image", where, url=url)
@@ -30,7 +31,7 @@ def linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachme
     raise block.error(name, "not an address of an image that can be sent", code="invalid_attachment", remedy=remedy)
 
 
-def native_block(
+def read_native_block(
     block: Fields, name: str, recipe: Recipe, *, kind: str, wire_format: WireFormat, native: dict[str, Any]
 ) -> Attachment:
     """What only routes of the line's own protocol can carry."""
@@ -43,3 +44,25 @@ def refuse_unless_passed(block: Fields, name: str, recipe: Recipe) -> None:
     if recipe.attachments == "refuse":
         remedy = "leave it out, or ask for a recipe with attachments: pass (what is in them is not redacted)"
         raise block.error(name, "this recipe takes no attachments", code="attachment_refused", remedy=remedy)
+
+
+def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:
+    """The attachment as it came, if it came in this protocol."""
+    return attachment.native if attachment.wire_format == wire_format else None
+
+
+def inline_image(attachment: Attachment) -> tuple[str, str] | None:
+    """Media type and base64 data of a portable image that brings its bytes."""
+    if attachment.kind != "image":
+        return None
+    if attachment.data:
+        return attachment.media_type.lower(), attachment.data
+    if head := _DATA_URL.match(attachment.url):
+        return head[1].lower(), attachment.url[head.end() :]
+    return None
+
+
+def linked_image(attachment: Attachment) -> str | None:
+    """The address of a portable image that brings none of its bytes."""
+    is_linked = attachment.kind == "image" and attachment.url.startswith(("https://", "http://"))
+    return attachment.url if is_linked and not attachment.data else None

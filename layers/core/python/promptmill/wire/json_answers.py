@@ -1,17 +1,32 @@
-"""Answers of providers as JSON: read strictly where an answer hangs on it, leniently elsewhere."""
+"""What answers have in common, both read from providers and written to result files.
+
+An answer is read strictly where something depends on it, and leniently elsewhere. A written answer is a pure function
+of the outcome, so that whoever writes a result file writes the same bytes.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import msgspec
 
-from promptmill.domain.completion import Attachment, Completion, CompletionRequest, Text, ToolCall, ToolResult, Usage
+from promptmill.domain.completion import (
+    Attachment,
+    Completion,
+    CompletionRequest,
+    FinishReason,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.money import to_nano
+from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
 
 T = TypeVar("T")
@@ -115,3 +130,30 @@ def _characters(part: Text | ToolCall | ToolResult | Attachment) -> int:
 
 def _tokens(characters: int) -> int:
     return math.ceil(characters / _CHARACTERS_PER_TOKEN)
+
+
+def invert_finish_reasons(reasons: dict[str, FinishReason]) -> dict[FinishReason, str]:
+    """Return what an API calls each reason to stop: the first of its names. ``error`` has no name that other APIs share."""
+    return {reason: name for name, reason in reversed(reasons.items()) if reason != "error"}
+
+
+def make_answer_id(outcome: Outcome, job_id: str) -> str:
+    """Return the id of the last attempt, or else the record's place in the job."""
+    return outcome.attempts[-1].call_id if outcome.attempts else f"{job_id}-{outcome.record.index}"
+
+
+def answering_model(outcome: Outcome, completion: Completion) -> str:
+    """Return the model that answered, or the route's where the provider does not say."""
+    return completion.model or outcome.route.partition("/")[2] or outcome.route
+
+
+def answered_at(outcome: Outcome) -> int:
+    """Return when the answering attempt started, in seconds since the epoch: never the time at which this is written."""
+    if not outcome.attempts:
+        return 0
+    return int(datetime.fromisoformat(outcome.attempts[-1].started_at).timestamp())
+
+
+def uncached_input(usage: Usage) -> int:
+    """Return the input tokens that were neither read from nor written to a cache."""
+    return max(0, usage.input_total - usage.cache_read - usage.cache_write)

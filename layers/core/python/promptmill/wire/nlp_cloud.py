@@ -27,7 +27,7 @@ class _Generation(Struct):
     nb_generated_tokens: int | None = None
 
 
-def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     flat = flat_prompt(request, route.wire, by=LABEL)
@@ -48,7 +48,7 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     told = converted(raw, _Generation)
     if told is None:

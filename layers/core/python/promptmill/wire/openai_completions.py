@@ -8,13 +8,12 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason
 from promptmill.domain.recipe import Wire
-from promptmill.wire.embedding_requests import refuse_embedding
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
-from promptmill.wire.openai_chat.answer import chunk_of, note_head, usage_of
+from promptmill.wire.openai_chat.answer import note_head, read_chunk, read_usage
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset, checked_fields
-from promptmill.wire.request_bodies import refuse_fields, with_native
+from promptmill.wire.request_bodies import refuse_embedding, refuse_fields, with_native
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "openai-completions"
@@ -33,7 +32,7 @@ class _Completion(Struct):
     model: str | None = None
 
 
-def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
     refuse_embedding(request, by=preset.label)
     refuse_fields(request, preset.unsupported, by=preset.label)
@@ -51,7 +50,7 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer."""
     completion = converted(raw, _Completion)
     if completion is None or not completion.choices:
@@ -60,7 +59,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     return Completion(
         text=choice.text,
         finish_reason=_FINISH.get(choice.finish_reason or "", "unknown"),
-        usage=usage_of(raw) or estimated_usage(request, choice.text, ()),
+        usage=read_usage(raw) or estimated_usage(request, choice.text, ()),
         raw_finish=choice.finish_reason or "",
         model=completion.model or "",
         request_id=request_id,
@@ -83,7 +82,7 @@ class CompletionAssembler:
         if event.data.strip() == b"[DONE]":
             self.is_complete = bool(self._head)
             return False
-        chunk = chunk_of(event)
+        chunk = read_chunk(event)
         if chunk is None:
             return False
         note_head(self._head, chunk)
@@ -100,4 +99,4 @@ class CompletionAssembler:
         return {"object": "text_completion", **self._head, "choices": [choice]}
 
 
-COMPLETIONS = OpenAiEndpoint(request_body, completion_of, CompletionAssembler)
+COMPLETIONS = OpenAiEndpoint(write_request, read_answer, CompletionAssembler)

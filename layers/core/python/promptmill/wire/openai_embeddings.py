@@ -1,4 +1,4 @@
-"""OpenAI's embeddings."""
+"""OpenAI's embeddings: requests and answers, each read and written."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
 from promptmill.domain.recipe import Wire
-from promptmill.wire.embedding_requests import texts_to_embed
+from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, reported_usage
+from promptmill.wire.json_answers import (
+    answering_model,
+    converted,
+    estimated_usage,
+    malformed,
+    nano_usd,
+    reported_usage,
+)
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset
-from promptmill.wire.request_bodies import with_native
+from promptmill.wire.request_bodies import texts_to_embed, with_native
 
+WIRE_FORMAT: Final = "openai-embeddings"
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
 _MAX_TEXTS = 2048
 
 
-def read_embeddings_body(body: Fields) -> CompletionRequest:
+def read_request(body: Fields) -> CompletionRequest:
     """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError)."""
     if body.peek("encoding_format") not in (None, "float"):
         raise body.unsupported("encoding_format", "vectors are written as numbers")
-    texts = _texts(body)
+    texts = _read_texts(body)
     return CompletionRequest(
         messages=tuple(Message("user", (Text(text),)) for text in texts),
         model=body.take_text("model") or "",
         kind="embedding",
         dimensions=body.take_integer("dimensions", least=1),
-        wire_format="openai-embeddings",
+        wire_format=WIRE_FORMAT,
         native=body.left(_NEUTRAL),
     )
 
 
-def _texts(body: Fields) -> list[str]:
+def _read_texts(body: Fields) -> list[str]:
     """Of a text or a list of texts. Tokens instead of texts belong to one model's alphabet, and can't be redacted."""
     given = body.peek("input")
     if given is None:
@@ -49,9 +57,6 @@ def _texts(body: Fields) -> list[str]:
         raise body.error("input", f"1 to {_MAX_TEXTS} texts are wanted")
     body.take("input")
     return texts
-
-
-WIRE_FORMAT: Final = "openai-embeddings"
 
 
 class _Vector(Struct):
@@ -73,7 +78,7 @@ class _Usage(Struct):
     cost: _Cost | None = None
 
 
-def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
     del wire  # nothing of it concerns embeddings
     body: dict[str, Any] = {
@@ -86,17 +91,17 @@ def request_body(request: CompletionRequest, *, model: str, preset: Preset, wire
     return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer. Vectors may come in any order; each must be there."""
     reply = converted(raw, _Embeddings)
-    by_index = {vector.index: _numbers(vector.embedding) for vector in reply.data} if reply else {}
+    by_index = {vector.index: _read_numbers(vector.embedding) for vector in reply.data} if reply else {}
     vectors = tuple(by_index.get(index, ()) for index in range(len(request.messages)))
     if reply is None or not vectors or not all(vectors) or len(by_index) != len(vectors):
         raise malformed(answer, "the answer has not one vector for each text", request_id=request_id)
     return Completion(
         text="",
         finish_reason="stop",
-        usage=_usage(raw) or estimated_usage(request, "", ()),
+        usage=_read_usage(raw) or estimated_usage(request, "", ()),
         model=reply.model or "",
         request_id=request_id,
         wire_format=WIRE_FORMAT,
@@ -104,7 +109,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     )
 
 
-def _numbers(embedding: list[float] | str) -> tuple[float, ...]:
+def _read_numbers(embedding: list[float] | str) -> tuple[float, ...]:
     """Perplexity's come as signed bytes in base64. Empty for what is no vector."""
     if isinstance(embedding, list):
         return tuple(embedding)
@@ -114,7 +119,7 @@ def _numbers(embedding: list[float] | str) -> tuple[float, ...]:
         return ()
 
 
-def _usage(raw: dict[str, Any]) -> Usage | None:
+def _read_usage(raw: dict[str, Any]) -> Usage | None:
     usage = converted(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0:
         return None
@@ -128,4 +133,16 @@ def _usage(raw: dict[str, Any]) -> Usage | None:
     )
 
 
-EMBEDDINGS = OpenAiEndpoint(request_body, completion_of)
+def write_answer(outcome: Outcome, completion: Completion, _job_id: str) -> dict[str, Any]:
+    """Return OpenAI's ``CreateEmbeddingResponse``."""
+    vectors = enumerate(completion.embeddings)
+    tokens = completion.usage.input_total
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": vector} for index, vector in vectors],
+        "model": answering_model(outcome, completion),
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+EMBEDDINGS = OpenAiEndpoint(write_request, read_answer)

@@ -159,8 +159,8 @@ class ReadAnswer(Protocol):
 class OpenAiEndpoint(Struct, frozen=True):
     """One protocol: how a request is written, an answer read, and a stream put together to one; None: not streamed."""
 
-    request_body: MakeBody
-    completion_of: ReadAnswer
+    write_request: MakeBody
+    read_answer: ReadAnswer
     make_assembler: Callable[[], Assembler] | None = None
 
 
@@ -172,7 +172,7 @@ def endpoint_named(name: Endpoint) -> OpenAiEndpoint:
 
             return CHAT
         case "responses":
-            from promptmill.wire.openai_responses.answer import RESPONSES  # noqa: PLC0415
+            from promptmill.wire.openai_responses import RESPONSES  # noqa: PLC0415
 
             return RESPONSES
         case "completions":

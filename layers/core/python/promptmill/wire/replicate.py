@@ -36,7 +36,7 @@ NAMES: Mapping[str, str] = {
 _STOP_SEPARATOR = ","
 
 
-def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     names = {**NAMES, **_own_names(route)}
     flat = flat_prompt(msgspec.structs.replace(request, system=""), route.wire, by=LABEL)
@@ -97,7 +97,7 @@ class Prediction(Struct):
         return self.status not in _UNDERWAY
 
 
-def completion_of(
+def read_answer(
     answer: HttpAnswer, prediction: Prediction, raw: dict[str, Any], request: CompletionRequest
 ) -> Completion:
     """Of one that succeeded.

@@ -1,17 +1,17 @@
-"""What the request bodies of all providers have in common: what may be carried, and who may set what."""
+"""What the request bodies of all APIs have in common: what may be carried, and who may set what."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from promptmill.domain.completion import Attachment, CompletionRequest, WireFormat
+from promptmill.domain.completion import Attachment, CompletionRequest, Message, Role, Text, WireFormat
 from promptmill.domain.errors import RecordError, RouteClosedError
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route
+from promptmill.wire.json_fields import Fields
 
 _PLAIN_VALUES: Mapping[str, tuple[Any, ...]] = {
     "service_tier": (None, "auto", "default", "standard_only"),
@@ -22,7 +22,22 @@ _PLAIN_VALUES: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields that move the price: a line may only ask for the plain one; the operator sets others in the route's body."""
 
-_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+
+_ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant"}
+
+
+def read_role(item: Fields) -> Role:
+    """Return the role of a message, for APIs that have a system field beside the messages."""
+    if role := _ROLES.get(item.require_text("role")):
+        return role
+    remedy = "use user or assistant, and the system field"
+    raise item.unsupported("role", "no such role among messages", remedy=remedy)
+
+
+def take_stream(body: Fields) -> tuple[str, ...]:
+    """Remove what asks for a stream, since nobody reads a batch line by line. Return a note if that changed something."""
+    body.take("stream_options")
+    return ("stream: true was set to false",) if body.take_flag("stream") else ()
 
 
 def unsupported(field: str, reason: str) -> RecordError:
@@ -95,28 +110,47 @@ def encoded(body: dict[str, Any]) -> bytes:
         raise RecordError("the request cannot be written as JSON", code="unencodable") from error
 
 
-def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:
-    """The attachment as it came, if it came in this protocol."""
-    return attachment.native if attachment.wire_format == wire_format else None
-
-
-def inline_image(attachment: Attachment) -> tuple[str, str] | None:
-    """Media type and base64 data of a portable image that brings its bytes."""
-    if attachment.kind != "image":
-        return None
-    if attachment.data:
-        return attachment.media_type.lower(), attachment.data
-    if head := _DATA_URL.match(attachment.url):
-        return head[1].lower(), attachment.url[head.end() :]
-    return None
-
-
-def linked_image(attachment: Attachment) -> str | None:
-    """The address of a portable image that brings none of its bytes."""
-    is_linked = attachment.kind == "image" and attachment.url.startswith(("https://", "http://"))
-    return attachment.url if is_linked and not attachment.data else None
-
-
 def refused_attachment(attachment: Attachment, *, by: str) -> RecordError:
     media = f" ({attachment.media_type})" if attachment.media_type else ""
     return unsupported(attachment.where, f"this {attachment.kind}{media} cannot be sent to {by}")
+
+
+_NOT_OF_EMBEDDINGS = {
+    "system": "system",
+    "stop": "stop",
+    "json_schema": "response_format",
+    "json_object": "response_format",
+    "tools": "tools",
+    "tool_choice": "tool_choice",
+}
+"""What an embedding has no use for, by what users call it. How an answer is sampled and how long it is, is ignored:
+a recipe's defaults may hold for its other routes."""
+
+
+def texts_to_embed(request: CompletionRequest, *, by: str) -> list[str]:
+    """One for each vector.
+
+    Raises:
+        RecordError: the request is a conversation, or holds more than texts.
+    """
+    for field, said in _NOT_OF_EMBEDDINGS.items():
+        if getattr(request, field):
+            raise unsupported(said, f"cannot be sent to {by} for an embedding")
+    return [_text_to_embed(message, by) for message in request.messages]
+
+
+def refuse_embedding(request: CompletionRequest, *, by: str) -> None:
+    """On routes that answer in words."""
+    if request.kind == "embedding":
+        raise unsupported("input", f"this route of {by} makes no embeddings: give it `dialect: embeddings`")
+
+
+def _text_to_embed(message: Message, by: str) -> str:
+    if message.role != "user" or len(message.parts) != 1:
+        raise unsupported("messages", f"{by} embeds texts, not conversations")
+    match message.parts[0]:
+        case Text(text):
+            return text
+        case Attachment() as attachment:
+            raise refused_attachment(attachment, by=by)
+    raise unsupported("messages", f"{by} embeds texts, not conversations")

@@ -8,11 +8,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
-from promptmill.wire.embedding_requests import texts_to_embed
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
-from promptmill.wire.request_bodies import unsupported, with_native
-from promptmill.wire.vertex_gemini.request import LABEL
+from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
+from promptmill.wire.vertex_gemini import LABEL
 
 WIRE_FORMAT: Final = "vertex-embeddings"
 _PREDICTING = re.compile(r"(?:text-|textembedding|gemini-embedding-(?:001|exp))")
@@ -50,7 +49,7 @@ def verb(model: str) -> str:
     return "predict" if _PREDICTING.match(model) else "embedContent"
 
 
-def request_body(request: CompletionRequest, *, model: str) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     """Nothing is cut off silently: what is too long is refused. Raises RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if verb(model) == "embedContent":
@@ -73,7 +72,7 @@ def _content_body(texts: list[str], dimensions: int | None) -> dict[str, Any]:
     return {"content": {"parts": [{"text": texts[0]}]}, "embedContentConfig": config}
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
     vectors, usage = _content(raw) or _predictions(raw)
     if len(vectors) != len(request.messages):

@@ -14,13 +14,12 @@ from promptmill.ports.clock import Clock
 from promptmill.providers.anthropic.hosts import MessagesHost
 from promptmill.providers.http import HttpCalls
 from promptmill.providers.read_stream import assembled
-from promptmill.wire.anthropic_messages.answer import MessageAssembler, completion_of
-from promptmill.wire.anthropic_messages.write_request import LABEL, request_body
-from promptmill.wire.embedding_requests import refuse_embedding
+from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_answer
+from promptmill.wire.anthropic_messages.request import LABEL, write_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parsed
-from promptmill.wire.request_bodies import encoded, with_route_body
+from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 from promptmill.wire.streamed_answers import timed
 
@@ -73,7 +72,7 @@ class AnthropicMessages:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = with_route_body(request_body(request, model=route.model), route)
+        body = with_route_body(write_request(request, model=route.model), route)
         data = encoded({**body, "stream": True} if route.stream else body)
         url = self._host.url(route)
         headers = await self._host.headers(route, url, data)
@@ -83,7 +82,7 @@ class AnthropicMessages:
         raw = parsed(answer.body)
         if answer.status != _OK:
             raise error_of(answer, raw, now=self._clock.now())
-        completion = completion_of(answer, raw, request, request_id=request_id_of(answer.headers))
+        completion = read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
         return timed(completion, answer.elapsed_s)
 
     async def _streamed(
@@ -103,7 +102,7 @@ class AnthropicMessages:
                 error_of=lambda event: stream_error(event, request_id=request_id, now=self._clock.now()),
                 request_id=request_id,
             )
-            completion = completion_of(HttpAnswer(_OK, reply.headers, b""), raw, request, request_id=request_id)
+            completion = read_answer(HttpAnswer(_OK, reply.headers, b""), raw, request, request_id=request_id)
             return timed(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms)
 
 

@@ -10,17 +10,13 @@ from msgspec import Struct
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_converse import (
-    answer as bedrock_converse_answer,
-)
-from promptmill.wire.bedrock_converse import (
-    write_request as bedrock_converse_write_request,
-)
+from promptmill.wire.bedrock_converse import answer as converse_answer
+from promptmill.wire.bedrock_converse import request as converse_request
 from promptmill.wire.bedrock_converse.answer import ConverseAssembler
 from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
 from promptmill.wire.bedrock_invoke.vendor import LABEL, InvokeAssembler
-from promptmill.wire.embedding_requests import refuse_embedding
 from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.request_bodies import refuse_embedding
 from promptmill.wire.streamed_answers import Assembler
 
 _INVOKED: Final = frozenset({"anthropic-messages", "bedrock-invoke"})
@@ -48,31 +44,33 @@ class Body(Struct, frozen=True):
 
 
 CONVERSE = Body(
-    make=lambda request, _route: bedrock_converse_write_request.request_body(request),
-    read=bedrock_converse_answer.completion_of,
+    make=lambda request, _route: converse_request.write_request(request),
+    read=converse_answer.read_answer,
     assembler=ConverseAssembler,
     operation="converse",
     stream_operation="converse-stream",
 )
-CLAUDE = Body(claude.request_body, claude.completion_of, claude.ClaudeAssembler)
+CLAUDE = Body(claude.write_request, claude.read_answer, claude.ClaudeAssembler)
 _VENDORS: Mapping[str, Body] = {
     "anthropic.": CLAUDE,
-    "amazon.titan-text": Body(titan.text_body, titan.text_of, lambda: InvokeAssembler(titan.join, titan.ends)),
+    "amazon.titan-text": Body(
+        titan.write_text_request, titan.read_text_answer, lambda: InvokeAssembler(titan.join, titan.ends)
+    ),
     "ai21.jamba": Body(
-        jamba.request_body,
-        jamba.completion_of,
+        jamba.write_request,
+        jamba.read_answer,
         lambda: InvokeAssembler(jamba.join, jamba.ends),
     ),
     "meta.llama": Body(
-        llama.request_body,
-        llama.completion_of,
+        llama.write_request,
+        llama.read_answer,
         lambda: InvokeAssembler(llama.join, llama.ends),
     ),
 }
 _EMBEDDERS: Mapping[str, Body] = {
-    "amazon.titan-embed-text": Body(titan.embedding_body, titan.embedding_of),
-    "amazon.titan-embed-g1-text": Body(titan.embedding_body, titan.embedding_of),
-    "cohere.embed": Body(cohere.request_body, cohere.embeddings_of),
+    "amazon.titan-embed-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
+    "amazon.titan-embed-g1-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
+    "cohere.embed": Body(cohere.write_request, cohere.read_answer),
 }
 
 

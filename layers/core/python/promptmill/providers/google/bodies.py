@@ -10,15 +10,16 @@ from msgspec import Struct
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
 from promptmill.providers.anthropic.provider import request_id_of
-from promptmill.wire import vertex_claude, vertex_embeddings
+from promptmill.wire import vertex_embeddings, vertex_gemini
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.anthropic_messages.answer import MessageAssembler
-from promptmill.wire.embedding_requests import refuse_embedding
+from promptmill.wire.anthropic_messages.request import write_hosted_request
 from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.request_bodies import refuse_embedding
 from promptmill.wire.streamed_answers import Assembler
-from promptmill.wire.vertex_gemini import answer as vertex_gemini_answer
-from promptmill.wire.vertex_gemini import request as vertex_gemini_request
-from promptmill.wire.vertex_gemini.request import LABEL
+from promptmill.wire.vertex_gemini import LABEL
+
+_CLAUDE_VERSION = "vertex-2023-10-16"
 
 
 class Body(Struct, frozen=True):
@@ -42,21 +43,21 @@ class Body(Struct, frozen=True):
 
 def _claude_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     request_id = request_id_of(answer.headers)
-    return anthropic_messages_answer.completion_of(answer, raw, request, request_id=request_id)
+    return anthropic_messages_answer.read_answer(answer, raw, request, request_id=request_id)
 
 
 GEMINI = Body(
     publisher="google",
     verb="generateContent",
-    make=lambda request, _route: vertex_gemini_request.request_body(request),
-    read=vertex_gemini_answer.completion_of,
-    assembler=vertex_gemini_answer.GeminiAssembler,
+    make=lambda request, _route: vertex_gemini.write_request(request),
+    read=vertex_gemini.read_answer,
+    assembler=vertex_gemini.GeminiAssembler,
     stream_verb="streamGenerateContent?alt=sse",
 )
 CLAUDE = Body(
     publisher="anthropic",
     verb="rawPredict",
-    make=vertex_claude.request_body,
+    make=lambda request, route: write_hosted_request(request, route, version=_CLAUDE_VERSION),
     read=_claude_answer,
     assembler=MessageAssembler,
     stream_verb="streamRawPredict",
@@ -70,8 +71,8 @@ def body_for(route: Route, request: CompletionRequest) -> Body:
         return Body(
             publisher="google",
             verb=vertex_embeddings.verb(route.model),
-            make=lambda asked, to: vertex_embeddings.request_body(asked, model=to.model),
-            read=vertex_embeddings.completion_of,
+            make=lambda asked, to: vertex_embeddings.write_request(asked, model=to.model),
+            read=vertex_embeddings.read_answer,
         )
     refuse_embedding(request, by=LABEL)
     is_claude = route.endpoint == "messages" or (not route.endpoint and route.model.startswith("claude"))

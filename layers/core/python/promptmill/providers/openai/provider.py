@@ -97,7 +97,7 @@ class OpenAiCompatible:
         dialect = endpoint_named(name)
         url = address_of(route, self._preset, name, base_url=self._base_url)
         preset = preset_for(route, self._preset)
-        body = dialect.request_body(request, model=route.model, preset=preset, wire=route.wire)
+        body = dialect.write_request(request, model=route.model, preset=preset, wire=route.wire)
         make_assembler = dialect.make_assembler if route.stream else None
         if make_assembler is not None:
             body |= self._stream_fields(route, name)
@@ -137,7 +137,7 @@ class OpenAiCompatible:
     def _read(self, answer: HttpAnswer, raw: object, request: CompletionRequest, dialect: OpenAiEndpoint) -> Completion:
         if error := _failure(raw):
             raise error_in_answer(error, answer.headers, now=self._clock.now())
-        completion = dialect.completion_of(answer, raw, request, request_id=request_id_of(answer.headers))
+        completion = dialect.read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
         return with_measured(completion, request, elapsed_s=answer.elapsed_s)
 
     async def _streamed(

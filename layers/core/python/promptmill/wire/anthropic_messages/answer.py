@@ -1,4 +1,4 @@
-"""An answer in Anthropic's Messages protocol."""
+"""An answer in Anthropic's Messages protocol, read from a provider and written to a result file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
-from promptmill.wire.anthropic_messages.write_request import WIRE_FORMAT
+from promptmill.domain.record import Outcome
+from promptmill.wire.anthropic_messages.request import WIRE_FORMAT, write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.json_answers import (
+    answering_model,
+    converted,
+    estimated_usage,
+    invert_finish_reasons,
+    make_answer_id,
+    malformed,
+    parsed,
+    reported_usage,
+    uncached_input,
+)
 from promptmill.wire.stream_events import StreamEvent
 
 _FINISH: dict[str, FinishReason] = {
@@ -21,6 +32,7 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": "tool",
     "refusal": "filter",
 }
+_FINISH_NAMES = invert_finish_reasons(_FINISH)
 _STANDARD = "standard"
 
 
@@ -60,18 +72,18 @@ class _Usage(Struct):
     service_tier: str | None = None
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     message = converted(raw, _Message)
     if message is None:
         raise malformed(answer, "the answer has no content", request_id=request_id)
     text = "".join(block.text or "" for block in message.content if block.type == "text")
-    calls = tuple(_tool_call(block) for block in message.content if block.type == "tool_use")
+    calls = tuple(_read_tool_call(block) for block in message.content if block.type == "tool_use")
     raw_finish = message.stop_reason or ""
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        usage=_read_usage(raw.get("usage")) or estimated_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=message.model or "",
@@ -81,12 +93,12 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     )
 
 
-def _tool_call(block: _Block) -> ToolCall:
+def _read_tool_call(block: _Block) -> ToolCall:
     arguments = block.input if isinstance(block.input, dict) else {}
     return ToolCall(id=block.id or "", name=block.name or "", arguments=arguments)
 
 
-def _usage(reported: Any) -> Usage | None:
+def _read_usage(reported: Any) -> Usage | None:
     """The provider's input excludes what was read from and written to its cache."""
     usage = converted(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
@@ -105,6 +117,33 @@ def _usage(reported: Any) -> Usage | None:
     return msgspec.structs.replace(
         whole, cache_write_1h=min(max(0, hour), whole.cache_write), service_tier="" if tier == _STANDARD else tier
     )
+
+
+def write_answer(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
+    """Return Anthropic's ``Message``."""
+    if completion.wire_format == WIRE_FORMAT and completion.raw:
+        return completion.raw
+    text = completion.answer_text
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    return {
+        "id": f"msg_{make_answer_id(outcome, job_id)}",
+        "type": "message",
+        "role": "assistant",
+        "model": answering_model(outcome, completion),
+        "content": content + [write_tool_use(call) for call in completion.tool_calls],
+        "stop_reason": _FINISH_NAMES.get(completion.finish_reason),
+        "stop_sequence": None,
+        "usage": _write_usage(completion.usage),
+    }
+
+
+def _write_usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": uncached_input(usage),
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output_total,
+    }
 
 
 _GROWING = {
@@ -178,11 +217,11 @@ class MessageAssembler:
         for (index, name), pieces in self._grown.items():
             block = blocks.get(index, {"type": "text"})
             text = "".join(pieces)
-            blocks[index] = {**block, name: _json(text) if name == "input" else f"{block.get(name) or ''}{text}"}
+            blocks[index] = {**block, name: _parse_input(text) if name == "input" else f"{block.get(name) or ''}{text}"}
         return {**self._message, "content": [blocks[index] for index in sorted(blocks)]}
 
 
-def _json(text: str) -> Any:
+def _parse_input(text: str) -> Any:
     """As it came where it is none."""
     try:
         return msgspec.json.decode(text or "{}")

@@ -1,4 +1,4 @@
-"""An answer in Bedrock's Converse protocol."""
+"""An answer in Bedrock's Converse protocol, read from Bedrock and written to a result file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
-from promptmill.wire.bedrock_converse.write_request import WIRE_FORMAT
+from promptmill.domain.record import Outcome
+from promptmill.wire.bedrock_converse.request import WIRE_FORMAT, write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.json_answers import (
+    converted,
+    estimated_usage,
+    invert_finish_reasons,
+    malformed,
+    parsed,
+    reported_usage,
+    uncached_input,
+)
 from promptmill.wire.stream_events import StreamEvent
 
 _FINISH: dict[str, FinishReason] = {
@@ -19,11 +28,12 @@ _FINISH: dict[str, FinishReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool",
-    "guardrail_intervened": "filter",
     "content_filtered": "filter",
+    "guardrail_intervened": "filter",
     "malformed_model_output": "error",
     "malformed_tool_use": "error",
 }
+_FINISH_NAMES = invert_finish_reasons(_FINISH)
 _HOUR, _STANDARD = "1h", "default"
 
 
@@ -81,18 +91,18 @@ class _Usage(Struct, rename="camel"):
     cache_details: list[_CacheDetail] | None = None
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     reply = converted(raw, _Converse)
     if reply is None:
         raise malformed(answer, "the answer has no output message", request_id=request_id)
     blocks, raw_finish = reply.output.message.content, reply.stop_reason or ""
     text = "".join(block.text or "" for block in blocks)
-    calls = tuple(_tool_call(block.tool_use) for block in blocks if block.tool_use)
+    calls = tuple(_read_tool_call(block.tool_use) for block in blocks if block.tool_use)
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_usage(raw.get("usage"), raw.get("serviceTier")) or estimated_usage(request, text, calls),
+        usage=_read_usage(raw.get("usage"), raw.get("serviceTier")) or estimated_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=_routed_model(reply),
@@ -108,11 +118,11 @@ def _routed_model(reply: _Converse) -> str:
     return (router.invoked_model_id or "") if router else ""
 
 
-def _tool_call(use: _ToolUse) -> ToolCall:
+def _read_tool_call(use: _ToolUse) -> ToolCall:
     return ToolCall(id=use.tool_use_id, name=use.name, arguments=use.input if isinstance(use.input, dict) else {})
 
 
-def _usage(reported: Any, tier: Any) -> Usage | None:
+def _read_usage(reported: Any, tier: Any) -> Usage | None:
     """The provider's input excludes what was read from and written to its cache."""
     usage = converted(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
@@ -132,6 +142,31 @@ def _usage(reported: Any, tier: Any) -> Usage | None:
         cache_write_1h=min(hour, whole.cache_write),
         service_tier="" if served is None or served.type == _STANDARD else served.type,
     )
+
+
+def write_answer(outcome: Outcome, completion: Completion, _job_id: str) -> dict[str, Any]:
+    """Return Bedrock's ``ConverseResponse``."""
+    if completion.wire_format == WIRE_FORMAT and completion.raw:
+        return completion.raw
+    text = completion.answer_text
+    content: list[dict[str, Any]] = [{"text": text}] if text or not completion.tool_calls else []
+    content += [write_tool_use(call) for call in completion.tool_calls]
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": _FINISH_NAMES.get(completion.finish_reason, "end_turn"),
+        "usage": _write_usage(completion.usage),
+        "metrics": {"latencyMs": outcome.attempts[-1].latency_ms if outcome.attempts else 0},
+    }
+
+
+def _write_usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "inputTokens": uncached_input(usage),
+        "outputTokens": usage.output_total,
+        "totalTokens": usage.input_total + usage.output_total,
+        "cacheReadInputTokens": usage.cache_read,
+        "cacheWriteInputTokens": usage.cache_write,
+    }
 
 
 class ConverseAssembler:
@@ -204,13 +239,13 @@ def _index(event: dict[str, Any]) -> int:
 def _grown(block: dict[str, Any], kind: str, text: str) -> dict[str, Any]:
     match kind:
         case "input":
-            return {"toolUse": {**block.get("toolUse", {}), "input": _arguments(text)}}
+            return {"toolUse": {**block.get("toolUse", {}), "input": _parse_input(text)}}
         case "thought":
             return {"reasoningContent": {"reasoningText": {"text": text}}}
     return {"text": text}
 
 
-def _arguments(text: str) -> Any:
+def _parse_input(text: str) -> Any:
     """A tool's arguments; as they came where they are no JSON."""
     try:
         return msgspec.json.decode(text or "{}")

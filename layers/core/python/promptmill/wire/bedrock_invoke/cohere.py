@@ -1,4 +1,7 @@
-"""Cohere Embed's own body on Bedrock. Its answer tells no usage: Bedrock's headers do."""
+"""Cohere Embed's own body on Bedrock: requests and answers, each read and written.
+
+Its answer tells no usage: Bedrock's headers do.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
-from promptmill.wire.embedding_requests import texts_to_embed
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
-from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.json_fields import Fields
+from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
 
 _MAX_TEXTS = 96
 _PURPOSE = "search_document"
@@ -28,7 +31,18 @@ class _Vectors(Struct):
     embeddings: list[list[float]] | _ByType
 
 
-def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def read_request(body: Fields) -> CompletionRequest:
+    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    texts, dimensions = body.take_texts("texts"), body.take_integer("output_dimension", least=1)
+    if not texts:
+        raise body.missing("texts")
+    native = body.left({"embedding_types": (["float"],)})
+    return CompletionRequest(
+        messages=user_messages(*texts), dimensions=dimensions, kind="embedding", wire_format=WIRE_FORMAT, native=native
+    )
+
+
+def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if request.dimensions is not None and _NEWEST not in route.model:
@@ -43,7 +57,12 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
-def embeddings_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def write_answer(completion: Completion) -> dict[str, Any]:
+    vectors = [list(vector) for vector in completion.embeddings]
+    return {"response_type": "embeddings_by_type", "embeddings": {"float": vectors}}
+
+
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
     told = converted(raw, _Vectors)
     vectors = (

@@ -1,4 +1,4 @@
-"""AI21 Jamba's own body: OpenAI's chat in a few of its fields, without a model."""
+"""AI21 Jamba's own body on Bedrock: a few fields of OpenAI's chat, without a model. Its answers are OpenAI's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Message, Role, Text, Usage
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.flat_prompts import refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import with_native
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop", "json_object"})
@@ -37,7 +38,45 @@ class _Usage(Struct):
     completion_tokens: int
 
 
-def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def read_request(body: Fields) -> CompletionRequest:
+    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    system, messages = _read_turns(body)
+    return CompletionRequest(
+        messages=messages,
+        system=system,
+        max_output_tokens=body.take_integer("max_tokens", least=1),
+        temperature=body.take_number("temperature"),
+        top_p=body.take_number("top_p"),
+        stop=body.take_texts("stop"),
+        wire_format=WIRE_FORMAT,
+        native=body.left({"n": (1,), "frequency_penalty": (0,), "presence_penalty": (0,)}),
+    )
+
+
+def _read_turns(body: Fields) -> tuple[str, tuple[Message, ...]]:
+    """The system prompt stands first."""
+    system, messages = "", list[Message]()
+    for place, item in enumerate(body.take_objects("messages") or []):
+        role, text = item.require_text("role"), item.require_text("content")
+        item.refuse_left()
+        if role == "system" and place == 0:
+            system = text
+        else:
+            messages.append(Message(_read_role(item, role), (Text(text),)))
+    if not messages:
+        raise body.error("messages", "there is no message", code="missing_field", remedy="add one")
+    return system, tuple(messages)
+
+
+def _read_role(item: Fields, role: str) -> Role:
+    if role == "user":
+        return "user"
+    if role == "assistant":
+        return "assistant"
+    raise item.unsupported("role", "no such role here", remedy="use user or assistant")
+
+
+def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     del route
     refuse_all_but(_CARRIED, request, by=LABEL)
@@ -55,13 +94,13 @@ def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     return with_native(body, request, wire_format=WIRE_FORMAT)
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     chat = converted(raw, _Chat)
     if chat is None or not chat.choices:
         raise malformed(answer, "the answer has no choices", request_id=request_id)
     text, raw_finish = chat.choices[0].message.content or "", chat.choices[0].finish_reason or ""
-    usage = counted_usage(answer.headers, raw) or _told_usage(raw.get("usage"))
+    usage = counted_usage(answer.headers, raw) or _read_usage(raw.get("usage"))
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
@@ -74,7 +113,7 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     )
 
 
-def _told_usage(reported: Any) -> Usage | None:
+def _read_usage(reported: Any) -> Usage | None:
     told = converted(reported, _Usage)
     if told is None or min(told.prompt_tokens, told.completion_tokens) < 0:
         return None

@@ -1,4 +1,4 @@
-"""Meta Llama's own body: one text, in the template of the model's generation."""
+"""Meta Llama's own body on Bedrock: one text, in the template of the model's generation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.json_answers import converted, estimated_usage, invert_finish_reasons, malformed, reported_usage
+from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import unsupported, with_native
 
 BEGIN = "<|begin_of_text|>"
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p"})
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+_FINISH_NAMES = invert_finish_reasons(_FINISH)
 _SPECIAL = re.compile(
     r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|header_start|header_end|eot_id|eot|eom_id|eom|"
     r"python_tag|image)\|>"
@@ -31,7 +33,21 @@ class _Generation(Struct):
     stop_reason: str | None = None
 
 
-def request_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def read_request(body: Fields) -> CompletionRequest:
+    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    if "images" in body:
+        raise body.unsupported("images", "images in a native body cannot be read", remedy="write it as Converse")
+    return CompletionRequest(
+        messages=user_messages(body.require_text("prompt")),
+        max_output_tokens=body.take_integer("max_gen_len", least=1),
+        temperature=body.take_number("temperature"),
+        top_p=body.take_number("top_p"),
+        wire_format=WIRE_FORMAT,
+        native=body.left({}),
+    )
+
+
+def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     optional = {
@@ -64,12 +80,12 @@ def _marks(model: str) -> tuple[str, str, str]:
     return "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     told = converted(raw, _Generation)
     if told is None:
         raise malformed(answer, "the answer has no generation", request_id=request_id)
-    usage = counted_usage(answer.headers, raw) or _told_usage(told)
+    usage = counted_usage(answer.headers, raw) or _read_usage(told)
     return Completion(
         text=told.generation,
         finish_reason=_FINISH.get(told.stop_reason or "", "unknown"),
@@ -81,11 +97,20 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     )
 
 
-def _told_usage(told: _Generation) -> Usage | None:
+def _read_usage(told: _Generation) -> Usage | None:
     asked, answered = told.prompt_token_count, told.generation_token_count
     if asked is None or answered is None or min(asked, answered) < 0:
         return None
     return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+
+
+def write_answer(completion: Completion) -> dict[str, Any]:
+    return {
+        "generation": completion.text,
+        "prompt_token_count": completion.usage.input_total,
+        "generation_token_count": completion.usage.output_total,
+        "stop_reason": _FINISH_NAMES.get(completion.finish_reason, "stop"),
+    }
 
 
 def ends(chunk: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Amazon Titan's own bodies: texts, and vectors."""
+"""Amazon Titan's own bodies on Bedrock, for texts and for vectors: requests and answers, each read and written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
-from promptmill.wire.embedding_requests import texts_to_embed
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
-from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.json_answers import converted, estimated_usage, invert_finish_reasons, malformed, reported_usage
+from promptmill.wire.json_fields import Fields
+from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop"})
 _FINISH: dict[str, FinishReason] = {
@@ -24,6 +24,7 @@ _FINISH: dict[str, FinishReason] = {
     "CONTENT_FILTERED": "filter",
     "RAG_QUERY_WHEN_RAG_DISABLED": "error",
 }
+_FINISH_NAMES = invert_finish_reasons(_FINISH)
 _ROLES = {"system": "", "user": "User: ", "assistant": "Bot: "}
 _V1 = "titan-embed-text-v1"
 
@@ -44,7 +45,24 @@ class _Vector(Struct, rename="camel"):
     input_text_token_count: int | None = None
 
 
-def text_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def read_text_request(body: Fields) -> CompletionRequest:
+    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    text = body.require_text("inputText")
+    config = body.take_object("textGenerationConfig") or Fields({}, where=body.where)
+    request = CompletionRequest(
+        messages=user_messages(text),
+        max_output_tokens=config.take_integer("maxTokenCount", least=1),
+        temperature=config.take_number("temperature"),
+        top_p=config.take_number("topP"),
+        stop=config.take_texts("stopSequences"),
+        wire_format=WIRE_FORMAT,
+        native=body.left({}),
+    )
+    config.refuse_left()
+    return request
+
+
+def write_text_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     fields = {
@@ -66,13 +84,13 @@ def _prompt(request: CompletionRequest, route: Route) -> str:
     return "\n".join(f"{_ROLES[role]}{text}" for role, text in said) + "\nBot:"
 
 
-def text_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_text_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     texts = converted(raw, _Texts)
     if texts is None or not texts.results:
         raise malformed(answer, "the answer has no results", request_id=request_id)
     text, raw_finish = texts.results[0].output_text, texts.results[0].completion_reason or ""
-    usage = counted_usage(answer.headers, raw) or _told_usage(texts)
+    usage = counted_usage(answer.headers, raw) or _read_usage(texts)
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
@@ -84,12 +102,21 @@ def text_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request
     )
 
 
-def _told_usage(texts: _Texts) -> Usage | None:
+def _read_usage(texts: _Texts) -> Usage | None:
     counts = [result.token_count for result in texts.results]
     asked, answered = texts.input_text_token_count, sum(count or 0 for count in counts)
     if asked is None or asked < 0 or None in counts or answered < 0:
         return None
     return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+
+
+def write_text_answer(completion: Completion) -> dict[str, Any]:
+    result = {
+        "tokenCount": completion.usage.output_total,
+        "outputText": completion.text,
+        "completionReason": _FINISH_NAMES.get(completion.finish_reason, "FINISH"),
+    }
+    return {"inputTextTokenCount": completion.usage.input_total, "results": [result]}
 
 
 def ends(chunk: dict[str, Any]) -> bool:
@@ -111,7 +138,16 @@ def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"inputTextTokenCount": told.get("inputTextTokenCount"), "results": [result]}
 
 
-def embedding_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
+def read_embedding_request(body: Fields) -> CompletionRequest:
+    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    text, dimensions = body.require_text("inputText"), body.take_integer("dimensions", least=1)
+    native = body.left({"normalize": (True,), "embeddingTypes": (["float"],)})
+    return CompletionRequest(
+        messages=user_messages(text), dimensions=dimensions, kind="embedding", wire_format=WIRE_FORMAT, native=native
+    )
+
+
+def write_embedding_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried, more than one text among it."""
     first = route.model.endswith(_V1) or "titan-embed-g1" in route.model
     texts = texts_to_embed(request, by=LABEL)
@@ -124,7 +160,7 @@ def embedding_body(request: CompletionRequest, route: Route) -> dict[str, Any]:
     return with_native(sized, request, wire_format=WIRE_FORMAT)
 
 
-def embedding_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_embedding_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     vector = converted(raw, _Vector)
     if vector is None:
@@ -132,13 +168,18 @@ def embedding_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, re
     return Completion(
         text="",
         finish_reason="stop",
-        usage=counted_usage(answer.headers, raw) or _told_input(vector) or estimated_usage(request, "", ()),
+        usage=counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimated_usage(request, "", ()),
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=(tuple(vector.embedding),),
     )
 
 
-def _told_input(vector: _Vector) -> Usage | None:
+def write_embedding_answer(completion: Completion) -> dict[str, Any]:
+    vector = list(completion.embeddings[0]) if completion.embeddings else []
+    return {"embedding": vector, "inputTextTokenCount": completion.usage.input_total}
+
+
+def _read_input_usage(vector: _Vector) -> Usage | None:
     asked = vector.input_text_token_count
     return None if asked is None or asked < 0 else Usage(input_total=asked)

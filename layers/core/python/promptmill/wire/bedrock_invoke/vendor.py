@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Usage
+from promptmill.domain.completion import Message, Text, Usage
 from promptmill.wire.json_answers import converted, parsed, reported_usage
 from promptmill.wire.stream_events import StreamEvent
 
@@ -27,6 +27,11 @@ class _Metrics(Struct, rename="camel"):
     output_token_count: int
     cache_read_input_token_count: int | None = None
     cache_write_input_token_count: int | None = None
+
+
+def user_messages(*texts: str) -> tuple[Message, ...]:
+    """Return a message of the user's for each text."""
+    return tuple(Message("user", (Text(text),)) for text in texts)
 
 
 def chunk_json(event: StreamEvent) -> Any:

@@ -1,4 +1,7 @@
-"""An answer in OpenAI's chat protocol, read leniently: many servers speak it, each a little differently."""
+"""An answer in OpenAI's chat protocol, read from a provider and written to a result file.
+
+It is read leniently: many servers speak this protocol, each a little differently.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,20 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
-from promptmill.wire.openai_chat.write_request import WIRE_FORMAT, request_body
+from promptmill.wire.json_answers import (
+    answered_at,
+    answering_model,
+    converted,
+    estimated_usage,
+    invert_finish_reasons,
+    make_answer_id,
+    malformed,
+    parsed,
+    reported_usage,
+)
+from promptmill.wire.openai_chat.request import WIRE_FORMAT, write_request, write_tool_call
 from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.stream_events import StreamEvent
 
@@ -21,6 +35,7 @@ _FINISH: dict[str, FinishReason] = {
     "function_call": "tool",
     "content_filter": "filter",
 }
+_FINISH_NAMES = invert_finish_reasons(_FINISH)
 UNPARSED = "_unparsed"
 """The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
 
@@ -67,18 +82,18 @@ class _Usage(Struct):
     completion_tokens_details: _OutputDetails | None = None
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
     chat = converted(raw, _Chat)
     if chat is None or not chat.choices:
         raise malformed(answer, "the answer has no choices", request_id=request_id)
     message, raw_finish = chat.choices[0].message, chat.choices[0].finish_reason or ""
-    text = _text(message)
-    calls = tuple(_tool_call(call) for call in message.tool_calls or ())
+    text = _read_text(message)
+    calls = tuple(_read_tool_call(call) for call in message.tool_calls or ())
     return Completion(
         text=text,
-        finish_reason=_finish_reason(message, calls, raw_finish),
-        usage=usage_of(raw) or estimated_usage(request, text, calls),
+        finish_reason=_read_finish_reason(message, calls, raw_finish),
+        usage=read_usage(raw) or estimated_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=chat.model or "",
@@ -88,14 +103,14 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, r
     )
 
 
-def _text(message: _Message) -> str:
+def _read_text(message: _Message) -> str:
     content = message.content
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content)
     return content or message.refusal or ""
 
 
-def _finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: str) -> FinishReason:
+def _read_finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: str) -> FinishReason:
     if any(UNPARSED in call.arguments for call in calls):
         return "error"
     if message.refusal:
@@ -103,13 +118,13 @@ def _finish_reason(message: _Message, calls: tuple[ToolCall, ...], raw_finish: s
     return _FINISH.get(raw_finish, "unknown")
 
 
-def _tool_call(call: _Call) -> ToolCall:
+def _read_tool_call(call: _Call) -> ToolCall:
     written = call.function.arguments
-    arguments = written if isinstance(written, dict) else arguments_of(written or "")
+    arguments = written if isinstance(written, dict) else read_arguments(written or "")
     return ToolCall(id=call.id or "", name=call.function.name, arguments=arguments)
 
 
-def arguments_of(written: str) -> dict[str, Any]:
+def read_arguments(written: str) -> dict[str, Any]:
     """Of a tool's call: the object, or what was written under ``UNPARSED``."""
     if not written.strip():
         return {}
@@ -117,7 +132,7 @@ def arguments_of(written: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {UNPARSED: written}
 
 
-def usage_of(raw: dict[str, Any]) -> Usage | None:
+def read_usage(raw: dict[str, Any]) -> Usage | None:
     """What a chat completion, or a plain one, says that it used; None if it says nothing that makes sense."""
     usage = converted(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
@@ -129,14 +144,43 @@ def usage_of(raw: dict[str, Any]) -> Usage | None:
         cache_write=(read_in and read_in.cache_write_tokens) or 0,
         output_total=usage.completion_tokens,
         reasoning=(written_out and written_out.reasoning_tokens) or 0,
-        service_tier=tier_of(raw),
+        service_tier=read_tier(raw),
     )
 
 
-def tier_of(raw: dict[str, Any]) -> str:
+def read_tier(raw: dict[str, Any]) -> str:
     """The service tier that served the call, "" where nothing is said."""
     tier = raw.get("service_tier")
     return tier if isinstance(tier, str) else ""
+
+
+def write_answer(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
+    """Return OpenAI's ``ChatCompletion``."""
+    if completion.wire_format == WIRE_FORMAT and completion.raw:
+        return completion.raw
+    message: dict[str, Any] = {"role": "assistant", "content": completion.text, "refusal": None}
+    if completion.tool_calls:
+        message["content"] = completion.text or None
+        message["tool_calls"] = [write_tool_call(call) for call in completion.tool_calls]
+    finish = _FINISH_NAMES.get(completion.finish_reason, "stop")
+    body = {
+        "id": f"chatcmpl-{make_answer_id(outcome, job_id)}",
+        "object": "chat.completion",
+        "created": answered_at(outcome),
+        "model": answering_model(outcome, completion),
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
+    }
+    return body if completion.usage.source == "none" else {**body, "usage": _write_usage(completion.usage)}
+
+
+def _write_usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.input_total,
+        "completion_tokens": usage.output_total,
+        "total_tokens": usage.input_total + usage.output_total,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
 
 
 class _StreamedFunction(Struct):
@@ -180,7 +224,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 _HEAD = ("id", "created", "model", "service_tier", "usage")
 
 
-def chunk_of(event: StreamEvent) -> _Chunk | None:
+def read_chunk(event: StreamEvent) -> _Chunk | None:
     """None for ``[DONE]``, and for what is no chunk."""
     try:
         return _CHUNK.decode(event.data)
@@ -200,7 +244,7 @@ class ChatAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        chunk = chunk_of(event)
+        chunk = read_chunk(event)
         if chunk is None:
             return False
         note_head(self._head, chunk)
@@ -250,4 +294,4 @@ def note_head(head: dict[str, Any], chunk: _Chunk) -> None:
     head.update({name: value for name in _HEAD if (value := getattr(chunk, name)) is not None})
 
 
-CHAT = OpenAiEndpoint(request_body, completion_of, ChatAssembler)
+CHAT = OpenAiEndpoint(write_request, read_answer, ChatAssembler)

@@ -1,17 +1,135 @@
-"""An answer in Gemini's generateContent protocol, whole or as a stream."""
+"""Gemini's generateContent protocol on Vertex AI: a request is written, an answer is read, whole or as a stream.
+
+Names are those of Vertex AI's v1. The model is in the URL.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import mimetypes
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
+from promptmill.domain.completion import (
+    Attachment,
+    Completion,
+    CompletionRequest,
+    FinishReason,
+    Message,
+    Part,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Usage,
+)
+from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
+from promptmill.wire.request_bodies import refused_attachment, unsupported, with_native
 from promptmill.wire.stream_events import StreamEvent
-from promptmill.wire.vertex_gemini.request import WIRE_FORMAT
+
+WIRE_FORMAT: Final = "vertex-generate"
+LABEL = "Vertex AI"
+_JSON = "application/json"
+
+
+def write_request(request: CompletionRequest) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    names = _tool_names(request)
+    optional = {
+        "systemInstruction": {"parts": [{"text": request.system}]} if request.system else None,
+        "generationConfig": _write_generation_config(request),
+        "tools": [{"functionDeclarations": [_write_tool(tool) for tool in request.tools]}] if request.tools else None,
+        "toolConfig": _write_tool_config(request.tool_choice),
+    }
+    body: dict[str, Any] = {"contents": [_write_content(message, names) for message in request.messages]}
+    body.update((name, value) for name, value in optional.items() if value)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
+
+
+def _tool_names(request: CompletionRequest) -> dict[str, str]:
+    """By the ids of their calls: the protocol answers a tool by its name."""
+    parts = (part for message in request.messages for part in message.parts)
+    return {part.id: part.name for part in parts if isinstance(part, ToolCall)}
+
+
+def _write_content(message: Message, names: dict[str, str]) -> dict[str, Any]:
+    role = "model" if message.role == "assistant" else "user"
+    return {"role": role, "parts": [_write_part(part, names) for part in message.parts]}
+
+
+def _write_part(part: Part, names: dict[str, str]) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"text": part.text}
+        case ToolCall():
+            return {"functionCall": {"id": part.id, "name": part.name, "args": part.arguments}}
+        case ToolResult():
+            return _write_function_response(part, names)
+        case Attachment():
+            return _write_attachment(part)
+
+
+def _write_function_response(result: ToolResult, names: dict[str, str]) -> dict[str, Any]:
+    if result.call_id not in names:
+        raise unsupported("messages", f"a tool's answer without the call that it answers cannot be sent to {LABEL}")
+    response = {"error" if result.is_error else "output": result.text}
+    return {"functionResponse": {"id": result.call_id, "name": names[result.call_id], "response": response}}
+
+
+def _write_attachment(attachment: Attachment) -> dict[str, Any]:
+    if block := native_block(attachment, WIRE_FORMAT):
+        return block
+    if image := inline_image(attachment):
+        media_type, data = image
+        return {"inlineData": {"mimeType": media_type, "data": data}}
+    if (url := linked_image(attachment)) and (media_type := _guess_media_type(attachment, url)):
+        return {"fileData": {"mimeType": media_type, "fileUri": url}}
+    raise refused_attachment(attachment, by=LABEL)
+
+
+def _guess_media_type(attachment: Attachment, url: str) -> str:
+    """The protocol wants it said; "" if it cannot be told."""
+    return attachment.media_type or mimetypes.guess_type(url.partition("?")[0])[0] or ""
+
+
+def _write_generation_config(request: CompletionRequest) -> dict[str, Any]:
+    schema = request.json_schema
+    fields = {
+        "maxOutputTokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "topP": request.top_p,
+        "topK": request.top_k,
+        "seed": request.seed,
+        "stopSequences": list(request.stop) or None,
+        "responseMimeType": _JSON if schema or request.json_object else None,
+        "responseJsonSchema": schema.schema if schema else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _write_tool(tool: Tool) -> dict[str, Any]:
+    if tool.strict:
+        raise unsupported("tools", f"strict cannot be sent to {LABEL}")
+    described = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **described, "parametersJsonSchema": tool.parameters}
+
+
+def _write_tool_config(choice: ToolChoice | None) -> dict[str, Any] | None:
+    match choice and choice.mode:
+        case None:
+            return None
+        case "named" if choice:
+            config: dict[str, Any] = {"mode": "ANY", "allowedFunctionNames": [choice.name]}
+        case "required":
+            config = {"mode": "ANY"}
+        case mode:
+            config = {"mode": str(mode).upper()}
+    return {"functionCallingConfig": config}
+
 
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -38,18 +156,18 @@ class _FunctionCall(Struct):
     args: Any = None
 
 
-class _Part(Struct, rename="camel"):
+class _AnswerPart(Struct, rename="camel"):
     text: str | None = None
     thought: bool | None = None
     function_call: _FunctionCall | None = None
 
 
-class _Content(Struct):
-    parts: list[_Part] | None = None
+class _AnswerContent(Struct):
+    parts: list[_AnswerPart] | None = None
 
 
 class _Candidate(Struct, rename="camel"):
-    content: _Content | None = None
+    content: _AnswerContent | None = None
     finish_reason: str | None = None
 
 
@@ -75,7 +193,7 @@ class _Usage(Struct, rename="camel"):
     traffic_type: str | None = None
 
 
-def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
+def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """A prompt that was filtered is an answer without text.
 
     Raises:
@@ -89,11 +207,11 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> C
     candidate = reply.candidates[0] if reply.candidates else _Candidate(finish_reason=blocked)
     parts = (candidate.content.parts if candidate.content else None) or []
     text = "".join(part.text or "" for part in parts if not part.thought)
-    calls = tuple(_tool_call(part.function_call, n) for n, part in enumerate(parts) if part.function_call)
+    calls = tuple(_read_tool_call(part.function_call, n) for n, part in enumerate(parts) if part.function_call)
     return Completion(
         text=text,
-        finish_reason=_finish(candidate, calls, is_blocked=not reply.candidates),
-        usage=_usage(raw.get("usageMetadata")) or estimated_usage(request, text, calls),
+        finish_reason=_read_finish_reason(candidate, calls, is_blocked=not reply.candidates),
+        usage=_read_usage(raw.get("usageMetadata")) or estimated_usage(request, text, calls),
         raw_finish=candidate.finish_reason or "",
         tool_calls=calls,
         model=reply.model_version or "",
@@ -103,19 +221,19 @@ def completion_of(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> C
     )
 
 
-def _finish(candidate: _Candidate, calls: tuple[ToolCall, ...], *, is_blocked: bool) -> FinishReason:
+def _read_finish_reason(candidate: _Candidate, calls: tuple[ToolCall, ...], *, is_blocked: bool) -> FinishReason:
     if is_blocked:
         return "filter"
     finish = _FINISH.get(candidate.finish_reason or "", "unknown")
     return "tool" if calls and finish == "stop" else finish
 
 
-def _tool_call(call: _FunctionCall, place: int) -> ToolCall:
+def _read_tool_call(call: _FunctionCall, place: int) -> ToolCall:
     """Older models give their calls no id."""
     return ToolCall(call.id or f"call_{place}", call.name, call.args if isinstance(call.args, dict) else {})
 
 
-def _usage(reported: Any) -> Usage | None:
+def _read_usage(reported: Any) -> Usage | None:
     """Thoughts come on top of the candidates' tokens; the prompt includes what was read from the cache."""
     usage = converted(reported, _Usage)
     if usage is None:
@@ -170,11 +288,11 @@ class GeminiAssembler:
         """See Assembler."""
         if not self._candidate and not self._parts:
             return self._whole
-        candidate = {"content": {"role": "model", "parts": _joined(self._parts)}, **self._candidate}
+        candidate = {"content": {"role": "model", "parts": _join_texts(self._parts)}, **self._candidate}
         return {"candidates": [candidate], **self._whole}
 
 
-def _joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _join_texts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Neighbouring texts as one, thoughts apart from what was said."""
     runs: list[tuple[dict[str, Any], list[str]]] = []
     for part in parts:

@@ -1,0 +1,329 @@
+"""A request in Anthropic's Messages protocol, read from a job file and written to a provider."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from promptmill.domain.completion import (
+    Attachment,
+    CompletionRequest,
+    JsonSchema,
+    Message,
+    Part,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from promptmill.domain.recipe import Recipe, Route
+from promptmill.wire.attachments import (
+    inline_image,
+    linked_image,
+    native_block,
+    read_inline_image,
+    read_linked_image,
+    read_native_block,
+)
+from promptmill.wire.json_fields import NOTHING, Fields
+from promptmill.wire.request_bodies import read_role, refuse_fields, refused_attachment, take_stream, with_native
+
+WIRE_FORMAT: Final = "anthropic-messages"
+LABEL = "Anthropic"
+CACHE_NOTE = "cache_control was left out of blocks: it moves the cost of a call, not its answer"
+
+_NATIVE_BLOCKS = {"document": "document", "search_result": "search_result", "container_upload": "file"}
+
+
+def read_system(params: Fields, notes: list[str]) -> str:
+    """A text, or text blocks joined by blank lines."""
+    if isinstance(params.peek("system"), str):
+        return params.require_text("system")
+    return "\n\n".join(_read_text(block, notes) for block in params.take_objects("system") or ())
+
+
+def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
+    """Notes, for the result line, what is left out."""
+    items = params.take_objects("messages")
+    if not items:
+        raise params.error("messages", "there is no message", code="missing_field", remedy="add one")
+    return tuple(_read_message(item, recipe, notes) for item in items)
+
+
+def _read_message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
+    role = read_role(item)
+    if isinstance(item.peek("content"), str):
+        parts: tuple[Part, ...] = (Text(item.require_text("content")),)
+    else:
+        blocks = item.take_objects("content")
+        if not blocks:
+            raise item.missing("content")
+        parts = tuple(_read_block(block, recipe, notes) for block in blocks)
+    item.refuse_left()
+    return Message(role, parts)
+
+
+def _read_block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
+    whole, kind = block.values(), block.peek("type")
+    match kind:
+        case "text":
+            return Text(_read_text(block, notes))
+        case "image":
+            return _read_image(block, recipe, notes, whole)
+        case "tool_use":
+            return _read_tool_use(block, notes)
+        case "tool_result":
+            return _read_tool_result(block, notes)
+        case str() if kind in _NATIVE_BLOCKS:
+            return read_native_block(
+                block, "", recipe, kind=_NATIVE_BLOCKS[kind], wire_format=WIRE_FORMAT, native=whole
+            )
+    raise block.unsupported("type", "blocks of this type cannot be carried", remedy="leave the block out")
+
+
+def drop_cache_control(block: Fields, notes: list[str]) -> None:
+    """It cannot be carried block by block, and no answer depends on it."""
+    if block.take("cache_control") is not None and CACHE_NOTE not in notes:
+        notes.append(CACHE_NOTE)
+
+
+def _read_text(block: Fields, notes: list[str]) -> str:
+    if block.take_text("type") != "text":
+        raise block.unsupported("type", "only text can stand here")
+    text = block.require_text("text")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return text
+
+
+def _read_image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str, Any]) -> Attachment:
+    block.take("type")
+    source = block.require_object("source")
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    match source.take_text("type"):
+        case "base64":
+            media_type, data = source.require_text("media_type"), source.require_text("data")
+            image = read_inline_image(block, "source", recipe, media_type=media_type, data=data)
+        case "url":
+            image = read_linked_image(block, "source", recipe, source.require_text("url"))
+        case _:
+            return read_native_block(block, "source", recipe, kind="image", wire_format=WIRE_FORMAT, native=whole)
+    source.refuse_left()
+    return image
+
+
+def _read_tool_use(block: Fields, notes: list[str]) -> ToolCall:
+    block.take("type")
+    given = block.take_dict("input")
+    call = ToolCall(block.require_text("id"), block.require_text("name"), given or {})
+    drop_cache_control(block, notes)
+    if block.peek("caller") not in (*NOTHING, {"type": "direct"}):
+        raise block.unsupported("caller", "only calls by the model itself can be carried")
+    block.take("caller")
+    block.refuse_left()
+    return call
+
+
+def _read_tool_result(block: Fields, notes: list[str]) -> ToolResult:
+    block.take("type")
+    if isinstance(block.peek("content"), str):
+        text = block.require_text("content")
+    else:
+        text = "\n".join(_read_text(part, notes) for part in block.take_objects("content") or ())
+    result = ToolResult(block.require_text("tool_use_id"), text, block.take_flag("is_error"))
+    drop_cache_control(block, notes)
+    block.refuse_left()
+    return result
+
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "metadata": ({}, {"user_id": None}),
+    "service_tier": ("auto",),
+    "thinking": ({"type": "disabled"},),
+    "tools": ([],),
+    "mcp_servers": ([],),
+}
+
+
+def read_request(params: Fields, recipe: Recipe) -> CompletionRequest:
+    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError).
+
+    ``cache_control`` of a single block is left out with a note; at the top of the body it is native.
+    """
+    notes = [*take_stream(params)]
+    system, messages = read_system(params, notes), read_messages(params, recipe, notes)
+    schema = _read_json_schema(params)
+    tools, choice = _read_tools(params, notes)
+    return CompletionRequest(
+        messages=messages,
+        system=system,
+        model=params.take_text("model") or "",
+        max_output_tokens=params.take_integer("max_tokens", least=1),
+        temperature=params.take_number("temperature"),
+        top_p=params.take_number("top_p"),
+        top_k=params.take_integer("top_k"),
+        stop=params.take_texts("stop_sequences"),
+        json_schema=schema,
+        tools=tools,
+        tool_choice=choice,
+        wire_format=WIRE_FORMAT,
+        native=params.left(_NEUTRAL),
+        notes=tuple(notes),
+    )
+
+
+def _read_json_schema(params: Fields) -> JsonSchema | None:
+    config = params.take_object("output_config")
+    if config is None:
+        return None
+    wanted = config.take_object("format")
+    if rest := config.values():
+        params.put_back("output_config", rest)
+    if wanted is None:
+        return None
+    if wanted.require_text("type") != "json_schema":
+        raise wanted.unsupported("type", "no such format", remedy="use json_schema")
+    schema = wanted.require_dict("schema")
+    wanted.refuse_left()
+    return JsonSchema(schema)
+
+
+def _read_tools(params: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
+    """Tools of the user's own are mapped; where there are others (search, code, …), all stay native."""
+    whole = params.peek("tools")
+    tools = params.take_objects("tools") or []
+    if any(not _is_plain(tool) for tool in tools):
+        params.put_back("tools", whole)
+        return (), None
+    return tuple(_read_tool(tool, notes) for tool in tools), _read_tool_choice(params)
+
+
+def _is_plain(tool: Fields) -> bool:
+    known = {"type", "name", "description", "input_schema", "strict", "cache_control"}
+    others = [name for name, value in tool.values().items() if name not in known and value not in NOTHING]
+    return tool.peek("type") in (None, "custom") and not others
+
+
+def _read_tool(tool: Fields, notes: list[str]) -> Tool:
+    drop_cache_control(tool, notes)
+    return Tool(
+        tool.require_text("name"),
+        tool.take_text("description") or "",
+        tool.require_dict("input_schema"),
+        tool.take_flag("strict") if "strict" in tool else None,
+    )
+
+
+def _read_tool_choice(params: Fields) -> ToolChoice | None:
+    """One that says more than which tool stays native."""
+    match params.peek("tool_choice"):
+        case {"type": "tool", "name": str(name), **rest} if not any(rest.values()):
+            params.take("tool_choice")
+            return ToolChoice("named", name)
+        case {"type": "auto" | "any" | "none" as kind, **rest} if not any(rest.values()):
+            params.take("tool_choice")
+            return ToolChoice("required" if kind == "any" else kind)
+    return None
+
+
+DEFAULT_MAX_TOKENS = 4096
+"""The protocol demands a number. Recipes should set ``max_output_tokens``; this holds where neither they nor the line do."""
+
+_UNSUPPORTED = {"seed": "seed", "json_object": "response_format"}
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+
+
+def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
+    """Raises RecordError for what cannot be carried."""
+    refuse_fields(request, _UNSUPPORTED, by=LABEL)
+    optional = {
+        "system": request.system or None,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "top_k": request.top_k,
+        "stop_sequences": list(request.stop) or None,
+        "output_config": _write_output_config(request),
+        "tools": [_write_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _write_tool_choice(request.tool_choice),
+    }
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": DEFAULT_MAX_TOKENS if request.max_output_tokens is None else request.max_output_tokens,
+        "messages": [_write_message(message) for message in request.messages],
+    }
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return with_native(body, request, wire_format=WIRE_FORMAT)
+
+
+def write_hosted_request(request: CompletionRequest, route: Route, *, version: str) -> dict[str, Any]:
+    """Return the body for Claude on another cloud, where the model is in the URL and the version in the body.
+
+    Raises:
+        RecordError: the request holds something that cannot be carried.
+    """
+    body = write_request(request, model=route.model)
+    del body["model"]
+    return {"anthropic_version": route.api_version or version, **body}
+
+
+def _write_message(message: Message) -> dict[str, Any]:
+    first = message.parts[0] if message.parts else Text("")
+    if len(message.parts) <= 1 and isinstance(first, Text):
+        return {"role": message.role, "content": first.text}
+    return {"role": message.role, "content": [_write_block(part) for part in message.parts]}
+
+
+def _write_block(part: Part) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case ToolCall():
+            return write_tool_use(part)
+        case ToolResult():
+            result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.text}
+            return {**result, "is_error": True} if part.is_error else result
+        case Attachment():
+            return _write_attachment(part)
+
+
+def write_tool_use(call: ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+
+
+def _write_attachment(attachment: Attachment) -> dict[str, Any]:
+    if block := native_block(attachment, WIRE_FORMAT):
+        return block
+    if (image := inline_image(attachment)) and image[0] in _IMAGES:
+        media_type, data = image
+        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+    if url := linked_image(attachment):
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    raise refused_attachment(attachment, by=LABEL)
+
+
+def _write_output_config(request: CompletionRequest) -> dict[str, Any] | None:
+    if request.json_schema is None:
+        return None
+    return {"format": {"type": "json_schema", "schema": request.json_schema.schema}}
+
+
+def _write_tool(tool: Tool) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters}
+    if tool.description:
+        described["description"] = tool.description
+    if tool.strict is not None:
+        described["strict"] = tool.strict
+    return described
+
+
+def _write_tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
+    match choice and choice.mode:
+        case "named" if choice:
+            return {"type": "tool", "name": choice.name}
+        case "required":
+            return {"type": "any"}
+        case None:
+            return None
+        case mode:
+            return {"type": mode}

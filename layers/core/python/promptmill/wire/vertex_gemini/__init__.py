@@ -1,1 +1,0 @@
-"""Gemini on Google Vertex AI."""
