@@ -10,9 +10,7 @@ import botocore.session
 from msgspec import structs
 
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
-from promptmill.engine.call_slots import CallSlots
-from promptmill.engine.pause import PauseSwitch
-from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.pacing.pacing import Unpaced
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.redaction import ALL_TYPES
@@ -75,8 +73,8 @@ class Loopback(Mill):
             super().runtime(owner),
             clock=self._wall,
             pacing=OneWorker(),
-            places=self._places,
-            switch=PauseSwitch(self.switches, self._wall),
+            slots=self._places,
+            pause_switch=PauseSwitch(self.switches, self._wall),
             ends_at=self._wall.monotonic() + 3600,
         )
 

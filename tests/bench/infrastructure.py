@@ -26,8 +26,7 @@ from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import Message, PlanMessage
-from promptmill.engine.call_slots import CallSlots
-from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit import CallSlots, UnitRuntime
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.requests.answer_request import RequestWorker, answer_request
 from promptmill.requests.envelope import IncomingRequest
@@ -83,7 +82,7 @@ class MeteredMill(Mill):
             job="job",
             in_flight=500,
         )
-        return structs.replace(super().runtime(owner), pacing=pacing, places=CallSlots(500))
+        return structs.replace(super().runtime(owner), pacing=pacing, slots=CallSlots(500))
 
     async def deliver(self, message: Message) -> object:
         started = self.clock.monotonic()

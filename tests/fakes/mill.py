@@ -14,9 +14,7 @@ from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
-from promptmill.engine.call_slots import CallSlots
-from promptmill.engine.pause import PauseSwitch
-from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.join_run import CHUNKS
 from promptmill.jobs.manifests import ManifestCache
@@ -103,8 +101,8 @@ class Mill:
             providers=self.models,
             prices=self.prices,
             pacing=Unpaced(),
-            places=CallSlots(500),
-            switch=PauseSwitch(self.switches, self.clock),
+            slots=CallSlots(500),
+            pause_switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=self.rng,
             owner=owner,

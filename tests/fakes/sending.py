@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError
+from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 

@@ -10,9 +10,10 @@ import time
 
 from msgspec import Struct
 
-from promptmill.domain import journal, layout
-from promptmill.domain.journal import Page
+from promptmill.domain import layout
 from promptmill.domain.units import chunk_unit
+from promptmill.engine import journal
+from promptmill.engine.journal import Page
 from tests.local.deployment import Deployment, unique
 from tests.local.reconciled import Books, drop_job, recipe, reconciled, table
 from tests.local.stack import deployed_stack

@@ -21,25 +21,25 @@ def _mutant(name: str, module: str, old: str, new: str, *more: str) -> Mutant:
 MUTANTS = (
     _mutant(
         "no seal",
-        "promptmill.engine.recovery",
+        "promptmill.engine.takeover",
         "(key not in there and await objects.create(key, SEAL))",
         "(key not in there)",
     ),
     _mutant(
         "journal not read",
-        "promptmill.engine.recovery",
+        "promptmill.engine.takeover",
         "return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))",
         "return history_of(unit, groups, {})",
     ),
     _mutant(
         "seal before a late page is read",
-        "promptmill.engine.recovery",
+        "promptmill.engine.takeover",
         "        pages.append(page)\n",
         "        return pages\n",
     ),
     _mutant(
         "journal pages overwritten",
-        "promptmill.engine.journal_writer",
+        "promptmill.engine.journal",
         "            try:\n                return await self._objects.create(key, data)",
         "            try:\n                await self._objects.replace(key, data)\n                return True",
     ),
@@ -190,7 +190,7 @@ MUTANTS = (
     ),
     _mutant(
         "narrowing of what a journal holds",
-        "promptmill.engine.journal_writer",
+        "promptmill.engine.journal",
         "        pages = [page for page in (self._open, self._next()) if page is not None]\n",
         "        pages = [page for page in (*self.pages, self._open, self._next()) if page is not None]\n",
     ),
@@ -202,7 +202,7 @@ MUTANTS = (
     ),
     _mutant(
         "no watching before a claim",
-        "promptmill.engine.claim",
+        "promptmill.engine.takeover",
         "    return found.released or seen == (found.epoch, found.beat)\n",
         "    return True\n",
     ),
@@ -226,7 +226,7 @@ MUTANTS = (
     ),
     _mutant(
         "no poison isolation",
-        "promptmill.engine.isolation",
+        "promptmill.engine.answer_unit",
         "        return suspicious and self.culprit == _NOBODY\n",
         "        return False\n",
     ),
@@ -248,7 +248,7 @@ MUTANTS = (
         "request body not compared with the claim",
         (
             Change("promptmill.requests.answer_request", "    if claiming.body_hash != digest:\n", "    if False:\n"),
-            Change("promptmill.engine.claim", "found.body_hash == body_hash and ", ""),
+            Change("promptmill.engine.takeover", "found.body_hash == body_hash and ", ""),
         ),
     ),
     _mutant(

@@ -19,10 +19,8 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import while_leased
-from promptmill.engine.pause import PauseSwitch
-from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.jobs.duplicates import say_again
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.manifests import ManifestCache
@@ -146,8 +144,8 @@ def runtime(world: World, ports: Ports, ends_at: float, *, paced_by: JobPacing |
         providers=ports,
         prices=ports.prices,
         pacing=paced_by or Unpaced(),
-        places=CallSlots(_PLACES),
-        switch=PauseSwitch(ports.switches, ports.clock),
+        slots=CallSlots(_PLACES),
+        pause_switch=PauseSwitch(ports.switches, ports.clock),
         clock=ports.clock,
         rng=ports.rng,
         owner=ports.process.name,

@@ -6,10 +6,11 @@ from bisect import bisect_left, insort
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice, takewhile
 
-from promptmill.domain import journal, layout, messages
-from promptmill.domain.journal import Page
+from promptmill.domain import layout, messages
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.units import Claim, Gate, IntentGroup
+from promptmill.engine import journal
+from promptmill.engine.journal import Page
 from promptmill.ports.clock import Clock
 from promptmill.ports.message_queue import RequestCopy
 from promptmill.ports.object_store import ObjectInfo

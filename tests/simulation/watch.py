@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from promptmill.domain import journal, layout
-from promptmill.domain.journal import Page
+from promptmill.domain import layout
 from promptmill.domain.units import Gate, IntentGroup
+from promptmill.engine import journal
+from promptmill.engine.journal import Page
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import results_of
 from tests.simulation.process import Process

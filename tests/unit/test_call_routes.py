@@ -11,14 +11,12 @@ from datetime import datetime
 import msgspec
 import pytest
 
+from promptmill.calls.call_gate import ClosedRoutes, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
-from promptmill.calls.closed_routes import ClosedRoutes
-from promptmill.calls.sending import SendingEndedError
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
 from promptmill.domain.errors import PromptmillError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
-from promptmill.domain.journal import LOST
 from promptmill.domain.recipe import Route
-from promptmill.domain.record import Attempt, Price
+from promptmill.domain.record import LOST, Attempt, Price
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.price_book import FlatPrices

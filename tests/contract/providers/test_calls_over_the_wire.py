@@ -7,8 +7,8 @@ import random
 import msgspec
 import pytest
 
+from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
-from promptmill.calls.closed_routes import ClosedRoutes
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Route
 from tests.contract.providers.conftest import Stand

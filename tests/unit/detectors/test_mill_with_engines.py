@@ -40,7 +40,7 @@ class MillWithEngines(Mill):
     finders: EntityFinders | None = None
 
     def runtime(self, owner: str = "worker") -> UnitRuntime:
-        return structs.replace(super().runtime(owner), finders=self.finders)
+        return structs.replace(super().runtime(owner), detectors=self.finders)
 
 
 class Parrot(FakeModels):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from promptmill.calls.redact_record import TRIES, Searched, redact_record
-from promptmill.calls.sending import SendingEndedError
+from promptmill.calls.call_gate import SendingEndedError
+from promptmill.calls.complete_record import TRIES, Searched, redact_record
 from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import PromptmillError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
@@ -55,7 +55,7 @@ async def redacted(
     request: CompletionRequest, finders: Words | None, policy: RedactionPolicy = NER, *, ends_at: float = math.inf
 ) -> Searched:
     sending = OpenSending(FakeClock(), ends_at=ends_at)
-    return await redact_record(request, policy, finders=finders, sending=sending, rng=random.Random(7))
+    return await redact_record(request, policy, detectors=finders, sending=sending, rng=random.Random(7))
 
 
 def text_of(searched: Searched) -> str:

@@ -8,8 +8,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.engine.answer_unit import Answering, answer_unit
-from promptmill.engine.draining import Draining
+from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.heartbeat import unless_set
 from promptmill.engine.history import History
 from promptmill.engine.unit_budget import UnitBudget
@@ -45,7 +44,7 @@ class OneByOne:
 
 
 async def answer(house: House, unit: LineUnit, finders: OneByOne, models: FakeModels, ends_at: float) -> Answering:
-    runtime = structs.replace(house.runtime(models, ends_at=ends_at), finders=finders)
+    runtime = structs.replace(house.runtime(models, ends_at=ends_at), detectors=finders)
     claim = await house.claim(unit.name)
     known = History()
     unit_budget = UnitBudget(unit.name, claim, day=DAY, lines=(), gate=GATE, used=known.used, units=house.units)

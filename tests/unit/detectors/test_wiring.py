@@ -50,7 +50,7 @@ def test_what_a_stage_offers(stage: str, engines: str, expected: list[str], monk
 def test_workers_are_given_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     found = services("prod", ALL)
-    assert found.runtime(owner="o", ends_at=0.0).finders is found.finders
+    assert found.runtime(owner="o", ends_at=0.0).detectors is found.finders
     found.close()
 
 

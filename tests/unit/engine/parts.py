@@ -11,19 +11,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import result_of
 from promptmill.domain.completion import Usage
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
-from promptmill.domain.journal import Page, RecordResult
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.record import Attempt, Outcome, Price, RawRecord
+from promptmill.domain.record import Attempt, Outcome, Price, RawRecord, RecordResult
 from promptmill.domain.units import Claim, Gate, Verdict, call_id
-from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.history import History
-from promptmill.engine.pause import PauseSwitch
-from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.journal import Page
+from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.formats.file_format import FileFormat
 from promptmill.formats.registry import format_named
 from promptmill.pacing.pacing import Unpaced
@@ -139,7 +137,7 @@ class House(Struct, frozen=True):
         *,
         pacing: Unpaced | None = None,
         ends_at: float = math.inf,
-        places: int = 500,
+        slots: int = 500,
         day_cap: int | None = None,
     ) -> UnitRuntime:
         return UnitRuntime(
@@ -149,8 +147,8 @@ class House(Struct, frozen=True):
             providers=models or FakeModels(),
             prices=FlatPrices(),
             pacing=pacing or Unpaced(),
-            places=CallSlots(places),
-            switch=PauseSwitch(self.switches, self.clock),
+            slots=CallSlots(slots),
+            pause_switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=random.Random(3),
             owner="worker",

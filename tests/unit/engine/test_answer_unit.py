@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.domain import journal, layout
+from promptmill.domain import layout
 from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import RetryLaterError
-from promptmill.domain.journal import LOST, SEAL, Page
 from promptmill.domain.recipe import Route
+from promptmill.domain.record import LOST
 from promptmill.domain.units import Verdict
-from promptmill.engine.answer_unit import MAX_PREPARED, Answering, answer_unit
-from promptmill.engine.draining import Draining
+from promptmill.engine import journal
+from promptmill.engine.answer_unit import MAX_PREPARED, MAX_TRIES, Answering, Draining, answer_unit
 from promptmill.engine.history import History
-from promptmill.engine.isolation import MAX_TRIES
-from promptmill.engine.recovery import recover_unit
+from promptmill.engine.journal import SEAL, Page
+from promptmill.engine.takeover import recover_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
 from tests.fakes.model_provider import FakeModels

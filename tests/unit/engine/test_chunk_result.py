@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain import journal
-from promptmill.domain.journal import LOST, Page, RecordResult
+from promptmill.domain.record import LOST, RecordResult
 from promptmill.domain.units import Intent, IntentGroup
+from promptmill.engine import journal
 from promptmill.engine.history import History, history_of
+from promptmill.engine.journal import Page
 from promptmill.jobs import chunk_result
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, UNIT, attempt, result

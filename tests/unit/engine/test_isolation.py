@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Intent, IntentGroup
+from promptmill.engine.answer_unit import MAX_TRIES, Isolation
 from promptmill.engine.history import History, history_of
-from promptmill.engine.isolation import MAX_TRIES, Isolation
+from promptmill.engine.journal import Page
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, UNIT, House, LineUnit, result
 

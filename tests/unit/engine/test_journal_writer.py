@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from promptmill.domain import journal, layout
+from promptmill.domain import layout
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import SEAL, Page
-from promptmill.engine.journal_writer import LINGER_S, MAX_RESULTS, JournalWriter
+from promptmill.engine import journal
+from promptmill.engine.journal import LINGER_S, MAX_RESULTS, SEAL, JournalWriter, Page
 from tests.unit.engine.parts import JOURNALS, House, Pages, attempt, flatten, result
 
 

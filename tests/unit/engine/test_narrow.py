@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Intent, IntentGroup
-from promptmill.engine.recovery import narrow_refused
+from promptmill.engine.journal import Page
+from promptmill.engine.takeover import narrow_refused
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, GATE, UNIT, House, LineUnit, attempt
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.budget import BudgetLine, BudgetState, day_line, job_line
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Intent, Verdict
+from promptmill.engine.journal import Page
 from promptmill.engine.unit_budget import ShutError, UnitBudget
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, GATE, UNIT, House, attempt

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain import journal, layout
+from promptmill.domain import layout
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import LOST, SEAL, Page
+from promptmill.domain.record import LOST
 from promptmill.domain.units import Intent, IntentGroup
+from promptmill.engine import journal
 from promptmill.engine.history import History
-from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.recovery import recover_unit
+from promptmill.engine.journal import SEAL, JournalWriter, Page
+from promptmill.engine.takeover import recover_unit
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, JOURNALS, UNIT, House, Pages, attempt, result
 

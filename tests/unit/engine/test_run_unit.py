@@ -13,8 +13,8 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict, chunk_unit
 from promptmill.engine.history import History
-from promptmill.engine.pause import PAUSED_DELAY_S
 from promptmill.engine.run_unit import MAX_CRASHES, UnitEnd, run_unit
+from promptmill.engine.unit import PAUSED_DELAY_S
 from promptmill.ports.units import Intended
 from promptmill.requests.envelope import body_hash, request_unit
 from tests.fakes.clock import FakeClock

@@ -1,4 +1,4 @@
-"""Calls are let through in groups, each behind a durable intent, as places, pace and money allow."""
+"""Calls are let through in groups, each behind a durable intent, as slots, pace and money allow."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError
+from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.errors import RecordError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Claim, IntentGroup, Verdict
 from promptmill.engine.call_gate import SenderPorts, UnitCallGate
-from promptmill.engine.call_slots import CallSlots
-from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.pause import PAUSED_DELAY_S, PauseSwitch
+from promptmill.engine.journal import JournalWriter
+from promptmill.engine.unit import PAUSED_DELAY_S, CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
 from promptmill.pacing.pacing import HandOver, Unpaced
 from promptmill.ports.units import Intended
@@ -74,9 +73,9 @@ class Bench:
         ends_at: float = math.inf,
         total: int = 500,
         unit: str = UNIT,
-        places: CallSlots | None = None,
+        slots: CallSlots | None = None,
     ) -> None:
-        self.house, self.pace, self.places = house, Pace(), places or CallSlots(total)
+        self.house, self.pace, self.slots = house, Pace(), slots or CallSlots(total)
         self.unit_budget = UnitBudget(unit, claim, day=DAY, lines=lines, gate=GATE, used=0, units=house.units)
         self.pages = Pages()
         self.journal = JournalWriter(
@@ -95,8 +94,8 @@ class Bench:
                 journal=self.journal,
                 unit_budget=self.unit_budget,
                 pacing=self.pace,
-                places=self.places,
-                switch=PauseSwitch(house.switches, house.clock),
+                slots=self.slots,
+                pause_switch=PauseSwitch(house.switches, house.clock),
                 clock=house.clock,
                 ends_at=ends_at,
                 lease_s=LEASE_S,
@@ -225,30 +224,30 @@ async def test_no_more_are_in_flight_than_there_are_places(total: int, of_route:
     here._made = counted  # type: ignore[method-assign]
     await asyncio.gather(*here.ask(20, route=structs.replace(ROUTE, in_flight=of_route), takes_s=1))
     assert highest == most
-    assert here.places.free(ROUTE) == min(total, ROUTE.in_flight)
+    assert here.slots.free(ROUTE) == min(total, ROUTE.in_flight)
     await here.close()
 
 
 async def test_units_that_share_places_share_them_also_while_they_wait_for_money() -> None:
     """Between looking for a place and taking it, another unit may have taken it."""
-    house, places, least = House(), CallSlots(10), 10
+    house, slots, least = House(), CallSlots(10), 10
     benches = []
     for n in range(4):
         claim = await house.claim(f"{UNIT}{n}")
-        benches.append(Bench(house, claim, lines=[job_line("job", 10**9)], unit=f"{UNIT}{n}", places=places))
-    grant, take = house.units.grant, places.take
+        benches.append(Bench(house, claim, lines=[job_line("job", 10**9)], unit=f"{UNIT}{n}", slots=slots))
+    grant, take = house.units.grant, slots.take
 
     async def slow(*args: Any, **more: Any) -> Any:
         await asyncio.sleep(0)
         return await grant(*args, **more)
 
-    def watched(route: Route, places: int) -> None:
+    def watched(route: Route, slots: int) -> None:
         nonlocal least
-        take(route, places)
-        least = min(least, benches[0].places._free)
+        take(route, slots)
+        least = min(least, benches[0].slots._free)
 
     house.units.grant = slow  # type: ignore[method-assign]
-    places.take = watched  # type: ignore[method-assign]
+    slots.take = watched  # type: ignore[method-assign]
     await asyncio.gather(*(task for here in benches for task in here.ask(20, takes_s=1)))
     assert least == 0, "as many as there are, and no more"
     for here in benches:
@@ -414,7 +413,7 @@ async def test_a_store_that_fails_ends_sending_and_what_may_be_durable_is_told_a
     await here.journal.flush()
     assert flatten(here.pages.seen, lambda page: page.voids) == [0, 1]
     assert [len(group.intents) for group in here.durable] == [2]
-    assert here.places.free(ROUTE) == ROUTE.in_flight
+    assert here.slots.free(ROUTE) == ROUTE.in_flight
 
 
 async def test_a_permit_that_was_not_used_is_told_as_not_sent() -> None:

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.domain.charge import CostCorrection, charges_for, model_of, moved_by, spent_by
-from promptmill.domain.journal import LOST, Page
+from promptmill.domain.record import LOST
 from promptmill.domain.units import Intent, IntentGroup
 from promptmill.engine.history import costs_of, history_of
+from promptmill.engine.journal import Page
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.unit.engine.parts import DAY, UNIT, attempt
 

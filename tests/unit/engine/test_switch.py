@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.engine.pause import FRESH_S, PAUSED_DELAY_S, PauseSwitch
+from promptmill.engine.unit import FRESH_S, PAUSED_DELAY_S, PauseSwitch
 from promptmill.ports.recipe_source import EVERYTHING, Pause
 from tests.fakes.clock import FakeClock
 from tests.fakes.switches import FakeSwitches

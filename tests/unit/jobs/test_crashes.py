@@ -12,9 +12,9 @@ from promptmill.domain import messages
 from promptmill.domain.charge import moved_by, spent_by
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.job import JobRun, JobState, Source
-from promptmill.domain.journal import LOST
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.recipe import Route
+from promptmill.domain.record import LOST
 from promptmill.domain.units import Verdict, chunk_unit
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.plan_job import open_job

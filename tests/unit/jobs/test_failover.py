@@ -12,7 +12,7 @@ from promptmill.domain.job import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.engine.unit import UnitRuntime
-from promptmill.pacing.brake import ROW
+from promptmill.pacing.back_off import ROW
 from promptmill.pacing.shared_pacing import SharedPacing
 from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.mill import Mill, jsonl

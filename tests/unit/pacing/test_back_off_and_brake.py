@@ -7,8 +7,18 @@ import random
 
 import pytest
 
-from promptmill.pacing.back_off import EPISODE_S, LOWEST, BackOff
-from promptmill.pacing.brake import DOUBTFUL_ROW, FIRST_PROBE_S, MAX_PROBE_S, RESTART, ROW, THROTTLED_S, Brake
+from promptmill.pacing.back_off import (
+    DOUBTFUL_ROW,
+    EPISODE_S,
+    FIRST_PROBE_S,
+    LOWEST,
+    MAX_PROBE_S,
+    RESTART,
+    ROW,
+    THROTTLED_S,
+    BackOff,
+    Brake,
+)
 
 
 def test_a_cut_goes_to_the_part_that_was_let_through() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptmill.domain.units import MAX_IN_GROUP
-from promptmill.pacing.pacer import MAX_TICK_S, MIN_TICK_S, Pacer
+from promptmill.pacing.paced_group import MAX_TICK_S, MIN_TICK_S, Pacer
 
 
 def sends(pacer: Pacer, *, seconds: float, offered: int = MAX_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:

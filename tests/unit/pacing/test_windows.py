@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from promptmill.domain.limit_group import Estimate, GroupState, Learnt, Member
 from promptmill.domain.limits import LimitGroup
 from promptmill.pacing import windows
-from promptmill.pacing.learnt_limits import moved, must_move
+from promptmill.pacing.windows import moved, must_move
 
 NOW = 1_790_000_000.0
 JOB = Member("job", NOW + 20)

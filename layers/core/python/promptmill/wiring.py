@@ -243,9 +243,7 @@ class Services:
 
     def runtime(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> UnitRuntime:
         """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
-        from promptmill.engine.call_slots import CallSlots
-        from promptmill.engine.pause import PauseSwitch
-        from promptmill.engine.unit import UnitRuntime
+        from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
         from promptmill.pacing.pacing import Unpaced
 
         return UnitRuntime(
@@ -255,15 +253,15 @@ class Services:
             providers=self.providers,
             prices=self.prices,
             pacing=pacing or Unpaced(),
-            places=CallSlots(self.settings.in_flight),
-            switch=PauseSwitch(self.switches, self.clock),
+            slots=CallSlots(self.settings.in_flight),
+            pause_switch=PauseSwitch(self.switches, self.clock),
             clock=self.clock,
             rng=self.rng,
             owner=owner,
             lease_s=self.settings.lease_s,
             ends_at=ends_at,
             day_cap=self.day_cap,
-            finders=self.finders,
+            detectors=self.finders,
         )
 
     def _botocore_session(self) -> botocore.session.Session:

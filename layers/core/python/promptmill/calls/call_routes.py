@@ -14,10 +14,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.call_gate import (
+    Bound,
+    CallGate,
+    CallSlot,
+    ClosedRoutes,
+    RouteRestsError,
+    SendingEndedError,
+    bound_of,
+)
 from promptmill.calls.retry_policy import MAX_WAIT_S, retried
-from promptmill.calls.sending import Bound, CallGate, CallSlot, RouteRestsError, SendingEndedError
-from promptmill.calls.worst_case import bound_of
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import (
     PromptmillError,
@@ -27,9 +33,8 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
-from promptmill.domain.journal import LOST
 from promptmill.domain.recipe import Route
-from promptmill.domain.record import Attempt, Failure, Price
+from promptmill.domain.record import LOST, Attempt, Failure, Price
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import EntityFinders
@@ -124,7 +129,7 @@ class CallContext(Struct, frozen=True):
 
     Attributes:
         budgeted: a budget holds: calls without a price are not made.
-        finders: what finds sensitive values beside what is built in, None for nothing.
+        detectors: what finds sensitive values beside what is built in, None for nothing.
     """
 
     sending: CallGate
@@ -134,7 +139,7 @@ class CallContext(Struct, frozen=True):
     clock: Clock
     rng: random.Random
     budgeted: bool = False
-    finders: EntityFinders | None = None
+    detectors: EntityFinders | None = None
 
 
 class RouteOutcome(Struct, frozen=True):
@@ -261,19 +266,19 @@ class RecordCalls:
     async def _call(self, route: Route, bound: Bound, *, may_leave: bool) -> Completion:
         self._check_open(route)
         sending = self._caller.sending
-        async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as permit:
+        async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as slot:
             self._check_open(route)  # other records may have closed it while this one waited
-            return await self._send(route, permit)
+            return await self._send(route, slot)
 
-    async def _send(self, route: Route, permit: CallSlot) -> Completion:
+    async def _send(self, route: Route, slot: CallSlot) -> Completion:
         caller = self._caller
         provider = caller.providers.provider_for(route)
         at, started = caller.clock.now(), caller.clock.monotonic()
-        permit.sent = True
+        slot.sent = True
         try:
-            completion = await provider.complete(route, self._request, call_id=permit.call_id)
+            completion = await provider.complete(route, self._request, call_id=slot.call_id)
             attempt = answered_attempt(
-                permit.call_id,
+                slot.call_id,
                 self._record,
                 route,
                 completion,
@@ -282,24 +287,24 @@ class RecordCalls:
                 latency_ms=self._milliseconds_since(started),
             )
         except ProviderError as error:
-            permit.sent = was_called(error)
-            if permit.sent:
-                self._failed(route, permit, error, at, started)
+            slot.sent = was_called(error)
+            if slot.sent:
+                self._failed(route, slot, error, at, started)
             raise
         except RecordError:  # nothing was sent
-            permit.sent = False
+            slot.sent = False
             raise
         except Exception as error:
-            self._failed(route, permit, ProviderError(FAULT, usage_unknown=True), at, started)
+            self._failed(route, slot, ProviderError(FAULT, usage_unknown=True), at, started)
             raise CallFaultError(type(error).__name__) from error
-        permit.ended(attempt)
+        slot.ended(attempt)
         self.attempts.append(attempt)
         return completion
 
-    def _failed(self, route: Route, permit: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
+    def _failed(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)
-        attempt = failed_attempt(permit.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
-        permit.ended(attempt, error)
+        attempt = failed_attempt(slot.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
+        slot.ended(attempt, error)
         self.attempts.append(attempt)
 
     def _check_open(self, route: Route) -> None:

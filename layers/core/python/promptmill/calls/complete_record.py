@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
+from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS, CallGate, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
-from promptmill.calls.redact_record import Searched, redact_record
-from promptmill.calls.sending import SendingEndedError
-from promptmill.calls.worst_case import DEFAULT_OUTPUT_TOKENS
+from promptmill.calls.retry_policy import retried
 from promptmill.domain.completion import CompletionRequest
-from promptmill.domain.errors import RecordError
+from promptmill.domain.errors import ProviderError, RecordError, RetryLaterError
 from promptmill.domain.job_file import FileFacts
-from promptmill.domain.journal import ANSWERED, RecordResult
 from promptmill.domain.names import nearest
-from promptmill.domain.recipe import Recipe, Route
-from promptmill.domain.record import Attempt, Failure, Outcome, RawRecord
+from promptmill.domain.recipe import Recipe, RedactionPolicy, Route
+from promptmill.domain.record import ANSWERED, Attempt, Failure, Outcome, RawRecord, RecordResult
 from promptmill.formats.file_format import FileFormat
-from promptmill.redaction import redact_request, restore_completion, unrestored
-from promptmill.redaction.policy import beside
+from promptmill.ports.detectors import EntityFinder, EntityFinders, Finds
+from promptmill.redaction import Redacted, Span, redact_request, restore_completion, searched_text, unrestored
+from promptmill.redaction.policy import EngineMissingError, FoundBefore, beside
 
 
 def last_start(recipe: Recipe, ends_at: float) -> float:
@@ -86,7 +87,7 @@ class _Completing(Struct, frozen=True):
         policy, caller = self.recipe.redact, self.caller
         if not beside(policy):
             return Searched(redact_request(request, policy))
-        return await redact_record(request, policy, finders=caller.finders, sending=caller.sending, rng=caller.rng)
+        return await redact_record(request, policy, detectors=caller.detectors, sending=caller.sending, rng=caller.rng)
 
     def _refused(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
         asked = request.model if request else ""
@@ -168,3 +169,87 @@ def result_of(outcome: Outcome, file_format: FileFormat, facts: FileFacts, recip
         outcome.searches,
         outcome.unrestored,
     )
+
+
+TRIES = 6
+"""Of a search that fails; while a service throttles, there is no end to them but that of the unit's sending."""
+_THROTTLED = 429
+_NOT_SENT = "the record was not sent"
+
+
+class Searched(Struct, frozen=True):
+    """A redacted request, and what the search took: see ``Finds``."""
+
+    redacted: Redacted
+    searches: dict[str, int] = {}
+
+
+async def redact_record(
+    request: CompletionRequest,
+    policy: RedactionPolicy,
+    *,
+    detectors: EntityFinders | None,
+    sending: CallGate,
+    rng: random.Random,
+) -> Searched:
+    """As ``redact_request``, with the spans of all engines united.
+
+    Raises:
+        RecordError: see ``redact_request``.
+        SendingEndedError: this worker sends nothing more, so nothing more is searched either.
+    """
+    text = searched_text(request, policy)
+    spans, searches = list[Span](), Counter[str]()
+    for engine in beside(policy) if text else ():
+        finds = await sending.unless_ended(_search(engine, text, policy, detectors, sending, rng))
+        spans += finds.spans
+        searches.update(finds.searches)
+    return Searched(redact_request(request, policy, FoundBefore({text: spans})), dict(searches))
+
+
+async def _search(
+    engine: str,
+    text: str,
+    policy: RedactionPolicy,
+    detectors: EntityFinders | None,
+    sending: CallGate,
+    rng: random.Random,
+) -> Finds:
+    try:
+        return await _patiently(_finder(engine, detectors), text, policy, sending, rng)
+    except (RecordError, SendingEndedError):
+        raise
+    except EngineMissingError as missing:
+        reason = str(missing)
+    except ProviderError as error:
+        reason = f"the engine {engine} failed: {error.code}"
+    except Exception as error:  # noqa: BLE001  whatever it is, nothing may leave
+        reason = f"the engine {engine} ended in {type(error).__name__}"
+    raise RecordError(reason, code="redaction_failed", remedy=_NOT_SENT)  # outside of the handler: errors quote texts
+
+
+def _finder(engine: str, detectors: EntityFinders | None) -> EntityFinder:
+    if detectors is None:
+        raise EngineMissingError(engine)
+    return detectors.finder(engine)
+
+
+async def _patiently(
+    finder: EntityFinder, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
+) -> Finds:
+    throttled = False
+
+    async def find() -> Finds:
+        nonlocal throttled
+        try:
+            return await finder.find(text, policy)
+        except RetryLaterError as error:
+            throttled = error.status == _THROTTLED
+            raise
+
+    try:
+        return await find()
+    except RetryLaterError as failed:
+        return await retried(
+            find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=sending.pause, rng=rng
+        )

@@ -61,6 +61,10 @@ class Price(Struct, frozen=True):
     basis: PriceBasis
 
 
+LOST = "worker_lost"
+"""Code of an attempt that may have been made and of which no journal tells."""
+
+
 class Attempt(Struct, frozen=True):
     """One call to a provider.
 
@@ -119,3 +123,37 @@ class Outcome(Struct, frozen=True):
                 return None
             total += attempt.price.nano_usd
         return total
+
+
+ANSWERED = "answered"
+
+
+class RecordResult(Struct, frozen=True, array_like=True):
+    """A record's outcome as it will stand in the files.
+
+    Attributes:
+        record: its place in the file, from 0.
+        line: its lines in the results file, ends included.
+        error: the record as it came, for the errors file; b"" if it has an answer.
+        kind: ``answered``, or the kind of its failure.
+        code: of its failure.
+        asked: the model that the line named.
+        answered_by: the model that answered.
+        redacted: counts by type.
+        searches, unrestored: see ``Outcome``.
+    """
+
+    record: int
+    line: bytes
+    error: bytes = b""
+    kind: str = ANSWERED
+    code: str = ""
+    asked: str = ""
+    answered_by: str = ""
+    redacted: dict[str, int] = {}
+    searches: dict[str, int] = {}
+    unrestored: dict[str, int] = {}
+
+    @property
+    def answered(self) -> bool:
+        return self.kind == ANSWERED

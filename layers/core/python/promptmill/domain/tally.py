@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from promptmill.domain.job import Counts
-from promptmill.domain.record import Outcome
+from promptmill.domain.record import ANSWERED, Attempt, Outcome, RecordResult
 
 OTHERS = "(others)"
 _MAX_NAMES = 100
@@ -86,3 +87,39 @@ def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
         named = name in total or len(total) < _MAX_NAMES
         total[name if named else OTHERS] += count
     return dict(sorted(total.items()))
+
+
+def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
+    """Of a unit: what its records came to, and what its calls cost."""
+    kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    redacted, searches, unrestored = Counter[str](), Counter[str](), Counter[str]()
+    for result in results:
+        kinds[result.kind] += 1
+        asked[result.asked] += 1
+        answered_by[result.answered_by] += 1
+        failures[result.code] += 1
+        if result.redacted:
+            redacted.update(result.redacted)
+        if result.searches:
+            searches.update(result.searches)
+        if result.unrestored:
+            unrestored.update(result.unrestored)
+    outcomes = Counts(
+        answered=kinds[ANSWERED],
+        failed=kinds.total() - kinds[ANSWERED] - kinds["stopped"],
+        stopped=kinds["stopped"],
+    )
+    counters = (asked, answered_by, failures, redacted, searches, unrestored)
+    names = [{name: counter[name] for name in counter if name} for counter in counters]
+    return Tally().plus(Tally(outcomes.plus(_counts_of(attempts)), *names))
+
+
+def _counts_of(attempts: Iterable[Attempt]) -> Counts:
+    made = list(attempts)
+    return Counts(
+        nano_usd=sum(attempt.price.nano_usd or 0 for attempt in made),
+        attempts=len(made),
+        unpriced=sum(attempt.price.nano_usd is None for attempt in made),
+        input_tokens=sum(attempt.usage.input_total for attempt in made),
+        output_tokens=sum(attempt.usage.output_total for attempt in made),
+    )

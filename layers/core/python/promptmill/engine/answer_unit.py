@@ -7,19 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
+from promptmill.calls.call_gate import SendingEndedError, Why
 from promptmill.calls.call_routes import CallContext
 from promptmill.calls.complete_record import complete_record, last_start
-from promptmill.calls.sending import SendingEndedError, Why
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import Page, tally_of_results
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.domain.tally import counts_of
+from promptmill.domain.tally import counts_of, tally_of_results
+from promptmill.domain.units import Claim
 from promptmill.engine.call_gate import SenderPorts, UnitCallGate
-from promptmill.engine.draining import Draining
 from promptmill.engine.heartbeat import keep_beating
 from promptmill.engine.history import History, history_of
-from promptmill.engine.isolation import MAX_TRIES, Isolation
-from promptmill.engine.journal_writer import JournalWriter
+from promptmill.engine.journal import JournalWriter, Page
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
 
@@ -65,8 +63,8 @@ class _Answering:
             journal=self._journal,
             unit_budget=unit_budget,
             pacing=runtime.pacing,
-            places=runtime.places,
-            switch=runtime.switch,
+            slots=runtime.slots,
+            pause_switch=runtime.pause_switch,
             clock=runtime.clock,
             ends_at=last_start(unit.recipe, runtime.ends_at),
             lease_s=runtime.lease_s,
@@ -81,7 +79,7 @@ class _Answering:
             clock=runtime.clock,
             rng=runtime.rng,
             budgeted=unit_budget.counts,
-            finders=runtime.finders,
+            detectors=runtime.detectors,
         )
         self._isolation = Isolation(unit, self._claim, history, runtime)
         self._room, self._preparing = asyncio.Semaphore(MAX_PREPARED), set[int]()
@@ -209,3 +207,98 @@ class _Answering:
         await self._unit.lease.renew(self._runtime.lease_s)
         await self._unit.progress(self._counts)
         return True
+
+
+MAX_TRIES = 3
+"""Workers that may end while they try one record alone, before it is held at fault."""
+
+_SUSPICIOUS_CRASHES = 2
+_NOBODY = -1
+
+
+class Isolation:
+    """Of one unit in one epoch."""
+
+    def __init__(self, unit: Unit, claim: Claim, known: History, runtime: UnitRuntime) -> None:
+        self._unit, self._claim, self._runtime = unit, claim, runtime
+        self._suspects = known.suspects()
+        self._crashes = claim.crashes
+        cleared = claim.trying in known.results  # its worker ended before it could say so
+        self._tried = (_NOBODY, 0) if cleared else (claim.trying, claim.tries)
+        self._trying, self._tries = self._tried
+
+    @property
+    def culprit(self) -> int:
+        """The record that is at fault, -1 if none is known to be."""
+        record, tries = self._tried
+        return record if tries >= MAX_TRIES else _NOBODY
+
+    @property
+    def needed(self) -> bool:
+        suspicious = self._crashes >= _SUSPICIOUS_CRASHES or self._tried[0] != _NOBODY
+        return suspicious and self.culprit == _NOBODY
+
+    def in_order(self, records: Sequence[RawRecord]) -> list[RawRecord]:
+        """The one that was tried last, those whose calls are lost, the others."""
+
+        def rank(record: RawRecord) -> int:
+            if record.index == self._tried[0]:
+                return 0
+            return 1 if record.index in self._suspects else 2
+
+        return sorted(records, key=rank)
+
+    async def mark(self, record: int) -> None:
+        """From now on, a worker that ends does so on account of this record. Raises SupersededError."""
+        await self._write(record, self._tries_before(record) + 1)
+
+    async def unmark(self, record: int) -> None:
+        """It was not tried after all. Raises SupersededError."""
+        tries = self._tries_before(record)
+        await self._write(record if tries else _NOBODY, tries)
+
+    async def acquit(self) -> None:
+        """Nobody is suspected any more. Raises SupersededError."""
+        self._crashes = 0
+        await self._write(_NOBODY, 0)
+
+    async def moved(self) -> None:
+        """Something is journaled: what came before was no fault of the unit as a whole. Raises SupersededError."""
+        if self._crashes:
+            self._crashes = 0
+            await self._write(self._trying, self._tries)
+
+    def _tries_before(self, record: int) -> int:
+        return self._tried[1] if record == self._tried[0] else 0
+
+    async def _write(self, trying: int, tries: int) -> None:
+        self._trying, self._tries = trying, tries
+        marked = await self._runtime.units.mark(
+            self._unit.name, self._claim, crashes=self._crashes, trying=trying, tries=tries
+        )
+        if not marked:
+            raise SupersededError("another worker owns this unit")
+
+
+class Draining:
+    """Of one unit.
+
+    Attributes:
+        nearly: set once few records are left that were not sent yet; a unit that starts now fills their places in time.
+        over: set once every record has first been sent: only answers and retries are left.
+    """
+
+    def __init__(self) -> None:
+        self.nearly, self.over = asyncio.Event(), asyncio.Event()
+        self._left = self._few = 0
+
+    def begin(self, records: int, *, few: int) -> None:
+        self._left, self._few = records, min(few, records // 2)
+
+    def sent(self) -> None:
+        """One more record was, or needs no call."""
+        self._left -= 1
+        if self._left <= self._few:
+            self.nearly.set()
+        if self._left == 0:
+            self.over.set()

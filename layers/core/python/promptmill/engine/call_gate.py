@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from promptmill.calls.sending import Bound, CallSlot, RouteRestsError, SendingEndedError, Why
+from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError, Why
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
-from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import unless_set, wait_for
-from promptmill.engine.journal_writer import JournalWriter
-from promptmill.engine.pause import PauseSwitch
+from promptmill.engine.journal import JournalWriter
+from promptmill.engine.unit import CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import ShutError, UnitBudget
 from promptmill.pacing.pacing import Ended, HandOver, Pacing
 from promptmill.ports.clock import Clock
@@ -107,8 +106,8 @@ class SenderPorts(Struct, frozen=True):
     journal: JournalWriter
     unit_budget: UnitBudget
     pacing: Pacing
-    places: CallSlots
-    switch: PauseSwitch
+    slots: CallSlots
+    pause_switch: PauseSwitch
     clock: Clock
     ends_at: float
     lease_s: float
@@ -130,7 +129,7 @@ class UnitCallGate:
         self.delay_s = 0
         self._unit, self._epoch, self._day, self._gate, self._recipe = unit, epoch, day, gate, recipe
         self._ports = ports
-        self._waiting = WaitingCalls(ports.places, ports.pacing)
+        self._waiting = WaitingCalls(ports.slots, ports.pacing)
         self._sequence = 0
         self._in_flight = 0
         self._written_at = 0.0
@@ -141,15 +140,15 @@ class UnitCallGate:
     @asynccontextmanager
     async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
         sequence = await self._let_through(WaitingCall(route, record, bound, may_leave=may_leave))
-        permit = CallSlot(call_id(self._unit, self._epoch, sequence))
+        slot = CallSlot(call_id(self._unit, self._epoch, sequence))
         started = self._ports.clock.monotonic()
         try:
             if started - self._written_at > self._ports.lease_s:  # paused in between: others may own the unit by now
                 self.end("time")
                 raise SendingEndedError("time")
-            yield permit
+            yield slot
         finally:
-            self._note(route, permit, sequence, bound, self._ports.clock.monotonic() - started)
+            self._note(route, slot, sequence, bound, self._ports.clock.monotonic() - started)
 
     async def pause(self, seconds: float) -> None:
         await wait_for(self._ended, seconds, self._ports.clock)
@@ -179,7 +178,7 @@ class UnitCallGate:
 
     async def run(self) -> None:
         """Let calls through until sending ends. Raises what the stores raise, once nothing waits any more."""
-        self._ports.places.on_free(self._changed.set)
+        self._ports.slots.on_free(self._changed.set)
         try:
             while self.why is None:
                 self._changed.clear()
@@ -193,7 +192,7 @@ class UnitCallGate:
             self.end("fault")
             raise
         finally:
-            self._ports.places.forget(self._changed.set)
+            self._ports.slots.forget(self._changed.set)
 
     # How.
 
@@ -229,7 +228,7 @@ class UnitCallGate:
             self.end("time")
         elif not self._waiting:
             return True
-        elif (delay_s := await ports.switch.pause_of(self._recipe)) is not None:
+        elif (delay_s := await ports.pause_switch.pause_of(self._recipe)) is not None:
             self.end("paused", delay_s=delay_s)
         elif (hand_over := ports.pacing.hand_over()) is not None:
             self._hand_over(hand_over)
@@ -260,14 +259,14 @@ class UnitCallGate:
         if self.why is not None or not batch:
             return []
         route = batch[0].route
-        batch = batch[: self._ports.places.free(route)]  # other units may have taken some meanwhile
+        batch = batch[: self._ports.slots.free(route)]  # other units may have taken some meanwhile
         tokens = [waiting.bound.tokens for waiting in batch]
         return batch[: self._ports.pacing.take(route, tokens)]
 
     async def _send(self, batch: list[WaitingCall]) -> None:
         route = batch[0].route
         self._waiting.take(batch)
-        self._ports.places.take(route, len(batch))
+        self._ports.slots.take(route, len(batch))
         self._in_flight += len(batch)
         first = self._sequence
         self._sequence += len(batch)
@@ -307,27 +306,27 @@ class UnitCallGate:
 
     def _unused(self, route: Route, sequence: int) -> None:
         self._in_flight -= 1
-        self._ports.places.give_back(route)
+        self._ports.slots.give_back(route)
         self._ports.journal.void(sequence)
 
-    def _note(self, route: Route, permit: CallSlot, sequence: int, bound: Bound, latency_s: float) -> None:
+    def _note(self, route: Route, slot: CallSlot, sequence: int, bound: Bound, latency_s: float) -> None:
         """A call that was sent and of which nobody knows what came stays as it is: unknown."""
-        if not permit.sent:
+        if not slot.sent:
             self._unused(route, sequence)
             return
         self._in_flight -= 1
-        if permit.attempt is not None:
-            self._ports.journal.note(permit.attempt)
-            usage = permit.attempt.usage
+        if slot.attempt is not None:
+            self._ports.journal.note(slot.attempt)
+            usage = slot.attempt.usage
             self._ports.pacing.ended(
                 route,
-                _how(permit),
+                _how(slot),
                 latency_s=latency_s,
                 reserved=bound.tokens,
                 tokens=usage.input_total + usage.output_total if usage.source != "none" else None,
-                retry_after_s=permit.error.retry_after_s if isinstance(permit.error, RetryLaterError) else None,
+                retry_after_s=slot.error.retry_after_s if isinstance(slot.error, RetryLaterError) else None,
             )
-        self._ports.places.give_back(route)
+        self._ports.slots.give_back(route)
 
     def _patience(self) -> float:
         left = self._ports.ends_at - self._ports.clock.monotonic()
@@ -346,9 +345,9 @@ def _over_budget() -> RecordError:
     )
 
 
-def _how(permit: CallSlot) -> Ended:
-    if permit.error is None:
+def _how(slot: CallSlot) -> Ended:
+    if slot.error is None:
         return "ok"
-    if permit.error.status == _THROTTLED:
+    if slot.error.status == _THROTTLED:
         return "throttled"
-    return "failed" if isinstance(permit.error, RetryLaterError) else "ok"
+    return "failed" if isinstance(slot.error, RetryLaterError) else "ok"

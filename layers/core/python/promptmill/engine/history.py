@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from promptmill.domain.completion import Usage
-from promptmill.domain.journal import LOST, Page, RecordResult
-from promptmill.domain.record import Attempt, Price
+from promptmill.domain.record import LOST, Attempt, Price, RecordResult
 from promptmill.domain.tally import RouteCost
 from promptmill.domain.units import Intent, IntentGroup, call_id
+from promptmill.engine.journal import Page
 
 
 def costs_of(history: History) -> tuple[RouteCost, ...]:

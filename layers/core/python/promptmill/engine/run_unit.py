@@ -11,10 +11,9 @@ from promptmill.domain.budget import lines_for
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
-from promptmill.engine.answer_unit import Answering, answer_unit
-from promptmill.engine.draining import Draining
+from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.history import History
-from promptmill.engine.recovery import narrow_refused, recover_unit
+from promptmill.engine.takeover import narrow_refused, recover_unit
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import Broke, UnitBudget, out_of_money
 

@@ -8,8 +8,8 @@ from msgspec import Struct, structs
 
 from promptmill.domain.budget import BudgetLine
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import Page
 from promptmill.domain.units import Claim, Gate, Intent, Verdict, call_id
+from promptmill.engine.journal import Page
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.ports.units import UnitBudgets
 

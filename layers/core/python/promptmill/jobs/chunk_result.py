@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Struct, structs
 
-from promptmill.domain.journal import RecordResult, tally_of_results
 from promptmill.domain.money import usd_text
-from promptmill.domain.record import Attempt
-from promptmill.domain.tally import RouteCost, Tally
+from promptmill.domain.record import Attempt, RecordResult
+from promptmill.domain.tally import RouteCost, Tally, tally_of_results
 from promptmill.engine.history import Call, History, costs_of
 
 

@@ -7,16 +7,16 @@ from typing import Literal
 
 from msgspec import structs
 
-from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import result_of
 from promptmill.domain import layout
 from promptmill.domain.charge import charges_for
 from promptmill.domain.errors import InconsistentError, MissingObjectError
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
-from promptmill.domain.journal import RecordResult, tally_of_results
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
+from promptmill.domain.tally import tally_of_results
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.history import History

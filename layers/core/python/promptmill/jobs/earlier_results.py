@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from promptmill.domain import layout
 from promptmill.domain.job import Counts, Manifest, Rerun
-from promptmill.domain.journal import RecordResult
+from promptmill.domain.record import RecordResult
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, results_of
 from promptmill.jobs.manifests import ManifestCache

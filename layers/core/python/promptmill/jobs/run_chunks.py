@@ -13,7 +13,7 @@ from msgspec import structs
 
 from promptmill.domain.job import Manifest
 from promptmill.domain.messages import ChunkMessage
-from promptmill.engine.draining import Draining
+from promptmill.engine.answer_unit import Draining
 from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
 from promptmill.jobs.send_chunks import send_more, take_next
 from promptmill.pacing.shared_pacing import STEP_S

@@ -11,8 +11,8 @@ from promptmill.domain.errors import RejectedFileError
 from promptmill.domain.job import JobRun, Source, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.units import Claim, chunk_unit
-from promptmill.engine.claim import Free
 from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.engine.takeover import Free
 from promptmill.jobs.find_run import FIRST_RUN
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.plan_job import open_job, reject_gone, reject_job

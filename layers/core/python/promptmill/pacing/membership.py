@@ -7,9 +7,9 @@ from typing import Any
 from msgspec import structs
 
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, WAITING_EXPIRES_S, Circuit, GroupState, Member
-from promptmill.pacing.brake import FIRST_PROBE_S, probe_interval_s
-from promptmill.pacing.learnt_limits import moved, must_move
+from promptmill.pacing.back_off import FIRST_PROBE_S, probe_interval_s
 from promptmill.pacing.paced_group import PacedGroup
+from promptmill.pacing.windows import moved, must_move
 from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 

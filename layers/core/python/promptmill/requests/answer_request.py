@@ -11,8 +11,8 @@ from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError
 from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
-from promptmill.engine.claim import claim_unit
 from promptmill.engine.run_unit import MAX_CRASHES, run_unit
+from promptmill.engine.takeover import claim_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
@@ -110,7 +110,7 @@ async def _run(
     runtime = worker.runtime
     unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, runtime=runtime)
     expired = has_expired(envelope, runtime.clock.now())
-    paused_s = await runtime.switch.pause_of(recipe.name)
+    paused_s = await runtime.pause_switch.pause_of(recipe.name)
     if paused_s is not None and not expired:
         return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
     claiming = await claim_unit(

@@ -6,16 +6,15 @@ from typing import Any
 
 import msgspec
 
-from promptmill.calls.closed_routes import ClosedRoutes
+from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import result_of
 from promptmill.domain.charge import charges_for
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
-from promptmill.domain.journal import RecordResult
 from promptmill.domain.layout import answer_key, request_journals
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.record import Failure, Outcome, RawRecord
+from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Verdict
 from promptmill.engine.history import History, costs_of
 from promptmill.engine.unit import UnitRuntime

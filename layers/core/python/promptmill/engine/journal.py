@@ -5,13 +5,49 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from promptmill.domain import journal, layout
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain import layout
 from promptmill.domain.errors import SupersededError
-from promptmill.domain.journal import Page, RecordResult
-from promptmill.domain.record import Attempt
+from promptmill.domain.record import Attempt, RecordResult
 from promptmill.engine.heartbeat import wait_for
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectWriter
+
+
+class Page(Struct, frozen=True, tag="page", array_like=True):
+    """What was learned since the page before.
+
+    Attributes:
+        attempts: calls that ended.
+        voids: sequences of intents that were never sent.
+        results: outcomes that are final.
+    """
+
+    attempts: tuple[Attempt, ...] = ()
+    voids: tuple[int, ...] = ()
+    results: tuple[RecordResult, ...] = ()
+
+
+class Seal(Struct, frozen=True, tag="seal", array_like=True):
+    """The end of an epoch's journal: the same bytes, whoever writes it."""
+
+
+_decoder = msgspec.msgpack.Decoder(Page | Seal)
+_encoder = msgspec.msgpack.Encoder()
+SEAL = _encoder.encode(Seal())
+
+
+def encode(page: Page) -> bytes:
+    return _encoder.encode(page)
+
+
+def decode(data: bytes) -> Page | Seal:
+    """Raises msgspec.DecodeError: not a page of a journal."""
+    found: Page | Seal = _decoder.decode(data)
+    return found
+
 
 MAX_RESULTS = 50
 MAX_BYTES = 1 << 20
@@ -108,7 +144,7 @@ class JournalWriter:
 
     async def _write(self, page: Page) -> None:
         key = layout.journal_key(self._prefix, self._epoch, len(self.pages))
-        if not await self._created(key, journal.encode(page)):
+        if not await self._created(key, encode(page)):
             raise SupersededError("another worker owns this unit")
         self.pages.append(page)
         self._open = None

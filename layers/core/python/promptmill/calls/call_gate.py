@@ -1,0 +1,189 @@
+"""What a call to a model has to pass before it is made, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.completion import Attachment, CompletionRequest, Usage
+from promptmill.domain.errors import PromptmillError, ProviderError
+from promptmill.domain.recipe import Route
+from promptmill.domain.record import Attempt
+from promptmill.ports.ledger import PriceBook
+
+T = TypeVar("T")
+Why = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "fault"]
+
+
+class SendingEndedError(PromptmillError):
+    """This worker sends nothing more of the unit; the record has no outcome yet, and is somebody else's to answer."""
+
+    def __init__(self, why: Why) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+class RouteRestsError(PromptmillError):
+    """The route went down for all workers while a call waited for it, and another route may answer."""
+
+
+class Bound(Struct, frozen=True):
+    """The most that a call may take.
+
+    Attributes:
+        high: nano-dollars, None where the route has no price.
+        tokens: an estimate, input and output, for pacing.
+    """
+
+    high: int | None
+    tokens: int
+
+
+class CallSlot:
+    """Of one call. Its intent is durable.
+
+    Attributes:
+        sent: set before the first byte leaves. A slot that was never used is journaled as such.
+        attempt: what came of it, None while nobody knows.
+        error: why it failed, where it did.
+    """
+
+    __slots__ = ("attempt", "call_id", "error", "sent")
+
+    def __init__(self, call_id: str) -> None:
+        self.call_id, self.sent = call_id, False
+        self.attempt: Attempt | None = None
+        self.error: ProviderError | None = None
+
+    def ended(self, attempt: Attempt, error: ProviderError | None = None) -> None:
+        self.attempt, self.error = attempt, error
+
+
+class CallGate(Protocol):
+    """The calls of one unit."""
+
+    def call(
+        self, route: Route, *, record: int, bound: Bound, may_leave: bool
+    ) -> AbstractAsyncContextManager[CallSlot]:
+        """Waits for a place, the route's pace, money and a durable intent; the place is held until the call is over.
+
+        Raises:
+            SendingEndedError: nothing is sent any more.
+            RouteRestsError: the route is down; only if ``may_leave``, since there is another one.
+        """
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Before the same call is made again; cut short when sending ends. Raises SendingEndedError."""
+        ...
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns; it is cancelled when sending ends. Raises SendingEndedError."""
+        ...
+
+    def rests(self, route: Route) -> bool:
+        """Whether the route is down for all workers, so that another one should be asked if there is one."""
+        ...
+
+    def counts(self, route: Route) -> bool:
+        """Whether a failure counts among the record's tries."""
+        ...
+
+
+DEFAULT_OUTPUT_TOKENS = 4096
+"""Where a budget holds and nobody has set ``max_output_tokens``: without it an answer has no price to reckon with."""
+
+_OVERHEAD_TOKENS = 512  # of templates and formats that providers put around a request
+_TOKENS_A_MESSAGE = 32
+_BYTES_A_TOKEN = 4  # about, for pacing
+_IMAGE_TOKENS = 32_768  # of one that is named by its address: several times what any provider makes of one
+
+_encoder = msgspec.json.Encoder()
+
+
+def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at: datetime, priced: bool) -> Bound:
+    """A tokenizer makes at most one token of a byte, in any script; ``priced``: a budget wants to know the cost too."""
+    size = len(_encoder.encode(request))
+    most_output = request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
+    tokens = size // _BYTES_A_TOKEN + most_output
+    if not priced:
+        return Bound(None, tokens)
+    elsewhere = _elsewhere(request)
+    if elsewhere is None:
+        return Bound(None, tokens)
+    most_input = size + elsewhere + _OVERHEAD_TOKENS + _TOKENS_A_MESSAGE * len(request.messages)
+    return Bound(_most(route, most_input, most_output, prices, at), tokens)
+
+
+def _elsewhere(request: CompletionRequest) -> int | None:
+    """Tokens of what the request only points to; None where that has no bound."""
+    parts = (part for message in request.messages for part in message.parts if isinstance(part, Attachment))
+    pointers = [part for part in parts if not part.data]
+    if any(part.kind != "image" for part in pointers):
+        return None
+    return _IMAGE_TOKENS * len(pointers)
+
+
+def _most(route: Route, most_input: int, most_output: int, prices: PriceBook, at: datetime) -> int | None:
+    """Whatever of the input is read from a cache or written to one. Time that is charged is the longest there is."""
+    time_us = round(route.timeout_s * 1_000_000)
+    usages = (
+        Usage(input_total=most_input, output_total=most_output, compute_us=time_us),
+        Usage(input_total=most_input, cache_write=most_input, output_total=most_output, compute_us=time_us),
+        Usage(
+            input_total=most_input,
+            cache_write=most_input,
+            cache_write_1h=most_input,
+            output_total=most_output,
+            compute_us=time_us,
+        ),
+    )
+    costs = [prices.price(route, usage, model="", at=at).nano_usd for usage in usages]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
+
+
+OnClose = Callable[[str, str], Awaitable[None]]
+
+
+class ClosedRoutes:
+    """Shared by all records of one worker.
+
+    Args:
+        closed: route ids and codes, as known from earlier workers.
+        on_close: told each route's id and code once, when it closes: the place to make it durable.
+    """
+
+    def __init__(self, closed: Mapping[str, str] | None = None, *, on_close: OnClose | None = None) -> None:
+        self._codes = dict(closed or {})
+        self._on_close = on_close
+        self._resting: dict[str, tuple[float, str]] = {}
+
+    @property
+    def codes(self) -> Mapping[str, str]:
+        """Why each closed route is closed, by its id."""
+        return dict(self._codes)
+
+    def code_of(self, route: str) -> str | None:
+        """Why it is closed, None if it is not."""
+        return self._codes.get(route)
+
+    async def close(self, route: str, code: str) -> None:
+        if route not in self._codes:
+            self._codes[route] = code
+            if self._on_close is not None:
+                await self._on_close(route, code)
+
+    def rest(self, route: str, code: str, *, until: float) -> None:
+        """``until`` is monotonic."""
+        self._resting[route] = (max(until, self._resting.get(route, (0.0, ""))[0]), code)
+
+    def rest_of(self, route: str, *, now: float) -> tuple[float, str] | None:
+        """Seconds of rest left and the code that asked for it, None if the route may be called."""
+        until, code = self._resting.get(route, (0.0, ""))
+        return (until - now, code) if until > now else None
