@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.cold_start import FUNCTIONS, ROOT
 
-UNTIL_USED = {"pydantic", "yaml", "genai_prices", "aiohttp", "re2", "tenacity", "stdnum", "boto3", "moto"}
+UNTIL_USED = {"pydantic", "yaml", "genai_prices", "aiohttp", "re2", "tenacity", "boto3", "moto"}
 ADAPTERS_AND_WORKFLOWS = tuple(
     f"promptmill.{name}" for name in ("aws", "providers", "detectors", "prices", "jobs", "requests", "engine", "calls")
 )

@@ -1,4 +1,8 @@
-"""Check digits of identity numbers. Each function takes digits (and letters) without separators."""
+"""Check digits of identity numbers. Each function takes digits (and letters) without separators.
+
+python-stdnum checks the same numbers and is not used here: it cleans every text again and reports by exceptions, which took
+redaction 11% more time with the fourteen kinds that agree with ours, and 33% with all of them. Tests compare the two.
+"""
 
 from __future__ import annotations
 
