@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredEngine
+from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredDetector
 from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
 
 _RECORD = 1024
@@ -61,9 +61,9 @@ print(json.dumps({"model": name, "load": loaded, "seconds": seconds}))
 _FRESH = """
 import time
 started = time.perf_counter()
-from promptmill.redaction.patterns.structured import StructuredEngine
+from promptmill.redaction.patterns.structured import StructuredDetector
 imported = time.perf_counter()
-engine = StructuredEngine()
+engine = StructuredDetector()
 built = time.perf_counter()
 engine.find("Mail bob@example.org, token=x")
 print(imported - started, built - imported, time.perf_counter() - built)
@@ -93,7 +93,7 @@ def _speed(arguments: list[str]) -> None:
     size = sum(len(record.encode()) for record in records)
     rates = {}
     for name, secrets in (("structured", False), ("structured + secrets", True)):
-        engine = StructuredEngine(secrets=secrets)
+        engine = StructuredDetector(secrets=secrets)
         first = len(records) / _seconds(engine.find, records)
         seconds = _seconds(engine.find, records)
         rates[name] = len(records) / seconds
@@ -134,7 +134,7 @@ def _records(paths: list[Path]) -> list[str]:
 
 
 def _growth() -> None:
-    engine = StructuredEngine()
+    engine = StructuredDetector()
     engine.find("a first text, so that patterns are compiled")
     rows = []
     for piece in hostile_pieces():

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import botocore.session
 import pytest
 
-from promptmill.detectors.deployed import AwsAccess, DeployedFinders
+from promptmill.detectors.deployed import AwsAccess, DeployedDetectors
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
-from promptmill.ports.detectors import EntityFinder, Finds
+from promptmill.ports.detectors import ExternalDetector, Findings
 from promptmill.redaction import KNOWN_TYPES
-from promptmill.redaction.policy import built_in_engine_of
+from promptmill.redaction.policy import make_built_in_detector
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.aws_signature import ACCESS_KEY, REGION, SECRET_KEY, TOKEN
 from tests.fakes.providers.entity_services import GUARDRAIL, VERSION, Comprehend, GuardrailService
@@ -24,10 +24,10 @@ SERVICES: dict[str, Callable[[], Speaks]] = {"comprehend": Comprehend, "guardrai
 
 
 class Patterns:
-    """What is built in, as a finder."""
+    """What is built in, as a detector."""
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
-        return Finds(tuple(built_in_engine_of(policy).find(text)))
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
+        return Findings(tuple(make_built_in_detector(policy).find(text)))
 
 
 def fake_session() -> botocore.session.Session:
@@ -37,30 +37,30 @@ def fake_session() -> botocore.session.Session:
 
 
 @asynccontextmanager
-async def finder_of(engine: str, fake: FakeProvider | None = None) -> AsyncIterator[EntityFinder]:
+async def detector_for(engine: str, fake: FakeProvider | None = None) -> AsyncIterator[ExternalDetector]:
     if engine == "structured":
         yield Patterns()
         return
     aws = AwsAccess(region=REGION, make_session=fake_session, base_url=fake.url) if fake else None
-    finders = DeployedFinders([engine], clock=FakeClock(), aws=aws)
+    detectors = DeployedDetectors([engine], clock=FakeClock(), aws=aws)
     try:
-        yield finders.finder(engine)
+        yield detectors.detector(engine)
     finally:
-        await finders.close()
+        await detectors.close()
 
 
 @pytest.fixture(params=ENGINES)
-async def finder(request: pytest.FixtureRequest) -> AsyncIterator[EntityFinder]:
+async def detector(request: pytest.FixtureRequest) -> AsyncIterator[ExternalDetector]:
     if request.param not in SERVICES:
-        async with finder_of(request.param) as found:
+        async with detector_for(request.param) as found:
             yield found
         return
-    async with FakeProvider(SERVICES[request.param]()) as fake, finder_of(request.param, fake) as found:
+    async with FakeProvider(SERVICES[request.param]()) as fake, detector_for(request.param, fake) as found:
         yield found
         assert fake.refused == []
 
 
 @pytest.fixture(params=SERVICES)
-async def service(request: pytest.FixtureRequest) -> AsyncIterator[tuple[FakeProvider, EntityFinder]]:
-    async with FakeProvider(SERVICES[request.param]()) as fake, finder_of(request.param, fake) as found:
+async def service(request: pytest.FixtureRequest) -> AsyncIterator[tuple[FakeProvider, ExternalDetector]]:
+    async with FakeProvider(SERVICES[request.param]()) as fake, detector_for(request.param, fake) as found:
         yield fake, found

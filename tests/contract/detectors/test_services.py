@@ -10,27 +10,27 @@ import pytest
 from botocore.model import StringShape
 
 from promptmill.detectors.comprehend import TYPES as COMPREHEND_TYPES
-from promptmill.detectors.deployed import DeployedFinders
+from promptmill.detectors.deployed import DeployedDetectors
 from promptmill.detectors.guardrail import TYPES as GUARDRAIL_TYPES
 from promptmill.domain.errors import ProviderError, RecordError, RetryLaterError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
-from promptmill.ports.detectors import EntityFinder
+from promptmill.ports.detectors import ExternalDetector
 from promptmill.redaction import KNOWN_TYPES
-from promptmill.redaction.policy import EngineMissingError
-from tests.contract.detectors.conftest import POLICY, SERVICES, finder_of
+from promptmill.redaction.policy import DetectorMissingError
+from tests.contract.detectors.conftest import POLICY, SERVICES, detector_for
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.behaviours import CutOff, Refuse, Reply, Trouble
 from tests.fakes.providers.entity_services import BLOCKED, Comprehend, GuardrailService
 from tests.fakes.providers.server import FakeProvider
 
-Service = tuple[FakeProvider, EntityFinder]
+Service = tuple[FakeProvider, ExternalDetector]
 TEXT = "I am Maria Keller, my car is B-MK 1234, Monday suits me."
 USAGE = {"sensitiveInformationPolicyUnits": 1, "sensitiveInformationPolicyFreeUnits": 0}
 
 
 async def test_finds_have_our_types(service: Service) -> None:
-    fake, finder = service
-    finds = await finder.find(TEXT, POLICY)
+    fake, detector = service
+    finds = await detector.find(TEXT, POLICY)
     found = {(TEXT[span.start : span.end], span.type) for span in finds.spans}
     assert found == {("Maria Keller", "person"), ("B-MK 1234", "other")}
     assert fake.refused == []
@@ -39,11 +39,11 @@ async def test_finds_have_our_types(service: Service) -> None:
 @pytest.mark.parametrize("letter", ["a", "ж", "你", "\U0001d400"])
 async def test_a_long_text_is_asked_about_in_pieces_that_overlap(letter: str, service: Service) -> None:
     """The fakes refuse more than 100 KB, and more than 25 units."""
-    fake, finder = service
+    fake, detector = service
     words = (letter * 7 + " ") * 20_000
     cuts = [words[:at] + "Maria Keller " + words[at:] for at in range(29_900, 30_100, 8)]
     for text in cuts[:: len(cuts) // 4]:
-        (span,) = {(s.start, s.end) for s in (await finder.find(text, POLICY)).spans}
+        (span,) = {(s.start, s.end) for s in (await detector.find(text, POLICY)).spans}
         assert text[slice(*span)] == "Maria Keller"
     assert fake.refused == []
     assert len(fake.sent) > 4
@@ -56,14 +56,14 @@ async def test_calls_and_units_are_counted() -> None:
     }
     lengths = {"comprehend": 30_000 + 100, "guardrail": 20_000 + 10_000}
     for name, speaks in SERVICES.items():
-        async with FakeProvider(speaks()) as fake, finder_of(name, fake) as finder:
-            finds = await finder.find("a" * lengths[name], POLICY)
+        async with FakeProvider(speaks()) as fake, detector_for(name, fake) as detector:
+            finds = await detector.find("a" * lengths[name], POLICY)
             assert finds.searches == expected[name]
 
 
 async def test_nothing_is_asked_about_blank_texts(service: Service) -> None:
-    fake, finder = service
-    assert (await finder.find("\n \x00 \t", POLICY)).searches == {}
+    fake, detector = service
+    assert (await detector.find("\n \x00 \t", POLICY)).searches == {}
     assert fake.sent == []
 
 
@@ -71,18 +71,18 @@ async def test_nothing_is_asked_about_blank_texts(service: Service) -> None:
     ("trouble", "status", "retried"), [("throttled", 429, True), ("overloaded", 500, True), ("bad_field", 400, False)]
 )
 async def test_errors_are_classified(trouble: Trouble, status: int, *, retried: bool, service: Service) -> None:
-    fake, finder = service
+    fake, detector = service
     fake.script.append(Refuse(trouble))
     with pytest.raises(ProviderError) as raised:
-        await finder.find(TEXT, POLICY)
+        await detector.find(TEXT, POLICY)
     assert (raised.value.status, isinstance(raised.value, RetryLaterError)) == (status, retried)
 
 
 async def test_a_lost_connection_may_be_tried_again(service: Service) -> None:
-    fake, finder = service
+    fake, detector = service
     fake.script.append(CutOff(in_body=True))
     with pytest.raises(RetryLaterError):
-        await finder.find(TEXT, POLICY)
+        await detector.find(TEXT, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ async def test_a_lost_connection_may_be_tried_again(service: Service) -> None:
     ],
 )
 async def test_a_reply_that_is_none_is_an_error(reply: bytes, service: Service) -> None:
-    fake, finder = service
+    fake, detector = service
     fake.script.append(Reply(200, reply))
     with pytest.raises((ValueError, KeyError, TypeError, RecordError)):
-        await finder.find(TEXT, POLICY)
+        await detector.find(TEXT, POLICY)
 
 
 async def test_comprehend_is_told_the_language() -> None:
-    async with FakeProvider(Comprehend()) as fake, finder_of("comprehend", fake) as finder:
-        await finder.find(TEXT, RedactionPolicy(types=KNOWN_TYPES, language="es"))
+    async with FakeProvider(Comprehend()) as fake, detector_for("comprehend", fake) as detector:
+        await detector.find(TEXT, RedactionPolicy(types=KNOWN_TYPES, language="es"))
         assert fake.sent[0].body["LanguageCode"] == "es"
 
 
@@ -160,20 +160,20 @@ class TestGuardrail:
 
     @pytest.mark.parametrize("service", [GuardrailService(filters=False), GuardrailService(covers=0.5)])
     async def test_a_guardrail_that_does_not_look_is_not_relied_on(self, service: GuardrailService) -> None:
-        async with FakeProvider(service) as fake, finder_of("guardrail", fake) as finder:
+        async with FakeProvider(service) as fake, detector_for("guardrail", fake) as detector:
             with pytest.raises(RecordError, match="can't be relied on"):
-                await finder.find("Nothing in here.", POLICY)
+                await detector.find("Nothing in here.", POLICY)
 
     async def test_an_unknown_version_is_an_error(self) -> None:
-        async with FakeProvider(GuardrailService()) as fake, finder_of("guardrail", fake) as finder:
+        async with FakeProvider(GuardrailService()) as fake, detector_for("guardrail", fake) as detector:
             with pytest.raises(ProviderError) as raised:
-                await finder.find("Al", RedactionPolicy(types=KNOWN_TYPES, guardrail=Guardrail("gr4a5b6c7d8e", "9")))
+                await detector.find("Al", RedactionPolicy(types=KNOWN_TYPES, guardrail=Guardrail("gr4a5b6c7d8e", "9")))
             assert raised.value.code == "ResourceNotFoundException"
 
     async def _found(self, text: str, reply: Reply | None = None) -> list[tuple[int, int]]:
-        async with FakeProvider(GuardrailService()) as fake, finder_of("guardrail", fake) as finder:
+        async with FakeProvider(GuardrailService()) as fake, detector_for("guardrail", fake) as detector:
             fake.script.extend([reply] if reply else [])
-            return [(span.start, span.end) for span in (await finder.find(text, POLICY)).spans]
+            return [(span.start, span.end) for span in (await detector.find(text, POLICY)).spans]
 
 
 def test_types_are_those_of_the_services_and_ours() -> None:
@@ -190,5 +190,5 @@ def _permitted(service: str, shape: str) -> set[str]:
 
 @pytest.mark.parametrize("engine", ["ner", "comprehend", "guardrail"])
 async def test_an_engine_that_is_not_deployed_is_named(engine: str) -> None:
-    with pytest.raises(EngineMissingError, match=f"the engine {engine} is not deployed here"):
-        DeployedFinders([], clock=FakeClock()).finder(engine)
+    with pytest.raises(DetectorMissingError, match=f"the detector {engine} is not deployed here"):
+        DeployedDetectors([], clock=FakeClock()).detector(engine)

@@ -35,7 +35,9 @@ def test_names_are_found_in_texts_and_bodies(tmp_path: Path) -> None:
 
 def test_an_explanation_names_the_model(tmp_path: Path) -> None:
     result, _ = redact(tmp_path, "[ner]", "--explain")
-    assert "a name or a place, by the model of the engine ner" in " ".join(result.output.split()), "however wide it is"
+    assert "a name or a place, by the model of the detector ner" in " ".join(result.output.split()), (
+        "however wide it is"
+    )
 
 
 def test_a_model_that_is_not_installed_is_told_once_with_the_remedy(
@@ -45,7 +47,7 @@ def test_a_model_that_is_not_installed_is_told_once_with_the_remedy(
     result, lines = redact(tmp_path, "[structured, ner]")
     assert result.exit_code == 1
     assert lines == []
-    assert "the engine ner is not installed here" in result.output
+    assert "the detector ner is not installed here" in result.output
     assert INSTALL in result.output.replace("\n", " ")
 
 

@@ -14,9 +14,9 @@ from promptmill.calls.complete_record import TRIES, Searched, redact_record
 from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import PromptmillError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
-from promptmill.ports.detectors import EntityFinder, Finds
+from promptmill.ports.detectors import ExternalDetector, Findings
 from promptmill.redaction import KNOWN_TYPES, Span
-from promptmill.redaction.policy import EngineMissingError
+from promptmill.redaction.policy import DetectorMissingError
 from tests.fakes.clock import FakeClock
 from tests.fakes.sending import OpenSending
 
@@ -33,18 +33,18 @@ class Words:
         self.asked: list[str] = []
         self.failures, self.words = list(failures), words
 
-    def finder(self, engine: str) -> EntityFinder:
+    def detector(self, engine: str) -> ExternalDetector:
         if engine not in ("ner", "comprehend"):
-            raise EngineMissingError(engine)
+            raise DetectorMissingError(engine)
         return self
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         del policy
         self.asked.append(text)
         if self.failures:
             raise self.failures.pop(0)
         found = [Span(text.find(word), text.find(word) + len(word), kind, 0.9) for word, kind in self.words.items()]
-        return Finds(tuple(span for span in found if span.start >= 0), {"words calls": 1})
+        return Findings(tuple(span for span in found if span.start >= 0), {"words calls": 1})
 
 
 def ask(text: str, **fields: object) -> CompletionRequest:
@@ -52,10 +52,10 @@ def ask(text: str, **fields: object) -> CompletionRequest:
 
 
 async def redacted(
-    request: CompletionRequest, finders: Words | None, policy: RedactionPolicy = NER, *, ends_at: float = math.inf
+    request: CompletionRequest, detectors: Words | None, policy: RedactionPolicy = NER, *, ends_at: float = math.inf
 ) -> Searched:
     sending = OpenSending(FakeClock(), ends_at=ends_at)
-    return await redact_record(request, policy, detectors=finders, sending=sending, rng=random.Random(7))
+    return await redact_record(request, policy, detectors=detectors, sending=sending, rng=random.Random(7))
 
 
 def text_of(searched: Searched) -> str:
@@ -135,11 +135,11 @@ async def test_an_engine_may_refuse_the_record_itself() -> None:
     assert raised.value.code == "redaction_refused"
 
 
-@pytest.mark.parametrize("finders", [None, Words()])
-async def test_an_engine_that_is_missing_fails_the_record(finders: Words | None) -> None:
+@pytest.mark.parametrize("detectors", [None, Words()])
+async def test_an_engine_that_is_missing_fails_the_record(detectors: Words | None) -> None:
     policy = RedactionPolicy(types=KNOWN_TYPES, engines=("structured", "guardrail"))
-    with pytest.raises(RecordError, match="the engine guardrail is not deployed here") as raised:
-        await redacted(ask("x"), finders, policy)
+    with pytest.raises(RecordError, match="the detector guardrail is not deployed here") as raised:
+        await redacted(ask("x"), detectors, policy)
     assert raised.value.code == "redaction_failed"
 
 
@@ -170,7 +170,7 @@ async def test_a_search_is_cancelled_when_nothing_is_sent_any_more() -> None:
     cancelled = asyncio.Event()
 
     class Endless(Words):
-        async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+        async def find(self, text: str, policy: RedactionPolicy) -> Findings:
             try:
                 await asyncio.Event().wait()
             finally:
@@ -185,9 +185,9 @@ async def test_a_search_is_cancelled_when_nothing_is_sent_any_more() -> None:
 @pytest.mark.parametrize("make", [lambda: Span(0, 9, "person", 1.0), lambda: Span(2, 2, "person", 1.0)])
 async def test_a_span_outside_of_the_text_fails_the_record(make: Callable[[], Span]) -> None:
     class Wrong(Words):
-        async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+        async def find(self, text: str, policy: RedactionPolicy) -> Findings:
             await super().find(text, policy)
-            return Finds((make(),))
+            return Findings((make(),))
 
     with pytest.raises(RecordError) as raised:
         await redacted(ask("Ann"), Wrong())
@@ -195,4 +195,4 @@ async def test_a_span_outside_of_the_text_fails_the_record(make: Callable[[], Sp
 
 
 def test_what_is_raised_is_ours() -> None:
-    assert issubclass(EngineMissingError, PromptmillError)
+    assert issubclass(DetectorMissingError, PromptmillError)

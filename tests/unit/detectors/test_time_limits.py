@@ -12,7 +12,7 @@ from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.heartbeat import unless_set
 from promptmill.engine.history import History
 from promptmill.engine.unit_budget import UnitBudget
-from promptmill.ports.detectors import EntityFinder, Finds
+from promptmill.ports.detectors import ExternalDetector, Findings
 from promptmill.redaction import KNOWN_TYPES
 from tests.fakes.clock import FakeClock
 from tests.fakes.mill import LEASE_S
@@ -30,21 +30,21 @@ class OneByOne:
         self.begun = self.ended = 0
         self._clock, self._seconds, self._turn = clock, seconds, asyncio.Lock()
 
-    def finder(self, runtime: str) -> EntityFinder:
+    def detector(self, runtime: str) -> ExternalDetector:
         del runtime
         return self
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         del text, policy
         async with self._turn:
             self.begun += 1
             await self._clock.sleep(self._seconds)
             self.ended += 1
-        return Finds()
+        return Findings()
 
 
-async def answer(house: House, unit: LineUnit, finders: OneByOne, models: FakeModels, ends_at: float) -> Answering:
-    runtime = structs.replace(house.runtime(models, ends_at=ends_at), detectors=finders)
+async def answer(house: House, unit: LineUnit, detectors: OneByOne, models: FakeModels, ends_at: float) -> Answering:
+    runtime = structs.replace(house.runtime(models, ends_at=ends_at), detectors=detectors)
     claim = await house.claim(unit.name)
     known = History()
     unit_budget = UnitBudget(unit.name, claim, day=DAY, lines=(), gate=GATE, used=known.used, units=house.units)
@@ -54,13 +54,13 @@ async def answer(house: House, unit: LineUnit, finders: OneByOne, models: FakeMo
 async def test_what_was_searched_in_time_is_answered_and_the_rest_is_left() -> None:
     house, models = House(), FakeModels()
     unit = LineUnit(30, of=recipe(redact=POLICY))
-    finders = OneByOne(house.clock, 60.0)
+    detectors = OneByOne(house.clock, 60.0)
     ends_at = house.clock.monotonic() + ROUTE.timeout_s + 10 * 60.0 + 1
-    answering = await answer(house, unit, finders, models, ends_at)
+    answering = await answer(house, unit, detectors, models, ends_at)
     assert answering.why == "time"
     assert sorted(answering.history.results) == list(range(10))
-    assert len(models.calls) == finders.ended == 10
-    assert finders.begun == 11
+    assert len(models.calls) == detectors.ended == 10
+    assert detectors.begun == 11
     assert house.clock.monotonic() <= ends_at
 
 

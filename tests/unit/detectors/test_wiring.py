@@ -6,9 +6,9 @@ import botocore.session
 import msgspec
 import pytest
 
-from promptmill.redaction.policy import EngineMissingError
+from promptmill.redaction.policy import DetectorMissingError
 from promptmill.settings import Settings, from_environment, to_environment
-from promptmill.wiring import Services, offline_finders
+from promptmill.wiring import Services, offline_detectors
 
 ALL = "ner,comprehend,guardrail"
 
@@ -24,8 +24,8 @@ def offered(found: Services) -> list[str]:
     names = []
     for runtime in ALL.split(","):
         try:
-            found.finders.finder(runtime)
-        except EngineMissingError:
+            found.detectors.detector(runtime)
+        except DetectorMissingError:
             continue
         names.append(runtime)
     found.close()
@@ -50,12 +50,12 @@ def test_what_a_stage_offers(stage: str, engines: str, expected: list[str], monk
 def test_workers_are_given_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     found = services("prod", ALL)
-    assert found.runtime(owner="o", ends_at=0.0).detectors is found.finders
+    assert found.runtime(owner="o", ends_at=0.0).detectors is found.detectors
     found.close()
 
 
 def test_a_command_offers_what_stays_on_this_machine() -> None:
-    finders = offline_finders()
-    assert finders.finder("ner") is finders.finder("ner")
-    with pytest.raises(EngineMissingError):
-        finders.finder("comprehend")
+    detectors = offline_detectors()
+    assert detectors.detector("ner") is detectors.detector("ner")
+    with pytest.raises(DetectorMissingError):
+        detectors.detector("comprehend")

@@ -191,7 +191,7 @@ def test_redaction_types(text: str, types: tuple[str, ...]) -> None:
         (f"{MINIMAL}\ncompare: [a]", "compare", "not built yet"),
         (with_route("{model: bedrock/m, limit_group: x}"), "routes[0].limit_group", "not built yet"),
         (with_route("vertex/gemini"), "routes[0].key", "vertex needs it: the name of a secret in Secrets Manager"),
-        (f"{MINIMAL}\nredact: {{types: [person]}}", "redact.types", "person takes an engine that finds names"),
+        (f"{MINIMAL}\nredact: {{types: [person]}}", "redact.types", "person takes a detector that finds names"),
         (f"{MINIMAL}\nredact: {{types: [emial]}}", "redact.types", "did you mean email?"),
         (f"{MINIMAL}\nredact: {{types: []}}", "redact.types", "all, none, or a list"),
         (with_route("opneai/m"), "routes[0].model", "did you mean openai or gooseai?"),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from promptmill.redaction import Span
-from promptmill.redaction.patterns.structured import StructuredEngine
+from promptmill.redaction.patterns.structured import StructuredDetector
 from tests.unit.redaction.personal_lines import LINES
 from tests.unit.redaction.secret_lines import harmless, keys_alone, keys_by_context, keys_in_files
 
-ENGINE = StructuredEngine()
+DETECTOR = StructuredDetector()
 SEEDS = range(3)
 
 
@@ -23,7 +23,7 @@ def test_what_people_write_about_themselves_is_found_and_little_else() -> None:
     leaked = sensitive = hidden = rest = 0
     for line in LINES:
         found, values = (
-            covered(ENGINE.find(line.text)),
+            covered(DETECTOR.find(line.text)),
             {at for start, end, _ in line.values for at in range(start, end)},
         )
         leaked, sensitive = leaked + len(values - found), sensitive + len(values)
@@ -37,7 +37,7 @@ def test_values_are_called_what_they_are() -> None:
         line.text
         for line in LINES
         for start, end, kind in line.values
-        if not any(span.type == kind and span.start < end and start < span.end for span in ENGINE.find(line.text))
+        if not any(span.type == kind and span.start < end and start < span.end for span in DETECTOR.find(line.text))
     ]
     assert len(wrong) <= 2, wrong
 
@@ -46,7 +46,7 @@ def test_values_are_called_what_they_are() -> None:
 def test_keys_of_many_services_are_found(keys: Callable[[int], list[tuple[str, int, int]]]) -> None:
     lines = [line for seed in SEEDS for line in keys(seed)]
     missed = {
-        text: found for text, start, end in lines if (found := set(range(start, end)) - covered(ENGINE.find(text)))
+        text: found for text, start, end in lines if (found := set(range(start, end)) - covered(DETECTOR.find(text)))
     }
     assert sum(map(len, missed.values())) <= 0.01 * sum(end - start for _, start, end in lines), list(missed)
 
@@ -57,5 +57,5 @@ def test_there_are_keys_of_more_than_a_hundred_services() -> None:
 
 def test_what_only_looks_like_a_key_is_left_alone() -> None:
     lines = [text for seed in SEEDS for text in harmless(seed)]
-    flagged = [text for text in lines if ENGINE.find(text)]
+    flagged = [text for text in lines if DETECTOR.find(text)]
     assert len(flagged) <= 0.03 * len(lines), flagged

@@ -11,9 +11,9 @@ import pytest
 
 from promptmill.redaction.patterns import check_digits, letter_checks
 from promptmill.redaction.patterns import number_checks as check
-from promptmill.redaction.patterns.structured import StructuredEngine
+from promptmill.redaction.patterns.structured import StructuredDetector
 
-ENGINE = StructuredEngine(secrets=False)
+DETECTOR = StructuredDetector(secrets=False)
 Check = Callable[[str], bool]
 SAME: list[tuple[Check, str, str]] = [
     (check.sin, "ca.sin", "9" * 9), (check.tfn, "au.tfn", "9" * 9), (check.acn, "au.acn", "9" * 9), (check.bsn, "nl.bsn", "9" * 9),
@@ -74,7 +74,7 @@ def test_what_the_standard_library_of_numbers_accepts_is_accepted(ours: Check, m
     ],
 )  # fmt: skip
 def test_a_number_is_found(text: str) -> None:
-    assert ENGINE.find(text)
+    assert DETECTOR.find(text)
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_a_number_is_found(text: str) -> None:
     ],
 )
 def test_a_number_of_another_kind_is_left_alone(text: str) -> None:
-    assert ENGINE.find(text) == []
+    assert DETECTOR.find(text) == []
 
 
 def test_random_numbers_in_a_sentence_are_seldom_taken_for_somebodys() -> None:
     source = random.Random(3)
     texts = [f"we counted {source.randrange(10**8, 10**11)} of them" for _ in range(2_000)]
-    assert sum(bool(ENGINE.find(text)) for text in texts) < 60
+    assert sum(bool(DETECTOR.find(text)) for text in texts) < 60

@@ -15,7 +15,7 @@ import re2
 from promptmill.redaction import patterns
 from promptmill.redaction.patterns.folded_text import compiled
 from promptmill.redaction.patterns.rules import Gate, Rule
-from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredEngine
+from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredDetector
 from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
 
 MANY = 50
@@ -75,4 +75,4 @@ def test_a_gate_that_is_none_is_refused_at_once() -> None:
 @pytest.mark.parametrize("start", ["xoxb-", "sk-", "eyJ", "ghp_", "s.", "key"])
 def test_a_key_longer_than_any_is_found_whole(start: str) -> None:
     key = start + "aB3dE5gH7" * 400
-    assert [span.end for span in StructuredEngine().find(f"is {key}")][-1:] in ([3 + len(key)], [])
+    assert [span.end for span in StructuredDetector().find(f"is {key}")][-1:] in ([3 + len(key)], [])

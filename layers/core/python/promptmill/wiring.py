@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from promptmill.aws.s3.recipe_source import S3RecipeSource
     from promptmill.aws.secrets import SecretsManagerStore
     from promptmill.aws.sqs import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
-    from promptmill.detectors.deployed import DeployedFinders
+    from promptmill.detectors.deployed import DeployedDetectors
     from promptmill.domain.limits import Limits
     from promptmill.engine.unit import UnitRuntime
     from promptmill.jobs.manifests import ManifestCache
@@ -75,8 +75,8 @@ class Services:
         """Close what is open; for processes that end."""
         if "providers" in self.__dict__:
             self.run(self.providers.close())
-        if "finders" in self.__dict__:
-            self.run(self.finders.close())
+        if "detectors" in self.__dict__:
+            self.run(self.detectors.close())
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -208,15 +208,15 @@ class Services:
         )
 
     @cached_property
-    def finders(self) -> DeployedFinders:
-        from promptmill.detectors.deployed import AwsAccess, DeployedFinders
+    def detectors(self) -> DeployedDetectors:
+        from promptmill.detectors.deployed import AwsAccess, DeployedDetectors
 
         settings = self.settings
         aws = AwsAccess(
             region=settings.region, private_ranges=settings.private_ranges, make_session=self._botocore_session
         )
         is_local = settings.stage == "local"  # it calls no real account
-        return DeployedFinders(settings.engine_names, clock=self.clock, aws=None if is_local else aws)
+        return DeployedDetectors(settings.engine_names, clock=self.clock, aws=None if is_local else aws)
 
     def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
         """Of one invocation that works for ``job``."""
@@ -261,7 +261,7 @@ class Services:
             lease_s=self.settings.lease_s,
             ends_at=ends_at,
             day_cap=self.day_cap,
-            detectors=self.finders,
+            detectors=self.detectors,
         )
 
     def _botocore_session(self) -> botocore.session.Session:
@@ -283,9 +283,9 @@ def pass_over_what_is_imported() -> None:
     gc.freeze()
 
 
-def offline_finders() -> DeployedFinders:
+def offline_detectors() -> DeployedDetectors:
     """For this machine alone: nothing leaves it."""
-    from promptmill.detectors.deployed import DeployedFinders
+    from promptmill.detectors.deployed import DeployedDetectors
     from promptmill.system_clock import SystemClock
 
-    return DeployedFinders(["ner"], clock=SystemClock())
+    return DeployedDetectors(["ner"], clock=SystemClock())

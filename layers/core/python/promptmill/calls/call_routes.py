@@ -37,7 +37,7 @@ from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST, Attempt, Failure, Price
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
-from promptmill.ports.detectors import EntityFinders
+from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
 
@@ -139,7 +139,7 @@ class CallContext(Struct, frozen=True):
     clock: Clock
     rng: random.Random
     budgeted: bool = False
-    detectors: EntityFinders | None = None
+    detectors: ExternalDetectors | None = None
 
 
 class RouteOutcome(Struct, frozen=True):

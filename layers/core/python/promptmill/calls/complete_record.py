@@ -18,9 +18,9 @@ from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route
 from promptmill.domain.record import ANSWERED, Attempt, Failure, Outcome, RawRecord, RecordResult
 from promptmill.formats.file_format import FileFormat
-from promptmill.ports.detectors import EntityFinder, EntityFinders, Finds
+from promptmill.ports.detectors import ExternalDetector, ExternalDetectors, Findings
 from promptmill.redaction import Redacted, Span, redact_request, restore_completion, searched_text, unrestored
-from promptmill.redaction.policy import EngineMissingError, FoundBefore, beside
+from promptmill.redaction.policy import DetectorMissingError, FoundBefore, external_detectors
 
 
 def last_start(recipe: Recipe, ends_at: float) -> float:
@@ -85,7 +85,7 @@ class _Completing(Struct, frozen=True):
 
     async def _redacted(self, request: CompletionRequest) -> Searched:
         policy, caller = self.recipe.redact, self.caller
-        if not beside(policy):
+        if not external_detectors(policy):
             return Searched(redact_request(request, policy))
         return await redact_record(request, policy, detectors=caller.detectors, sending=caller.sending, rng=caller.rng)
 
@@ -178,7 +178,7 @@ _NOT_SENT = "the record was not sent"
 
 
 class Searched(Struct, frozen=True):
-    """A redacted request, and what the search took: see ``Finds``."""
+    """A redacted request, and what the search took: see ``Findings``."""
 
     redacted: Redacted
     searches: dict[str, int] = {}
@@ -188,7 +188,7 @@ async def redact_record(
     request: CompletionRequest,
     policy: RedactionPolicy,
     *,
-    detectors: EntityFinders | None,
+    detectors: ExternalDetectors | None,
     sending: CallGate,
     rng: random.Random,
 ) -> Searched:
@@ -200,7 +200,7 @@ async def redact_record(
     """
     text = searched_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
-    for engine in beside(policy) if text else ():
+    for engine in external_detectors(policy) if text else ():
         finds = await sending.unless_ended(_search(engine, text, policy, detectors, sending, rng))
         spans += finds.spans
         searches.update(finds.searches)
@@ -211,38 +211,38 @@ async def _search(
     engine: str,
     text: str,
     policy: RedactionPolicy,
-    detectors: EntityFinders | None,
+    detectors: ExternalDetectors | None,
     sending: CallGate,
     rng: random.Random,
-) -> Finds:
+) -> Findings:
     try:
-        return await _patiently(_finder(engine, detectors), text, policy, sending, rng)
+        return await _patiently(_find_detector(engine, detectors), text, policy, sending, rng)
     except (RecordError, SendingEndedError):
         raise
-    except EngineMissingError as missing:
+    except DetectorMissingError as missing:
         reason = str(missing)
     except ProviderError as error:
-        reason = f"the engine {engine} failed: {error.code}"
+        reason = f"the detector {engine} failed: {error.code}"
     except Exception as error:  # noqa: BLE001  whatever it is, nothing may leave
-        reason = f"the engine {engine} ended in {type(error).__name__}"
+        reason = f"the detector {engine} ended in {type(error).__name__}"
     raise RecordError(reason, code="redaction_failed", remedy=_NOT_SENT)  # outside of the handler: errors quote texts
 
 
-def _finder(engine: str, detectors: EntityFinders | None) -> EntityFinder:
+def _find_detector(engine: str, detectors: ExternalDetectors | None) -> ExternalDetector:
     if detectors is None:
-        raise EngineMissingError(engine)
-    return detectors.finder(engine)
+        raise DetectorMissingError(engine)
+    return detectors.detector(engine)
 
 
 async def _patiently(
-    finder: EntityFinder, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
-) -> Finds:
+    detector: ExternalDetector, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
+) -> Findings:
     throttled = False
 
-    async def find() -> Finds:
+    async def find() -> Findings:
         nonlocal throttled
         try:
-            return await finder.find(text, policy)
+            return await detector.find(text, policy)
         except RetryLaterError as error:
             throttled = error.status == _THROTTLED
             raise

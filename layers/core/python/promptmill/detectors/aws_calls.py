@@ -42,7 +42,7 @@ _VERDICTS = Verdicts(
 )
 
 
-class AwsEntityCalls:
+class AwsCalls:
     """Args: ``base_url`` takes the place of every service's own address, for tests."""
 
     def __init__(self, *, http: HttpCalls, signer: AwsSigner, clock: Clock, base_url: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Amazon Comprehend's DetectPiiEntities as an ``EntityFinder``."""
+"""Amazon Comprehend's DetectPiiEntities as an ``ExternalDetector``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from promptmill.detectors.aws_calls import AwsEntityCalls
+from promptmill.detectors.aws_calls import AwsCalls
 from promptmill.detectors.texts import searched
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.ports.detectors import Finds
+from promptmill.ports.detectors import Findings
 from promptmill.redaction.spans import Span
 
 MAX_CHARACTERS, OVERLAP = 30_000, 500
@@ -51,11 +51,11 @@ TYPES: Mapping[str, str] = {
 """Whatever is not here is ``other``."""
 
 
-class ComprehendEntities:
-    def __init__(self, calls: AwsEntityCalls, *, region: str) -> None:
+class ComprehendDetector:
+    def __init__(self, calls: AwsCalls, *, region: str) -> None:
         self._calls, self._region = calls, region
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         """See ports/entity_finder.py."""
         spans, searches = list[Span](), Counter[str]()
         for start, piece in searched(text, most=MAX_CHARACTERS, overlap=OVERLAP):
@@ -63,7 +63,7 @@ class ComprehendEntities:
             spans += _spans(found, start, len(piece))
             searches["comprehend calls"] += 1
             searches["comprehend units"] += max(_MIN_UNITS, -(-len(piece) // _UNIT))
-        return Finds(tuple(spans), dict(searches))
+        return Findings(tuple(spans), dict(searches))
 
     async def _detect(self, piece: str, language: str) -> list[dict[str, Any]]:
         reply = await self._calls.post(

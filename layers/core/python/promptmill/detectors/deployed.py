@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from promptmill.ports.clock import Clock
-from promptmill.ports.detectors import EntityFinder
-from promptmill.redaction.policy import EngineMissingError
+from promptmill.ports.detectors import ExternalDetector
+from promptmill.redaction.policy import DetectorMissingError
 
 if TYPE_CHECKING:
     import botocore.session
 
-    from promptmill.detectors.aws_calls import AwsEntityCalls
-    from promptmill.detectors.ner import OnnxEntityFinder
+    from promptmill.detectors.aws_calls import AwsCalls
+    from promptmill.detectors.ner import OnnxDetector
     from promptmill.providers.http import HttpCalls
 
 
@@ -28,7 +28,7 @@ class AwsAccess(Struct, frozen=True):
     base_url: str = ""
 
 
-class DeployedFinders:
+class DeployedDetectors:
     """Those of one process.
 
     Args:
@@ -38,18 +38,18 @@ class DeployedFinders:
 
     def __init__(self, engines: Collection[str], *, clock: Clock, aws: AwsAccess | None = None) -> None:
         self._engines, self._clock, self._aws = frozenset(engines), clock, aws
-        self._made: dict[str, EntityFinder] = {}
+        self._made: dict[str, ExternalDetector] = {}
         self._http: HttpCalls | None = None
-        self._model: OnnxEntityFinder | None = None
+        self._model: OnnxDetector | None = None
 
-    def finder(self, engine: str) -> EntityFinder:
+    def detector(self, engine: str) -> ExternalDetector:
         """See ports/entity_finder.py."""
         if engine not in self._made:
-            makers: Mapping[str, Callable[[], EntityFinder]] = {"ner": self._make_ner}
+            makers: Mapping[str, Callable[[], ExternalDetector]] = {"ner": self._make_ner}
             if self._aws is not None:
                 makers = {**makers, "comprehend": self._make_comprehend, "guardrail": self._make_guardrail}
             if engine not in self._engines or engine not in makers:
-                raise EngineMissingError(engine)
+                raise DetectorMissingError(engine)
             self._made[engine] = makers[engine]()
         return self._made[engine]
 
@@ -60,30 +60,30 @@ class DeployedFinders:
         if self._http is not None:
             await self._http.close()
 
-    def _make_ner(self) -> EntityFinder:
-        from promptmill.detectors.ner import OnnxEntityFinder  # noqa: PLC0415 (imported when needed)
+    def _make_ner(self) -> ExternalDetector:
+        from promptmill.detectors.ner import OnnxDetector  # noqa: PLC0415 (imported when needed)
 
-        self._model = OnnxEntityFinder()
+        self._model = OnnxDetector()
         return self._model
 
-    def _make_comprehend(self) -> EntityFinder:
-        from promptmill.detectors.comprehend import ComprehendEntities  # noqa: PLC0415 (imported when needed)
+    def _make_comprehend(self) -> ExternalDetector:
+        from promptmill.detectors.comprehend import ComprehendDetector  # noqa: PLC0415 (imported when needed)
 
         aws = self._access()
-        return ComprehendEntities(self._calls(aws), region=aws.region)
+        return ComprehendDetector(self._calls(aws), region=aws.region)
 
-    def _make_guardrail(self) -> EntityFinder:
-        from promptmill.detectors.guardrail import GuardrailEntities  # noqa: PLC0415 (imported when needed)
+    def _make_guardrail(self) -> ExternalDetector:
+        from promptmill.detectors.guardrail import GuardrailDetector  # noqa: PLC0415 (imported when needed)
 
         aws = self._access()
-        return GuardrailEntities(self._calls(aws), region=aws.region)
+        return GuardrailDetector(self._calls(aws), region=aws.region)
 
     def _access(self) -> AwsAccess:
         assert self._aws is not None  # noqa: S101  its makers are only offered then
         return self._aws
 
-    def _calls(self, aws: AwsAccess) -> AwsEntityCalls:
-        from promptmill.detectors.aws_calls import MAX_AT_ONCE, AwsEntityCalls  # noqa: PLC0415 (as above)
+    def _calls(self, aws: AwsAccess) -> AwsCalls:
+        from promptmill.detectors.aws_calls import MAX_AT_ONCE, AwsCalls  # noqa: PLC0415 (as above)
         from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415
         from promptmill.providers.http import HttpCalls  # noqa: PLC0415
         from promptmill.providers.url_policy import policy_of  # noqa: PLC0415
@@ -92,4 +92,4 @@ class DeployedFinders:
             policy = policy_of(local=bool(aws.base_url), private_ranges=aws.private_ranges)
             self._http = HttpCalls(in_flight=2 * MAX_AT_ONCE, policy=policy, clock=self._clock)
         signer = AwsSigner(aws.make_session)
-        return AwsEntityCalls(http=self._http, signer=signer, clock=self._clock, base_url=aws.base_url)
+        return AwsCalls(http=self._http, signer=signer, clock=self._clock, base_url=aws.base_url)

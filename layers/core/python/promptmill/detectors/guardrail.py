@@ -1,4 +1,4 @@
-"""A Bedrock guardrail's sensitive information filters (ApplyGuardrail) as an ``EntityFinder``."""
+"""A Bedrock guardrail's sensitive information filters (ApplyGuardrail) as an ``ExternalDetector``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from promptmill.detectors.aws_calls import AwsEntityCalls
+from promptmill.detectors.aws_calls import AwsCalls
 from promptmill.detectors.texts import searched
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
-from promptmill.ports.detectors import Finds
+from promptmill.ports.detectors import Findings
 from promptmill.redaction.spans import Span
 
 MAX_CHARACTERS, OVERLAP = 20_000, 500
@@ -48,11 +48,11 @@ TYPES: Mapping[str, str] = {
 """Whatever is not here is ``other``, and so is what a guardrail's own patterns match."""
 
 
-class GuardrailEntities:
-    def __init__(self, calls: AwsEntityCalls, *, region: str) -> None:
+class GuardrailDetector:
+    def __init__(self, calls: AwsCalls, *, region: str) -> None:
         self._calls, self._region = calls, region
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         """See ports/entity_finder.py. What the guardrail blocks is refused (``redaction_refused``)."""
         spans, searches = list[Span](), Counter[str]()
         for start, piece in searched(text, most=MAX_CHARACTERS, overlap=OVERLAP):
@@ -64,7 +64,7 @@ class GuardrailEntities:
             )
             searches["guardrail calls"] += 1
             searches["guardrail units"] += _units(reply["usage"])
-        return Finds(tuple(spans), dict(searches))
+        return Findings(tuple(spans), dict(searches))
 
     async def _apply(self, piece: str, guardrail: Guardrail) -> dict[str, Any]:
         region = guardrail.id.split(":")[3] if guardrail.id.startswith("arn:") else self._region

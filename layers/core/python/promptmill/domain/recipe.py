@@ -131,8 +131,8 @@ class RedactionPolicy(Struct, frozen=True):
         allow: values that may leave, in any case; between slashes, RE2 patterns of whole values.
         skip: fields of JSON documents in which nothing is looked for.
         whole: fields of JSON documents whose texts are replaced as a whole.
-        language: of the texts, for the engine comprehend.
-        guardrail: for the engine of that name.
+        language: of the texts, for the detector comprehend.
+        guardrail: for the detector of that name.
     """
 
     types: tuple[str, ...]

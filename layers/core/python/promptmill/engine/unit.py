@@ -19,7 +19,7 @@ from promptmill.engine.history import History
 from promptmill.formats.file_format import FileFormat
 from promptmill.pacing.pacing import JobPacing
 from promptmill.ports.clock import Clock
-from promptmill.ports.detectors import EntityFinders
+from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import Ledger, PriceBook
 from promptmill.ports.message_queue import MessageLease
 from promptmill.ports.model_provider import ModelProviders
@@ -53,7 +53,7 @@ class UnitRuntime(Struct, frozen=True):
     lease_s: int
     ends_at: float
     day_cap: int | None = None
-    detectors: EntityFinders | None = None
+    detectors: ExternalDetectors | None = None
 
 
 class Unit(Protocol):

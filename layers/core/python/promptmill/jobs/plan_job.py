@@ -26,7 +26,7 @@ from promptmill.ports.ledger import PriceBook
 from promptmill.ports.message_queue import EventBus, WorkQueue
 from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.recipe_source import RecipeSource
-from promptmill.redaction import ENGINE_VERSION
+from promptmill.redaction import DETECTOR_VERSION
 
 
 def check_prices(recipe: Recipe, *, prices: PriceBook, day_cap: int | None, clock: Clock) -> None:
@@ -168,7 +168,7 @@ class _Planner(Struct, frozen=True):
             chunks=cut.chunks,
             ranges=cut.ranges,
             digest=cut.digest,
-            versions=Versions(code=__version__, prices=self.prices.version, redaction=ENGINE_VERSION),
+            versions=Versions(code=__version__, prices=self.prices.version, redaction=DETECTOR_VERSION),
             planned_at=rfc3339(self.clock.now()),
             results_prefix=job.results_prefix,
             notes=cut.notes,

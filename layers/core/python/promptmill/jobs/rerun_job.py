@@ -23,7 +23,7 @@ from promptmill.ports.job_store import JobStore
 from promptmill.ports.message_queue import WorkQueue
 from promptmill.ports.object_store import ObjectReader
 from promptmill.ports.recipe_source import RecipeSource
-from promptmill.redaction import ENGINE_VERSION
+from promptmill.redaction import DETECTOR_VERSION
 
 
 async def rerun_job(
@@ -131,7 +131,7 @@ async def plan_rerun(
         records=base.records,
         chunks=base.chunks,
         ranges=base.ranges,
-        versions=Versions(code=__version__, prices=prices, redaction=ENGINE_VERSION),
+        versions=Versions(code=__version__, prices=prices, redaction=DETECTOR_VERSION),
         planned_at=rfc3339(clock.now()),
         results_prefix=job.results_prefix,
         digest=base.digest,

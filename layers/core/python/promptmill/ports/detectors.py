@@ -10,7 +10,7 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.spans import Span
 
 
-class Finds(Struct, frozen=True):
+class Findings(Struct, frozen=True):
     """Of one text.
 
     Attributes:
@@ -22,8 +22,8 @@ class Finds(Struct, frozen=True):
     searches: dict[str, int] = {}
 
 
-class EntityFinder(Protocol):
-    async def find(self, text: str, policy: RedactionPolicy) -> Finds:
+class ExternalDetector(Protocol):
+    async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         """Of a text of any length; slow, but never in the event loop's way. Ends soon after it is cancelled.
 
         Raises:
@@ -34,9 +34,9 @@ class EntityFinder(Protocol):
         ...
 
 
-class EntityFinders(Protocol):
+class ExternalDetectors(Protocol):
     """Those of one process."""
 
-    def finder(self, engine: str) -> EntityFinder:
-        """By the name that recipes call it by. Raises EngineMissingError."""
+    def detector(self, engine: str) -> ExternalDetector:
+        """By the name that recipes call it by. Raises DetectorMissingError."""
         ...

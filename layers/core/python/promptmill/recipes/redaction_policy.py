@@ -44,9 +44,9 @@ def redaction_contradictions(document: RedactDocument) -> Iterator[tuple[tuple[A
     known = {*policy.types, *(own.name for own in document.patterns), WHOLE_FIELD}
     for name in document.types:
         if name in NER_TYPES and not any(engine in document.engines for engine in _ENGINES_FOR_NAMES):
-            yield ("types",), f"{name} takes an engine that finds names: engines: [structured, ner]"
+            yield ("types",), f"{name} takes a detector that finds names: engines: [structured, ner]"
     if ("guardrail" in document.engines) != (document.guardrail is not None):
-        yield ("guardrail",), "the engine guardrail and `guardrail: {id, version}` go together"
+        yield ("guardrail",), "the detector guardrail and `guardrail: {id, version}` go together"
     for name, action in document.actions.items():
         if name not in known:
             yield ("actions", name), f"no such type is redacted here; {did_you_mean(name, known) or 'see types'}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from promptmill.redaction.redact import ENGINE_VERSION, Redacted, redact_request, searched_text
+from promptmill.redaction.redact import DETECTOR_VERSION, Redacted, redact_request, searched_text
 from promptmill.redaction.restore import restore_completion, unrestored
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Detector, RedactionType, Span
 
 __all__ = [
     "ALL_TYPES",
-    "ENGINE_VERSION",
+    "DETECTOR_VERSION",
     "KNOWN_TYPES",
     "NER_TYPES",
     "Detector",

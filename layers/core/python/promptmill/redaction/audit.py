@@ -11,11 +11,11 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.hiding import Hider, Repeats
 from promptmill.redaction.placeholders import Placeholders, mentioned
-from promptmill.redaction.policy import BUILT_IN, engine_of, kept, policy_hash
-from promptmill.redaction.redact import ENGINE_VERSION, redact_request
+from promptmill.redaction.policy import BUILT_IN, kept, make_detector, policy_hash
+from promptmill.redaction.redact import DETECTOR_VERSION, redact_request
 from promptmill.redaction.spans import Detector, Span, united
 
-ENGINE_VERSIONS = {BUILT_IN: ENGINE_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
+DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
 """The model's or the interface's, and ours of what is made of it."""
 
 
@@ -30,9 +30,9 @@ class RedactedText(Struct, frozen=True):
 def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = None) -> RedactedText:
     """As a prompt would be. Raises whatever an engine raises: then nothing is known about the text.
 
-    ``others``: see ``engine_of``.
+    ``others``: see ``make_detector``.
     """
-    spans = kept(engine_of(policy, others).find(text), text, policy)
+    spans = kept(make_detector(policy, others).find(text), text, policy)
     values = {text[span.start : span.end]: span.type for span in spans}
     repeats = Repeats(values)
     if values:
@@ -84,4 +84,4 @@ def audit_line(
 def _version(engine: str, policy: RedactionPolicy) -> str:
     if engine == "guardrail":
         return f"{policy.guardrail.id}:{policy.guardrail.version}"
-    return ENGINE_VERSIONS[engine]
+    return DETECTOR_VERSIONS[engine]

@@ -22,30 +22,30 @@ BUILT_IN = "structured"
 _HASH_DIGITS = 10**15
 
 
-class EngineMissingError(PromptmillError):
+class DetectorMissingError(PromptmillError):
     """A policy asks for an engine that is not there."""
 
     def __init__(self, engine: str) -> None:
-        super().__init__(f"the engine {engine} is not deployed here")
+        super().__init__(f"the detector {engine} is not deployed here")
 
 
-def beside(policy: RedactionPolicy) -> tuple[str, ...]:
+def external_detectors(policy: RedactionPolicy) -> tuple[str, ...]:
     """Names of the policy's engines that are not built in: models and services."""
     return tuple(name for name in policy.engines if name != BUILT_IN)
 
 
-def engine_of(policy: RedactionPolicy, others: Detector | None = None) -> Detector:
+def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> Detector:
     """All engines of a policy as one. ``others``: those that are not built in.
 
     Raises:
-        EngineMissingError: the policy wants such, and there are none; nothing may be sent without them.
+        DetectorMissingError: the policy wants such, and there are none; nothing may be sent without them.
     """
-    if beside(policy) and others is None:
-        raise EngineMissingError(beside(policy)[0])
+    if external_detectors(policy) and others is None:
+        raise DetectorMissingError(external_detectors(policy)[0])
     return _Engines([*_built_in(policy), *([others] if others else [])], policy)
 
 
-def built_in_engine_of(policy: RedactionPolicy) -> Detector:
+def make_built_in_detector(policy: RedactionPolicy) -> Detector:
     """Without models and services, which take every identifier for somebody's name."""
     return _Engines(_built_in(policy), policy)
 
@@ -65,9 +65,9 @@ class FoundBefore(Struct, frozen=True):
 
 @cache
 def _structured() -> Detector:
-    from promptmill.redaction.patterns.structured import StructuredEngine  # noqa: PLC0415 (patterns take a while)
+    from promptmill.redaction.patterns.structured import StructuredDetector  # noqa: PLC0415 (patterns take a while)
 
-    return StructuredEngine()
+    return StructuredDetector()
 
 
 class _Engines:

@@ -23,7 +23,7 @@ _REASONS = {
     "private_key": "the marks of a private key",
     "url_credentials": "a user and a password in a URL",
     "birthday": "a date behind a word for birth",
-    "rampart": "a name or a place, by the model of the engine ner",
+    "rampart": "a name or a place, by the model of the detector ner",
     "comprehend": "what Amazon Comprehend says",
     "guardrail": "what the guardrail says",
     "": "the same value was found elsewhere in the text",

@@ -16,16 +16,16 @@ from promptmill.redaction.json_text import is_json, rewrite_literals
 from promptmill.redaction.placeholders import Placeholders, mentioned
 from promptmill.redaction.policy import (
     WHOLE_FIELD,
-    EngineMissingError,
+    DetectorMissingError,
     FoundBefore,
-    built_in_engine_of,
-    engine_of,
     kept,
+    make_built_in_detector,
+    make_detector,
 )
 from promptmill.redaction.request_text import rewritten
 from promptmill.redaction.spans import Detector, Span, united
 
-ENGINE_VERSION = "structured-3"
+DETECTOR_VERSION = "structured-3"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
 
 _FEWEST_DIGITS = 7
@@ -61,7 +61,7 @@ class Redacted(Struct, frozen=True):
 def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
     """Placeholders for every value of the policy's types, the same one wherever a value recurs.
 
-    ``others``: see ``engine_of``. Those that take their time search the request's ``searched_text`` beforehand.
+    ``others``: see ``make_detector``. Those that take their time search the request's ``searched_text`` beforehand.
 
     Raises:
         RecordError: the request can't be made safe, so it must not be sent (code ``redaction_failed``).
@@ -69,10 +69,10 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: 
     if not _is_wanted(policy):
         return Redacted(request)
     try:
-        return _redact(request, policy, engine_of(policy, others))
+        return _redact(request, policy, make_detector(policy, others))
     except RecordError:
         raise
-    except EngineMissingError as missing:
+    except DetectorMissingError as missing:
         reason = str(missing)
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
         reason = f"the search for sensitive data ended in {type(error).__name__}"
@@ -152,7 +152,7 @@ class _Finder:
 
     def search(self) -> None:
         """Raises RecordError if a name holds a value."""
-        for span in self._found_in(_BETWEEN.join(self._fixed), built_in_engine_of(self._policy)):
+        for span in self._found_in(_BETWEEN.join(self._fixed), make_built_in_detector(self._policy)):
             raise _unreachable(span.type)
         joined = self.joined()
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._hinted()))

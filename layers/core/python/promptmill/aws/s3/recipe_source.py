@@ -11,7 +11,7 @@ from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectStore
-from promptmill.redaction.policy import beside
+from promptmill.redaction.policy import external_detectors
 
 _CACHED_S = 30.0
 _SWITCHES = {"ner": "ner=true", "comprehend": "comprehend=true", "guardrail": "guardrails=<its ARN>"}
@@ -64,10 +64,10 @@ class S3RecipeSource:
 
     def _check_engines(self, recipe: Recipe) -> None:
         """Refuse a recipe whose detector is not deployed, before a job begins: a worker would fail every record."""
-        for engine in beside(recipe.redact):
+        for engine in external_detectors(recipe.redact):
             if engine not in self._engines:
                 raise RecipeError(
-                    f"the engine {engine} is not deployed here",
+                    f"the detector {engine} is not deployed here",
                     code="engine_missing",
                     where=f"{layout.recipe_key(recipe.name)}: redact.engines",
                     remedy=f'leave it out, or deploy the stack with it: make deploy CONTEXT="{_SWITCHES[engine]}"',

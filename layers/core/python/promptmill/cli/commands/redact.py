@@ -22,9 +22,9 @@ from promptmill.cli.failures import EXIT_FAILED
 from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.ports.detectors import EntityFinder
+from promptmill.ports.detectors import ExternalDetector
 from promptmill.redaction.audit import RedactedText, audit_line, redact_document, redact_text
-from promptmill.redaction.policy import EngineMissingError, beside
+from promptmill.redaction.policy import DetectorMissingError, external_detectors
 from promptmill.redaction.reasons import reason_of
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
@@ -109,45 +109,47 @@ _STAYS = "it asks AWS, and nothing leaves this machine: leave it out of the poli
 
 
 @contextmanager
-def other_engines(policy: RedactionPolicy) -> Iterator[Detector | None]:
+def open_external_detectors(policy: RedactionPolicy) -> Iterator[Detector | None]:
     """Those of the policy that are not built in, as one; None if it wants none.
 
     Raises:
         UserError: one of them can't be had here (``engine_missing``).
     """
-    from promptmill.wiring import offline_finders  # noqa: PLC0415 (engines that are adapters)
+    from promptmill.wiring import offline_detectors  # noqa: PLC0415 (detectors that are adapters)
 
-    if not beside(policy):
+    if not external_detectors(policy):
         yield None
         return
-    finders = offline_finders()
+    detectors = offline_detectors()
     with asyncio.Runner() as runner:
         try:
-            found = [_tried(name, finders.finder, policy, runner) for name in beside(policy)]
+            found = [_tried(name, detectors.detector, policy, runner) for name in external_detectors(policy)]
             yield _Others(found, policy, runner)
         finally:
-            runner.run(finders.close())
+            runner.run(detectors.close())
 
 
 def _tried(
-    name: str, finder: Callable[[str], EntityFinder], policy: RedactionPolicy, runner: asyncio.Runner
-) -> EntityFinder:
+    name: str, detector: Callable[[str], ExternalDetector], policy: RedactionPolicy, runner: asyncio.Runner
+) -> ExternalDetector:
     """It is loaded, so that what is missing is said once, and not for every line."""
     try:
-        found = finder(name)
+        found = detector(name)
         runner.run(found.find("", policy))
-    except EngineMissingError as error:
-        reason = f"the engine {name} is not installed here"
+    except DetectorMissingError as error:
+        reason = f"the detector {name} is not installed here"
         raise UserError(reason, code="engine_missing", remedy=_REMEDIES.get(name, _STAYS)) from error
     return found
 
 
 class _Others:
-    def __init__(self, finders: list[EntityFinder], policy: RedactionPolicy, runner: asyncio.Runner) -> None:
-        self._finders, self._policy, self._runner = finders, policy, runner
+    def __init__(self, detectors: list[ExternalDetector], policy: RedactionPolicy, runner: asyncio.Runner) -> None:
+        self._detectors, self._policy, self._runner = detectors, policy, runner
 
     def find(self, text: str) -> list[Span]:
-        return [span for finder in self._finders for span in self._runner.run(finder.find(text, self._policy)).spans]
+        return [
+            span for detector in self._detectors for span in self._runner.run(detector.find(text, self._policy)).spans
+        ]
 
 
 _MAX_TOLD, _WIDEST = 20, 48
@@ -179,7 +181,7 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
         raise click.UsageError("TARGET is missing: redact SOURCE TARGET, or redact --explain SOURCE")
     if target is not None and target.exists() and source.exists() and target.samefile(source):
         raise click.UsageError("TARGET is SOURCE: write to another file")
-    with other_engines(policy) as others:
+    with open_external_detectors(policy) as others:
         if explain or target is None:
             _explain(out, source, policy, others)
             return

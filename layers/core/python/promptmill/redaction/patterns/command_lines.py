@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import is_placeholder, is_reference
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import RedactionType, Span
@@ -42,9 +42,9 @@ _ONE_CASE = re.compile(r"[a-z.]+|\d+\.\d+")
 
 
 def _option(name: str, head: str, rest: str, kind: RedactionType) -> Rule:
-    def find(subject: Subject) -> Iterator[Span]:
-        for start, end in subject.spans(head + rest, group=int("(" in rest.replace("(?:", ""))):
-            value = subject.text[start:end].rstrip(".,")
+    def find(folded: FoldedText) -> Iterator[Span]:
+        for start, end in folded.spans(head + rest, group=int("(" in rest.replace("(?:", ""))):
+            value = folded.text[start:end].rstrip(".,")
             if _is_value(value, name):
                 yield Span(start, start + len(value), kind, 0.7, name)
 

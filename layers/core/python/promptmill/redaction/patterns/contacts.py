@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.rules import Rule, matching
 from promptmill.redaction.spans import Span
 
@@ -24,9 +24,9 @@ _NOT_AN_ADDRESS = re.compile(
 _MAX_IPV6 = 45
 
 
-def emails(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_EMAIL):
-        found = subject.text[start:end]
+def emails(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_EMAIL):
+        found = folded.text[start:end]
         if not _IMAGE_NAME.search(found):
             yield Span(start + _opening(found), end, "email", 0.95, "email")
 
@@ -40,16 +40,16 @@ def _opening(found: str) -> int:
     return len(found) - len(found.lstrip("'.")) if found[0] in "'." else 0
 
 
-def _ipv4(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_IPV4):
-        address, _, prefix = subject.text[start:end].partition("/")
+def _ipv4(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_IPV4):
+        address, _, prefix = folded.text[start:end].partition("/")
         if prefix and int(prefix) > 32:  # noqa: PLR2004 (bits of an address)
             end = start + len(address)  # noqa: PLW2901 (the slash belongs to something else)
-        if not all(map(_is_octet, address.split("."))) or not subject.stands_alone(start, end):
+        if not all(map(_is_octet, address.split("."))) or not folded.stands_alone(start, end):
             continue
-        if subject.before(start, 1) == "+":
+        if folded.before(start, 1) == "+":
             continue  # a telephone number with dots
-        if not _NOT_AN_ADDRESS.search(subject.before(start, 16)):
+        if not _NOT_AN_ADDRESS.search(folded.before(start, 16)):
             yield Span(start, end, "ip", 0.9, "ipv4")
 
 
@@ -57,12 +57,12 @@ def _is_octet(digits: str) -> bool:
     return int(digits) <= 255 and str(int(digits)) == digits  # noqa: PLR2004 (a byte)
 
 
-def _ipv6(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_IPV6):
-        bare = subject.text[start:end].partition("/")[0].partition("%")[0].rstrip(".")
+def _ipv6(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_IPV6):
+        bare = folded.text[start:end].partition("/")[0].partition("%")[0].rstrip(".")
         bare = bare[:-1] if bare.endswith(":") and not bare.endswith("::") else bare
-        stop = end if subject.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
-        if len(bare) <= _MAX_IPV6 and _is_ipv6(bare) and subject.stands_alone(start, stop):
+        stop = end if folded.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
+        if len(bare) <= _MAX_IPV6 and _is_ipv6(bare) and folded.stands_alone(start, stop):
             yield Span(start, stop, "ip", 0.9, "ipv6")
 
 
@@ -82,9 +82,9 @@ _MAC = r"\b(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\b|\b(?:[0-9A-Fa-f]{2}-){5}[0-9A-
 _LONGER_HEX = re.compile(r"[:.\-][0-9A-Fa-f]{2}")
 
 
-def _is_mac(subject: Subject, start: int, end: int) -> bool:
-    found = set(subject.text[start:end].upper()) - set(":.-")
-    return len(found) > 1 and not _LONGER_HEX.match(subject.text, end) and not subject.before(start, 1).endswith(":")
+def _is_mac(folded: FoldedText, start: int, end: int) -> bool:
+    found = set(folded.text[start:end].upper()) - set(":.-")
+    return len(found) > 1 and not _LONGER_HEX.match(folded.text, end) and not folded.before(start, 1).endswith(":")
 
 
 _POINT = r"[-+]?\d{1,3}\.\d{3,}"
@@ -96,15 +96,15 @@ _PLACE = re.compile(r"lat|lon|lng|coord|gps|geo|located|position|degree|\xb0", r
 _PRECISE = 4
 
 
-def _is_point(subject: Subject, start: int, end: int) -> bool:
+def _is_point(folded: FoldedText, start: int, end: int) -> bool:
     """A latitude and a longitude, written to some metres or called by their names."""
-    latitude, longitude = _NUMBERS.findall(subject.text[start:end])[:2]
-    if abs(float(latitude)) > 90 or abs(float(longitude)) > 180 or not subject.stands_alone(start, end):  # noqa: PLR2004 (degrees)
+    latitude, longitude = _NUMBERS.findall(folded.text[start:end])[:2]
+    if abs(float(latitude)) > 90 or abs(float(longitude)) > 180 or not folded.stands_alone(start, end):  # noqa: PLR2004 (degrees)
         return False
     precise = all(len(number.partition(".")[2]) >= _PRECISE for number in (latitude, longitude))
-    named = _PLACE.search(subject.before(start, 40) + subject.text[start:end])
+    named = _PLACE.search(folded.before(start, 40) + folded.text[start:end])
     return named is not None or (
-        precise and "," in subject.text[start:end] and not subject.text[end : end + 3].strip(" ").startswith(",")
+        precise and "," in folded.text[start:end] and not folded.text[end : end + 3].strip(" ").startswith(",")
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.rules import Rule, matching
 from promptmill.redaction.spans import RedactionType, Span
 
@@ -163,12 +163,12 @@ NAMED = (
 def _named(kind: Named) -> Rule:
     pattern = f"(?i){kind.words}"
 
-    def find(subject: Subject) -> Iterator[Span]:
+    def find(folded: FoldedText) -> Iterator[Span]:
         reached = 0
-        for start, end in subject.spans(pattern):
+        for start, end in folded.spans(pattern):
             if start < reached:
                 continue
-            value = _value_behind(subject.text, end, kind)
+            value = _value_behind(folded.text, end, kind)
             if value is not None:
                 reached = value[1]
                 yield Span(value[0], value[1], kind.type, kind.score, kind.name)
@@ -237,9 +237,9 @@ _BIRTHDAY = re.compile(
 )
 
 
-def birthdays(subject: Subject) -> Iterator[Span]:
-    for _, end in subject.spans(_BORN):
-        match = _BIRTHDAY.match(subject.text, end)
+def birthdays(folded: FoldedText) -> Iterator[Span]:
+    for _, end in folded.spans(_BORN):
+        match = _BIRTHDAY.match(folded.text, end)
         if match:
             yield Span(match.start(1), match.end(1), "date_of_birth", 0.8, "birthday")
 
@@ -247,8 +247,8 @@ def birthdays(subject: Subject) -> Iterator[Span]:
 _IBAN = r"(?i)\biban\b[^\w\n]{0,4}(?:[a-z]{1,10} ){0,3}[\"']?([A-Z]{2}\d{2}[ A-Z0-9]{6,32}[A-Z0-9])"
 
 
-def _two_digits(subject: Subject, start: int, end: int) -> bool:
-    return sum(map(str.isdigit, subject.text[start:end])) > 3  # noqa: PLR2004 (more than check digits and a word)
+def _two_digits(folded: FoldedText, start: int, end: int) -> bool:
+    return sum(map(str.isdigit, folded.text[start:end])) > 3  # noqa: PLR2004 (more than check digits and a word)
 
 
 _SORT_CODE = r"(?i)\bsort.?code\b[^\w\n]{0,4}(?:is |no\.? |number )?(\d\d[ \-]\d\d[ \-]\d\d)\b"

@@ -70,7 +70,7 @@ _FOLDS = _Folds(
 _BYTES = _Bytes()
 
 
-class Subject:
+class FoldedText:
     """Offsets are those of ``text``, the folded one; ``original`` turns spans into spans of the text that came.
 
     Attributes:
@@ -111,7 +111,7 @@ class Subject:
         for match in compiled(pattern).finditer(self.raw):
             yield match.span(group)
 
-    def without(self, spans: Iterable[Span]) -> Subject:
+    def without(self, spans: Iterable[Span]) -> FoldedText:
         """The same text with something that no rule looks for in the place of each span."""
         pieces, raw, done = [], bytearray(self.raw), 0
         for start, end in sorted((span.start, span.end) for span in spans):
@@ -119,7 +119,7 @@ class Subject:
             pieces += [self.text[done:start], _NOTHING * hidden]
             raw[end - hidden : end] = _NOTHING.encode() * hidden
             done = max(done, end)
-        other = Subject("")
+        other = FoldedText("")
         other.text, other.raw = "".join([*pieces, self.text[done:]]), bytes(raw)
         return other
 
@@ -157,9 +157,9 @@ def _replaced(text: str, strange: AbstractSet[str], table: Mapping[int, int | st
     return text
 
 
-def span_of(subject: Subject, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
+def span_of(folded: FoldedText, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
     """A find, without blanks at its ends."""
-    found = subject.text[start:end]
+    found = folded.text[start:end]
     return Span(start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip()), kind, score, rule)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from promptmill.redaction.patterns.folded_text import Subject, span_of
+from promptmill.redaction.patterns.folded_text import FoldedText, span_of
 from promptmill.redaction.patterns.letter_ids import MIXED, SHAPES, WITH_SEPARATORS
 from promptmill.redaction.patterns.number_ids import NUMBER_IDS, NumberId
 from promptmill.redaction.patterns.rules import Rule
@@ -32,72 +32,72 @@ _OTHER_NUMBER = re.compile(
 _SCORES = {"word": 0.85, "strong": 0.65, "alone": 0.5}
 
 
-def _numbers(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_NUMBER):
-        if not _touched(subject, start, end):
-            yield from _number(subject, start, end) or _pieces(subject, start, end)
+def _numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_NUMBER):
+        if not _touched(folded, start, end):
+            yield from _number(folded, start, end) or _pieces(folded, start, end)
 
 
-def _pieces(subject: Subject, start: int, end: int) -> Iterator[Span]:
+def _pieces(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
     """Two numbers with a blank between them."""
-    run = subject.text[start:end]
+    run = folded.text[start:end]
     if " " in run:
         for piece in re.finditer(r"[^ ]{8,}", run):
-            yield from _number(subject, start + piece.start(), start + piece.end())
+            yield from _number(folded, start + piece.start(), start + piece.end())
 
 
-def _number(subject: Subject, start: int, end: int) -> list[Span]:
-    run = subject.text[start:end]
+def _number(folded: FoldedText, start: int, end: int) -> list[Span]:
+    run = folded.text[start:end]
     digits = _SEPARATORS.sub("", run)
     kinds = NUMBER_IDS.get(len(digits), ())
     layout = run.translate(_LAYOUT)
-    return list(_first(_finds(subject, start, end, digits, layout, kinds)))
+    return list(_first(_finds(folded, start, end, digits, layout, kinds)))
 
 
-def _tokens(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_MIXED_ID):
-        if end - start > _MAX_TOKEN or _touched(subject, start, end):
+def _tokens(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_MIXED_ID):
+        if end - start > _MAX_TOKEN or _touched(folded, start, end):
             continue
-        token = subject.text[start:end]
+        token = folded.text[start:end]
         shape = token.translate(_SHAPE)
         if "A" not in shape or len(shape) < 7:  # noqa: PLR2004 (the shortest of them)
             continue
         plain = token.replace("-", "").upper()
         kinds = (*SHAPES.get(shape, ()), *(kind for pattern, kind in MIXED if pattern.fullmatch(plain)))
         if kinds:
-            yield from _first(_finds(subject, start, end, plain, "", kinds))
+            yield from _first(_finds(folded, start, end, plain, "", kinds))
 
 
 def _finds(
-    subject: Subject, start: int, end: int, plain: str, layout: str, kinds: Iterable[NumberId]
+    folded: FoldedText, start: int, end: int, plain: str, layout: str, kinds: Iterable[NumberId]
 ) -> Iterator[Span]:
     """One for each kind that the number can be."""
     for kind in kinds:
         if not kind.valid(plain):
             continue
-        score = _score(subject, start, end, layout, kind)
+        score = _score(folded, start, end, layout, kind)
         if score:
-            yield span_of(subject, start, end, kind.type, score, kind.name)
+            yield span_of(folded, start, end, kind.type, score, kind.name)
 
 
-def _score(subject: Subject, start: int, end: int, layout: str, kind: NumberId) -> float:
-    if has_word(subject, start, end, kind.words):
+def _score(folded: FoldedText, start: int, end: int, layout: str, kind: NumberId) -> float:
+    if has_word(folded, start, end, kind.words):
         return _SCORES["word"]
     if kind.proof == "context":
         return 0
     if layout and layout not in kind.layouts and not layout.isdigit():
         return 0
-    if subject.fills_its_line(start, end):
+    if folded.fills_its_line(start, end):
         return _SCORES["alone"]
     if layout not in kind.layouts and (kind.proof == "check" or kind.layouts):
         return 0
-    return 0 if _OTHER_NUMBER.search(subject.before(start, 24)) else _SCORES["strong"]
+    return 0 if _OTHER_NUMBER.search(folded.before(start, 24)) else _SCORES["strong"]
 
 
-def has_word(subject: Subject, start: int, end: int, words: str) -> bool:
+def has_word(folded: FoldedText, start: int, end: int, words: str) -> bool:
     """Whether one of ``words`` stands before [start, end), or shortly behind it."""
     expression = _words(words)
-    before, after = subject.before(start, _WINDOW), subject.text[end : end + _WINDOW_AFTER]
+    before, after = folded.before(start, _WINDOW), folded.text[end : end + _WINDOW_AFTER]
     return expression.search(before) is not None or expression.search(after.partition("\n")[0]) is not None
 
 
@@ -113,21 +113,21 @@ def _first(spans: Iterable[Span]) -> Iterator[Span]:
         yield best
 
 
-def _touched(subject: Subject, start: int, end: int) -> bool:
+def _touched(folded: FoldedText, start: int, end: int) -> bool:
     """Whether [start, end) is a piece of a longer word, number, path or code."""
-    before, after = subject.before(start, 2), subject.text[end : end + 2]
-    if not subject.stands_alone(start, end) or before[-1:] in ("/", "\\", "+", "=", "$", ")"):
+    before, after = folded.before(start, 2), folded.text[end : end + 2]
+    if not folded.stands_alone(start, end) or before[-1:] in ("/", "\\", "+", "=", "$", ")"):
         return True
     return bool(_JOINED_BEFORE.fullmatch(before) or _JOINED_AFTER.match(after))
 
 
 def _separated(pattern: str, kind: NumberId) -> Rule:
-    def find(subject: Subject) -> Iterator[Span]:
-        for start, end in subject.spans(pattern):
-            plain = _SEPARATORS.sub("", subject.text[start:end]).upper()
-            plain = plain if kind.name != "hetu_fi" else subject.text[start:end].upper()
-            if not _touched(subject, start, end):
-                yield from _finds(subject, start, end, plain, "", (kind,))
+    def find(folded: FoldedText) -> Iterator[Span]:
+        for start, end in folded.spans(pattern):
+            plain = _SEPARATORS.sub("", folded.text[start:end]).upper()
+            plain = plain if kind.name != "hetu_fi" else folded.text[start:end].upper()
+            if not _touched(folded, start, end):
+                yield from _finds(folded, start, end, plain, "", (kind,))
 
     return Rule(pattern, find)
 

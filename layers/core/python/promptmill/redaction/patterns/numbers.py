@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from promptmill.redaction.patterns.check_digits import luhn, mod_97
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
 
@@ -54,17 +54,17 @@ _SSN = r"\d{3}[ .\-]\d{2}[ .\-]\d{4}"
 _SSN_PLAIN = r"(?i)(?:ssn|social security|\btin\b|\bitin\b)[^\d\n]{0,25}(\d{9})"
 
 
-def cards(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_DIGIT_RUN):
-        groups = [(start + m.start(), start + m.end()) for m in _GROUP.finditer(subject.text[start:end])]
-        if subject.stands_alone(start, end):
-            yield from _cards_in(subject, groups)
+def cards(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_DIGIT_RUN):
+        groups = [(start + m.start(), start + m.end()) for m in _GROUP.finditer(folded.text[start:end])]
+        if folded.stands_alone(start, end):
+            yield from _cards_in(folded, groups)
 
 
-def _cards_in(subject: Subject, groups: Sequence[tuple[int, int]]) -> Iterator[Span]:
+def _cards_in(folded: FoldedText, groups: Sequence[tuple[int, int]]) -> Iterator[Span]:
     first = 0
     while first < len(groups):
-        last = _card_from(subject, groups, first)
+        last = _card_from(folded, groups, first)
         if last is None:
             first += 1
             continue
@@ -72,36 +72,36 @@ def _cards_in(subject: Subject, groups: Sequence[tuple[int, int]]) -> Iterator[S
         first = last + 1
 
 
-def _card_from(subject: Subject, groups: Sequence[tuple[int, int]], first: int) -> int | None:
+def _card_from(folded: FoldedText, groups: Sequence[tuple[int, int]], first: int) -> int | None:
     """The last group of the longest card number that starts with group ``first``."""
     digits, found = "", None
     for last in range(first, min(first + _MAX_GROUPS, len(groups))):
         start, end = groups[last]
-        digits += subject.text[start:end]
+        digits += folded.text[start:end]
         if len(digits) > _CARD_LENGTHS.stop:
             break
-        if len(digits) in _CARD_LENGTHS and _is_card(digits, subject, groups[first][0], last - first):
+        if len(digits) in _CARD_LENGTHS and _is_card(digits, folded, groups[first][0], last - first):
             found = last
         if end - start < 4:  # noqa: PLR2004 (only the last group of a card number is shorter than four)
             break
     return found
 
 
-def _is_card(digits: str, subject: Subject, start: int, separators: int) -> bool:
+def _is_card(digits: str, folded: FoldedText, start: int, separators: int) -> bool:
     known, checked = _CARD_PREFIX.fullmatch(digits), luhn(digits)
     if known and checked:
         return len(set(digits)) > 1
     in_fours = separators == 3 and len(digits) == 16  # noqa: PLR2004
     if not (known and in_fours) and not (checked and _MAESTRO_PREFIX.fullmatch(digits)):
         return False
-    return _CARD_CONTEXT.search(subject.before(start, 40)) is not None
+    return _CARD_CONTEXT.search(folded.before(start, 40)) is not None
 
 
-def ibans(subject: Subject) -> Iterator[Span]:
-    for start, _ in subject.spans(_IBAN_HEAD):
-        length = _IBAN_LENGTHS.get(subject.text[start : start + 2].upper())
-        end = _end_after(subject.text, start, length) if length else None
-        if end is not None and subject.stands_alone(start, end) and valid_iban(subject.text[start:end]):
+def ibans(folded: FoldedText) -> Iterator[Span]:
+    for start, _ in folded.spans(_IBAN_HEAD):
+        length = _IBAN_LENGTHS.get(folded.text[start : start + 2].upper())
+        end = _end_after(folded.text, start, length) if length else None
+        if end is not None and folded.stands_alone(start, end) and valid_iban(folded.text[start:end]):
             yield Span(start, end, "iban", 0.95, "iban")
 
 
@@ -126,14 +126,14 @@ def valid_iban(iban: str) -> bool:
     return mod_97(plain[4:] + plain[:4])
 
 
-def social_security_numbers(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_SSN):
-        found = subject.text[start:end]
-        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(subject, start, end):
+def social_security_numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_SSN):
+        found = folded.text[start:end]
+        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(folded, start, end):
             yield Span(start, end, "us_ssn", 0.9, "ssn_us")
-    for start, end in subject.spans(_SSN_PLAIN, group=1):
-        found = subject.text[start:end]
-        if subject.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
+    for start, end in folded.spans(_SSN_PLAIN, group=1):
+        found = folded.text[start:end]
+        if folded.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
             yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
 
 
@@ -141,10 +141,10 @@ def _issued(area: str, group: str, serial: str) -> bool:
     return area not in ("000", "666") and group != "00" and serial != "0000"
 
 
-def _not_in_a_number(subject: Subject, start: int, end: int) -> bool:
-    before, after = subject.before(start, 2), subject.text[end : end + 2]
+def _not_in_a_number(folded: FoldedText, start: int, end: int) -> bool:
+    before, after = folded.before(start, 2), folded.text[end : end + 2]
     longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
-    return longer is None and subject.stands_alone(start, end)
+    return longer is None and folded.stands_alone(start, end)
 
 
 NUMBER_RULES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import is_placeholder, unreadable
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
@@ -38,36 +38,32 @@ _DOTS = re.compile(r"\.")
 _GOES_ON = re.compile(r"[./@:\\][A-Za-z0-9]|[*#…]")
 
 
-def dotted_tokens(subject: Subject) -> Iterator[Span]:
+def dotted_tokens(folded: FoldedText) -> Iterator[Span]:
     """``hawk.nHAOHdJj….R2gqQh2a…``: parts with dots between."""
-    for start, end in subject.spans(_DOTTED):
-        found = subject.text[start:end].rstrip(".-_")
-        if (
-            subject.before(start, 1) in _JOINTS
-            or _GOES_ON.match(subject.text, end)
-            or subject.text[end : end + 1] == "("
-        ):
+    for start, end in folded.spans(_DOTTED):
+        found = folded.text[start:end].rstrip(".-_")
+        if folded.before(start, 1) in _JOINTS or _GOES_ON.match(folded.text, end) or folded.text[end : end + 1] == "(":
             continue
         body = max(_DOTS.split(found), key=len)
         if _is_mixed(body, named=False) and sum(map(str.isdigit, body)) > _FEWEST_DIGITS and unreadable(body):
             yield Span(start, start + len(found), "api_key", 0.55, "opaque_token")
 
 
-def opaque_tokens(subject: Subject) -> Iterator[Span]:
+def opaque_tokens(folded: FoldedText) -> Iterator[Span]:
     for pattern in (_PREFIXED, _WITH_UUID):
-        for start, end in subject.spans(pattern):
-            if _is_token(subject, start, end):
+        for start, end in folded.spans(pattern):
+            if _is_token(folded, start, end):
                 yield Span(start, end, "api_key", 0.6, "opaque_token")
 
 
-def _is_token(subject: Subject, start: int, end: int) -> bool:
-    found = subject.text[start:end]
-    if subject.before(start, 1) in _JOINTS or _GOES_ON.match(subject.text, end):
+def _is_token(folded: FoldedText, start: int, end: int) -> bool:
+    found = folded.text[start:end]
+    if folded.before(start, 1) in _JOINTS or _GOES_ON.match(folded.text, end):
         return False
     body = _UUID.search(found) or max(_BODY.finditer(found), key=lambda match: match.end() - match.start())
     names = _SIGNS.split(found[: body.start()].strip("_-"))
     named = any(_NAMES_A_SECRET.fullmatch(name) for name in names)
-    if not named and _IS_AN_ID.search(subject.before(start, 30)):
+    if not named and _IS_AN_ID.search(folded.before(start, 30)):
         return False
     if is_placeholder(found) or (not named and not _NAMES_A_THING.isdisjoint((names[0], names[-1]))):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import is_placeholder, is_reference, looks_random
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
@@ -33,12 +33,12 @@ _LEAST = 4
 _NUMBERS = re.compile(r"\d{1,4}")
 
 
-def passwords(subject: Subject) -> Iterator[Span]:
+def passwords(folded: FoldedText) -> Iterator[Span]:
     reached = 0
-    for start, end in subject.spans(_WORD):
-        if start < reached or _NAME_GOES_ON.match(subject.text, end):
+    for start, end in folded.spans(_WORD):
+        if start < reached or _NAME_GOES_ON.match(folded.text, end):
             continue
-        found = _quoted(subject.text, end) or _assigned(subject.text, start, end) or _spoken(subject.text, start, end)
+        found = _quoted(folded.text, end) or _assigned(folded.text, start, end) or _spoken(folded.text, start, end)
         if found is not None:
             reached = found[1]
             yield Span(*found, "password", 0.7, "password")
@@ -92,9 +92,9 @@ _GENERATED = r"(?i)password[^\n]{0,80}:\s{1,6}([0-9a-f]{32})\b"
 
 
 def _option(name: str, pattern: str, *, strong: bool = False) -> Rule:
-    def find(subject: Subject) -> Iterator[Span]:
-        for start, end in subject.spans(pattern, group=1):
-            value = subject.text[start:end].rstrip(".,;")
+    def find(folded: FoldedText) -> Iterator[Span]:
+        for start, end in folded.spans(pattern, group=1):
+            value = folded.text[start:end].rstrip(".,;")
             if _is_password(value) and (not strong or _STRONG.fullmatch(value)):
                 yield Span(start, start + len(value), "password", 0.7, name)
 

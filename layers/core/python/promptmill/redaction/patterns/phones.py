@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.spans import Span
 
 _CANDIDATE = r"(?:\+|\(\+?)?\d(?:[ ./()\-]{0,3}\d){5,36}"
@@ -45,41 +45,41 @@ _FEWEST_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
 PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
 
 
-def phones(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_CANDIDATE):
-        yield from _phones_in(subject, start, end)
+def phones(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_CANDIDATE):
+        yield from _phones_in(folded, start, end)
 
 
-def _phones_in(subject: Subject, start: int, end: int) -> Iterator[Span]:
-    start = _after_dates(subject.text, start, end)
-    start += _unclosed(subject.text[start:end])
-    run = subject.text[start:end]
-    score = _score(subject, start, end, run) if run and _free(subject, start, end) else 0
+def _phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
+    start = _after_dates(folded.text, start, end)
+    start += _unclosed(folded.text[start:end])
+    run = folded.text[start:end]
+    score = _score(folded, start, end, run) if run and _free(folded, start, end) else 0
     if score:
-        yield Span(start, _with_extension(subject.text, end), "phone", score, "phone")
+        yield Span(start, _with_extension(folded.text, end), "phone", score, "phone")
         return
-    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _end_of_first(subject, start, end)):
+    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _end_of_first(folded, start, end)):
         yield Span(start, cut, "phone", 0.7, "phone")
-        yield from _phones_in(subject, cut + 1, end)
+        yield from _phones_in(folded, cut + 1, end)
         return
     for match in _NORTH_AMERICAN.finditer(run):
-        other = _OTHER_NUMBER.search(subject.before(start + match.start(), 40))
-        if not other and _free(subject, start + match.start(), start + match.end()):
+        other = _OTHER_NUMBER.search(folded.before(start + match.start(), 40))
+        if not other and _free(folded, start + match.start(), start + match.end()):
             yield Span(
-                start + match.start(), _with_extension(subject.text, start + match.end()), "phone", 0.7, "phone_us"
+                start + match.start(), _with_extension(folded.text, start + match.end()), "phone", 0.7, "phone_us"
             )
 
 
-def _end_of_first(subject: Subject, start: int, end: int) -> int:
+def _end_of_first(folded: FoldedText, start: int, end: int) -> int:
     """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
-    blank, tries = subject.text.rfind(" ", start, end), _MAX_TRIES
+    blank, tries = folded.text.rfind(" ", start, end), _MAX_TRIES
     while blank > start and tries:
-        run = subject.text[start:blank]
+        run = folded.text[start:blank]
         if run.count(" ") <= _MAX_BLANKS and sum(map(str.isdigit, run)) <= _MAX_DIGITS:
-            if _free(subject, start, blank) and _score(subject, start, blank, run):
+            if _free(folded, start, blank) and _score(folded, start, blank, run):
                 return blank
             tries -= 1
-        blank = subject.text.rfind(" ", start, blank)
+        blank = folded.text.rfind(" ", start, blank)
     return 0
 
 
@@ -96,9 +96,9 @@ def _after_dates(text: str, start: int, end: int) -> int:
     return end if match else start
 
 
-def _free(subject: Subject, start: int, end: int) -> bool:
+def _free(folded: FoldedText, start: int, end: int) -> bool:
     """Not a piece of a longer word, number, identifier or path."""
-    text = subject.text
+    text = folded.text
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] in ("_", "+") or _PATH_BEFORE.fullmatch(before):
         return False
@@ -107,13 +107,13 @@ def _free(subject: Subject, start: int, end: int) -> bool:
     return not after[:1].isalpha() or bool(_EXTENSION.match(text, end))
 
 
-def _score(subject: Subject, start: int, end: int, run: str) -> float:
+def _score(folded: FoldedText, start: int, end: int, run: str) -> float:
     """0 where the digits are something else."""
     digits = sum(map(str.isdigit, run))
     if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
         return 0
-    before = subject.before(start, 40)
-    if _CONTEXT.search(before) or _CONTEXT_AFTER.match(subject.text, end):
+    before = folded.before(start, 40)
+    if _CONTEXT.search(before) or _CONTEXT_AFTER.match(folded.text, end):
         return 0.85
     if digits < _FEWEST_DIGITS or _OTHER_NUMBER.search(before):
         return 0

@@ -7,12 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from promptmill.redaction.patterns.folded_text import Subject, span_of
+from promptmill.redaction.patterns.folded_text import FoldedText, span_of
 from promptmill.redaction.spans import RedactionType, Span
 
 _SET_MEMORY = 48 << 20
-Find = Callable[[Subject], Iterable[Span]]
-Valid = Callable[[Subject, int, int], bool]
+Find = Callable[[FoldedText], Iterable[Span]]
+Valid = Callable[[FoldedText, int, int], bool]
 
 
 class Rule(Struct, frozen=True):
@@ -30,10 +30,10 @@ def matching(
     A ``gate`` that is shorter than the pattern spares the set of all rules from counting what the pattern counts.
     """
 
-    def find(subject: Subject) -> Iterator[Span]:
-        for start, end in subject.spans(pattern, group=group):
-            if valid(subject, start, end):
-                yield span_of(subject, start, end, kind, score, name)
+    def find(folded: FoldedText) -> Iterator[Span]:
+        for start, end in folded.spans(pattern, group=group):
+            if valid(folded, start, end):
+                yield span_of(folded, start, end, kind, score, name)
 
     return Rule(gate or pattern, find)
 
@@ -48,13 +48,13 @@ class Gate:
     def __init__(self, *groups: Sequence[Rule]) -> None:
         self._groups = tuple((_set_of([rule.gate for rule in group]), tuple(group)) for group in groups)
 
-    def find(self, subject: Subject) -> list[Span]:
+    def find(self, folded: FoldedText) -> list[Span]:
         """Unordered; overlapping where rules are of different minds."""
         return [
             span
             for patterns, rules in self._groups
-            for index in patterns.Match(subject.raw) or ()
-            for span in rules[index].find(subject)
+            for index in patterns.Match(folded.raw) or ()
+            for span in rules[index].find(folded)
         ]
 
 

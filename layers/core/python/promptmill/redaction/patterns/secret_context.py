@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import Judge, is_reference, looks_random
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
@@ -42,33 +42,33 @@ _BARE_KEY = re.compile(r"(?i)(?:^|[^\w\s\-])[ \t]*key$", re.MULTILINE)
 _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 
 
-def named_secrets(subject: Subject) -> Iterator[Span]:
+def named_secrets(folded: FoldedText) -> Iterator[Span]:
     reached, judge = 0, Judge()
-    words = [span for span in subject.spans(_KEYWORD) if not _about_something_else(subject, *span)]
+    words = [span for span in folded.spans(_KEYWORD) if not _about_something_else(folded, *span)]
     for (start, end), (following, _) in zip_longest(words, words[1:], fillvalue=_NOWHERE):
         if start < reached:
             continue
-        found = _quoted(subject.text, end, judge) or _secret_behind(subject.text, end, following, judge)
+        found = _quoted(folded.text, end, judge) or _secret_behind(folded.text, end, following, judge)
         if found is not None:
             reached = found[1]
             yield Span(*found, "api_key", 0.7, "named_secret")
 
 
-def _about_something_else(subject: Subject, start: int, end: int) -> bool:
-    before = subject.before(start, 16)
+def _about_something_else(folded: FoldedText, start: int, end: int) -> bool:
+    before = folded.before(start, 16)
     other = before[-1:] not in _ENDS_NO_NAME and _NOT_SECRET_BEFORE.search(before)
-    return bool(other) or _ends_in_a_name(subject, end) or _in_a_blob(subject, start)
+    return bool(other) or _ends_in_a_name(folded, end) or _in_a_blob(folded, start)
 
 
-def _in_a_blob(subject: Subject, start: int) -> bool:
+def _in_a_blob(folded: FoldedText, start: int) -> bool:
     """``key`` in the middle of base64."""
-    before = subject.before(start, _BLOB)
+    before = folded.before(start, _BLOB)
     return len(before) == _BLOB and before.translate(_WITHOUT_SIGNS).isalnum()
 
 
-def _ends_in_a_name(subject: Subject, end: int) -> bool:
+def _ends_in_a_name(folded: FoldedText, end: int) -> bool:
     """``token_url``, ``keySelector``: about secrets, and none."""
-    match = _SUFFIX_OF_A_NAME.match(subject.text, end, end + 30)
+    match = _SUFFIX_OF_A_NAME.match(folded.text, end, end + 30)
     return match is not None and bool(match[0])
 
 
@@ -162,9 +162,9 @@ _IN_A_PATH = r"(?i)/(?:api/v\d|bot|token|key|webhooks?|hooks?|b2b|in)/([A-Za-z0-
 
 
 def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
-    def find(subject: Subject) -> Iterator[Span]:
-        for start, end in subject.spans(pattern, group=1):
-            value = subject.text[start:end].rstrip(_CLOSING)
+    def find(folded: FoldedText) -> Iterator[Span]:
+        for start, end in folded.spans(pattern, group=1):
+            value = folded.text[start:end].rstrip(_CLOSING)
             if looks_random(value, least=least) and not is_reference(value):
                 yield Span(start, start + len(value), "api_key", 0.8, name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import Judge, is_filler
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.patterns.services import AMBIGUOUS, SERVICES
@@ -29,17 +29,17 @@ _LEAST, _MIN_BESIDE_A_WORD = 16, 28
 _CLOSING = ".,;:!?*_"
 
 
-def service_secrets(subject: Subject) -> Iterator[Span]:
+def service_secrets(folded: FoldedText) -> Iterator[Span]:
     reached, judge = 0, Judge()
-    for start, end in subject.spans(_SERVICE):
-        if start < reached or _is_another_word(subject.text, start, end):
+    for start, end in folded.spans(_SERVICE):
+        if start < reached or _is_another_word(folded.text, start, end):
             continue
-        match = _BESIDE.match(subject.text, end, end + _REACH)
-        if match is None or _NO_SECRET.search(subject.text[end : match.start(1)].rstrip(" :=\"'")):
+        match = _BESIDE.match(folded.text, end, end + _REACH)
+        if match is None or _NO_SECRET.search(folded.text[end : match.start(1)].rstrip(" :=\"'")):
             continue
         value = match[1].rstrip(_CLOSING)
-        if _is_key(value, judge, ambiguous=subject.text[start:end].lower() in AMBIGUOUS):
-            whole = _BESIDE.match(subject.text, end, end + _LONGEST)
+        if _is_key(value, judge, ambiguous=folded.text[start:end].lower() in AMBIGUOUS):
+            whole = _BESIDE.match(folded.text, end, end + _LONGEST)
             reached = match.start(1) + len((whole or match)[1].rstrip(_CLOSING))
             yield Span(match.start(1), reached, "api_key", 0.5, "beside_service")
 

@@ -7,7 +7,7 @@ from functools import cache
 from promptmill.redaction.patterns.command_lines import COMMAND_RULES
 from promptmill.redaction.patterns.contacts import CONTACT_RULES
 from promptmill.redaction.patterns.documents import DOCUMENT_RULES
-from promptmill.redaction.patterns.folded_text import Subject, compiled
+from promptmill.redaction.patterns.folded_text import FoldedText, compiled
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
 from promptmill.redaction.patterns.numbers import NUMBER_RULES
 from promptmill.redaction.patterns.opaque_tokens import OPAQUE_RULES
@@ -40,19 +40,19 @@ STRUCTURED_RULES: tuple[Rule, ...] = (
 )
 
 
-class StructuredEngine:
+class StructuredDetector:
     """An ``Engine``: personal data and, unless ``secrets`` is off, keys and passwords."""
 
     def __init__(self, *, secrets: bool = True) -> None:
         self._gate = _gate(secrets=secrets)
 
     def find(self, text: str) -> list[Span]:
-        subject = Subject(text)
-        spans = self._gate.find(subject)
-        if compiled(PHONE_GATE).search(subject.raw):
+        folded = FoldedText(text)
+        spans = self._gate.find(folded)
+        if compiled(PHONE_GATE).search(folded.raw):
             # Telephones come last and see none of that: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
-            spans += phones(subject.without(spans) if spans else subject)
-        return [subject.original(span) for span in united(spans)]
+            spans += phones(folded.without(spans) if spans else folded)
+        return [folded.original(span) for span in united(spans)]
 
 
 @cache

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import is_placeholder, unreadable
 from promptmill.redaction.patterns.rules import Rule, Valid, matching
 from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
@@ -18,14 +18,14 @@ _BODY_CHARS = re.compile(r"[A-Za-z0-9+/=\s\\:,.()@<>\"'\-]*")
 _SHORTEST = 24
 
 
-def private_keys(subject: Subject) -> Iterator[Span]:
+def private_keys(folded: FoldedText) -> Iterator[Span]:
     reached = 0
-    for start, opened in subject.spans(_BEGIN):
+    for start, opened in folded.spans(_BEGIN):
         if start < reached:
             continue
-        body = _BODY_CHARS.match(subject.text, opened)
+        body = _BODY_CHARS.match(folded.text, opened)
         reached = body.end() if body else opened
-        closed = _END.search(subject.text, opened, reached)
+        closed = _END.search(folded.text, opened, reached)
         inside = closed.start() if closed else reached
         reached = closed.end() if closed else reached
         if inside - opened >= _SHORTEST or not closed:
@@ -61,15 +61,15 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def tokens(subject: Subject) -> Iterator[Span]:
+def tokens(folded: FoldedText) -> Iterator[Span]:
     reached = 0
-    for start, _ in subject.spans(_PREFIXES):  # not the gate: what it reads beyond them could hide another
+    for start, _ in folded.spans(_PREFIXES):  # not the gate: what it reads beyond them could hide another
         if start < reached:
             continue
-        for name, pattern in _formats().get(subject.text[start : start + 2], ()):
-            match = _compiled(pattern).match(subject.text, start, start + _LONGEST)
-            if match and _is_token(subject, start, match[0], name):
-                reached = _whole(subject.text, start, match.end())
+        for name, pattern in _formats().get(folded.text[start : start + 2], ()):
+            match = _compiled(pattern).match(folded.text, start, start + _LONGEST)
+            if match and _is_token(folded, start, match[0], name):
+                reached = _whole(folded.text, start, match.end())
                 yield Span(start, reached, "api_key", 0.95, name)
                 break
 
@@ -80,9 +80,9 @@ def _whole(text: str, start: int, end: int) -> int:
     return rest.end() if rest else end
 
 
-def _is_token(subject: Subject, start: int, found: str, name: str) -> bool:
-    before = subject.before(start, 1)
-    if subject.text[start + len(found) : start + len(found) + 1] in ("#", "*"):
+def _is_token(folded: FoldedText, start: int, found: str, name: str) -> bool:
+    before = folded.before(start, 1)
+    if folded.text[start + len(found) : start + len(found) + 1] in ("#", "*"):
         return False  # somebody has blotted it out already
     if before == "+" or (before == "/" and name in _WORDS_IN_PATHS):
         return False  # in the middle of base64, in the middle of a path
@@ -98,12 +98,12 @@ def _always(*_: object) -> bool:
 
 
 def _varied(least: int) -> Valid:
-    return lambda subject, start, end: len(set(subject.text[start:end])) >= least
+    return lambda folded, start, end: len(set(folded.text[start:end])) >= least
 
 
-def _azure(subject: Subject, start: int, end: int) -> bool:
+def _azure(folded: FoldedText, start: int, end: int) -> bool:
     """Not the middle of something longer that has the same signs in it."""
-    found = subject.text[start:end]
+    found = folded.text[start:end]
     return _AZURE.fullmatch(found) is not None and found != found.lower() and not is_placeholder(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
 
@@ -41,27 +41,27 @@ _CODE_BEFORE = re.compile(
 )
 
 
-def url_credentials(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_USERINFO, group=1):
-        user, _, password = subject.text[start:end].partition(":")
+def url_credentials(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_USERINFO, group=1):
+        user, _, password = folded.text[start:end].partition(":")
         if (password or len(user) >= _LONG_USER) and not _PLACEHOLDER.fullmatch(password or user):
             yield Span(start, end, "url_credentials", 0.95, "url_credentials")
 
 
-def urls(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(_URL):
-        found = _trimmed(subject.text[start:end])
+def urls(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_URL):
+        found = _trimmed(folded.text[start:end])
         host = _HOST.match(found)
         if not host or "@" in host[1] or "." not in host[1] or _PUBLIC.fullmatch(host[1]) or _ASSET.search(found):
             continue
-        if len(found) - found.find("://") > 5 and not _in_code(subject, start):  # noqa: PLR2004 (a.b)
+        if len(found) - found.find("://") > 5 and not _in_code(folded, start):  # noqa: PLR2004 (a.b)
             yield Span(start, start + len(found), "url", 0.6, "url")
 
 
-def bare_hosts(subject: Subject) -> Iterator[Span]:
-    for start, end in subject.spans(f"{_WWW}|{_BARE_HOST}"):
-        found = _trimmed(subject.text[start:end])
-        before, after = subject.before(start, 1), subject.text[start + len(found) : start + len(found) + 2]
+def bare_hosts(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(f"{_WWW}|{_BARE_HOST}"):
+        found = _trimmed(folded.text[start:end])
+        before, after = folded.before(start, 1), folded.text[start + len(found) : start + len(found) + 2]
         if before in ("@", ".", "/", "-", "_", "\\", ":", "$", "#") or _PUBLIC.fullmatch(found.partition("/")[0]):
             continue
         if (
@@ -72,10 +72,10 @@ def bare_hosts(subject: Subject) -> Iterator[Span]:
             yield Span(start, start + len(found), "url", 0.5, "host")
 
 
-def _in_code(subject: Subject, start: int) -> bool:
+def _in_code(folded: FoldedText, start: int) -> bool:
     """An endpoint of a program or of a curl command says nothing of a person."""
-    in_command = subject.text.rfind("curl ", max(0, start - 160), start) >= 0
-    return in_command or _CODE_BEFORE.search(subject.before(start, 24)) is not None
+    in_command = folded.text.rfind("curl ", max(0, start - 160), start) >= 0
+    return in_command or _CODE_BEFORE.search(folded.before(start, 24)) is not None
 
 
 def _trimmed(found: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from promptmill.redaction.patterns.folded_text import Subject
+from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.rules import matching
 
 _BASE_58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -13,9 +13,9 @@ _GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _ADDRESS_BYTES = 25
 
 
-def _is_base58(subject: Subject, start: int, end: int) -> bool:
+def _is_base58(folded: FoldedText, start: int, end: int) -> bool:
     number = 0
-    for char in subject.text[start:end]:
+    for char in folded.text[start:end]:
         number = number * 58 + _BASE_58.index(char)
     if number.bit_length() > 8 * _ADDRESS_BYTES:
         return False
@@ -23,8 +23,8 @@ def _is_base58(subject: Subject, start: int, end: int) -> bool:
     return hashlib.sha256(hashlib.sha256(payload[:-4]).digest()).digest()[:4] == payload[-4:]
 
 
-def _is_bech32(subject: Subject, start: int, end: int) -> bool:
-    prefix, _, data = subject.text[start:end].lower().rpartition("1")
+def _is_bech32(folded: FoldedText, start: int, end: int) -> bool:
+    prefix, _, data = folded.text[start:end].lower().rpartition("1")
     values = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + [_BECH_32.find(c) for c in data]
     if -1 in values:
         return False
@@ -37,8 +37,8 @@ def _is_bech32(subject: Subject, start: int, end: int) -> bool:
     return checksum in (1, 0x2BC830A3)
 
 
-def _stands_alone(subject: Subject, start: int, end: int) -> bool:
-    return len(set(subject.text[start + 2 : end].lower())) > 6  # noqa: PLR2004 (0x000…)
+def _stands_alone(folded: FoldedText, start: int, end: int) -> bool:
+    return len(set(folded.text[start + 2 : end].lower())) > 6  # noqa: PLR2004 (0x000…)
 
 
 WALLET_RULES = (

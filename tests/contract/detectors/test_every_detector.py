@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from promptmill.ports.detectors import EntityFinder
+from promptmill.ports.detectors import ExternalDetector
 from promptmill.redaction.policy import kept
 from promptmill.redaction.spans import united
 from tests.contract.detectors.conftest import POLICY, Patterns
@@ -27,26 +27,26 @@ TEXTS = {
 }
 
 
-def value_for(finder: EntityFinder) -> str:
-    return MAIL if isinstance(finder, Patterns) else NAME
+def value_for(detector: ExternalDetector) -> str:
+    return MAIL if isinstance(detector, Patterns) else NAME
 
 
 @pytest.mark.parametrize("kind", TEXTS)
-async def test_a_value_is_found_where_it_stands(kind: str, finder: EntityFinder) -> None:
-    value = value_for(finder)
+async def test_a_value_is_found_where_it_stands(kind: str, detector: ExternalDetector) -> None:
+    value = value_for(detector)
     text = TEXTS[kind].format(value)
-    spans = united((await finder.find(text, POLICY)).spans)
+    spans = united((await detector.find(text, POLICY)).spans)
     assert all(0 <= span.start < span.end <= len(text) for span in spans)
     assert [text[span.start : span.end] for span in kept(spans, text, POLICY)] == [value]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\r\n", "\x00", "\ud800", "....", "\u200b"])
-async def test_nothing_is_found_in_nothing(text: str, finder: EntityFinder) -> None:
-    assert (await finder.find(text, POLICY)).spans == ()
+async def test_nothing_is_found_in_nothing(text: str, detector: ExternalDetector) -> None:
+    assert (await detector.find(text, POLICY)).spans == ()
 
 
-async def test_the_same_text_gives_the_same_again_and_side_by_side(finder: EntityFinder) -> None:
-    texts = [f"{number}: my name is {value_for(finder)} and I am waiting." for number in range(6)]
-    first = [await finder.find(text, POLICY) for text in texts]
-    assert await asyncio.gather(*(finder.find(text, POLICY) for text in texts)) == first
+async def test_the_same_text_gives_the_same_again_and_side_by_side(detector: ExternalDetector) -> None:
+    texts = [f"{number}: my name is {value_for(detector)} and I am waiting." for number in range(6)]
+    first = [await detector.find(text, POLICY) for text in texts]
+    assert await asyncio.gather(*(detector.find(text, POLICY) for text in texts)) == first
     assert all(len(finds.spans) == 1 for finds in first)

@@ -9,15 +9,15 @@ import pytest
 from msgspec import structs
 
 from promptmill.aws.s3.recipe_source import S3RecipeSource
-from promptmill.detectors.deployed import DeployedFinders
+from promptmill.detectors.deployed import DeployedDetectors
 from promptmill.domain.completion import Completion, CompletionRequest, Text, Usage
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.job import JobState
 from promptmill.domain.recipe import RedactionPolicy, Route
 from promptmill.engine.unit import UnitRuntime
-from promptmill.ports.detectors import EntityFinder, EntityFinders
+from promptmill.ports.detectors import ExternalDetector, ExternalDetectors
 from promptmill.redaction import KNOWN_TYPES
-from tests.contract.detectors.conftest import finder_of
+from tests.contract.detectors.conftest import detector_for
 from tests.fakes.clock import FakeClock
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -36,11 +36,11 @@ PROMPTS = [
 ]
 
 
-class MillWithEngines(Mill):
-    finders: EntityFinders | None = None
+class MillWithDetectors(Mill):
+    detectors: ExternalDetectors | None = None
 
     def runtime(self, owner: str = "worker") -> UnitRuntime:
-        return structs.replace(super().runtime(owner), detectors=self.finders)
+        return structs.replace(super().runtime(owner), detectors=self.detectors)
 
 
 class Parrot(FakeModels):
@@ -55,24 +55,26 @@ def asked(request: CompletionRequest) -> str:
     return "".join(part.text for message in request.messages for part in message.parts if isinstance(part, Text))
 
 
-def mill_with(*engines: str, finders: EntityFinders | None) -> tuple[MillWithEngines, Parrot]:
+def mill_with(*engines: str, detectors: ExternalDetectors | None) -> tuple[MillWithDetectors, Parrot]:
     models = Parrot()
     policy = RedactionPolicy(types=KNOWN_TYPES, engines=("structured", *engines))
-    mill = MillWithEngines(recipe(redact=policy), models=models)
-    mill.finders = finders
+    mill = MillWithDetectors(recipe(redact=policy), models=models)
+    mill.detectors = detectors
     return mill, models
 
 
 @pytest.fixture
-async def ner() -> AsyncIterator[DeployedFinders]:
-    finders = DeployedFinders(["ner"], clock=FakeClock())
-    await finders.finder("ner").find("loaded", RedactionPolicy(types=KNOWN_TYPES))  # virtual time does not wait for it
-    yield finders
-    await finders.close()
+async def ner() -> AsyncIterator[DeployedDetectors]:
+    detectors = DeployedDetectors(["ner"], clock=FakeClock())
+    await detectors.detector("ner").find(
+        "loaded", RedactionPolicy(types=KNOWN_TYPES)
+    )  # virtual time does not wait for it
+    yield detectors
+    await detectors.close()
 
 
-async def test_names_stay_here_and_come_back_in_the_answers(ner: DeployedFinders) -> None:
-    mill, models = mill_with("ner", finders=ner)
+async def test_names_stay_here_and_come_back_in_the_answers(ner: DeployedDetectors) -> None:
+    mill, models = mill_with("ner", detectors=ner)
     job = await mill.mill(KEY, jsonl(PROMPTS))
     assert job.state is JobState.DONE
     assert sorted(map(asked, models.requests)) == [
@@ -89,8 +91,8 @@ async def test_names_stay_here_and_come_back_in_the_answers(ner: DeployedFinders
 
 
 async def test_what_a_service_was_asked_is_told_in_the_summary() -> None:
-    async with FakeProvider(Comprehend()) as fake, finder_of("comprehend", fake) as finder:
-        mill, models = mill_with("comprehend", finders=Always(finder))
+    async with FakeProvider(Comprehend()) as fake, detector_for("comprehend", fake) as detector:
+        mill, models = mill_with("comprehend", detectors=Always(detector))
         fake.script.append(Refuse("throttled"))
         job = await mill.mill(KEY, jsonl(PROMPTS))
         assert job.counts.answered == 3
@@ -101,7 +103,7 @@ async def test_what_a_service_was_asked_is_told_in_the_summary() -> None:
 
 
 async def test_an_engine_that_fails_sends_nothing_and_costs_its_record_only() -> None:
-    mill, models = mill_with("ner", finders=Words(ValueError("Maria"), Peter="person"))
+    mill, models = mill_with("ner", detectors=Words(ValueError("Maria"), Peter="person"))
     job = await mill.mill(KEY, jsonl(PROMPTS))
     codes = [line.get("error", {}).get("code", "") for line in mill.lines(job, "results")]
     assert sorted(codes) == ["", "", "redaction_failed"]
@@ -110,20 +112,20 @@ async def test_an_engine_that_fails_sends_nothing_and_costs_its_record_only() ->
 
 
 async def test_a_stack_without_the_engine_sends_nothing() -> None:
-    mill, models = mill_with("ner", finders=None)
+    mill, models = mill_with("ner", detectors=None)
     job = await mill.mill(KEY, jsonl(PROMPTS))
     assert job.counts.failed == 3
     assert models.requests == []
-    assert b"the engine ner is not deployed here" in mill.file(job, "results")
+    assert b"the detector ner is not deployed here" in mill.file(job, "results")
 
 
 class Always:
-    def __init__(self, finder: EntityFinder) -> None:
-        self._finder = finder
+    def __init__(self, detector: ExternalDetector) -> None:
+        self._detector = detector
 
-    def finder(self, runtime: str) -> EntityFinder:
+    def detector(self, runtime: str) -> ExternalDetector:
         del runtime
-        return self._finder
+        return self._detector
 
 
 RECIPE = """

@@ -13,14 +13,14 @@ from stdnum import luhn as stdnum_luhn
 from promptmill.redaction import ALL_TYPES, Span
 from promptmill.redaction.patterns.check_digits import luhn
 from promptmill.redaction.patterns.numbers import valid_iban
-from promptmill.redaction.patterns.structured import StructuredEngine
+from promptmill.redaction.patterns.structured import StructuredDetector
 from promptmill.redaction.spans import united
 
-ENGINE = StructuredEngine()
+DETECTOR = StructuredDetector()
 
 
 def found(text: str) -> list[tuple[str, str]]:
-    return [(span.type, text[span.start : span.end]) for span in ENGINE.find(text)]
+    return [(span.type, text[span.start : span.end]) for span in DETECTOR.find(text)]
 
 
 def joined(*parts: str) -> str:
@@ -232,7 +232,7 @@ def test_mod_97_is_the_standard_one(form: str, check: int) -> None:
 @given(st.text(max_size=300))
 def test_any_text_gives_ordered_spans_within_it(text: str) -> None:
     reached = 0
-    for span in ENGINE.find(text):
+    for span in DETECTOR.find(text):
         assert reached <= span.start < span.end <= len(text)
         assert span.type in ALL_TYPES
         assert 0 < span.score <= 1
@@ -244,7 +244,7 @@ ALPHABET = "0123456789 .-/()+@:xabAB\n\\\"'<>%#_=\u2011\u00a0é"
 
 @given(st.text(ALPHABET, max_size=120))
 def test_texts_full_of_digits_and_separators_are_no_trouble(text: str) -> None:
-    assert all(text[span.start : span.end].strip() for span in ENGINE.find(text))
+    assert all(text[span.start : span.end].strip() for span in DETECTOR.find(text))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_texts_full_of_digits_and_separators_are_no_trouble(text: str) -> None:
 )  # fmt: skip
 def test_long_and_hostile_texts_come_to_an_end(piece: str) -> None:
     text = piece * (200_000 // len(piece))
-    assert all(span.end <= len(text) for span in ENGINE.find(text))
+    assert all(span.end <= len(text) for span in DETECTOR.find(text))
 
 
 def test_random_digits_are_seldom_taken_for_cards() -> None:

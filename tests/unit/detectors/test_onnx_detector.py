@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from promptmill.detectors.ner import LONGEST, CancelledSearchError, OnnxEntities, OnnxEntityFinder
+from promptmill.detectors.ner import LONGEST, CancelledSearchError, OnnxDetector, OnnxModel
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import KNOWN_TYPES, Span
-from promptmill.redaction.policy import EngineMissingError
+from promptmill.redaction.policy import DetectorMissingError
 
 POLICY = RedactionPolicy(types=KNOWN_TYPES)
 PATIENCE_S = 30.0
@@ -23,10 +23,10 @@ import sys
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import redact_request
-from promptmill.wiring import offline_finders
-finders = offline_finders()
+from promptmill.wiring import offline_detectors
+detectors = offline_detectors()
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=("email",)))
-finder = finders.finder("ner")
+detector = detectors.detector("ner")
 print([name for name in ("onnxruntime", "tokenizers", "numpy") if name in sys.modules])
 """
 
@@ -56,8 +56,8 @@ def model() -> Model:
 
 
 @pytest.fixture
-async def finder(model: Model) -> AsyncIterator[OnnxEntityFinder]:
-    found = OnnxEntityFinder(lambda: model, threads=1)
+async def detector(model: Model) -> AsyncIterator[OnnxDetector]:
+    found = OnnxDetector(lambda: model, threads=1)
     yield found
     found.close()
 
@@ -66,8 +66,8 @@ async def begun(model: Model) -> None:
     assert await asyncio.to_thread(model.begun.wait, PATIENCE_S)
 
 
-async def test_the_event_loop_goes_on_while_the_model_reads(model: Model, finder: OnnxEntityFinder) -> None:
-    searching = asyncio.create_task(finder.find("a", POLICY))
+async def test_the_event_loop_goes_on_while_the_model_reads(model: Model, detector: OnnxDetector) -> None:
+    searching = asyncio.create_task(detector.find("a", POLICY))
     await begun(model)
     for _ in range(100):
         await asyncio.sleep(0)
@@ -76,8 +76,8 @@ async def test_the_event_loop_goes_on_while_the_model_reads(model: Model, finder
     assert (await searching).spans == (Span(0, 1, "person", 0.9),)
 
 
-async def test_the_first_to_come_is_the_first_to_be_done(model: Model, finder: OnnxEntityFinder) -> None:
-    searching = [asyncio.create_task(finder.find(name, POLICY)) for name in "abc"]
+async def test_the_first_to_come_is_the_first_to_be_done(model: Model, detector: OnnxDetector) -> None:
+    searching = [asyncio.create_task(detector.find(name, POLICY)) for name in "abc"]
     for number in range(3):
         model.windows.release()
         await searching[number]
@@ -85,9 +85,9 @@ async def test_the_first_to_come_is_the_first_to_be_done(model: Model, finder: O
 
 
 async def test_a_search_that_nobody_waits_for_ends_and_those_behind_it_never_begin(
-    model: Model, finder: OnnxEntityFinder
+    model: Model, detector: OnnxDetector
 ) -> None:
-    searching = [asyncio.create_task(finder.find(name, POLICY)) for name in "abc"]
+    searching = [asyncio.create_task(detector.find(name, POLICY)) for name in "abc"]
     await begun(model)
     for task in searching[:2]:
         task.cancel()
@@ -106,33 +106,33 @@ async def test_the_model_is_loaded_once(model: Model) -> None:
         made.append(model)
         return model
 
-    finder = OnnxEntityFinder(make, threads=4)
+    detector = OnnxDetector(make, threads=4)
     assert made == []
     for _ in range(8):
         model.windows.release()
-    await asyncio.gather(*(finder.find(str(number), POLICY) for number in range(8)))
+    await asyncio.gather(*(detector.find(str(number), POLICY) for number in range(8)))
     assert made == [model]
-    finder.close()
+    detector.close()
 
 
-async def test_a_text_that_takes_longer_than_a_worker_lives_is_refused(finder: OnnxEntityFinder) -> None:
+async def test_a_text_that_takes_longer_than_a_worker_lives_is_refused(detector: OnnxDetector) -> None:
     with pytest.raises(RecordError, match="1,048,576 at most") as raised:
-        await finder.find("a" * (LONGEST + 1), POLICY)
+        await detector.find("a" * (LONGEST + 1), POLICY)
     assert raised.value.code == "redaction_failed"
 
 
 async def test_a_model_that_is_not_installed_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("promptmill.detectors.ner._PACKAGE", "no_such_package_of_a_model")
-    finder = OnnxEntityFinder()
-    with pytest.raises(EngineMissingError, match="ner"):
-        await finder.find("a", POLICY)
-    finder.close()
+    detector = OnnxDetector()
+    with pytest.raises(DetectorMissingError, match="ner"):
+        await detector.find("a", POLICY)
+    detector.close()
 
 
 def test_a_runtime_that_is_not_installed_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EngineMissingError, match="ner"):
-        OnnxEntities()
+    with pytest.raises(DetectorMissingError, match="ner"):
+        OnnxModel()
 
 
 def test_a_cold_start_that_asks_for_no_names_loads_nothing() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from promptmill.detectors.ner import CancelledSearchError, OnnxEntities
+from promptmill.detectors.ner import CancelledSearchError, OnnxModel
 
 FILLER = "The parcel was late again, and nobody answered the question that was asked about it. "
 
 
 @pytest.fixture(scope="module")
-def model() -> OnnxEntities:
-    return OnnxEntities()
+def model() -> OnnxModel:
+    return OnnxModel()
 
 
-def found(model: OnnxEntities, text: str) -> list[tuple[str, str]]:
+def found(model: OnnxModel, text: str) -> list[tuple[str, str]]:
     return [(span.type, text[span.start : span.end]) for span in model.find(text)]
 
 
@@ -36,27 +36,27 @@ def found(model: OnnxEntities, text: str) -> list[tuple[str, str]]:
         ("The parcel was late again.", []),
     ],
 )
-def test_names_and_places(model: OnnxEntities, text: str, values: list[tuple[str, str]]) -> None:
+def test_names_and_places(model: OnnxModel, text: str, values: list[tuple[str, str]]) -> None:
     assert found(model, text) == values
 
 
-def test_parts_in_different_windows_are_all_found(model: OnnxEntities) -> None:
+def test_parts_in_different_windows_are_all_found(model: OnnxModel) -> None:
     names = ["Maria Keller", "Peter Novak", "Susan Clark", "James Wilson"]
     text = "".join(f"{FILLER * 12}My name is {name} and I am waiting. " for name in names)
     assert [value for _, value in found(model, text)] == names
 
 
 @pytest.mark.parametrize("before", range(120, 168, 3))
-def test_a_name_on_the_edge_of_a_window_is_whole(model: OnnxEntities, before: int) -> None:
+def test_a_name_on_the_edge_of_a_window_is_whole(model: OnnxModel, before: int) -> None:
     text = "so " * before + "my name is Maria Keller and I am waiting. " + FILLER * 10
     assert ("person", "Maria Keller") in found(model, text)
 
 
-def test_a_lone_letter_is_nobody(model: OnnxEntities) -> None:
+def test_a_lone_letter_is_nobody(model: OnnxModel) -> None:
     assert all(sum(map(str.isalnum, value)) > 1 for _, value in found(model, "A: J. B: K, 5 and 1\nC: M.\n" * 5))
 
 
-def test_a_search_is_given_up_between_windows(model: OnnxEntities) -> None:
+def test_a_search_is_given_up_between_windows(model: OnnxModel) -> None:
     asked: list[None] = []
 
     def third_time() -> bool:
