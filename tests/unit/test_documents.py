@@ -339,7 +339,7 @@ class _Recording(Fields):
 
 def fields_of_our_own_lines() -> set[str]:
     line = _Recording({"prompt": "Hello"})
-    promptmill_lines.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
+    promptmill_lines.FORMAT.read(line, RawRecord(0, 1, b""), recipe())
     return line.asked
 
 
@@ -402,7 +402,7 @@ def is_accepted(message: object) -> bool:
         envelope, body = parse_envelope(msgspec.json.encode(message))
         if not envelope.body_key:
             line = Fields({"id": envelope.id} | body, where="line 1")
-            promptmill_lines.PROMPTMILL.read(line, RawRecord(0, 1, b""), recipe())
+            promptmill_lines.FORMAT.read(line, RawRecord(0, 1, b""), recipe())
     except RecordError:
         return False
     return True

@@ -22,8 +22,7 @@ from promptmill.domain.units import Claim, Gate, Verdict, call_id
 from promptmill.engine.history import History
 from promptmill.engine.journal import Page
 from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
-from promptmill.formats.file_format import FileFormat
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.pacing.pacing import Unpaced
 from promptmill.ports.model_provider import ModelProviders
 from tests.fakes.clock import FakeClock

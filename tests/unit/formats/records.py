@@ -15,8 +15,8 @@ from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Attempt, Failure, Outcome, Price, RawRecord
 from promptmill.formats.cutting import make_cutter
+from promptmill.formats.file_format import format_named
 from promptmill.formats.recognise import recognise
-from promptmill.formats.registry import format_named
 from tests.fakes.recipes import recipe
 
 JOB = "20261122t101112z-0123456789"

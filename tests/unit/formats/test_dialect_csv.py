@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure, Outcome
-from promptmill.formats.csv_table import defused, defused_input, join_row, split_row
-from promptmill.formats.registry import format_named
+from promptmill.formats.csv_rows import join_row, split_row
+from promptmill.formats.csv_table import defused, defused_input
+from promptmill.formats.file_format import format_named
 from promptmill.formats.staging import Transcoder
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, parsed, prompt_of, raw, read_file, refused, split

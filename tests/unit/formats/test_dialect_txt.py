@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import format_named
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, failed, parsed, prompt_of, raw, read_file, refused
 

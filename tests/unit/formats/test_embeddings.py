@@ -11,8 +11,8 @@ from promptmill.domain.completion import Completion, Text, Usage
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Outcome, RawRecord
-from promptmill.formats.openai_batch import OPENAI
-from promptmill.formats.promptmill_lines import PROMPTMILL
+from promptmill.formats.openai_batch import FORMAT as OPENAI
+from promptmill.formats.promptmill_lines import FORMAT as PROMPTMILL
 from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.bedrock_converse import answer as converse_answer

@@ -14,8 +14,8 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.record import Failure, RawRecord
+from promptmill.formats.file_format import format_named
 from promptmill.formats.recognise import recognise
-from promptmill.formats.registry import format_named
 from promptmill.formats.staging import Gunzip
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, prompt_of, read_file, rendered, split

@@ -17,7 +17,7 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
 from promptmill.domain.units import Claim
 from promptmill.engine.heartbeat import while_leased
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import format_named
 from promptmill.jobs.run_chunk import run_chunk
 from promptmill.jobs.settle_dead_letter import settle_chunk
 from tests.fakes.clock import FakeClock

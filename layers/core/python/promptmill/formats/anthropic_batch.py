@@ -13,7 +13,7 @@ from typing import Any
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.formats.json_lines import JsonLinesFormat
+from promptmill.formats.lines import JsonLinesFormat
 from promptmill.wire.anthropic_messages.answer import write_answer
 from promptmill.wire.anthropic_messages.request import read_request
 from promptmill.wire.json_fields import Fields
@@ -59,4 +59,4 @@ def _error_type(failure: Failure) -> str:
     return next((official for part, official in _ERROR_TYPES if part in failure.code.lower()), "api_error")
 
 
-ANTHROPIC = JsonLinesFormat("anthropic", _read, _write)
+FORMAT = JsonLinesFormat("anthropic", _read, _write)

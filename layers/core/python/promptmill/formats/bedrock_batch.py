@@ -15,7 +15,7 @@ from typing import Any, Literal
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.formats.json_lines import JsonLinesFormat
+from promptmill.formats.lines import JsonLinesFormat
 from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages import request as messages_request
@@ -157,4 +157,4 @@ def _error(outcome: Outcome, failure: Failure) -> dict[str, Any]:
     return {"errorCode": code, "errorMessage": f"{failure.code}: {failure.message}"}
 
 
-BEDROCK = JsonLinesFormat("bedrock", _read, _write)
+FORMAT = JsonLinesFormat("bedrock", _read, _write)

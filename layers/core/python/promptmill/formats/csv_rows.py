@@ -9,9 +9,14 @@ starts a new row. Rows end with CRLF, LF or CR. Rows of nothing but delimiters, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from typing import NamedTuple
+
+from promptmill.domain.errors import RejectedFileError
+from promptmill.domain.job_file import FileFacts
 
 ROW_LIMIT = 8 << 20
 """Bytes that a row may have; chunks are no larger, so that planner and worker see the same rows."""
@@ -190,3 +195,96 @@ def count_line_ends(data: bytes, start: int, end: int) -> int:
     if data.find(b"\r", start, end) >= 0:
         found += data.count(b"\r", start, end) - data.count(b"\r\n", start, end)
     return found
+
+
+def split_row(text: str, delimiter: str) -> list[str]:
+    """The cells of one row, without its end. A quote that never closes is read as text."""
+    match_cell = _cell_pattern(delimiter).match
+    cells, at = [], 0
+    while cell := match_cell(text, at):
+        cells.append(cell[2] if cell[1] is None else cell[1].replace('""', '"'))
+        at = cell.end()
+        if not cell[3]:
+            break
+    return cells
+
+
+def join_row(cells: Iterable[str], delimiter: str) -> str:
+    """One row with its CRLF."""
+    return delimiter.join(_quote_cell(cell, delimiter) for cell in cells) + "\r\n"
+
+
+@cache
+def _cell_pattern(delimiter: str) -> re.Pattern[str]:
+    d = re.escape(delimiter)
+    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{d}]*+))({d}|\Z)')
+
+
+def _quote_cell(cell: str, delimiter: str) -> str:
+    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+DELIMITERS = ",;\t|"
+
+_SEP = re.compile(rb'"?sep=([^"\r\n])"?[ \t,;]*(?:\r\n|\n|\r)', re.IGNORECASE)
+_ROWS_COMPARED = 30
+
+
+def read_csv_head(head: bytes, *, start: int, whole: bool, delimiter: str = "") -> FileFacts:
+    """What the head says. Columns are read as UTF-8, with surrogates for what is wrong in it, until all is seen.
+
+    Args:
+        head: of the file.
+        start: behind a byte order mark.
+        whole: the head is all of the file.
+        delimiter: if the file's name tells; a ``sep=`` line tells more.
+
+    Raises:
+        RejectedFileError: there is no header row to be found.
+    """
+    first_line, body = 1, start
+    if sep := _SEP.match(head, start):
+        delimiter, first_line, body = sep[1].decode("latin-1"), 2, sep.end()
+        if delimiter not in DELIMITERS:
+            raise _no_header("the sep= line names a delimiter that is none of , ; | and tab", "csv_delimiter")
+    rest = head[body:]
+    delimiter = delimiter or _sniff_delimiter(rest, whole=whole)
+    header = _find_header(rest, delimiter, first_line, whole=whole)
+    names = split_row(rest[header.start : header.end].decode("utf-8", "surrogateescape").rstrip("\r\n"), delimiter)
+    return FileFacts(
+        format="csv",
+        body_start=body + header.end,
+        first_line=header.line + count_line_ends(rest, header.start, header.end),
+        delimiter=delimiter,
+        columns=tuple(names),
+        marked=start > 0,
+    )
+
+
+def _find_header(rest: bytes, delimiter: str, line: int, *, whole: bool) -> Row:
+    header = next(RowScanner(delimiter).scan(rest, line=line, final=whole), None)
+    if header is None:
+        raise _no_header("no header row was found", "csv_header")
+    if header.bad_field:
+        raise _no_header("a quote in the header row never closes", "csv_header")
+    return header
+
+
+def _no_header(reason: str, code: str) -> RejectedFileError:
+    remedy = "start the file with one row of column names"
+    return RejectedFileError(reason, code=code, remedy=remedy)
+
+
+def _sniff_delimiter(rest: bytes, *, whole: bool) -> str:
+    """The delimiter under which most rows have as many cells as the header, and the header the most."""
+    return max(DELIMITERS, key=lambda delimiter: _rate_delimiter(rest, delimiter, whole=whole))
+
+
+def _rate_delimiter(rest: bytes, delimiter: str, *, whole: bool) -> tuple[bool, float, int]:
+    rows = islice(RowScanner(delimiter).scan(rest, final=whole), _ROWS_COMPARED)
+    widths = [len(split_row(rest[row.start : row.end].decode("latin-1").rstrip("\r\n"), delimiter)) for row in rows]
+    if not widths or widths[0] == 1:
+        return False, 0.0, 1
+    return True, Counter(widths)[widths[0]] / len(widths), widths[0]

@@ -10,8 +10,7 @@ of the input that are not plain numbers. All other input cells stay as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,8 +22,9 @@ from promptmill.domain.money import usd_text
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.templates import template_names
-from promptmill.formats.csv_rows import RowScanner
+from promptmill.formats.csv_rows import RowScanner, join_row, split_row
 from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
+from promptmill.formats.file_format import FileFormat
 from promptmill.formats.lines import raw_record
 from promptmill.formats.promptmill_lines import status_of
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
@@ -32,23 +32,6 @@ from promptmill.wire.json_fields import decode_json
 
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")
-
-
-def split_row(text: str, delimiter: str) -> list[str]:
-    """The cells of one row, without its end. A quote that never closes is read as text."""
-    match_cell = _cell_pattern(delimiter).match
-    cells, at = [], 0
-    while cell := match_cell(text, at):
-        cells.append(cell[2] if cell[1] is None else cell[1].replace('""', '"'))
-        at = cell.end()
-        if not cell[3]:
-            break
-    return cells
-
-
-def join_row(cells: Iterable[str], delimiter: str) -> str:
-    """One row with its CRLF."""
-    return delimiter.join(_quoted(cell, delimiter) for cell in cells) + "\r\n"
 
 
 def defused(cell: str) -> str:
@@ -61,24 +44,12 @@ def defused_input(cell: str) -> str:
     return cell if _HARMLESS.fullmatch(cell) else defused(cell)
 
 
-@cache
-def _cell_pattern(delimiter: str) -> re.Pattern[str]:
-    d = re.escape(delimiter)
-    return re.compile(rf'(?:"([^"]*+(?:""[^"]*+)*+)"|([^{d}]*+))({d}|\Z)')
-
-
-def _quoted(cell: str, delimiter: str) -> str:
-    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
-        return '"' + cell.replace('"', '""') + '"'
-    return cell
-
-
 _PROMPT_COLUMNS = ("prompt", "text")
 _COLUMNS_SHOWN = 20
 _OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd")
 
 
-class CsvDialect:
+class CsvTable:
     name: FileFormatName = "csv"
     extension = "csv"
 
@@ -107,7 +78,7 @@ class CsvDialect:
             taken.append(_free_name(column, taken))
         return BOM + clean_text(join_row(taken, facts.delimiter)).encode()
 
-    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (a dialect's)
+    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (FileFormat has it)
         cells = [*_input_cells(outcome.record, facts), *_answer_cells(outcome, recipe), *_our_cells(outcome, recipe)]
         return clean_text(join_row(cells, facts.delimiter)).encode()
 
@@ -239,3 +210,6 @@ def _error_text(outcome: Outcome, recipe: Recipe) -> str:
     if completion is not None and _has_properties(recipe) and _parsed(completion.text) is None:
         return f"answer_not_json: {completion.text}"
     return ""
+
+
+FORMAT: FileFormat = CsvTable()

@@ -1,8 +1,10 @@
-"""What a dialect is."""
+"""What a file format is, and the formats by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 from typing import Protocol
 
 from promptmill.domain.completion import CompletionRequest
@@ -49,3 +51,20 @@ class FileFormat(Protocol):
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
         """The record as it came, for the errors file."""
         ...
+
+
+_MODULES: Mapping[FileFormatName, str] = {
+    "openai": "openai_batch",
+    "anthropic": "anthropic_batch",
+    "bedrock": "bedrock_batch",
+    "promptmill": "promptmill_lines",
+    "txt": "txt",
+    "csv": "csv_table",
+}
+
+
+@cache
+def format_named(name: FileFormatName) -> FileFormat:
+    """Return the format of that name. Its module, with the APIs that it speaks, is imported when first asked for."""
+    found: FileFormat = import_module(f"promptmill.formats.{_MODULES[name]}").FORMAT
+    return found

@@ -1,18 +1,22 @@
-"""Files of lines: a record is a line that is not blank."""
+"""Files of lines: a record is a line that is not blank. Four formats are JSON lines, told apart by their keys."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct, structs
 
+from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
-from promptmill.domain.job_file import ChunkRange, FileFacts
-from promptmill.domain.record import Failure, RawRecord
+from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
+from promptmill.domain.recipe import Recipe
+from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.formats.encoding import clean_text, invalid_utf8
-from promptmill.wire.json_fields import decode_json, json_kind
+from promptmill.formats.recipe_defaults import apply_recipe
+from promptmill.wire.json_fields import NOTHING, Fields, decode_json, json_kind
 
 CUT_OFF = b"\x1a[cut off here]\x1a"
 """What staging puts behind the last line of a file that breaks off in it: half a prompt is not to be answered."""
@@ -116,3 +120,117 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {clean_text(name): _without_surrogates(item) for name, item in value.items()}
     return [_without_surrogates(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+LineKind = Literal["openai", "anthropic", "bedrock", "promptmill", "vertex"]
+
+FORMAT_TITLES: Mapping[str, str] = {
+    "openai": "OpenAI batch",
+    "anthropic": "Anthropic batch",
+    "bedrock": "Bedrock batch",
+    "promptmill": "Promptmill",
+    "vertex": "Vertex batch",
+}
+
+_TOKEN = re.compile(rb'\s*+(?:("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|([{}\[\],:])|([^\s"{}\[\],:]++))', re.DOTALL)
+_STAND_INS: Mapping[bytes, Any] = {b"{": {}, b"[": [], b'"': ""}
+_MAX_TOKENS = 100_000
+
+
+def kind_of(line: Mapping[str, Any]) -> LineKind | None:
+    """None: no dialect that anybody has told us of."""
+    if "custom_id" not in line and isinstance(line.get("prompt", line.get("messages")), str | list):
+        return "promptmill"
+    for name, kind in _OBJECTS:
+        if isinstance(line.get(name), dict):
+            return kind
+    return "promptmill" if "prompt" in line or "messages" in line else None
+
+
+_OBJECTS: tuple[tuple[str, LineKind], ...] = (
+    ("params", "anthropic"),
+    ("body", "openai"),
+    ("modelInput", "bedrock"),
+    ("request", "vertex"),
+)
+
+
+def refuse_other(line: Mapping[str, Any], record: RawRecord, expected: FileFormatName) -> None:
+    """Raises RecordError ``other_dialect`` for a line of another format than its file's."""
+    kind = kind_of(line)
+    if kind is not None and kind != expected:
+        raise RecordError(
+            f"this is a {FORMAT_TITLES[kind]} line, in a file of {FORMAT_TITLES[expected]} lines",
+            code="other_dialect",
+            where=f"line {record.line}",
+            remedy="drop lines of different dialects as files of their own",
+        )
+
+
+def first_object(text: bytes) -> dict[str, Any]:
+    """The top-level keys of the object that ``text`` starts with, which may be cut anywhere; {} if it is none.
+
+    Their values only tell object, array and text apart.
+    """
+    found: dict[str, Any] = {}
+    depth, name, position = 0, b"", 0
+    for _ in range(_MAX_TOKENS):
+        token = _TOKEN.match(text, position)
+        if token is None:
+            return found
+        position, sign = token.end(), token[2] or token[1] or token[3]
+        if depth == 0 and sign != b"{":
+            return found
+        if depth == 1 and name and sign not in (b":", b"}"):
+            found[_decode_key(name)] = _STAND_INS.get(sign[:1])
+            name = b""
+        elif depth == 1 and token[1]:
+            name = token[1]
+        depth += (sign in (b"{", b"[")) - (sign in (b"}", b"]"))
+        if depth == 0:
+            return found
+    return found
+
+
+def _decode_key(quoted: bytes) -> str:
+    return quoted[1:-1].decode(errors="replace")
+
+
+class JsonLinesFormat(Struct, frozen=True):
+    """A dialect made of two functions.
+
+    Attributes:
+        read: what a line asks, before the recipe's defaults. Fields that it leaves are noted as ignored.
+        write: the result line of an outcome, from what could be read of its own line and the job's id. Notes are
+            added to it, where there are any and it has none.
+    """
+
+    name: FileFormatName
+    read: Callable[[Fields, RawRecord, Recipe], CompletionRequest]
+    write: Callable[[Outcome, dict[str, Any], Recipe, str], dict[str, Any]]
+    extension: str = "jsonl"
+
+    def split(self, data: bytes, chunk: ChunkRange, facts: FileFacts) -> Iterator[RawRecord]:
+        return split_lines(data, chunk, facts)
+
+    def parse(self, record: RawRecord, facts: FileFacts, recipe: Recipe) -> CompletionRequest:  # noqa: ARG002 (FileFormat has it)
+        values = decode_object(record)
+        refuse_other(values, record, self.name)
+        line = Fields(values, where=f"line {record.line}")
+        request = self.read(line, record, recipe)
+        ignored = tuple(f"{name} was ignored" for name, value in line.values().items() if value not in NOTHING)
+        return apply_recipe(structs.replace(request, notes=request.notes + ignored), recipe, record)
+
+    def header(self, facts: FileFacts, recipe: Recipe) -> bytes:  # noqa: ARG002 (FileFormat has it)
+        return b""
+
+    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (FileFormat has it)
+        line = self.write(outcome, readable_line(outcome.record), recipe, job_id)
+        notes = (*outcome.notes, *(outcome.completion.notes if outcome.completion else ()))
+        return encode_line({**line, "notes": notes} if notes and "notes" not in line else line)
+
+    def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (FileFormat has it)
+        return b""
+
+    def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:  # noqa: ARG002 (FileFormat has it)
+        return line_again(record)

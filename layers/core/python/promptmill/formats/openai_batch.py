@@ -13,7 +13,7 @@ from typing import Any
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
-from promptmill.formats.json_lines import JsonLinesFormat
+from promptmill.formats.lines import JsonLinesFormat
 from promptmill.wire import openai_embeddings
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai_chat import answer as chat_answer
@@ -68,4 +68,4 @@ def _error(outcome: Outcome) -> dict[str, Any] | None:
     return None if failure is None else {"code": failure.code, "message": failure.message}
 
 
-OPENAI = JsonLinesFormat("openai", _read, _write)
+FORMAT = JsonLinesFormat("openai", _read, _write)

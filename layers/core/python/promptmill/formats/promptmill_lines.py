@@ -23,7 +23,7 @@ from promptmill.domain.money import usd_text
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.templates import template_names
-from promptmill.formats.json_lines import JsonLinesFormat
+from promptmill.formats.lines import JsonLinesFormat
 from promptmill.formats.recipe_defaults import answer_schema, ask, prompt_from
 from promptmill.wire.json_fields import NOTHING, Fields, decode_json
 from promptmill.wire.openai_chat.request import read_messages
@@ -144,4 +144,4 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-PROMPTMILL = JsonLinesFormat("promptmill", _read, _write)
+FORMAT = JsonLinesFormat("promptmill", _read, _write)

@@ -14,9 +14,9 @@ from msgspec import Struct, structs
 
 from promptmill.domain.errors import RejectedFileError
 from promptmill.domain.job_file import FileFacts
-from promptmill.formats.csv_head import csv_facts
+from promptmill.formats.csv_rows import read_csv_head
 from promptmill.formats.encoding import BOM
-from promptmill.formats.line_kinds import LineKind, first_object, kind_of
+from promptmill.formats.lines import LineKind, first_object, kind_of
 from promptmill.formats.staging import DOCUMENT_LIMIT, Transcoder, document_too_large
 
 _SAVE_AS_CSV = "save it as CSV UTF-8 in Excel (File, Save As) and drop that"
@@ -206,7 +206,7 @@ def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
         return FileFacts(kind, body_start=start, marked=start > 0)
     refuse_binary(head)
     if suffix in _TABLES:
-        return csv_facts(head, start=start, whole=whole, delimiter=_TABLES[suffix])
+        return read_csv_head(head, start=start, whole=whole, delimiter=_TABLES[suffix])
     if suffix == ".txt":
         _refuse_old_line_ends(head)
         return FileFacts("txt", body_start=start, marked=start > 0)

@@ -11,13 +11,14 @@ from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
+from promptmill.formats.file_format import FileFormat
 from promptmill.formats.lines import line_again, split_lines
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
 
-class TxtDialect:
+class PlainText:
     name: FileFormatName = "txt"
     extension = "txt"
     split = staticmethod(split_lines)
@@ -27,19 +28,22 @@ class TxtDialect:
         prompt = prompt_from(recipe.prompt, {"text": text}, record) if recipe.prompt else text
         return apply_recipe(ask(prompt, record), recipe, record)
 
-    def header(self, facts: FileFacts, recipe: Recipe) -> bytes:  # noqa: ARG002 (a dialect's)
+    def header(self, facts: FileFacts, recipe: Recipe) -> bytes:  # noqa: ARG002 (FileFormat has it)
         return b""
 
-    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (a dialect's)
+    def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:  # noqa: ARG002 (FileFormat has it)
         failure, completion = outcome.failure, outcome.completion
         text = completion.answer_text if completion else ""
         if failure is not None:
             text = f"[error] {failure.code}: {failure.message}"
         return clean_text(text.translate(_ESCAPES)).encode() + b"\n"
 
-    def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (a dialect's)
+    def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (FileFormat has it)
         """A mark that it is UTF-8: a bad byte in it is not to be taken for cp1252 next time."""
         return BOM
 
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
         return as_utf8(line_again(record), facts.encoding)
+
+
+FORMAT: FileFormat = PlainText()

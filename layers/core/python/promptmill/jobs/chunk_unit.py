@@ -21,8 +21,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.history import History
 from promptmill.engine.unit import UnitRuntime
-from promptmill.formats.file_format import FileFormat
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.earlier_results import kept_results
 from promptmill.jobs.manifests import ManifestCache

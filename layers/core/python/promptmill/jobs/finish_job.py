@@ -11,7 +11,7 @@ from promptmill.domain.messages import FinishMessage
 from promptmill.domain.money import usd_text
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import format_named
 from promptmill.jobs.earlier_results import read_lineage
 from promptmill.jobs.join_run import CHUNKS, JoinRun, RouteTotal, RunTotals
 from promptmill.jobs.manifests import ManifestCache, missing_chunks

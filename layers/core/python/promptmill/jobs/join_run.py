@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
 from promptmill.domain.tally import RouteCost, Tally
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
 from promptmill.jobs.earlier_results import RunChain

@@ -18,8 +18,7 @@ from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Verdict
 from promptmill.engine.history import History, costs_of
 from promptmill.engine.unit import UnitRuntime
-from promptmill.formats.file_format import FileFormat
-from promptmill.formats.registry import format_named
+from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.ports.message_queue import MessageLease
 from promptmill.requests.envelope import RequestEnvelope, StoredAnswer, request_unit
 
