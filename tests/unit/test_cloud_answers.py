@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
 from promptmill.domain.errors import RetryLaterError
-from promptmill.providers.anthropic import provider as anthropic_provider
+from promptmill.providers import anthropic as anthropic_provider
 from promptmill.providers.bedrock import errors as bedrock_errors
 from promptmill.providers.bedrock.errors import AwsEventDecoder
-from promptmill.providers.google import errors as google_errors
+from promptmill.providers.google import provider as google_provider
 from promptmill.wire import nlp_cloud, vertex_embeddings, vertex_gemini
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.anthropic_messages.answer import MessageAssembler
@@ -24,8 +24,7 @@ from promptmill.wire.bedrock_converse.answer import ConverseAssembler
 from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
 from promptmill.wire.bedrock_invoke.vendor import InvokeAssembler
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.stream_events import StreamEvent
-from promptmill.wire.streamed_answers import Assembler
+from promptmill.wire.stream_events import Assembler, StreamEvent
 from tests.fakes.clock import START
 from tests.fakes.providers import anthropic, aws_frames
 from tests.fakes.providers.behaviours import Answer
@@ -120,9 +119,9 @@ def test_any_stream_is_an_answer_or_malformed(
 def test_any_event_is_an_error_or_none(raw: Any) -> None:
     event = StreamEvent("", msgspec.json.encode(raw))
     for error in (
-        anthropic_provider.stream_error(event, request_id="", now=START),
-        bedrock_errors.stream_error(event, request_id="", now=START),
-        google_errors.stream_error(event, now=START),
+        anthropic_provider.stream_error(event, {}, now=START),
+        bedrock_errors.stream_error(event, {}, now=START),
+        google_provider.stream_error(event, {}, now=START),
     ):
         assert error is None or error.usage_unknown
 
@@ -173,13 +172,11 @@ def test_an_event_stream_that_ends_in_the_middle_of_a_frame() -> None:
 )
 def test_anthropics_errors_in_mid_stream_are_retried(kind: str, code: str) -> None:
     event = StreamEvent("error", msgspec.json.encode({"type": "error", "error": {"type": kind, "message": "m"}}))
-    error = anthropic_provider.stream_error(event, request_id="req", now=START)
+    error = anthropic_provider.stream_error(event, {"request-id": "req"}, now=START)
     assert isinstance(error, RetryLaterError)
     assert (error.code, error.request_id, error.usage_unknown) == (code, "req", True)
 
 
 def test_a_text_that_speaks_of_errors_is_none() -> None:
     delta = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": '{"type": "error"}'}}
-    assert (
-        anthropic_provider.stream_error(StreamEvent("", msgspec.json.encode(delta)), request_id="", now=START) is None
-    )
+    assert anthropic_provider.stream_error(StreamEvent("", msgspec.json.encode(delta)), {}, now=START) is None

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
-from promptmill.providers.anthropic import provider as anthropic_provider
+from promptmill.providers import anthropic as anthropic_provider
+from promptmill.providers import openai as openai_provider
 from promptmill.providers.bedrock import errors as bedrock_errors
-from promptmill.providers.openai import errors as openai_errors
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from tests.fakes.clock import START
 
-OPENAI, ANTHROPIC, BEDROCK = openai_errors.VERDICTS, anthropic_provider.VERDICTS, bedrock_errors.VERDICTS
+OPENAI, ANTHROPIC, BEDROCK = openai_provider.VERDICTS, anthropic_provider.VERDICTS, bedrock_errors.VERDICTS
 
 
 def error_for(verdicts: Verdicts, status: int, body: Any, headers: dict[str, str] | None = None) -> ProviderError:

@@ -18,12 +18,12 @@ from promptmill.domain.completion import (
     ToolResult,
 )
 from promptmill.domain.errors import RecordError
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.wire.anthropic_messages.request import DEFAULT_MAX_TOKENS
 from promptmill.wire.anthropic_messages.request import write_request as anthropic_body
 from promptmill.wire.bedrock_converse.request import write_request as bedrock_body
 from promptmill.wire.openai_chat.request import write_request
-from promptmill.wire.openai_endpoints import PRESETS
 from promptmill.wire.request_bodies import with_route_body
 
 SCHEMA = {"type": "object"}
@@ -35,7 +35,7 @@ def asking(*parts: Part, **fields: object) -> CompletionRequest:
 
 
 def openai_body(request: CompletionRequest, preset: str = "openai") -> dict[str, Any]:
-    return write_request(request, model="m", preset=PRESETS[preset])
+    return write_request(request, model="m", provider=PROVIDERS[preset])
 
 
 @pytest.mark.parametrize(

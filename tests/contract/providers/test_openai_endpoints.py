@@ -24,7 +24,6 @@ from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedEr
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
 from promptmill.providers.registry import HttpModelProviders
-from promptmill.wire.openai_endpoints import PRESETS
 from tests.contract.providers.conftest import fake_aws_session, local_settings, nothing_sent
 from tests.contract.providers.scenes import SCENES, opened
 from tests.fakes.clock import FakeClock
@@ -42,7 +41,12 @@ SCHEMA = {
     "additionalProperties": False,
 }
 WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
-SPOKEN = [(name, endpoint) for name in PRESETS for endpoint in PROVIDERS[name].endpoints if endpoint != "embeddings"]
+SPOKEN = [
+    (provider.name, endpoint)
+    for provider in PROVIDERS.values()
+    for endpoint in provider.endpoints
+    if provider.wire_format.startswith("openai-") and endpoint != "embeddings"
+]
 
 
 def asking(*parts: Text | Attachment, **fields: Any) -> CompletionRequest:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from promptmill.domain.completion import Attachment, CompletionRequest, Message, ToolResult, WireFormat
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
 from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import request as messages
@@ -20,12 +21,11 @@ from promptmill.wire.bedrock_converse import request as converse
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
 from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.openai_chat import request as chat
-from promptmill.wire.openai_endpoints import PRESETS
 from tests.fakes.recipes import recipe
 from tests.unit.wire import strategies as own
 
 RECIPE = recipe(attachments="pass")
-EVERYTHING = PRESETS["local"]
+EVERYTHING = PROVIDERS["local"]
 TITAN = Route("r", "bedrock", "amazon.titan-text-express-v1")
 TITAN_EMBED = Route("r", "bedrock", "amazon.titan-embed-text-v2:0")
 LLAMA = Route("r", "bedrock", "meta.llama3-8b-instruct-v1:0")
@@ -89,14 +89,14 @@ APIS = {
             **own.SETTINGS,
             **own.SAMPLED,
         ),
-        lambda request: chat.write_request(request, model="m", preset=EVERYTHING),
+        lambda request: chat.write_request(request, model="m", provider=EVERYTHING),
         lambda body: chat.read_request(body, RECIPE),
         spell_otherwise=spell_chat_otherwise,
     ),
     "openai_embeddings": Api(
         "openai-embeddings",
         own.embeddings(at_most=3, **MODEL),
-        lambda request: openai_embeddings.write_request(request, model="m", preset=EVERYTHING, wire=Wire()),
+        lambda request: openai_embeddings.write_request(request, model="m", provider=EVERYTHING, wire=Wire()),
         openai_embeddings.read_request,
         native="user",
     ),

@@ -35,7 +35,7 @@ class UserPrice(Struct, frozen=True):
 
 
 class Wire(Struct, frozen=True):
-    """How an endpoint differs from its preset, as the operator tells; "" and None leave it at that.
+    """How an endpoint differs from its provider's row, as the operator says; "" and None leave it at that.
 
     Attributes:
         max_tokens: name of the field that bounds the answer.

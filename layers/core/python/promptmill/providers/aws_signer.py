@@ -1,10 +1,9 @@
-"""AWS Signature Version 4 by botocore, for calls that go out over our own HTTP session."""
+"""Sign calls that go out over our own HTTP session with AWS Signature Version 4, by botocore."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Mapping
 
 import botocore.session
@@ -14,13 +13,12 @@ from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCr
 from botocore.exceptions import BotoCoreError
 
 from promptmill.domain.errors import RetryLaterError, RouteClosedError
-from promptmill.domain.recipe import Route
 
 logging.getLogger("botocore.auth").setLevel(logging.INFO)  # at DEBUG it writes session tokens
 
 
 class AwsSigner:
-    """Signs with the credentials of one session; finding and refreshing them happens in a thread.
+    """Sign with the credentials of one session. They are found and refreshed in a thread: that may take seconds.
 
     Args:
         make_session: called once, when the first request is signed.
@@ -33,7 +31,7 @@ class AwsSigner:
     async def headers(
         self, method: str, url: str, body: bytes, *, service: str, region: str, headers: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """The headers to send with exactly this URL and body; ``headers`` are signed with the rest.
+        """Return the headers to send with exactly this URL and body; ``headers`` are signed with the rest.
 
         Raises:
             RouteClosedError: there are no credentials (``credentials_missing``).
@@ -47,10 +45,10 @@ class AwsSigner:
     async def _frozen_credentials(self) -> ReadOnlyCredentials:
         credentials = self._credentials
         if credentials is None or _needs_refresh(credentials):
-            return await self._refreshed()
+            return await self._refresh()
         return credentials.get_frozen_credentials()
 
-    async def _refreshed(self) -> ReadOnlyCredentials:
+    async def _refresh(self) -> ReadOnlyCredentials:
         try:
             return await asyncio.to_thread(self._load)
         except BotoCoreError as error:
@@ -66,34 +64,3 @@ class AwsSigner:
 
 def _needs_refresh(credentials: Credentials) -> bool:
     return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
-
-
-_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
-
-
-class AwsAddresses:
-    """Of one service.
-
-    Args:
-        template: of the address, with ``{region}``.
-        region: where a route names none.
-        local: a route may, and then must, name its own address: the local stage never calls a real account.
-    """
-
-    def __init__(self, template: str, *, region: str, local: bool) -> None:
-        self._template, self._region, self._local = template, region, local
-
-    def base_url(self, route: Route) -> str:
-        """Raises RouteClosedError: the route may not be called."""
-        if self._local and not route.base_url:
-            raise RouteClosedError("not_on_local_stage", "the local stage calls no real account")
-        if route.base_url and not self._local:
-            raise RouteClosedError("base_url_refused", f"{route.id} may not have a base_url")
-        return route.base_url.rstrip("/") or self._template.format(region=self.region(route))
-
-    def region(self, route: Route) -> str:
-        """The route's, or else the deployment's. Raises RouteClosedError: it is none (``bad_region``)."""
-        region = route.region or self._region
-        if not _REGION.fullmatch(region):
-            raise RouteClosedError("bad_region", f"{route.id} has no valid region")
-        return region

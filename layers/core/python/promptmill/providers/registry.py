@@ -1,4 +1,4 @@
-"""Keys that were rotated while they were cached."""
+"""The providers of one process: each adapter is made when a route first needs it, and all share one HTTP session."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import RetryLaterError, RouteClosedError
-from promptmill.domain.provider_table import PROVIDERS
+from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import ModelProvider, SecretStore
 from promptmill.settings import Settings
-from promptmill.wire.openai_endpoints import PRESETS
 
 if TYPE_CHECKING:
     import botocore.session
@@ -26,7 +25,10 @@ _UNAUTHORIZED = 401
 
 
 class WithRotatedKeys:
-    """A ``ModelProvider`` around another one: a refused key closes its route only if there is no newer one."""
+    """A ``ModelProvider`` around another one: a refused key closes its route only if the secret has no newer one.
+
+    Keys are cached, so that one may have been rotated meanwhile.
+    """
 
     def __init__(self, provider: ModelProvider, secrets: SecretStore) -> None:
         self._provider, self._secrets = provider, secrets
@@ -46,7 +48,7 @@ class HttpModelProviders:
     """The providers of one process, over one HTTP session.
 
     Args:
-        make_aws_session: gives the credentials that calls to Bedrock are signed with.
+        make_aws_session: gives the credentials that calls to AWS are signed with.
     """
 
     def __init__(
@@ -75,9 +77,12 @@ class HttpModelProviders:
             await self._opened.close()
 
     def _make(self, name: str) -> ModelProvider:
-        if name in PRESETS:
-            return self._make_openai_compatible(name)
-        makers: Mapping[str, Callable[[], ModelProvider]] = {
+        if (provider := PROVIDERS.get(name)) is None:
+            known = ", ".join(sorted(PROVIDERS))
+            raise RouteClosedError("unknown_provider", f"there is no provider {name}; known: {known}")
+        if provider.wire_format.startswith("openai-"):
+            return self._make_openai_compatible(provider)
+        makers: Mapping[str, Callable[[Provider], ModelProvider]] = {
             "anthropic": self._make_anthropic,
             "anthropic-aws": self._make_claude_on_aws,
             "bedrock": self._make_bedrock,
@@ -85,68 +90,62 @@ class HttpModelProviders:
             "replicate": self._make_replicate,
             "vertex": self._make_vertex,
         }
-        if name not in makers:
-            known = ", ".join(sorted(PROVIDERS))
-            raise RouteClosedError("unknown_provider", f"there is no provider {name}; known: {known}")
-        return makers[name]()
+        return makers[name](provider)
 
-    def _make_openai_compatible(self, name: str) -> ModelProvider:
-        from promptmill.providers.openai.provider import OpenAiCompatible  # noqa: PLC0415 (imported when first needed)
+    def _make_openai_compatible(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.openai import OpenAiCompatible  # noqa: PLC0415 (imported when first needed)
 
+        default_url = self._settings.local_model_url if provider.local_only else ""
         return OpenAiCompatible(
-            PRESETS[name],
-            dialect=PROVIDERS[name].endpoints[0],
-            http=self._http(),
-            secrets=self._secrets,
-            clock=self._clock,
-            base_url=self._settings.local_model_url if name == "local" else "",
+            provider, http=self._http(), secrets=self._secrets, clock=self._clock, default_url=default_url
         )
 
-    def _make_anthropic(self) -> ModelProvider:
-        from promptmill.providers.anthropic.hosts import AnthropicApi  # noqa: PLC0415 (imported when first needed)
-        from promptmill.providers.anthropic.provider import AnthropicMessages  # noqa: PLC0415
+    def _make_anthropic(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.anthropic import AnthropicMessages, KeyHost  # noqa: PLC0415 (imported when first needed)
 
-        return AnthropicMessages(AnthropicApi(self._secrets), http=self._http(), clock=self._clock)
+        return AnthropicMessages(provider, KeyHost(provider, self._secrets), http=self._http(), clock=self._clock)
 
-    def _make_claude_on_aws(self) -> ModelProvider:
-        from promptmill.providers.anthropic.claude_on_aws import ClaudeOnAws  # noqa: PLC0415
-        from promptmill.providers.anthropic.provider import AnthropicMessages  # noqa: PLC0415 (imported when first needed)
+    def _make_claude_on_aws(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.anthropic import AnthropicMessages, ClaudeOnAws  # noqa: PLC0415 (see above)
 
-        host = ClaudeOnAws(self._aws_signer(), region=self._settings.region, local=self._is_local)
-        return AnthropicMessages(host, http=self._http(), clock=self._clock)
+        host = ClaudeOnAws(provider, self._aws_signer(), region=self._settings.region, local=self._is_local)
+        return AnthropicMessages(provider, host, http=self._http(), clock=self._clock)
 
-    def _make_bedrock(self) -> ModelProvider:
-        from promptmill.providers.bedrock.provider import Bedrock  # noqa: PLC0415 (imported when first needed)
+    def _make_bedrock(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.bedrock.provider import Bedrock  # noqa: PLC0415
 
-        return Bedrock(
-            http=self._http(),
-            signer=self._aws_signer(),
-            clock=self._clock,
-            region=self._settings.region,
-            local=self._is_local,
-        )
+        host = AwsHost(provider, self._aws_signer(), region=self._settings.region, local=self._is_local)
+        return Bedrock(provider, host, http=self._http(), clock=self._clock)
 
-    def _make_vertex(self) -> ModelProvider:
-        from promptmill.providers.google.provider import Vertex  # noqa: PLC0415
-        from promptmill.providers.google.tokens import GoogleTokens  # noqa: PLC0415 (imported when first needed)
+    def _make_vertex(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.google.provider import Vertex  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.google.tokens import GoogleTokens  # noqa: PLC0415
 
         tokens = GoogleTokens(
             http=self._http(), clock=self._clock, make_signer=self._aws_signer, region=self._settings.region
         )
-        return Vertex(http=self._http(), secrets=self._secrets, tokens=tokens, clock=self._clock, local=self._is_local)
+        return Vertex(
+            provider,
+            http=self._http(),
+            secrets=self._secrets,
+            tokens=tokens,
+            clock=self._clock,
+            local=self._is_local,
+        )
 
-    def _make_replicate(self) -> ModelProvider:
+    def _make_replicate(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.replicate import Replicate  # noqa: PLC0415 (imported when first needed)
 
-        return Replicate(http=self._http(), secrets=self._secrets, clock=self._clock)
+        return Replicate(provider, http=self._http(), secrets=self._secrets, clock=self._clock)
 
-    def _make_nlp_cloud(self) -> ModelProvider:
+    def _make_nlp_cloud(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.nlp_cloud import NlpCloud  # noqa: PLC0415 (imported when first needed)
 
-        return NlpCloud(http=self._http(), secrets=self._secrets, clock=self._clock)
+        return NlpCloud(provider, http=self._http(), secrets=self._secrets, clock=self._clock)
 
     def _aws_signer(self) -> AwsSigner:
-        """One for all that sign: it finds and refreshes the credentials of this process."""
+        """Return the one signer of all who sign: it finds and refreshes the credentials of this process."""
         from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
 
         if self._signer is None:

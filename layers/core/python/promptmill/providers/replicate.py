@@ -1,4 +1,4 @@
-"""Replicate's predictions: made by one POST that waits, and polled where that is not enough."""
+"""Replicate's predictions: one POST makes a prediction and waits; if that is not enough, it is polled."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from urllib.parse import quote
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.addresses import base_url, key_headers
+from promptmill.providers.api_call import StreamReader, read_events, with_times
 from promptmill.providers.http import HttpCalls
-from promptmill.providers.read_stream import assembled
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, malformed, parsed
@@ -29,10 +31,8 @@ from promptmill.wire.replicate import (
     write_request,
 )
 from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
-from promptmill.wire.stream_events import SseDecoder
-from promptmill.wire.streamed_answers import timed
+from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
-BASE_URL = "https://api.replicate.com/v1"
 _MADE = frozenset({200, 201, 202})
 _OK = 200
 _MAX_WAIT_S = 60
@@ -52,8 +52,8 @@ VERDICTS = Verdicts(
 
 
 class Replicate:
-    def __init__(self, *, http: HttpCalls, secrets: SecretStore, clock: Clock) -> None:
-        self._http, self._secrets, self._clock = http, secrets, clock
+    def __init__(self, provider: Provider, *, http: HttpCalls, secrets: SecretStore, clock: Clock) -> None:
+        self._provider, self._http, self._secrets, self._clock = provider, http, secrets, clock
 
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
         """See ports/model_provider.py. Making a prediction is never repeated; asking for its state is.
@@ -62,31 +62,31 @@ class Replicate:
         """
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        base_url = (route.base_url or BASE_URL).rstrip("/")
-        path, version = _address(route)
+        host = base_url(self._provider, route)
+        path, version = _address(route, self._provider.paths[""])
         body = encoded(with_route_body(version | write_request(request, route), route))
-        headers = await self._key_header(route)
+        headers = await key_headers(self._provider, route, self._secrets)
         started = self._clock.monotonic()
         answer = await self._http.post(
-            f"{base_url}{path}", body=body, headers={**headers, **_patience(route)}, timeout_s=route.timeout_s
+            f"{host}{path}", body=body, headers={**headers, **_patience(route)}, timeout_s=route.timeout_s
         )
         prediction, raw = self._read(answer)
         first_token_ms = None
         if not prediction.is_over:
-            stream_url = stream_url_of(raw, base_url=base_url) if route.stream else None
+            stream_url = stream_url_of(raw, base_url=host) if route.stream else None
             if stream_url is not None:
-                first_token_ms = await self._watched(stream_url, headers, route, prediction.id, started)
-            url = f"{base_url}/predictions/{quote(prediction.id, safe='')}"
-            prediction, raw = await self._polled(url, headers, prediction.id, until=started + route.timeout_s)
+                first_token_ms = await self._watch(stream_url, headers, route, prediction.id, started)
+            url = f"{host}/predictions/{quote(prediction.id, safe='')}"
+            prediction, raw = await self._poll(url, headers, prediction.id, until=started + route.timeout_s)
         if prediction.status != "succeeded":
             raise failure_of(prediction, VERDICTS)
         completion = read_answer(answer, prediction, raw, request)
-        return timed(completion, self._clock.monotonic() - started, first_token_ms=first_token_ms)
+        return with_times(completion, self._clock.monotonic() - started, first_token_ms=first_token_ms)
 
-    async def _watched(
+    async def _watch(
         self, url: str, headers: Mapping[str, str], route: Route, request_id: str, started: float
     ) -> int | None:
-        """Until the output ends; when its first piece came, in milliseconds after ``started``."""
+        """Wait for the output's end. Return when its first piece came, in milliseconds after ``started``."""
         opened = self._clock.monotonic()
         left = max(0.001, started + route.timeout_s - opened)
         accepting = {**headers, "Accept": "text/event-stream"}
@@ -95,20 +95,9 @@ class Replicate:
         ) as reply:
             if reply.status != _OK:
                 return None
-            await assembled(
-                reply,
-                decoder=SseDecoder(),
-                assembler=OutputWatch(),
-                error_of=lambda event: stream_error(event, request_id=request_id),
-                request_id=request_id,
-            )
+            await read_events(reply, _stream_reader(request_id))
             first = reply.first_token_ms
             return None if first is None else round((opened - started) * 1000) + first
-
-    async def _key_header(self, route: Route) -> dict[str, str]:
-        if not route.key:
-            raise RouteClosedError("key_missing", f"{route.id} needs a key")
-        return {"Authorization": f"Bearer {await self._secrets.read(route.key)}"}
 
     def _read(self, answer: HttpAnswer) -> tuple[Prediction, dict[str, Any]]:
         raw = parsed(answer.body)
@@ -119,10 +108,10 @@ class Replicate:
             raise malformed(answer, "the answer is no prediction", request_id="")
         return prediction, raw
 
-    async def _polled(
+    async def _poll(
         self, url: str, headers: Mapping[str, str], request_id: str, *, until: float
     ) -> tuple[Prediction, dict[str, Any]]:
-        """Until it is over, whatever goes wrong with the asking."""
+        """Ask until the prediction is over, whatever goes wrong with the asking."""
         pause = _FIRST_PAUSE_S
         while (left := until - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(pause, left))
@@ -133,7 +122,7 @@ class Replicate:
         raise RetryLaterError("timeout", request_id=request_id, usage_unknown=True)
 
     async def _state(self, url: str, headers: Mapping[str, str]) -> tuple[Prediction, dict[str, Any]] | None:
-        """None where Replicate did not tell."""
+        """Return the prediction as it stands now, None if Replicate does not say."""
         try:
             answer = await self._http.get(url, headers=headers, timeout_s=_POLL_TIMEOUT_S)
         except RetryLaterError:
@@ -143,14 +132,22 @@ class Replicate:
         return (prediction, raw) if prediction else None
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:
-        """Problems are ``{"title", "detail", "status", "type"}``; their types are no codes."""
+        """Return the error of ``{"title", "detail", "status", "type"}``, whose types are no codes."""
         message = error_fields(raw)[1] or answer.body[:500].decode(errors="replace")
         reply = ErrorReply(status=answer.status, codes=(), message=message, headers=answer.headers)
         return provider_error(reply, VERDICTS, now=self._clock.now())
 
 
-def _address(route: Route) -> tuple[str, dict[str, Any]]:
-    """Of an official model, of a deployment, or of ``owner/name:version``, whose version is in the body."""
+def _stream_reader(request_id: str) -> StreamReader:
+    def error_in(event: StreamEvent, headers: Mapping[str, str]) -> ProviderError | None:
+        del headers  # the prediction names the request
+        return stream_error(event, request_id=request_id)
+
+    return StreamReader(SseDecoder(), OutputWatch(), error_in, lambda _headers: request_id)
+
+
+def _address(route: Route, model_path: str) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body's fields of a model, of a deployment, or of ``owner/name:version``."""
     name, _, version = route.model.partition(":")
     parts = name.split("/")
     is_deployment = parts[0] == "deployments"
@@ -158,11 +155,12 @@ def _address(route: Route) -> tuple[str, dict[str, Any]]:
         raise RouteClosedError("bad_model", f"{route.id}: owner/name, owner/name:version or deployments/owner/name")
     if version:
         return "/predictions", {"version": version}
-    return (f"/{name}/predictions" if is_deployment else f"/models/{name}/predictions"), {}
+    return (f"/{name}/predictions" if is_deployment else model_path.replace("{model}", name)), {}
 
 
 def _patience(route: Route) -> dict[str, str]:
-    """How long the POST is held open, and when the prediction ends by itself: nobody pays for what nobody awaits."""
+    """Return the headers that say how long the POST is held open, and when the prediction ends by itself."""
+    # Nobody is to pay for a prediction that nobody waits for any more.
     life = {"Cancel-After": f"{max(_MIN_LIFE_S, math.ceil(route.timeout_s))}s"}
     if route.stream:
         return life

@@ -89,13 +89,9 @@ def nano_usd(reported: float | None) -> int | None:
     return to_nano(amount) if amount.is_finite() and amount >= 0 else None
 
 
-def with_measured(completion: Completion, request: CompletionRequest, *, elapsed_s: float) -> Completion:
-    """The completion with the call's time, and with a warning where the prompt seems to have been cut."""
-    usage = completion.usage
-    if not usage.compute_us:
-        usage = msgspec.structs.replace(usage, compute_us=round(elapsed_s * 1_000_000))
-    notes = (*completion.notes, *_notes(usage, request))
-    return msgspec.structs.replace(completion, usage=usage, notes=notes)
+def note_cut_prompt(completion: Completion, request: CompletionRequest) -> Completion:
+    """Return the completion, with a warning if the prompt seems to have been cut."""
+    return msgspec.structs.replace(completion, notes=(*completion.notes, *_notes(completion.usage, request)))
 
 
 def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:

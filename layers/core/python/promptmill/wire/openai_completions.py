@@ -7,12 +7,13 @@ from typing import Any, Final
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed
 from promptmill.wire.openai_chat.answer import note_head, read_chunk, read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset, checked_fields
+from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.request_bodies import refuse_embedding, refuse_fields, with_native
 from promptmill.wire.stream_events import StreamEvent
 
@@ -32,22 +33,24 @@ class _Completion(Struct):
     model: str | None = None
 
 
-def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
-    refuse_embedding(request, by=preset.label)
-    refuse_fields(request, preset.unsupported, by=preset.label)
-    prompt = flat_prompt(request, wire, by=preset.label)
+    refuse_embedding(request, by=provider.label)
+    refuse_fields(request, provider.unsupported, by=provider.label)
+    prompt = flat_prompt(request, wire, by=provider.label)
     fields = {
-        wire.max_tokens or "max_tokens": request.max_output_tokens or preset.default_max_tokens or _DEFAULT_MAX_TOKENS,
+        wire.max_tokens or "max_tokens": request.max_output_tokens
+        or provider.default_max_tokens
+        or _DEFAULT_MAX_TOKENS,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
         "seed": request.seed,
         "stop": list(prompt.stop) or None,
     }
-    named = {} if "{model}" in preset.paths["completions"] else {"model": model}
+    named = {} if "{model}" in provider.paths["completions"] else {"model": model}
     body = {**named, "prompt": prompt.text, **{name: value for name, value in fields.items() if value is not None}}
-    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
+    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:

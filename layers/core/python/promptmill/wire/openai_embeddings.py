@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
@@ -22,7 +23,7 @@ from promptmill.wire.json_answers import (
     reported_usage,
 )
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset
+from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.request_bodies import texts_to_embed, with_native
 
 WIRE_FORMAT: Final = "openai-embeddings"
@@ -78,13 +79,13 @@ class _Usage(Struct):
     cost: _Cost | None = None
 
 
-def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
     del wire  # nothing of it concerns embeddings
     body: dict[str, Any] = {
         "model": model,
-        "input": texts_to_embed(request, by=preset.label),
-        "encoding_format": preset.embedding_encoding,
+        "input": texts_to_embed(request, by=provider.label),
+        "encoding_format": provider.embedding_encoding,
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions

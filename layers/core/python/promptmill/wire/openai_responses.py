@@ -21,13 +21,14 @@ from promptmill.domain.completion import (
     ToolResult,
     Usage,
 )
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, parsed, reported_usage
 from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_tier
 from promptmill.wire.openai_chat.request import with_system_in
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, Preset, checked_fields
+from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.request_bodies import refuse_embedding, refuse_fields, refused_attachment, unsupported, with_native
 from promptmill.wire.stream_events import StreamEvent
 
@@ -35,40 +36,40 @@ WIRE_FORMAT: Final = "openai-responses"
 _NOT_OF_RESPONSES = {"stop": "stop", "seed": "seed", "top_k": "top_k"}
 
 
-def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
-    refuse_embedding(request, by=preset.label)
-    refuse_fields(request, {**_NOT_OF_RESPONSES, **preset.unsupported}, by=preset.label)
+    refuse_embedding(request, by=provider.label)
+    refuse_fields(request, {**_NOT_OF_RESPONSES, **provider.unsupported}, by=provider.label)
     request = with_system_in(request, wire)
     fields = {
         "instructions": request.system or None,
-        "max_output_tokens": request.max_output_tokens or preset.default_max_tokens or None,
+        "max_output_tokens": request.max_output_tokens or provider.default_max_tokens or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "tools": [_write_tool(tool) for tool in request.tools] or None,
         "tool_choice": _write_tool_choice(request.tool_choice),
-        "store": False if "responses" in preset.stores else None,
-        **_write_answer_format(request, preset, wire),
+        "store": False if "responses" in provider.stores else None,
+        **_write_answer_format(request, provider, wire),
     }
-    body: dict[str, Any] = {"model": model, "input": [i for m in request.messages for i in _write_items(m, preset)]}
+    body: dict[str, Any] = {"model": model, "input": [i for m in request.messages for i in _write_items(m, provider)]}
     body.update((name, value) for name, value in fields.items() if value is not None)
-    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
+    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
-def _write_items(message: Message, preset: Preset) -> Iterator[dict[str, Any]]:
+def _write_items(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
     """What tools answered comes first: it must follow their calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
-    yield from (_write_result(part, preset) for part in results)
+    yield from (_write_result(part, provider) for part in results)
     others = [part for part in message.parts if not isinstance(part, ToolCall | ToolResult)]
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     if others or not (results or calls):
-        yield {"type": "message", "role": message.role, "content": _write_content(message, others, preset)}
+        yield {"type": "message", "role": message.role, "content": _write_content(message, others, provider)}
     yield from (_write_call(part, message) for part in calls)
 
 
-def _write_result(result: ToolResult, preset: Preset) -> dict[str, Any]:
+def _write_result(result: ToolResult, provider: Provider) -> dict[str, Any]:
     if result.is_error:
-        raise unsupported("is_error", f"of a tool's result cannot be sent to {preset.label}")
+        raise unsupported("is_error", f"of a tool's result cannot be sent to {provider.label}")
     return {"type": "function_call_output", "call_id": result.call_id, "output": result.text}
 
 
@@ -79,13 +80,15 @@ def _write_call(call: ToolCall, message: Message) -> dict[str, Any]:
     return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments}
 
 
-def _write_content(message: Message, parts: Sequence[Text | Attachment], preset: Preset) -> str | list[dict[str, Any]]:
+def _write_content(
+    message: Message, parts: Sequence[Text | Attachment], provider: Provider
+) -> str | list[dict[str, Any]]:
     if all(isinstance(part, Text) for part in parts) and (len(parts) == 1 or message.role == "assistant"):
         return "".join(part.text for part in parts if isinstance(part, Text))
-    return [_write_block(part, preset) for part in parts]
+    return [_write_block(part, provider) for part in parts]
 
 
-def _write_block(part: Text | Attachment, preset: Preset) -> dict[str, Any]:
+def _write_block(part: Text | Attachment, provider: Provider) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "input_text", "text": part.text}
     if block := native_block(part, WIRE_FORMAT):
@@ -95,20 +98,20 @@ def _write_block(part: Text | Attachment, preset: Preset) -> dict[str, Any]:
         return {"type": "input_image", "detail": "auto", "image_url": f"data:{media_type};base64,{data}"}
     if url := linked_image(part):
         return {"type": "input_image", "detail": "auto", "image_url": url}
-    raise refused_attachment(part, by=preset.label)
+    raise refused_attachment(part, by=provider.label)
 
 
-def _write_answer_format(request: CompletionRequest, preset: Preset, wire: Wire) -> dict[str, Any]:
+def _write_answer_format(request: CompletionRequest, provider: Provider, wire: Wire) -> dict[str, Any]:
     """Perplexity has kept the place, and the shape, that it has in chat completions."""
     schema = request.json_schema
     if wire.answer_format == "none" or not (schema or request.json_object):
         return {}
     if schema is None or wire.answer_format == "json_object":
-        if "response_format" in preset.known_fields:
-            raise unsupported("response_format", f"{preset.label} takes a schema only")
+        if "response_format" in provider.known_fields:
+            raise unsupported("response_format", f"{provider.label} takes a schema only")
         return {"text": {"format": {"type": "json_object"}}}
     named = {"name": schema.name, "strict": schema.strict, "schema": schema.schema}
-    if "response_format" in preset.known_fields:
+    if "response_format" in provider.known_fields:
         return {"response_format": {"type": "json_schema", "json_schema": named}}
     return {"text": {"format": {"type": "json_schema", **named}}}
 

@@ -1,14 +1,14 @@
-"""Streams of providers cut into events: bytes in, events out; no network and no JSON here.
+"""Cut streams of providers into events, which an ``Assembler`` puts together to the answer of a call without a stream.
 
-Server-sent events, JSON lines and texts between NUL bytes; AWS event streams are in aws_event_stream.py. What keeps a connection alive
-(comments, ``ping``) is no event, so that a stream of nothing else counts as silent.
+Here are server-sent events, JSON lines and texts between NUL bytes; AWS's event streams are in ``providers/bedrock``.
+What keeps a connection alive (comments, ``ping``) is no event, so that a stream of nothing else counts as silent.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -28,19 +28,37 @@ class StreamEvent(Struct, frozen=True):
 
 
 class StreamDecoder(Protocol):
-    """Of one stream; used once."""
+    """Decodes one stream; used once."""
 
     def feed(self, block: bytes) -> Iterator[StreamEvent]:
-        """The events that the block completes."""
+        """Yield the events that the block completes."""
         ...
 
     def end(self) -> Iterator[StreamEvent]:
-        """What the stream's end completes."""
+        """Yield the events that the stream's end completes."""
+        ...
+
+
+class Assembler(Protocol):
+    """Puts one stream together; used once.
+
+    Attributes:
+        is_complete: everything that an answer needs has come.
+    """
+
+    is_complete: bool
+
+    def add(self, event: StreamEvent) -> bool:
+        """Return True if the event carried a piece of the answer."""
+        ...
+
+    def answer(self) -> dict[str, Any]:
+        """Return the body that a call without a stream would have returned."""
         ...
 
 
 class SseDecoder:
-    """Server-sent events. An event that only the end of the stream completes is given too: some servers stop so."""
+    """Decode server-sent events."""
 
     def __init__(self) -> None:
         self._lines = _Pieces(_LINE_ENDS)
@@ -59,6 +77,7 @@ class SseDecoder:
 
     def end(self) -> Iterator[StreamEvent]:
         """See StreamDecoder."""
+        # Some servers stop without the empty line that ends an event: their last event counts too.
         for line in (*self._lines.end(), b""):
             yield from self._line(line)
 
@@ -77,7 +96,7 @@ class SseDecoder:
 
 
 class SeparatedDecoder:
-    """Pieces between separators: line feeds for JSON lines, NUL bytes for NLP Cloud. Empty ones are passed over."""
+    """Decode pieces between separators: line feeds for JSON lines, NUL bytes for NLP Cloud. Empty ones are skipped."""
 
     def __init__(self, separator: bytes = b"\n") -> None:
         self._pieces = _Pieces(re.compile(re.escape(separator)))
@@ -92,7 +111,7 @@ class SeparatedDecoder:
 
 
 class _Pieces:
-    """Bytes cut at separators, each looked at once however they arrive."""
+    """Cut bytes at separators. Each byte is looked at once, however small the blocks are."""
 
     def __init__(self, separator: re.Pattern[bytes]) -> None:
         self._separator = separator

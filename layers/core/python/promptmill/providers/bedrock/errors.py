@@ -18,7 +18,7 @@ from promptmill.wire.stream_events import StreamEvent
 
 
 class AwsEvent(StreamEvent, frozen=True):
-    """``name``: the type of the event, or of the exception; an error's code."""
+    """An event of AWS's event streams; ``name`` is its type, or the type of an exception, or the code of an error."""
 
     is_error: bool = False
 
@@ -91,7 +91,7 @@ VERDICTS = Verdicts(
     ),
 )
 _NO_SUCH_MODEL = re.compile(r"The provided model identifier is invalid|Invocation of model ID ")
-"""How a ValidationException starts that every record would get."""
+"""Every record would get a ValidationException that starts like this: the route is closed instead."""
 _STREAM_STATUS: Mapping[str, int] = {
     "ThrottlingException": 429,
     "ValidationException": 400,
@@ -103,7 +103,7 @@ _SERVER_ERROR = 500
 
 
 def error_of(answer: HttpAnswer, raw: Any, *, now: datetime) -> ProviderError:
-    """The error to raise for a reply that is not 200."""
+    """Return the error for a reply that is not 200."""
     message = error_fields(raw)[1]
     reply = ErrorReply(
         status=answer.status,
@@ -115,8 +115,8 @@ def error_of(answer: HttpAnswer, raw: Any, *, now: datetime) -> ProviderError:
     return provider_error(reply, VERDICTS, now=now)
 
 
-def stream_error(event: StreamEvent, *, request_id: str, now: datetime) -> ProviderError | None:
-    """The exception that came in the middle of a stream, None for an event that is none.
+def stream_error(event: StreamEvent, headers: Mapping[str, str], *, now: datetime) -> ProviderError | None:
+    """Return the error that came in the middle of a stream, None for any other event.
 
     Its name is as in botocore's service model, ``throttlingException``.
     """
@@ -125,7 +125,7 @@ def stream_error(event: StreamEvent, *, request_id: str, now: datetime) -> Provi
     code = event.name[:1].upper() + event.name[1:]
     message = error_fields(parsed(event.data))[1] or event.data[:500].decode(errors="replace")
     status = _STREAM_STATUS.get(code, _SERVER_ERROR)
-    reply = ErrorReply(status=status, codes=(code,), message=message, headers={}, request_id=request_id, in_stream=True)
+    reply = ErrorReply(status, (code,), message, headers={}, request_id=request_id_of(headers), in_stream=True)
     return provider_error(reply, VERDICTS, now=now)
 
 
@@ -134,7 +134,7 @@ def request_id_of(headers: Mapping[str, str]) -> str:
 
 
 def codes_of(answer: HttpAnswer, raw: Any) -> tuple[str, ...]:
-    """From ``x-amzn-errortype: Code:http://…``, or ``{"__type": "namespace#Code"}``, or ``{"code": "Code"}``."""
+    """Return the code from ``x-amzn-errortype: Code:http://…``, ``{"__type": "namespace#Code"}`` or ``{"code": "Code"}``."""
     body = raw if isinstance(raw, dict) else {}
     said = answer.headers.get("x-amzn-errortype") or body.get("__type") or body.get("code")
     if not isinstance(said, str):

@@ -2,76 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from promptmill.domain.completion import Completion, CompletionRequest
-from promptmill.domain.recipe import Route
+from promptmill.domain.errors import ProviderError, RouteClosedError
+from promptmill.domain.provider_table import Provider
+from promptmill.domain.recipe import Endpoint, Route
 from promptmill.ports.clock import Clock
-from promptmill.providers.aws_signer import AwsAddresses, AwsSigner
-from promptmill.providers.bedrock.bodies import Body, body_for
+from promptmill.providers.addresses import AwsHost
+from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.bedrock.errors import AwsEventDecoder, error_of, request_id_of, stream_error
 from promptmill.providers.http import HttpCalls
-from promptmill.providers.read_stream import assembled
+from promptmill.wire.bedrock_converse import answer as converse_answer
+from promptmill.wire.bedrock_converse import request as converse_request
+from promptmill.wire.bedrock_converse.answer import ConverseAssembler
+from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
+from promptmill.wire.bedrock_invoke.vendor import LABEL, InvokeAssembler
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
-from promptmill.wire.request_bodies import encoded, with_route_body
-from promptmill.wire.streamed_answers import Assembler, timed
+from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
+from promptmill.wire.stream_events import Assembler, StreamEvent
 
-SERVICE = "bedrock"
-BASE_URL = "https://bedrock-runtime.{region}.amazonaws.com"
-_OK = 200
+_INVOKED: Final = frozenset({"anthropic-messages", "bedrock-invoke"})
+"""Formats of lines that InvokeModel carries as they are, so that it is chosen if the route names no endpoint."""
+
+
+class Reader(Protocol):
+    def __call__(self, answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion: ...
+
+
+class Body(Struct, frozen=True):
+    """How requests and answers of one kind are written.
+
+    Attributes:
+        make: makes a request's body; raises RecordError for what cannot be carried.
+        read: reads an answer; raises RetryLaterError for what is no answer.
+        assembler: makes what puts a stream together, None if answers are not streamed.
+        endpoint: the endpoint that takes it.
+    """
+
+    make: Callable[[CompletionRequest, Route], dict[str, Any]]
+    read: Reader
+    assembler: Callable[[], Assembler] | None = None
+    endpoint: Endpoint = "invoke"
+
+
+CONVERSE = Body(
+    make=lambda request, _route: converse_request.write_request(request),
+    read=converse_answer.read_answer,
+    assembler=ConverseAssembler,
+    endpoint="converse",
+)
+CLAUDE = Body(claude.write_request, claude.read_answer, claude.ClaudeAssembler)
+_VENDORS: Mapping[str, Body] = {
+    "anthropic.": CLAUDE,
+    "amazon.titan-text": Body(
+        titan.write_text_request, titan.read_text_answer, lambda: InvokeAssembler(titan.join, titan.ends)
+    ),
+    "ai21.jamba": Body(
+        jamba.write_request,
+        jamba.read_answer,
+        lambda: InvokeAssembler(jamba.join, jamba.ends),
+    ),
+    "meta.llama": Body(
+        llama.write_request,
+        llama.read_answer,
+        lambda: InvokeAssembler(llama.join, llama.ends),
+    ),
+}
+_EMBEDDERS: Mapping[str, Body] = {
+    "amazon.titan-embed-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
+    "amazon.titan-embed-g1-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
+    "cohere.embed": Body(cohere.write_request, cohere.read_answer),
+}
+
+
+def body_for(route: Route, request: CompletionRequest) -> Body:
+    """Choose by the route's endpoint, or else by the line's format; models that make vectors have one body only.
+
+    Raises:
+        RecordError: vectors are wanted of a model that makes none.
+        RouteClosedError: nobody knows the vendor's own body (``native_body_unknown``).
+    """
+    if embedder := _find_body(_EMBEDDERS, route.model):
+        return embedder
+    if route.endpoint == "embeddings":
+        raise RouteClosedError("native_body_unknown", f"the body that {route.id} takes for embeddings is not known")
+    refuse_embedding(request, by=LABEL)
+    vendor = _find_body(_VENDORS, route.model)
+    if route.endpoint == "invoke" or (not route.endpoint and request.wire_format in _INVOKED):
+        return _body_to_invoke(vendor, route, request)
+    return CONVERSE
+
+
+def _body_to_invoke(vendor: Body | None, route: Route, request: CompletionRequest) -> Body:
+    if vendor is None and route.endpoint == "invoke":
+        raise RouteClosedError("native_body_unknown", f"the body that {route.id} takes is not known: use converse")
+    # A line in Anthropic's format goes to the models of other vendors through Converse, as any line does.
+    if vendor is None or (not route.endpoint and request.wire_format == "anthropic-messages" and vendor is not CLAUDE):
+        return CONVERSE
+    return vendor
+
+
+def _find_body(bodies: Mapping[str, Body], model: str) -> Body | None:
+    """Find the body by the model's id, which may follow an ARN's head and an inference profile's region."""
+    name = model.rpartition("/")[2] if model.startswith("arn:") else model
+    bare = next((rest for rest in (name, name.partition(".")[2]) if rest.startswith(tuple(bodies))), "")
+    return next((body for prefix, body in bodies.items() if bare.startswith(prefix)), None)
 
 
 class Bedrock:
-    """One deployment's calls to Bedrock."""
+    """Calls to Bedrock from one deployment."""
 
-    def __init__(self, *, http: HttpCalls, signer: AwsSigner, clock: Clock, region: str, local: bool) -> None:
-        self._http, self._signer, self._clock = http, signer, clock
-        self._addresses = AwsAddresses(BASE_URL, region=region, local=local)
+    def __init__(self, provider: Provider, host: AwsHost, *, http: HttpCalls, clock: Clock) -> None:
+        self._provider, self._host, self._http, self._clock = provider, host, http, clock
 
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-        """See ports/model_provider.py. What does not come in tokens, such as vectors, is not streamed."""
+        """See ports/model_provider.py. Vectors, and whatever else does not come in tokens, are not streamed."""
         del call_id  # the protocol has no place for it
         body = body_for(route, request)
         data = encoded(with_route_body(body.make(request, route), route))
         assembler = body.assembler() if route.stream and body.assembler else None
-        operation = body.stream_operation if assembler else body.operation
-        url = f"{self._addresses.base_url(route)}/model/{quote(route.model, safe='-._~')}/{operation}"
-        region = self._addresses.region(route)
-        headers = await self._signer.headers("POST", url, data, service=SERVICE, region=region)
-        if assembler:
-            return await self._streamed(route, request, body, assembler, signed=(url, data, headers))
-        answer = await self._http.post(url, body=data, headers=headers, timeout_s=route.timeout_s)
-        raw = parsed(answer.body)
-        if answer.status != _OK:
-            raise error_of(answer, raw, now=self._clock.now())
-        completion = body.read(answer, raw, request, request_id=request_id_of(answer.headers))
-        return timed(completion, answer.elapsed_s)
+        url = self._url(route, body.endpoint, is_stream=assembler is not None)
+        call = ApiCall(
+            url=url,
+            body=data,
+            headers=await self._host.headers(route, url, data),
+            error=lambda answer, raw: error_of(answer, raw, now=self._clock.now()),
+            read=lambda answer, raw: body.read(answer, raw, request, request_id=request_id_of(answer.headers)),
+            stream=StreamReader(AwsEventDecoder(), assembler, self._error_in, request_id_of) if assembler else None,
+        )
+        return await complete(call, route, self._http)
 
-    async def _streamed(
-        self,
-        route: Route,
-        request: CompletionRequest,
-        body: Body,
-        assembler: Assembler,
-        *,
-        signed: tuple[str, bytes, Mapping[str, str]],
-    ) -> Completion:
-        url, data, headers = signed
-        async with self._http.stream(
-            url, body=data, headers=headers, timeout_s=route.timeout_s, stall_s=route.stall_s
-        ) as reply:
-            if reply.status != _OK:
-                answer = await reply.read()
-                raise error_of(answer, parsed(answer.body), now=self._clock.now())
-            request_id = request_id_of(reply.headers)
-            raw = await assembled(
-                reply,
-                decoder=AwsEventDecoder(),
-                assembler=assembler,
-                error_of=lambda event: stream_error(event, request_id=request_id, now=self._clock.now()),
-                request_id=request_id,
-            )
-            completion = body.read(HttpAnswer(_OK, reply.headers, b""), raw, request, request_id=request_id)
-            return timed(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms)
+    def _url(self, route: Route, endpoint: Endpoint, *, is_stream: bool) -> str:
+        paths = self._provider.stream_paths if is_stream else self._provider.paths
+        return self._host.base_url(route) + paths[endpoint].replace("{model}", quote(route.model, safe="-._~"))
+
+    def _error_in(self, event: StreamEvent, headers: Mapping[str, str]) -> ProviderError | None:
+        return stream_error(event, headers, now=self._clock.now())

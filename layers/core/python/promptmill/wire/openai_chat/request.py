@@ -19,10 +19,11 @@ from promptmill.domain.completion import (
     ToolChoice,
     ToolResult,
 )
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Recipe, Wire
 from promptmill.wire.attachments import inline_image, linked_image, native_block, read_linked_image, read_native_block
 from promptmill.wire.json_fields import Fields, decode_json
-from promptmill.wire.openai_endpoints import Preset, checked_fields
+from promptmill.wire.openai_endpoints import refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     refuse_embedding,
     refuse_fields,
@@ -280,31 +281,33 @@ def _read_tool_choice(body: Fields) -> ToolChoice | None:
 
 
 WIRE_FORMAT: Final = "openai-chat"
-_AS_PRESET = Wire()
+_AS_PROVIDER = Wire()
 
 
-def write_request(request: CompletionRequest, *, model: str, preset: Preset, wire: Wire = _AS_PRESET) -> dict[str, Any]:
+def write_request(
+    request: CompletionRequest, *, model: str, provider: Provider, wire: Wire = _AS_PROVIDER
+) -> dict[str, Any]:
     """Raises RecordError for what cannot be carried."""
-    refuse_embedding(request, by=preset.label)
-    refuse_fields(request, preset.unsupported, by=preset.label)
+    refuse_embedding(request, by=provider.label)
+    refuse_fields(request, provider.unsupported, by=provider.label)
     limits = {
-        wire.max_tokens or preset.max_tokens_field: request.max_output_tokens or preset.default_max_tokens or None,
+        wire.max_tokens or provider.max_tokens_field: request.max_output_tokens or provider.default_max_tokens or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
         "seed": request.seed,
         "stop": list(request.stop) or None,
-        "response_format": _write_response_format(request, preset, wire),
+        "response_format": _write_response_format(request, provider, wire),
         "tools": [_write_tool(tool) for tool in request.tools] or None,
         "tool_choice": _write_tool_choice(request.tool_choice),
-        "store": False if "chat" in preset.stores else None,
+        "store": False if "chat" in provider.stores else None,
     }
     body: dict[str, Any] = {
         "model": model,
-        "messages": list(_write_messages(with_system_in(request, wire), preset, wire)),
+        "messages": list(_write_messages(with_system_in(request, wire), provider, wire)),
     }
     body.update((name, value) for name, value in limits.items() if value is not None)
-    return checked_fields(with_native(body, request, wire_format=WIRE_FORMAT), preset)
+    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
 def with_system_in(request: CompletionRequest, wire: Wire) -> CompletionRequest:
@@ -322,48 +325,48 @@ def with_system_in(request: CompletionRequest, wire: Wire) -> CompletionRequest:
     return msgspec.structs.replace(request, system="", messages=(Message("user", tuple(parts)), *others))
 
 
-def _write_messages(request: CompletionRequest, preset: Preset, wire: Wire) -> Iterator[dict[str, Any]]:
+def _write_messages(request: CompletionRequest, provider: Provider, wire: Wire) -> Iterator[dict[str, Any]]:
     if request.system:
         yield {"role": wire.system or "system", "content": request.system}
     for message in request.messages:
         if message.role == "assistant":
-            yield _write_assistant_message(message, preset)
+            yield _write_assistant_message(message, provider)
         else:
-            yield from _write_user_messages(message, preset)
+            yield from _write_user_messages(message, provider)
 
 
-def _write_user_messages(message: Message, preset: Preset) -> Iterator[dict[str, Any]]:
+def _write_user_messages(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
     """What tools answered comes first: it must follow their calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
-    yield from (_write_tool_message(result, preset) for result in results)
+    yield from (_write_tool_message(result, provider) for result in results)
     others = [part for part in message.parts if not isinstance(part, ToolResult)]
     if others or not results:
-        yield {"role": "user", "content": _write_content(others, preset)}
+        yield {"role": "user", "content": _write_content(others, provider)}
 
 
-def _write_tool_message(result: ToolResult, preset: Preset) -> dict[str, Any]:
+def _write_tool_message(result: ToolResult, provider: Provider) -> dict[str, Any]:
     if result.is_error:
-        raise unsupported("is_error", f"of a tool's result cannot be sent to {preset.label}")
+        raise unsupported("is_error", f"of a tool's result cannot be sent to {provider.label}")
     return {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
 
 
-def _write_content(parts: Sequence[Text | ToolCall | Attachment], preset: Preset) -> str | list[dict[str, Any]]:
+def _write_content(parts: Sequence[Text | ToolCall | Attachment], provider: Provider) -> str | list[dict[str, Any]]:
     if len(parts) == 1 and isinstance(parts[0], Text):
         return parts[0].text
-    return [_write_block(part, preset) for part in parts]
+    return [_write_block(part, provider) for part in parts]
 
 
-def _write_block(part: Text | ToolCall | Attachment, preset: Preset) -> dict[str, Any]:
+def _write_block(part: Text | ToolCall | Attachment, provider: Provider) -> dict[str, Any]:
     match part:
         case Text():
             return {"type": "text", "text": part.text}
         case Attachment():
-            return _write_attachment(part, preset)
+            return _write_attachment(part, provider)
         case ToolCall():
             raise unsupported("tool_calls", "a tool is called in an assistant message only")
 
 
-def _write_attachment(attachment: Attachment, preset: Preset) -> dict[str, Any]:
+def _write_attachment(attachment: Attachment, provider: Provider) -> dict[str, Any]:
     if block := native_block(attachment, WIRE_FORMAT):
         return block
     if image := inline_image(attachment):
@@ -371,17 +374,17 @@ def _write_attachment(attachment: Attachment, preset: Preset) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
     if url := linked_image(attachment):
         return {"type": "image_url", "image_url": {"url": url}}
-    raise refused_attachment(attachment, by=preset.label)
+    raise refused_attachment(attachment, by=provider.label)
 
 
-def _write_assistant_message(message: Message, preset: Preset) -> dict[str, Any]:
+def _write_assistant_message(message: Message, provider: Provider) -> dict[str, Any]:
     calls = [write_tool_call(part) for part in message.parts if isinstance(part, ToolCall)]
     others = [part for part in message.parts if not isinstance(part, ToolCall | ToolResult)]
     if any(isinstance(part, ToolResult) for part in message.parts):
         raise unsupported("tool_result", "a tool's result belongs into a user message")
     said: dict[str, Any] = {"role": "assistant"}
     if others or not calls:
-        said["content"] = _write_content(others, preset)
+        said["content"] = _write_content(others, provider)
     return {**said, "tool_calls": calls} if calls else said
 
 
@@ -390,14 +393,16 @@ def write_tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
-def _write_response_format(request: CompletionRequest, preset: Preset, wire: Wire) -> dict[str, Any] | None:
+def _write_response_format(request: CompletionRequest, provider: Provider, wire: Wire) -> dict[str, Any] | None:
     if wire.answer_format == "none":
         return None
     if request.json_schema and wire.answer_format == "json_object":
         return {"type": "json_object"}
     if schema := request.json_schema:
-        if not preset.schemas:
-            raise unsupported("response_format", f"{preset.label} takes no schema: set wire.answer_format, or drop it")
+        if not provider.holds_to_schemas:
+            raise unsupported(
+                "response_format", f"{provider.label} takes no schema: set wire.answer_format, or drop it"
+            )
         named = {"name": schema.name, "strict": schema.strict, "schema": schema.schema}
         return {"type": "json_schema", "json_schema": named}
     return {"type": "json_object"} if request.json_object else None

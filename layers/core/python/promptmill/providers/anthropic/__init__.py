@@ -1,1 +1,0 @@
-"""Anthropic, and Claude Platform on AWS."""

@@ -1,1 +1,0 @@
-"""OpenAI and every service that speaks its protocols."""
