@@ -14,7 +14,7 @@ import pytest
 
 from promptmill.cli.local.paths import CLONE, LocalPaths
 from promptmill.cli.local.processes import is_alive
-from promptmill.cli.local.stack import LocalState, running
+from promptmill.cli.local.stack import LocalState, find_running
 from tests.local.stack import LocalStack
 
 pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("local_stack")]
@@ -48,9 +48,9 @@ def test_the_demo_answers_counts_and_stops(local_stack: LocalStack, tmp_path: Pa
     assert {"results.csv", "attempts.jsonl", "summary.json"} <= {
         path.name for path in Path(report["results"]).iterdir()
     }
-    assert running(LocalPaths(CLONE, tmp_path / "demo")) is None
+    assert find_running(LocalPaths(CLONE, tmp_path / "demo")) is None
     assert not (tmp_path / "demo" / "tmp").exists()
-    assert running(local_stack.paths) is not None
+    assert find_running(local_stack.paths) is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

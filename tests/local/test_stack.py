@@ -15,7 +15,7 @@ import pytest
 
 from promptmill.cli.local.paths import CLONE, LocalPaths
 from promptmill.cli.local.processes import is_alive, stop
-from promptmill.cli.local.stack import down, running, up
+from promptmill.cli.local.stack import down, find_running, up
 from tests.local.stack import LocalStack
 
 pytestmark = pytest.mark.emulator
@@ -107,32 +107,32 @@ def test_a_second_stack_takes_another_port_and_down_leaves_nothing(local_stack: 
     taken = int(local_stack.endpoint.rpartition(":")[2])
     state = up(second, recipes=[RECIPE], tied=True, preferred_port=taken)
     assert state.endpoint != local_stack.endpoint
-    assert running(second) == state
+    assert find_running(second) == state
     assert down(second)
-    assert running(second) is None
+    assert find_running(second) is None
     assert not any(is_alive(record) for record in state.processes)
     assert not second.temporary.exists()
     assert not second.state.exists()
     assert not down(second)
-    assert running(local_stack.paths) is not None
+    assert find_running(local_stack.paths) is not None
 
 
 def test_a_crashed_stack_is_cleared_away(second: LocalPaths) -> None:
     state = up(second, recipes=[], tied=False, preferred_port=0)
     os.kill(state.processes[0].pid, 9)
     deadline = time.monotonic() + 20
-    while running(second) is not None and time.monotonic() < deadline:
+    while find_running(second) is not None and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert running(second) is None
+    assert find_running(second) is None
     again = up(second, recipes=[RECIPE], tied=True, preferred_port=0)
     assert not is_alive(state.processes[1])
-    assert running(second) == again
+    assert find_running(second) == again
 
 
 def test_a_state_file_of_an_older_time_is_no_obstacle(second: LocalPaths) -> None:
     second.home.mkdir(parents=True)
     second.state.write_text('{"endpoint": "http://127.0.0.1:4566", "nonsense": tru')
-    assert running(second) is None
+    assert find_running(second) is None
     assert not down(second)
 
 

@@ -24,9 +24,9 @@ from pydantic.fields import FieldInfo
 
 from infra.stages import stage_values
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
-from promptmill.cli.ending import EXIT_NOT_DONE, EXIT_SOME_FAILED
 from promptmill.cli.local.downloads import DOWNLOADS
 from promptmill.cli.main import cli
+from promptmill.cli.watch import EXIT_NOT_DONE, EXIT_SOME_FAILED
 from promptmill.domain.charge import Charge
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job import JobState

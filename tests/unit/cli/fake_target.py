@@ -16,6 +16,7 @@ from promptmill.jobs.manifests import ManifestCache
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
 from tests.fakes.mill import Mill
+from tests.fakes.recipes import recipe
 from tests.fakes.secret_store import FakeSecretStore
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ class FakeServices:
 
 
 class FakeTarget:
-    """What is dropped is milled at once, unless ``idle``."""
+    """A deployment that runs each dropped file at once, unless it is ``idle``."""
 
     def __init__(
         self,
@@ -83,6 +84,10 @@ class FakeTarget:
 
     def close(self) -> None:
         """Kept open: a test may type several commands."""
+
+
+def text_recipe(**changes: object) -> Recipe:
+    return recipe("reviews", prompt="{{ text }}", **changes)
 
 
 def typed(target: object, *words: str, **environment: str) -> Result:

@@ -59,9 +59,9 @@ def test_pauses_are_seen_by_status_and_doctor_and_lifted() -> None:
     found = typed(target, "doctor")
     assert found.exit_code == 1
     assert "pauses: r is paused by " in found.stdout
-    assert "recipe r goes on" in typed(target, "unpause", "r").stdout
+    assert "recipe r is no longer paused" in typed(target, "unpause", "r").stdout
     assert not typed_json(target, "status", job_id)[0]["waits_for"].startswith("paused by ")
-    assert "was not paused" in typed(target, "unpause", "r").stdout
+    assert "Nothing was paused" in typed(target, "unpause", "r").stdout
     assert typed(target, "doctor").exit_code == 0
 
 

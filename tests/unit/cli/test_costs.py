@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from promptmill.cli.commands.costs import Row, report, summed
+from promptmill.cli.commands.costs import Row, costs_document, sum_rows
 from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.money import parse_usd
 from tests.fakes.recipes import recipe
@@ -69,7 +69,7 @@ def test_the_ledger_says_what_the_attempts_file_says(tmp_path: Path) -> None:
 def test_unknown_costs_are_said_aloud() -> None:
     result = typed(with_charges({"unpriced": 2, "unbounded": 2}), "costs", "--job", "j1")
     assert "job j1: $1.234567891\n" in result.stdout
-    assert "2 attempts have no known price and are not in the sum" in result.stdout
+    assert "The price of 2 attempts is unknown. They are not in the sum." in result.stdout
 
 
 UNKNOWN: dict[str, object] = {"unpriced": 3, "unbounded": 1, "nano_usd": 1_000, "high_nano_usd": 7_000}
@@ -98,8 +98,8 @@ def test_what_can_be_bounded_is_a_range() -> None:
     shown = typed(target, "costs", "--job", "j1").stdout
     assert "job j1: $0.000001005 to $0.000007005" in shown
     assert "at most" in shown
-    assert "2 attempts are of unknown cost: the higher amount takes each at its most" in shown
-    assert "1 attempts have no known price and are not in the sum" in shown
+    assert "The cost of 2 attempts is unknown. The higher amount counts the most that each can have cost." in shown
+    assert "The price of 1 attempts is unknown. They are not in the sum." in shown
 
 
 def test_what_is_known_is_no_range() -> None:
@@ -169,8 +169,8 @@ rows = st.builds(
 
 @given(st.lists(rows))
 def test_nothing_is_lost_or_counted_twice(found: list[Row]) -> None:
-    by_model = summed(found, ("model", "recipe", "route"))
-    document = report("day", "2026-11-22", by_model)
+    by_model = sum_rows(found, ("model", "recipe", "route"))
+    document = costs_document("day", "2026-11-22", by_model)
     assert document["nano_usd"] == sum(row.nano_usd for row in found)
     assert document["attempts"] == sum(row.attempts for row in found)
     assert sum(row["nano_usd"] for row in document["rows"]) == document["nano_usd"]

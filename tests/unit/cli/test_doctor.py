@@ -68,8 +68,8 @@ def test_a_missing_secret_is_named_and_nothing_is_called() -> None:
 def test_a_wrong_key_a_wrong_model_and_no_access() -> None:
     for error, route, words in (
         (RouteClosedError("invalid_api_key", status=401), ROUTE, "valid key into the secret promptmill/openai"),
-        (RouteClosedError("model_not_found", status=404), ROUTE, "check the model's name: gpt-6-luna"),
-        (RouteClosedError("insufficient_quota", status=402), ROUTE, "top up"),
+        (RouteClosedError("model_not_found", status=404), ROUTE, "check the name of the model: gpt-6-luna"),
+        (RouteClosedError("insufficient_quota", status=402), ROUTE, "add credit"),
         (RouteClosedError("AccessDeniedException", status=403), BEDROCK, "Bedrock console"),
         (RetryLaterError("connection"), ROUTE, "try again"),
     ):
@@ -87,7 +87,7 @@ def test_a_model_that_refuses_one_token_was_reached() -> None:
 def test_bedrock_routes_say_their_region() -> None:
     assert looked_at(route=BEDROCK)[0]["bedrock/x region"]["found"] == "us-west-2"
     elsewhere = structs.replace(BEDROCK, region="")
-    assert looked_at(route=elsewhere)[0]["bedrock/x region"]["found"] == "eu-central-1 (the deployment's own)"
+    assert looked_at(route=elsewhere)[0]["bedrock/x region"]["found"] == "eu-central-1 (the region of the deployment)"
 
 
 class NoPrices(FlatPrices):

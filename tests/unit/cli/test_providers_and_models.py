@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.cli.route_figures import AttemptLine, FiguresOfRoute, percentile
+from promptmill.cli.commands.models import AttemptLine, RouteFiguresBuilder, percentile
 from promptmill.domain.provider_table import ABILITIES, PROVIDERS
 from tests.contract.providers.scenes import SCENES
 from tests.contract.providers.test_abilities import CHECKS
@@ -44,7 +44,7 @@ def attempt(**changes: Any) -> AttemptLine:
 
 
 def test_figures_of_a_route() -> None:
-    route = FiguresOfRoute("openai/m")
+    route = RouteFiguresBuilder("openai/m")
     for latency in range(100, 2_001, 100):
         route.add(attempt(latency_ms=latency))
     route.add(attempt(code="timeout", latency_ms=60_000, nano_usd=0, output_tokens=0))
@@ -56,14 +56,14 @@ def test_figures_of_a_route() -> None:
 
 
 def test_tokens_a_second_count_from_the_first_token_on() -> None:
-    route = FiguresOfRoute("r")
+    route = RouteFiguresBuilder("r")
     route.add(attempt(latency_ms=1_000, first_token_ms=400, output_tokens=90))
     found = route.figures()
     assert (found.tokens_per_s, found.first_token_p50_ms) == (150.0, 400)
 
 
 def test_an_unknown_cost_leaves_the_price_of_answers_unknown() -> None:
-    route = FiguresOfRoute("r")
+    route = RouteFiguresBuilder("r")
     route.add(attempt())
     route.add(attempt(nano_usd=None, code="connection_lost"))
     found = route.figures()
@@ -97,5 +97,5 @@ def test_models_of_the_jobs_that_have_ended(tmp_path: Path) -> None:
 
 def test_what_is_older_does_not_count() -> None:
     target = FakeTarget(recipe())
-    assert "no calls in the last 1h" in typed(target, "models", "--since", "1h").stdout
+    assert "made a call in the last 1h" in typed(target, "models", "--since", "1h").stdout
     assert typed(target, "models", "--since", "soon").exit_code == 2

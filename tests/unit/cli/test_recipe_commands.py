@@ -55,7 +55,7 @@ def test_what_was_pushed_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_recipe(tmp_path: Path) -> None:
-    assert "ends in .yaml" in typed(None, "recipe", "check", str(tmp_path / "x.json")).stderr
+    assert "must end in .yaml" in typed(None, "recipe", "check", str(tmp_path / "x.json")).stderr
     assert "No such file" in typed(None, "recipe", "check", str(tmp_path / "x.yaml")).stderr
 
 

@@ -165,4 +165,4 @@ def test_an_explanation_says_which_line_and_which_text(tmp_path: Path) -> None:
     assert "── one" in shown
     assert "bob@example.org«email»" in shown
     assert any(row.split()[:3] == ["2", "email", "bob@example.org"] for row in shown)
-    assert shown[shown.index("── two") + 1 :] == ["nothing here", "nothing was found"]
+    assert shown[shown.index("── two") + 1 :] == ["nothing here", "Nothing was found."]

@@ -8,24 +8,12 @@ import pytest
 
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.errors import RecordRefusedError
-from promptmill.domain.recipe import Recipe
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
-from tests.fakes.recipes import ROUTE, SPARE, recipe
-from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
+from tests.fakes.recipes import ROUTE, SPARE
+from tests.unit.cli.fake_target import FakeTarget, text_recipe, typed, typed_json
 
 REFUSED = RecordRefusedError("content_filter", status=400)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "prompts.txt"
-    path.write_text("one\ntwo\nthree\n")
-    return path
-
-
-def text_recipe(**changes: object) -> Recipe:
-    return recipe("reviews", prompt="{{ text }}", **changes)
 
 
 def some_failed(file: Path) -> tuple[FakeTarget, str]:

@@ -76,5 +76,5 @@ def test_a_job_without_results_says_why(tmp_path: Path) -> None:
     target.services.run(target.mill.plan(message))
     result = typed(target, "results", job_ids(target)[0], "--out", str(tmp_path / "there"))
     assert result.exit_code == 1
-    assert "has no results: it is RUNNING" in result.stderr
+    assert "has no results: its state is RUNNING" in result.stderr
     assert not (tmp_path / "there").exists()

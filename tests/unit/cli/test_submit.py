@@ -10,22 +10,10 @@ import pytest
 from promptmill.cli.commands.submit import inbox_key
 from promptmill.domain import layout
 from promptmill.domain.errors import RecordRefusedError, RouteClosedError, UserError
-from promptmill.domain.recipe import Recipe
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
-from tests.fakes.recipes import ROUTE, recipe
-from tests.unit.cli.fake_target import NAME, FakeTarget, typed, typed_json
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "prompts.txt"
-    path.write_text("one\ntwo\nthree\n")
-    return path
-
-
-def text_recipe(**changes: object) -> Recipe:
-    return recipe("reviews", prompt="{{ text }}", **changes)
+from tests.fakes.recipes import ROUTE
+from tests.unit.cli.fake_target import NAME, FakeTarget, text_recipe, typed, typed_json
 
 
 def failing(*errors: RecordRefusedError | RouteClosedError) -> FakeTarget:
@@ -120,9 +108,9 @@ def test_names_that_start_no_job_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_a_missing_file_and_an_unreadable_name_are_explained(tmp_path: Path) -> None:
     target = FakeTarget(text_recipe())
-    assert "it is a folder" in typed(target, "submit", str(tmp_path), "--recipe", "reviews").stderr
+    assert "this is a folder" in typed(target, "submit", str(tmp_path), "--recipe", "reviews").stderr
     assert "no such file" in typed(target, "submit", str(tmp_path / "x"), "--recipe", "reviews").stderr
-    with pytest.raises(UserError, match="not UTF-8"):
+    with pytest.raises(UserError, match="not valid UTF-8"):
         inbox_key("reviews", os.fsdecode(b"\xff.txt"))
     with pytest.raises(UserError, match="too long"):
         inbox_key("reviews", "é" * 520)

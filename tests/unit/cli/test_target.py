@@ -134,9 +134,9 @@ def test_without_a_stage_and_without_a_local_stack_it_says_what_to_do(
     monkeypatch.setenv("PROMPTMILL_HOME", str(tmp_path))
     result = typed(None, "status")
     assert result.exit_code == 1
-    assert "no stage was named" in result.stderr
+    assert "no stage was given" in result.stderr
     assert "--stage dev" in result.stderr
-    assert "the local stack is not up" in typed(None, "status", "--stage", "local").stderr
+    assert "the local stack is not running" in typed(None, "status", "--stage", "local").stderr
 
 
 def state(tmp_path: Path, *, pid: int, mark: str) -> None:
@@ -159,7 +159,7 @@ def test_a_stack_that_is_up_is_the_default(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_process_id_that_another_program_got_is_no_stack(tmp_path: Path) -> None:
     state(tmp_path, pid=os.getpid(), mark="surely not in this command line")
-    with pytest.raises(UserError, match="not up"):
+    with pytest.raises(UserError, match="not running"):
         local_target(str(tmp_path))
 
 

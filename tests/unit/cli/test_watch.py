@@ -6,7 +6,7 @@ from collections import deque
 
 from msgspec import structs
 
-from promptmill.cli.watch import Sight, describe, left_in_words, minutes_left, sights
+from promptmill.cli.watch import Snapshot, describe, estimate_minutes_left, format_minutes_left, observe
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
@@ -43,9 +43,9 @@ class ScriptedJobs(FakeJobs):
 
 async def test_a_watch_ends_with_the_terminal_state_and_its_final_counts() -> None:
     jobs = ScriptedJobs((None, 0), (JobState.RUNNING, 0), (JobState.RUNNING, 1_000), (JobState.DONE, 100_000))
-    seen = [sight async for sight in sights("j", jobs=jobs, clock=FakeClock(), every_s=2)]
-    assert [sight.counts.done for sight in seen] == [0, 0, 1_000, 100_000]
-    assert [sight.seconds for sight in seen] == [0, 2, 4, 6]
+    seen = [snapshot async for snapshot in observe("j", jobs=jobs, clock=FakeClock(), every_s=2)]
+    assert [snapshot.counts.done for snapshot in seen] == [0, 0, 1_000, 100_000]
+    assert [snapshot.seconds for snapshot in seen] == [0, 2, 4, 6]
     assert seen[-1].job is not None
     assert seen[-1].job.state is JobState.DONE
 
@@ -53,35 +53,37 @@ async def test_a_watch_ends_with_the_terminal_state_and_its_final_counts() -> No
 async def test_the_pace_of_the_last_minute_gives_what_is_left() -> None:
     story = [(JobState.RUNNING, 100 * n) for n in range(100)]
     jobs = ScriptedJobs(*story, (JobState.STOPPED, 9_900))
-    seen = [sight async for sight in sights("j", jobs=jobs, clock=FakeClock(), every_s=1)]
+    seen = [snapshot async for snapshot in observe("j", jobs=jobs, clock=FakeClock(), every_s=1)]
     assert seen[50].minutes_left == (100_000 - 5_000) / 100 / 60
 
 
 def test_no_progress_gives_no_guess() -> None:
-    assert minutes_left(deque([(0.0, 5)]), 100) is None
-    assert minutes_left(deque([(0.0, 5), (10.0, 5)]), 100) is None
-    assert minutes_left(deque([(0.0, 5), (60.0, 55)]), 100) == 45 / 50
+    assert estimate_minutes_left(deque([(0.0, 5)]), 100) is None
+    assert estimate_minutes_left(deque([(0.0, 5), (10.0, 5)]), 100) is None
+    assert estimate_minutes_left(deque([(0.0, 5), (60.0, 55)]), 100) == 45 / 50
 
 
 def test_the_line_of_a_running_job() -> None:
-    sight = Sight(JOB, Counts(answered=57_851, failed=61, nano_usd=4_020_000_000), 60, minutes_left=12.2)
-    assert describe(sight) == " 57%  57,912 of 100,000 done · 61 failed · $4.02 · 12 min left"
+    snapshot = Snapshot(JOB, Counts(answered=57_851, failed=61, nano_usd=4_020_000_000), 60, minutes_left=12.2)
+    assert describe(snapshot) == " 57%  57,912 of 100,000 done · 61 failed · $4.02 · 12 min left"
 
 
 def test_one_record_missing_is_not_100_percent() -> None:
-    assert Sight(JOB, Counts(answered=99_999), 1).percent == 99
-    assert Sight(JOB, Counts(answered=100_000), 1).percent == 100
+    assert Snapshot(JOB, Counts(answered=99_999), 1).percent == 99
+    assert Snapshot(JOB, Counts(answered=100_000), 1).percent == 100
 
 
 def test_a_drop_that_nobody_sees_brings_a_hint_after_a_minute() -> None:
-    assert "notification" not in describe(Sight(None, Counts(), 10))
-    assert "notification" in describe(Sight(None, Counts(), 61))
+    assert "notification" not in describe(Snapshot(None, Counts(), 10))
+    assert "notification" in describe(Snapshot(None, Counts(), 61))
 
 
 def test_states_without_records_speak_for_themselves() -> None:
     rejected = structs.replace(JOB, state=JobState.REJECTED, records=0, reason="a PDF")
-    assert describe(Sight(rejected, Counts(), 1)) == "rejected · a PDF"
-    assert describe(Sight(JOB, Counts(), 1, waits_for="the next day's budget")).endswith("waits: the next day's budget")
+    assert describe(Snapshot(rejected, Counts(), 1)) == "rejected · a PDF"
+    assert describe(Snapshot(JOB, Counts(), 1, waits_for="the next day's budget")).endswith(
+        "waiting: the next day's budget"
+    )
 
 
 async def test_what_holds_a_job_up_is_seen_for_as_long_as_it_does() -> None:
@@ -89,16 +91,16 @@ async def test_what_holds_a_job_up_is_seen_for_as_long_as_it_does() -> None:
     jobs.runs["j", 1] = structs.replace(
         JOB, waiting_for="the next day's budget", waiting_until="2026-11-22T12:01:00.000Z"
     )
-    seen = sights("j", jobs=jobs, clock=clock, every_s=40)
+    seen = observe("j", jobs=jobs, clock=clock, every_s=40)
     assert [(await anext(seen)).waits_for for _ in range(3)] == ["the next day's budget"] * 2 + [""]
 
 
 def test_what_is_spent_of_a_budget() -> None:
-    sight = Sight(JOB, Counts(answered=1, nano_usd=4_020_000_000), 60)
-    assert "$4.02 of $25.00" in describe(sight, budget=25_000_000_000)
+    snapshot = Snapshot(JOB, Counts(answered=1, nano_usd=4_020_000_000), 60)
+    assert "$4.02 of $25.00" in describe(snapshot, budget=25_000_000_000)
 
 
 def test_time_left_in_words() -> None:
-    assert left_in_words(0.4) == "under a minute left"
-    assert left_in_words(12.4) == "12 min left"
-    assert left_in_words(200) == "3.3 h left"
+    assert format_minutes_left(0.4) == "less than a minute left"
+    assert format_minutes_left(12.4) == "12 min left"
+    assert format_minutes_left(200) == "3.3 h left"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from promptmill.cli.local.cores import idle_cores
-from promptmill.cli.local.model import start_model
+from promptmill.cli.local.model import count_idle_cores, start_model
 from promptmill.cli.local.paths import MODEL_FILE, LocalPaths, local_paths
 from promptmill.cli.local.processes import stop
 from promptmill.domain.errors import UserError
@@ -36,12 +35,12 @@ def test_weights_that_were_changed_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(b"GGUF and something else")
     (environment / "bin").mkdir()
     (environment / "bin" / "python").touch()
-    with pytest.raises(UserError, match="not the file that was pinned"):
+    with pytest.raises(UserError, match="not the pinned file"):
         start_model(LocalPaths(tmp_path, tmp_path / "home"), tied=True)
 
 
 def test_a_thread_for_each_idle_core_and_at_least_one() -> None:
-    assert 1 <= idle_cores() <= 4
+    assert 1 <= count_idle_cores() <= 4
 
 
 def test_the_paths_of_a_clone(tmp_path: Path) -> None:

@@ -1,25 +1,29 @@
-"""What every command has in common: a target, ``--json``, errors in words."""
+"""The parts that all commands share: a target, ``--json``, and errors printed without a traceback."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from msgspec import Struct
 
-from promptmill.cli.failures import failures_in_words
+from promptmill.aws.failures import aws_failures_in_words
 from promptmill.cli.output import Output
 from promptmill.cli.target import FindTarget, Target, find_target
+from promptmill.domain.errors import MissingObjectError, ProviderError, UserError
 from promptmill.settings import STAGES
+
+EXIT_FAILED = 1
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 stage_option = click.option(
     "--stage",
     type=click.Choice(STAGES),
     envvar="PROMPTMILL_STAGE",
-    help="Which deployment; the local stack if it is up and nothing else is said.",
+    help="The deployment to use. Default: the local stack, if it is running.",
 )
 
 
@@ -31,7 +35,7 @@ class Invocation(Struct, frozen=True):
 
 
 def on_target(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``--stage`` and ``--json``; the command gets an ``Invocation`` first."""
+    """Add ``--stage`` and ``--json`` to a command, and pass it an ``Invocation`` first."""
 
     @stage_option
     @json_option
@@ -39,7 +43,7 @@ def on_target(command: Callable[..., None]) -> Callable[..., None]:
     def run(*, stage: Any, as_json: bool, **options: Any) -> None:
         out = Output(as_json=as_json)
         find: FindTarget = click.get_current_context().find_root().obj or find_target
-        with failures_in_words(out):
+        with report_failures(out):
             target = find(stage)
             try:
                 out.target(target.name)
@@ -51,13 +55,30 @@ def on_target(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def offline(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``--json``; the command gets an ``Output`` first, and talks to no deployment."""
+    """Add ``--json`` to a command that talks to no deployment, and pass it an ``Output`` first."""
 
     @json_option
     @functools.wraps(command)
     def run(*, as_json: bool, **options: Any) -> None:
         out = Output(as_json=as_json)
-        with failures_in_words(out):
+        with report_failures(out):
             command(out, **options)
 
     return run
+
+
+@contextmanager
+def report_failures(out: Output) -> Iterator[None]:
+    """Print an error that the user can correct and exit with 1. Any other error is a defect and keeps its traceback."""
+    try:
+        with aws_failures_in_words():
+            yield
+    except UserError as error:
+        out.failure(error)
+    except ProviderError as error:
+        out.failure(UserError(f"{error.code}: {error.detail}" if error.detail else error.code, code=error.code))
+    except MissingObjectError as error:
+        out.failure(UserError(f"the bucket has no object {error}", code="object_missing"))
+    else:
+        return
+    raise click.exceptions.Exit(EXIT_FAILED)

@@ -1,4 +1,4 @@
-"""``promptmill``: what a person types."""
+"""The command line ``promptmill``: every command in one place."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ EXIT_INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="promptmill")
 def cli() -> None:
-    """Batch inference in your own AWS account: files of prompts in, answers and exact costs out.
+    """Run batches of prompts in your own AWS account, and know exactly what they cost.
 
-    Every command says which target it talks to: the local stack, or account/region/stage. Exit codes: 0 done,
-    1 failed (the reason and a remedy are printed), 2 wrong usage, 130 interrupted; `submit --wait` has two more.
+    Every command first prints the deployment that it talks to: the local stack, or account/region/stage.
+    Exit codes: 0 success, 1 failure (the reason and a remedy are printed), 2 wrong usage, 130 interrupted.
+    `submit --wait` has two more: see its help.
     """
 
 
-STEERING = (cancel, resume, redrive, again, pause, unpause)
-for command in (submit, status, *STEERING, costs, models, results, redact, providers, recipe, doctor, local):
+_JOB_CONTROL = (cancel, resume, redrive, again, pause, unpause)
+for command in (submit, status, *_JOB_CONTROL, costs, models, results, redact, providers, recipe, doctor, local):
     cli.add_command(command)
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command that was typed, and exit with its code."""
+    # A file name may hold characters that the terminal's encoding lacks; printing it must not fail.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""What the terminal, or a program that reads ``--json``, gets to see."""
+"""Output for people at a terminal, or for programs that read ``--json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(1
 
 
 class Output:
-    """Text for people, or one JSON document; never both."""
+    """A writer of text for people, or of one JSON document, never of both."""
 
     def __init__(self, *, as_json: bool, file: TextIO | None = None) -> None:
         self.as_json = as_json
@@ -30,20 +30,21 @@ class Output:
 
     @property
     def is_live(self) -> bool:
-        """Whether lines may be drawn over."""
+        """True if a progress bar may redraw its line."""
         return not self.as_json and self.console.is_terminal
 
     def target(self, name: str) -> None:
-        """Which deployment this command talks to: said first, and part of the JSON."""
+        """Print the deployment that this command talks to, and add it to the JSON."""
         self._target = name
         self.line(name, style="bold cyan")
 
     def line(self, text: str = "", *, style: str = "") -> None:
+        """Print a line, unless the output is JSON."""
         if not self.as_json:
             self.console.print(Text(printable(text), style=style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-        """``right`` names the columns of numbers."""
+        """Print a table, unless the output is JSON. The columns in ``right`` hold numbers."""
         if self.as_json:
             return
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
@@ -55,14 +56,14 @@ class Output:
         self.console.print(table)
 
     def document(self, document: dict[str, Any]) -> None:
-        """The command's JSON; nothing for people."""
+        """Print the JSON document of a command, if the output is JSON."""
         if self.as_json:
             whole = ({"target": self._target} if self._target else {}) | document
             self._file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
             self._file.flush()
 
     def failure(self, error: UserError) -> None:
-        """To standard error; in JSON to standard output, where the reader looks."""
+        """Print an error to standard error, or as JSON to standard output, where a program reads."""
         if self.as_json:
             fields = {"code": error.code, "where": error.where, "reason": error.reason, "remedy": error.remedy}
             self.document({"error": fields})
@@ -75,12 +76,12 @@ class Output:
 
 
 def printable(text: str) -> str:
-    """Without what could steer a terminal: names of files come from anybody."""
+    """Replace control characters: the name of a dropped file could otherwise steer the terminal."""
     return text.translate(_CONTROLS)
 
 
 def usd_short(nano: int) -> str:
-    """``$4.02``; below a dollar every digit that counts: ``$0.000127``."""
+    """Format an amount as ``$4.02``, or below a dollar with all its digits as ``$0.000127``."""
     if nano >= NANO_PER_USD:
         cents, rest = divmod(nano, NANO_PER_USD // 100)
         cents += 2 * rest >= NANO_PER_USD // 100

@@ -1,4 +1,4 @@
-"""Which deployment a command talks to, and how it is found."""
+"""The deployment that a command talks to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptmill.aws.cloudformation import CloudFormationStacks
 from promptmill.aws.s3.upload import upload
 from promptmill.aws.sessions import LOCAL_REGION, account_session, local_session
 from promptmill.cli.local.paths import local_paths
-from promptmill.cli.local.stack import running
+from promptmill.cli.local.stack import find_running
 from promptmill.domain.errors import UserError
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
@@ -22,7 +22,7 @@ from promptmill.wiring import Services
 
 
 class Target(Protocol):
-    """What commands need of a deployment. ``name``: ``local``, or ``123456789012/eu-central-1/dev``."""
+    """A deployment as commands use it. Its name is ``local`` or, for example, ``123456789012/eu-central-1/dev``."""
 
     @property
     def name(self) -> str: ...
@@ -32,14 +32,14 @@ class Target(Protocol):
 
     @property
     def services(self) -> Any:
-        """``wiring.Services``, or what stands for it."""
+        """The ports of the deployment: ``wiring.Services``, or a fake of it."""
         ...
 
     @property
     def outputs(self) -> dict[str, str]: ...
 
     def drop(self, path: Path, key: str, *, on_bytes: Callable[[int], None]) -> ObjectInfo:
-        """Upload a file; a new version if the key is taken."""
+        """Upload a file. If the key exists, this adds a version."""
         ...
 
     def close(self) -> None: ...
@@ -71,24 +71,22 @@ class AwsTarget:
 
 
 def find_target(stage: Stage | None) -> Target:
-    """The stage's deployment; without one, the local stack if it is up.
+    """Find the deployment of a stage or, if no stage is given, the local stack.
 
     Raises:
-        UserError: there is none, with what to do about it.
+        UserError: There is no such deployment.
     """
     return local_target(named=stage == "local") if stage in (None, "local") else account_target(stage)
 
 
 def local_target(home: str | None = None, *, named: bool = True) -> AwsTarget:
-    """The stack that runs on this machine. ``home``: where it keeps its state, if elsewhere."""
-    state = running(local_paths(home or os.environ.get("PROMPTMILL_HOME")))
+    """Find the stack that runs on this machine. ``home`` is the folder of its state, if not the default."""
+    state = find_running(local_paths(home or os.environ.get("PROMPTMILL_HOME")))
     if state is None:
-        remedy = (
-            "run promptmill local up"
-            if named
-            else "add --stage dev (or set PROMPTMILL_STAGE), or run promptmill local up"
-        )
-        reason = "the local stack is not up" if named else "no stage was named, and the local stack is not up"
+        reason, remedy = "the local stack is not running", "run promptmill local up"
+        if not named:
+            reason = f"no stage was given, and {reason}"
+            remedy = f"add --stage dev (or set PROMPTMILL_STAGE), or {remedy}"
         raise UserError(reason, code="no_target", remedy=remedy)
     return AwsTarget(
         "local",
@@ -100,7 +98,7 @@ def local_target(home: str | None = None, *, named: bool = True) -> AwsTarget:
 
 
 def account_target(stage: Stage) -> AwsTarget:
-    """The stack ``promptmill-<stage>`` in the account and region of the normal credentials."""
+    """Find the stack ``promptmill-<stage>`` in the account and region of the usual AWS credentials."""
     session = account_session()
     account = session.client("sts").get_caller_identity()["Account"]
     region, stack = session.region_name, f"promptmill-{stage}"
@@ -109,7 +107,7 @@ def account_target(stage: Stage) -> AwsTarget:
         raise UserError(
             f"there is no stack {stack} in {account}/{region}",
             code="stack_missing",
-            remedy=f"deploy it (make deploy STAGE={stage}), or choose another region (AWS_REGION) or account (AWS_PROFILE)",
+            remedy=f"run make deploy STAGE={stage}, or choose another region (AWS_REGION) or account (AWS_PROFILE)",
         )
     return AwsTarget(
         f"{account}/{region}/{stage}",
@@ -121,10 +119,10 @@ def account_target(stage: Stage) -> AwsTarget:
 
 
 def settings_from(outputs: dict[str, str], *, local_model_url: str = "") -> Settings:
-    """From a stack's outputs: one for each setting, named in CamelCase.
+    """Read the settings from the outputs of a stack, which are named in CamelCase.
 
     Raises:
-        UserError: some are missing.
+        UserError: An output is missing.
     """
     fields = [f.name for f in msgspec.structs.fields(Settings)]
     named = {field: outputs[_camel(field)] for field in fields if _camel(field) in outputs}
@@ -133,7 +131,7 @@ def settings_from(outputs: dict[str, str], *, local_model_url: str = "") -> Sett
         raise UserError(
             f"the stack has no output {', '.join(missing)}",
             code="stack_outdated",
-            remedy="deploy it again, with the version of Promptmill that this command is of",
+            remedy="deploy it again with the version of Promptmill that you are running",
         )
     return msgspec.convert(named | {"local_model_url": local_model_url}, Settings, strict=False)
 

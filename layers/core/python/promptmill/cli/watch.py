@@ -1,4 +1,4 @@
-"""Watching a job until it has ended."""
+"""Watch a job until it has ended, and print how it ended."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from promptmill.jobs.status import counts_so_far, waiting_for
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 
+EXIT_SOME_FAILED = 3
+EXIT_NOT_DONE = 4
 LOCAL_POLL_S = 0.5
 POLL_S = 2.0
 _WINDOW_S = 60.0
@@ -24,14 +26,14 @@ _UNSEEN_S = 60.0
 _LINE_EVERY_S = 15.0
 
 
-class Sight(Struct, frozen=True):
+class Snapshot(Struct, frozen=True):
     """A job at one moment.
 
     Attributes:
-        job: None until its drop was seen.
-        seconds: since the watching began.
-        minutes_left: at the pace of the last minute, None while there is none.
-        waits_for: what holds it up, "" if nothing does.
+        job: None until the drop of its file was noticed.
+        seconds: Time since the watch began.
+        minutes_left: An estimate from the pace of the last minute, or None if nothing moved.
+        waits_for: What holds the job up, or empty.
     """
 
     job: JobRun | None
@@ -42,106 +44,136 @@ class Sight(Struct, frozen=True):
 
     @property
     def percent(self) -> int:
-        """Of the records; 100 only once all have their outcome."""
+        """The share of records that have an outcome. It is 100 only when all of them do."""
         records = self.job.records if self.job else 0
         return self.counts.done * 100 // records if records else 0
 
+    @property
+    def state(self) -> str:
+        return self.job.state.value if self.job else "WAITING"
 
-async def sights(
+
+def watch_job(
+    invocation: Invocation, job_id: str, *, run: int = FIRST_RUN, budget: int | None = None, again: bool = False
+) -> JobRun:
+    """Show the progress of a run until it has ended. An interrupt ends the watch, not the job.
+
+    ``budget``, in nano-dollars, is shown beside what was spent. ``again`` is True if somebody has just allowed a
+    duplicate to run, so that its state DUPLICATE is not the end.
+    """
+    services, out = invocation.target.services, invocation.out
+    every_s = LOCAL_POLL_S if invocation.target.settings.stage == "local" else POLL_S
+    snapshots = observe(job_id, run=run, again=again, jobs=services.jobs, clock=services.clock, every_s=every_s)
+    show = _show_bar if out.is_live else _print_lines
+    try:
+        job: JobRun = services.run(show(snapshots, out, budget))
+    except KeyboardInterrupt:
+        out.line(f"The job goes on. To see how it is doing, run: promptmill status {job_id}")
+        raise
+    return job
+
+
+async def observe(
     job_id: str, *, run: int = FIRST_RUN, again: bool = False, jobs: Jobs, clock: Clock, every_s: float
-) -> AsyncIterator[Sight]:
-    """The job every so often, until nothing happens any more. ``again``: a duplicate will run."""
+) -> AsyncIterator[Snapshot]:
+    """Yield the job every ``every_s`` seconds until it has ended, or waits as a duplicate that was not allowed."""
     began = clock.monotonic()
     pace: deque[tuple[float, int]] = deque()
     while True:
         job = await jobs.read(job_id, run)
-        ended = job is not None and (job.state.terminal if again else job.state.resting)
+        has_ended = job is not None and (job.state.terminal if again else job.state.resting)
         counts = await counts_so_far(job, jobs=jobs) if job else Counts()
         seconds = clock.monotonic() - began
         pace.append((seconds, counts.done))
         while pace[-1][0] - pace[0][0] > _WINDOW_S:
             pace.popleft()
         waits = waiting_for(job, at=rfc3339(clock.now())) if job else ""
-        yield Sight(job, counts, seconds, minutes_left(pace, job.records if job else 0), waits)
-        if ended:
+        yield Snapshot(job, counts, seconds, estimate_minutes_left(pace, job.records if job else 0), waits)
+        if has_ended:
             return
         await clock.sleep(every_s)
 
 
-def minutes_left(pace: deque[tuple[float, int]], records: int) -> float | None:
-    """From (seconds, records done) of the last minute."""
+def estimate_minutes_left(pace: deque[tuple[float, int]], records: int) -> float | None:
+    """Estimate the time left from pairs of (seconds, records done) of the last minute."""
     (first_at, first_done), (last_at, last_done) = pace[0], pace[-1]
     if last_done <= first_done or last_at <= first_at:
         return None
     return (records - last_done) * (last_at - first_at) / (last_done - first_done) / 60
 
 
-def watch(
-    invocation: Invocation, job_id: str, *, run: int = FIRST_RUN, budget: int | None = None, again: bool = False
-) -> JobRun:
-    """Show progress until the run has ended. ``budget``: of the job, in nano-dollars; ``again``: as in ``sights``."""
-    services = invocation.target.services
-    every_s = LOCAL_POLL_S if invocation.target.settings.stage == "local" else POLL_S
-    seen = sights(job_id, run=run, again=again, jobs=services.jobs, clock=services.clock, every_s=every_s)
-    show = _bar if invocation.out.is_live else _lines
-    job: JobRun = services.run(show(seen, invocation.out, budget))
-    return job
-
-
-async def _bar(seen: AsyncIterator[Sight], out: Output, budget: int | None) -> JobRun:
+async def _show_bar(snapshots: AsyncIterator[Snapshot], out: Output, budget: int | None) -> JobRun:
     columns = (BarColumn(bar_width=30), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=out.console, transient=False) as progress:
         task: TaskID = progress.add_task("", total=100)
-        async for sight in seen:
-            progress.update(task, completed=sight.percent, description=describe(sight, budget=budget))
-    return _ended(sight)
+        async for snapshot in snapshots:
+            progress.update(task, completed=snapshot.percent, description=describe(snapshot, budget=budget))
+    return _final_run(snapshot)
 
 
-async def _lines(seen: AsyncIterator[Sight], out: Output, budget: int | None) -> JobRun:
-    """A line whenever something has happened, at most every so often: for logs and pipes."""
-    said, state, said_at = "", "", 0.0
-    async for sight in seen:
-        text = describe(sight, budget=budget)
-        is_due = _state(sight) != state or sight.seconds - said_at >= _LINE_EVERY_S
-        if is_due and text != said:
-            out.line(f"  {_state(sight):<9} {text}")
-            said, state, said_at = text, _state(sight), sight.seconds
-    return _ended(sight)
+async def _print_lines(snapshots: AsyncIterator[Snapshot], out: Output, budget: int | None) -> JobRun:
+    """Print a line when the state changes and, if anything else changes, every 15 seconds. This is for logs and pipes."""
+    last_text, state, printed_at = "", "", 0.0
+    async for snapshot in snapshots:
+        text = describe(snapshot, budget=budget)
+        is_due = snapshot.state != state or snapshot.seconds - printed_at >= _LINE_EVERY_S
+        if is_due and text != last_text:
+            out.line(f"  {snapshot.state:<9} {text}")
+            last_text, state, printed_at = text, snapshot.state, snapshot.seconds
+    return _final_run(snapshot)
 
 
-def describe(sight: Sight, *, budget: int | None = None) -> str:
-    """``58%  57,912 done · 61 failed · $4.02 of $25.00 · 12 min left``."""
-    job, counts = sight.job, sight.counts
+def describe(snapshot: Snapshot, *, budget: int | None = None) -> str:
+    """Describe a job in one line: ``58%  57,912 of 100,000 done · 61 failed · $4.02 of $25.00 · 12 min left``."""
+    job, counts = snapshot.job, snapshot.counts
     if job is None:
-        return "waiting for the drop to be seen" + (_UNSEEN if sight.seconds > _UNSEEN_S else "")
+        return "waiting for AWS to notice the file" + (_UNSEEN if snapshot.seconds > _UNSEEN_S else "")
     if not job.records:
         return f"{job.state.value.lower()}{f' · {job.reason}' if job.reason else ''}"
     spent = usd_short(counts.nano_usd) + (f" of {usd_short(budget)}" if budget is not None else "")
     parts = [f"{counts.done:,} of {job.records:,} done", f"{counts.failed:,} failed", spent]
-    if job.state is JobState.RUNNING and sight.minutes_left is not None:
-        parts.append(left_in_words(sight.minutes_left))
+    if job.state is JobState.RUNNING and snapshot.minutes_left is not None:
+        parts.append(format_minutes_left(snapshot.minutes_left))
     if job.state is JobState.JOINING:
         parts.append("joining the results")
-    if sight.waits_for:
-        parts.append(f"waits: {sight.waits_for}")
-    return f"{sight.percent:3d}%  " + " · ".join(parts)
+    if snapshot.waits_for:
+        parts.append(f"waiting: {snapshot.waits_for}")
+    return f"{snapshot.percent:3d}%  " + " · ".join(parts)
 
 
-_UNSEEN = " (is the bucket's notification in place? see the stack's output NotificationToAdd)"
+_UNSEEN = " (does the bucket have its notification? See the stack's output NotificationToAdd.)"
 
 
-def left_in_words(minutes: float) -> str:
-    """``under a minute left``, ``12 min left``, ``3.5 h left``."""
+def format_minutes_left(minutes: float) -> str:
+    """Return ``less than a minute left``, ``12 min left`` or ``3.5 h left``."""
     if minutes < 1:
-        return "under a minute left"
+        return "less than a minute left"
     return f"{minutes:.0f} min left" if minutes < 120 else f"{minutes / 60:.1f} h left"  # noqa: PLR2004
 
 
-def _state(sight: Sight) -> str:
-    return sight.job.state.value if sight.job else "WAITING"
+def _final_run(snapshot: Snapshot) -> JobRun:
+    if snapshot.job is None:
+        raise AssertionError("a watch ends with a job")
+    return snapshot.job
 
 
-def _ended(sight: Sight) -> JobRun:
-    if sight.job is None:
-        raise AssertionError("a watch ends with its job")
-    return sight.job
+def exit_code(job: JobRun) -> int:
+    """Return the exit code of ``submit --wait`` for a job that has ended; its help explains them."""
+    if job.state is not JobState.DONE:
+        return EXIT_NOT_DONE
+    return EXIT_SOME_FAILED if job.counts.failed or job.counts.stopped else 0
+
+
+def print_end(invocation: Invocation, job: JobRun) -> None:
+    """Print the counts, the cost, the reason and the files of a job that has ended."""
+    out = invocation.out
+    counts: Counts = job.counts
+    cost = usd_short(counts.nano_usd) + (f" and {counts.unpriced} attempts of unknown cost" if counts.unpriced else "")
+    out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
+    if job.reason:
+        out.line(f"{job.reason}{f'. {job.remedy}' if job.remedy else ''}")
+    bucket = invocation.target.settings.bucket
+    for what, key in sorted(job.files.items()):
+        out.line(f"  {what:<9} s3://{bucket}/{key}")
+    if job.files:
+        out.line(f"To download them, run: promptmill results {job.job_id}")

@@ -1,4 +1,4 @@
-"""``promptmill costs``: what was spent, from the ledger."""
+"""``promptmill costs``: add up what was spent, from the ledger."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Row(Struct, frozen=True):
     """A sum of charges.
 
     Attributes:
-        unpriced_attempts: of unknown cost: nothing of it is in ``nano_usd``, the most that it can be in ``high_nano_usd``.
-        unbounded_attempts: those of them whose most is unknown as well.
+        unpriced_attempts: Attempts of unknown cost. ``nano_usd`` leaves them out; ``high_nano_usd`` counts the most
+            that they can have cost.
+        unbounded_attempts: Those of them for which even the most is unknown.
     """
 
     job: str = ""
@@ -60,62 +61,62 @@ class Row(Struct, frozen=True):
 
 
 @click.command()
-@click.option("--job", help="What a job cost, by route.")
-@click.option("--day", help="What a UTC day cost, as in 2026-11-22; or today, yesterday.")
-@click.option("--model", help="What a model cost, by day, as in openai/gpt-6-luna.")
-@click.option("--recipe", help="What a recipe cost, by day.")
-@click.option("--since", help="First day, for --model and --recipe.")
-@click.option("--until", help="Last day, for --model and --recipe.")
+@click.option("--job", help="Show the cost of a job, by route.")
+@click.option("--day", help="Show the cost of a UTC day, such as 2026-11-22, today or yesterday.")
+@click.option("--model", help="Show the cost of a model, such as openai/gpt-6-luna, by day.")
+@click.option("--recipe", help="Show the cost of a recipe, by day.")
+@click.option("--since", help="The first day, for --model and --recipe.")
+@click.option("--until", help="The last day, for --model and --recipe.")
 @on_target
 def costs(invocation: Invocation, **given: str | None) -> None:
-    """What was spent: by job, day, model or recipe, in one query of the ledger.
+    """Show what was spent on a job, a day, a model or a recipe.
 
-    Amounts are exact to the nano-dollar. What is unknown is never taken as 0: where it can be bounded, two amounts
-    say the least and the most that was spent.
+    Amounts are exact to the nano-dollar. An unknown cost is never counted as 0: if it has an upper limit, two
+    amounts show the least and the most that was spent.
     """
     services = invocation.target.services
-    by, name = _question(given)
-    since, until = (_day(given[edge] or "", services.clock.now(), edge) for edge in ("since", "until"))
+    by, name = _parse_question(given)
+    since, until = (_parse_day(given[edge] or "", services.clock.now(), edge) for edge in ("since", "until"))
     if (since or until) and by in ("job", "day"):
-        raise click.UsageError("--since and --until go with --model and --recipe")
+        raise click.UsageError("use --since and --until only with --model or --recipe")
     if by == "day":
-        name = _day(name, services.clock.now(), "day")
-    rows = services.run(spent(by, name, services=services, since=since, until=until))
-    invocation.out.document(report(by, name, rows))
+        name = _parse_day(name, services.clock.now(), "day")
+    rows = services.run(read_costs(by, name, services=services, since=since, until=until))
+    invocation.out.document(costs_document(by, name, rows))
     print_costs(invocation.out, by, name, rows)
 
 
-async def spent(by: By, name: str, *, services: Any, since: str = "", until: str = "") -> list[Row]:
-    """Sums by what the question leaves open, dearest first.
+async def read_costs(by: By, name: str, *, services: Any, since: str = "", until: str = "") -> list[Row]:
+    """Read the ledger and return sums by everything that the question leaves open, the highest first.
 
     Raises:
-        UserError: there is no such job.
+        UserError: There is no such job.
     """
     ledger: SpendingReader = services.ledger
     if by == "job":
-        found = [_row_of(entry) async for entry in _entries_of(name, ledger)]
+        found = [_to_row(entry) async for entry in _read_job_entries(name, ledger)]
         if not found:
             await find_run(name, jobs=services.jobs)
     else:
-        found = [_row_of(s) async for s in ledger.spending(by, name, since=since, until=until)]
-    return summed(found, _KEYS[by])
+        found = [_to_row(s) async for s in ledger.spending(by, name, since=since, until=until)]
+    return sum_rows(found, _KEYS[by])
 
 
-async def _entries_of(job_id: str, ledger: SpendingReader) -> AsyncIterator[Spending]:
-    """A job's charges, and what narrows them; the narrowings of a charge that is still to come are left out."""
-    narrowings = [narrowing async for narrowing in ledger.narrowings_of(job_id)]
+async def _read_job_entries(job_id: str, ledger: SpendingReader) -> AsyncIterator[Spending]:
+    """Yield the charges of a job and their corrections, without a correction whose charge is still to come."""
+    corrections = [correction async for correction in ledger.narrowings_of(job_id)]
     charged = set()
     async for charge in ledger.charges_of(job_id):
         charged.add((charge.unit, str(charge.epoch), charge.route))
         yield spent_by(charge)
-    for narrowing in narrowings:
-        epoch = narrowing.call_id.rsplit(".", 2)[1]
-        if (narrowing.unit, epoch, narrowing.route) in charged:
-            yield moved_by(narrowing)
+    for correction in corrections:
+        epoch = correction.call_id.rsplit(".", 2)[1]
+        if (correction.unit, epoch, correction.route) in charged:
+            yield moved_by(correction)
 
 
-def summed(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
-    """One row for each combination of ``keys``; what is not a key is left out."""
+def sum_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
+    """Add the rows up into one row for each combination of ``keys``."""
     sums: dict[tuple[str, ...], Row] = {}
     for row in rows:
         place = tuple(getattr(row, key) for key in keys)
@@ -125,9 +126,9 @@ def summed(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
     return sorted(sums.values(), key=lambda row: (row.day, -row.nano_usd, row.model, row.route))
 
 
-def report(by: By, name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """The JSON document: ``cost_usd`` is exact text, ``nano_usd`` an integer; ``high_`` is the most that was spent."""
-    total = summed(rows, ())
+def costs_document(by: By, name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the JSON document: ``cost_usd`` is exact text, ``nano_usd`` an integer, ``high_`` the most that was spent."""
+    total = sum_rows(rows, ())
     return {
         by: name,
         **_numbers(total[0] if total else Row()),
@@ -141,13 +142,13 @@ def _numbers(row: Row) -> dict[str, Any]:
 
 
 def print_costs(out: Output, by: By, name: str, rows: Sequence[Row]) -> None:
-    """For people only."""
-    document = report(by, name, rows)
+    """Print the costs for people."""
+    document = costs_document(by, name, rows)
     is_range = document["high_nano_usd"] > document["nano_usd"]
     most = f" to ${document['high_cost_usd']}" if is_range else ""
     out.line(f"{by} {name}: ${document['cost_usd']}{most}")
     if not rows:
-        out.line("nothing was spent")
+        out.line("Nothing was spent.")
         return
     numbers = ("attempts", "failed", "unpriced", "tokens in", "tokens out", "USD", *(("at most",) if is_range else ()))
     keys = _KEYS[by]
@@ -160,9 +161,9 @@ def print_costs(out: Output, by: By, name: str, rows: Sequence[Row]) -> None:
 def _notes(document: dict[str, Any]) -> Iterator[str]:
     unbounded = document["unbounded_attempts"]
     if bounded := document["unpriced_attempts"] - unbounded:
-        yield f"{bounded:,} attempts are of unknown cost: the higher amount takes each at its most"
+        yield f"The cost of {bounded:,} attempts is unknown. The higher amount counts the most that each can have cost."
     if unbounded:
-        yield f"{unbounded:,} attempts have no known price and are not in the sum"
+        yield f"The price of {unbounded:,} attempts is unknown. They are not in the sum."
 
 
 def _cells(row: Row) -> list[str]:
@@ -170,24 +171,26 @@ def _cells(row: Row) -> list[str]:
     return [*(f"{number:,}" for number in counted), usd_text(row.nano_usd), usd_text(row.high_nano_usd)]
 
 
-def _question(given: dict[str, str | None]) -> tuple[By, str]:
+def _parse_question(given: dict[str, str | None]) -> tuple[By, str]:
     asked: list[tuple[By, str]] = [(by, name) for by in _KEYS if (name := given[by]) is not None]
     if len(asked) != 1 or not asked[0][1]:
-        raise click.UsageError("give one of --job, --day, --model and --recipe")
+        raise click.UsageError("give exactly one of --job, --day, --model and --recipe")
     return asked[0]
 
 
-def _day(text: str, now: datetime, option: str) -> str:
-    """Raises click.BadParameter."""
+def _parse_day(text: str, now: datetime, option: str) -> str:
+    """Parse a day. Raises click.BadParameter."""
     if text in ("today", "yesterday"):
         return utc_day(now - timedelta(days=text == "yesterday"))
     try:
         return date.fromisoformat(text).isoformat() if text else ""
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no day: write 2026-11-22", param_hint=f"--{option}") from error
+        raise click.BadParameter(
+            f"{text!r} is not a day; write 2026-11-22, for example", param_hint=f"--{option}"
+        ) from error
 
 
-def _row_of(spending: Spending) -> Row:
+def _to_row(spending: Spending) -> Row:
     return Row(
         day=spending.day,
         model=spending.model,

@@ -1,4 +1,4 @@
-"""``promptmill local``: the stack on this machine."""
+"""``promptmill local``: run the whole stack on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from promptmill.cli.command import offline
 from promptmill.cli.local.demo import REVIEWS, run_demo
 from promptmill.cli.local.paths import LocalPaths, local_paths
-from promptmill.cli.local.stack import LocalState, down, running, up
+from promptmill.cli.local.stack import LocalState, down, find_running, up
 from promptmill.cli.output import Output
 from promptmill.domain.errors import UserError
 
@@ -20,29 +20,32 @@ EXIT_DOWN = 3
 
 @click.group()
 def local() -> None:
-    """The whole stack on this machine: an emulator of AWS and an embedded model; no account, no key."""
+    """Run the whole stack on this machine.
+
+    It uses an emulator of AWS and a small model, and needs no account and no key.
+    """
 
 
 @local.command("up")
 @_home
 @offline
 def up_command(out: Output, *, home: str | None) -> None:
-    """Start the stack and leave it running. What is missing is installed and built first (with make)."""
+    """Start the stack and leave it running. Whatever is missing is first installed and built with make."""
     paths = local_paths(home)
     out.target("local")
     build(paths)
     state = up(paths, recipes=local_recipes(paths), say=lambda text: out.line(f"  {text}"))
-    _tell(out, state)
+    _print_state(out, state)
 
 
 @local.command("down")
 @_home
 @offline
 def down_command(out: Output, *, home: str | None) -> None:
-    """Stop the stack, or what a crash left of it. Its jobs and results are gone with it."""
+    """Stop the stack, also after a crash. Its jobs and results are deleted."""
     out.target("local")
     was_up = down(local_paths(home))
-    out.line("  stopped" if was_up else "  it was not up")
+    out.line("  The stack is stopped." if was_up else "  The stack was not running.")
     out.document({"was_up": was_up})
 
 
@@ -50,14 +53,17 @@ def down_command(out: Output, *, home: str | None) -> None:
 @_home
 @offline
 def status_command(out: Output, *, home: str | None) -> None:
-    """Say whether the stack is up, and where it listens. Exit code 3 if it is down."""
-    state = running(local_paths(home))
+    """Show whether the stack is running.
+
+    If it is, its addresses are shown. If not, the exit code is 3.
+    """
+    state = find_running(local_paths(home))
     out.target("local")
     if state is None:
-        out.line("  down: start it with promptmill local up")
+        out.line("  The stack is not running. To start it, run: promptmill local up")
         out.document({"up": False})
         raise click.exceptions.Exit(EXIT_DOWN)
-    _tell(out, state)
+    _print_state(out, state)
 
 
 @local.command("demo")
@@ -65,7 +71,10 @@ def status_command(out: Output, *, home: str | None) -> None:
 @_home
 @offline
 def demo_command(out: Output, *, home: str | None, reviews: int) -> None:
-    """Run 100 rated reviews through the stack and stop it again. It has a stack of its own."""
+    """Run 100 rated reviews through a new stack.
+
+    The stack is stopped at the end.
+    """
     paths = local_paths(home)
     out.target("local")
     build(paths)
@@ -73,7 +82,7 @@ def demo_command(out: Output, *, home: str | None, reviews: int) -> None:
 
 
 def build(paths: LocalPaths) -> None:
-    """Environments, layers and template; make knows what is there already.
+    """Build whatever is missing of the environments, the layers and the template, with make.
 
     Raises:
         UserError: make is missing or fails.
@@ -87,18 +96,20 @@ def build(paths: LocalPaths) -> None:
             check=False,
         )
     except FileNotFoundError as error:
-        raise UserError("make is not installed", code="no_make", remedy="install it: it builds the stack") from error
+        raise UserError(
+            "make is not installed", code="no_make", remedy="install GNU make, which builds the stack"
+        ) from error
     if made.returncode:
         tail = " | ".join((made.stderr or made.stdout).strip().splitlines()[-4:])
         raise UserError(f"the stack could not be built: {tail}", code="build_failed")
 
 
 def local_recipes(paths: LocalPaths) -> list[Path]:
-    """The sample recipes."""
+    """Return the paths of the sample recipes."""
     return sorted((paths.clone / "recipes").glob("*.yaml"))
 
 
-def _tell(out: Output, state: LocalState) -> None:
+def _print_state(out: Output, state: LocalState) -> None:
     endpoint = f"aws --endpoint-url {state.endpoint}"
     out.line(f"  emulator  {state.endpoint}   (for the AWS CLI: {endpoint}, with any keys)")
     out.line(f"  model     {'STUB, not a model' if state.is_stub else 'SmolLM2-135M'}  {state.model_url}")

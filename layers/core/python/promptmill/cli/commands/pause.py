@@ -1,4 +1,4 @@
-"""``promptmill pause`` and ``promptmill unpause``."""
+"""``promptmill pause`` and ``promptmill unpause``: stop sending prompts for a while."""
 
 from __future__ import annotations
 
@@ -18,43 +18,49 @@ _recipe = click.argument("recipe", required=False)
 
 @click.command()
 @_recipe
-@click.option("--all", "everything", is_flag=True, help="Every recipe.")
+@click.option("--all", "everything", is_flag=True, help="Pause every recipe.")
 @on_target
 def pause(invocation: Invocation, *, recipe: str | None, everything: bool) -> None:
-    """Send nothing more for RECIPE, or for every one, until it is unpaused.
+    """Send nothing more for RECIPE until it is unpaused.
 
-    In force within 10 seconds: files and requests wait, calls under way are answered. Nothing is lost, but jobs still
-    give up after the time that their recipe allows.
+    With --all, nothing more is sent at all. The pause takes effect within 10 seconds. Calls under way are still
+    answered; files and requests wait. Nothing is lost, but a job still gives up after the time that its recipe allows
+    (give_up_after).
     """
     services = invocation.target.services
-    name = _chosen(recipe, everything=everything)
+    name = _choose_name(recipe, everything=everything)
     services.run(_pause(name, services))
-    invocation.out.line(f"{_shown(name)} is paused: promptmill unpause {'--all' if name == EVERYTHING else name}")
-    _tell(invocation)
+    invocation.out.line(
+        f"{_display_name(name)} is paused. To go on, run: promptmill unpause {'--all' if name == EVERYTHING else name}"
+    )
+    _print_pauses(invocation)
 
 
 @click.command()
 @_recipe
-@click.option("--all", "everything", is_flag=True, help="Lift every pause.")
+@click.option("--all", "everything", is_flag=True, help="End every pause.")
 @on_target
 def unpause(invocation: Invocation, *, recipe: str | None, everything: bool) -> None:
-    """Let RECIPE go on, or, with --all, everything. What waits goes on within two minutes."""
+    """End the pause of RECIPE.
+
+    With --all, every pause ends. Waiting jobs go on within two minutes.
+    """
     services = invocation.target.services
-    lifted = services.run(_unpause(_chosen(recipe, everything=everything), services.switches))
-    for name in lifted:
-        invocation.out.line(f"{_shown(name)} goes on")
-    if not lifted:
-        invocation.out.line("it was not paused")
-    _tell(invocation)
+    ended = services.run(_unpause(_choose_name(recipe, everything=everything), services.switches))
+    for name in ended:
+        invocation.out.line(f"{_display_name(name)} is no longer paused")
+    if not ended:
+        invocation.out.line("Nothing was paused.")
+    _print_pauses(invocation)
 
 
-def _chosen(recipe: str | None, *, everything: bool) -> str:
+def _choose_name(recipe: str | None, *, everything: bool) -> str:
     if (recipe is None) != everything:
-        raise click.UsageError("name a recipe, or say --all")
+        raise click.UsageError("give either a RECIPE or --all")
     return recipe or EVERYTHING
 
 
-def _shown(name: str) -> str:
+def _display_name(name: str) -> str:
     return "everything" if name == EVERYTHING else f"recipe {name}"
 
 
@@ -65,7 +71,7 @@ async def _pause(name: str, services: Any) -> None:
 
 
 async def _check_name(name: str, services: Any) -> None:
-    """A recipe that is not there, or no longer valid, may still have jobs that run. Raises RecipeError."""
+    """Raise RecipeError for an unknown recipe, unless it still has jobs that run."""
     try:
         await services.recipes.load(name)
     except RecipeError as error:
@@ -76,15 +82,15 @@ async def _check_name(name: str, services: Any) -> None:
 
 async def _unpause(name: str, switches: Switches) -> list[str]:
     paused = await switches.paused()
-    lifted = sorted(paused) if name == EVERYTHING else [name] * (name in paused)
-    for each in lifted:
+    ended = sorted(paused) if name == EVERYTHING else [name] * (name in paused)
+    for each in ended:
         await switches.unpause(each)
-    return lifted
+    return ended
 
 
-def _tell(invocation: Invocation) -> None:
-    """What is paused now."""
+def _print_pauses(invocation: Invocation) -> None:
+    """Print every pause that is in force."""
     paused = invocation.target.services.run(invocation.target.services.switches.paused())
     for name, found in sorted(paused.items()):
-        invocation.out.line(f"  {_shown(name)}: {found}")
+        invocation.out.line(f"  {_display_name(name)}: {found}")
     invocation.out.document({"paused": {name: structs.asdict(found) for name, found in sorted(paused.items())}})

@@ -1,4 +1,4 @@
-"""``promptmill providers``: what each provider offers."""
+"""``promptmill providers``: the providers of models, and the abilities of each."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ _HEADINGS: dict[Ability, str] = {
 @click.command()
 @offline
 def providers(out: Output) -> None:
-    """The providers that a recipe's routes can name, and what each of them offers.
+    """List the providers and what each of them offers.
 
-    `yes` is something that a test does with this provider's protocol; `estimated`: the provider reports no usage, so
-    tokens are counted by the length of the texts; `-`: not offered by this provider, and refused by name.
+    `yes`: a test uses this ability with the API of this provider. `estimated`: the provider reports no usage, so
+    tokens are estimated from the length of the texts. `-`: the provider does not offer this, and a record that needs
+    it fails with the name of the field.
     """
     named = [PROVIDERS[name] for name in sorted(PROVIDERS)]
-    out.document({"abilities": list(ABILITIES), "providers": [described(provider) for provider in named]})
+    out.document({"abilities": list(ABILITIES), "providers": [provider_document(provider) for provider in named]})
     columns = ("provider", *(_HEADINGS.get(ability, ability) for ability in ABILITIES))
     out.table(columns, [(provider.name, *_marks(provider)) for provider in named])
-    out.line("- not offered by this provider; estimated: it reports no usage, so tokens are estimated")
+    out.line("-: not offered by this provider. estimated: it reports no usage, so tokens are estimated.")
 
 
-def described(provider: Provider) -> dict[str, Any]:
-    """One provider, for programs."""
+def provider_document(provider: Provider) -> dict[str, Any]:
+    """Return one provider as it stands in the JSON."""
     return {
         "name": provider.name,
         "label": provider.label,
@@ -54,7 +55,7 @@ def described(provider: Provider) -> dict[str, Any]:
 
 
 def cells(provider: Provider) -> dict[Ability, str]:
-    """``yes``, ``estimated`` or ``not offered``, by ability: each is what a test shows."""
+    """Return ``yes``, ``estimated`` or ``not offered`` for each ability. A test shows that each cell is true."""
     return {ability: _cell(provider, ability) for ability in ABILITIES}
 
 

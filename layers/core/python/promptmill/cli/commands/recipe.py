@@ -7,36 +7,45 @@ from typing import Any
 
 import click
 
-from promptmill.cli.command import Invocation, json_option, on_target, stage_option
-from promptmill.cli.failures import EXIT_FAILED, failures_in_words
+from promptmill.cli.command import EXIT_FAILED, Invocation, json_option, on_target, report_failures
 from promptmill.cli.output import Output
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
 from promptmill.domain.limits import DOCUMENT
+from promptmill.settings import STAGES
 
 _files = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
 @click.group()
 def recipe() -> None:
-    """What happens to the files of each inbox."""
+    """Check, push and list recipes.
+
+    A recipe says what happens to the files of its inbox.
+    """
 
 
 @recipe.command()
 @_files
-@stage_option
+@click.option(
+    "--stage",
+    type=click.Choice(STAGES),
+    envvar="PROMPTMILL_STAGE",
+    default="dev",
+    show_default=True,
+    help="The stage to check for.",
+)
 @json_option
-def check(*, files: tuple[Path, ...], stage: str | None, as_json: bool) -> None:
-    """Say everything that is wrong in the recipes FILES, without talking to any deployment.
+def check(*, files: tuple[Path, ...], stage: str, as_json: bool) -> None:
+    """Print everything that is wrong in the recipes FILES.
 
-    Without --stage they are checked as for an account; models of the local stack are for --stage local.
+    This command talks to no deployment. Only --stage local allows the local model.
     """
     out = Output(as_json=as_json)
-    stage = stage or "dev"
-    with failures_in_words(out):
-        out.line(f"checked for stage {stage}, offline", style="bold cyan")
-        found = {str(path): problems(path, stage) for path in files}
-        _tell(out, found)
+    with report_failures(out):
+        out.line(f"checked offline for the stage {stage}", style="bold cyan")
+        found = {str(path): find_problems(path, stage) for path in files}
+        _print_problems(out, found)
         out.document({"stage": stage, "recipes": found})
     if any(found.values()):
         raise click.exceptions.Exit(EXIT_FAILED)
@@ -46,16 +55,16 @@ def check(*, files: tuple[Path, ...], stage: str | None, as_json: bool) -> None:
 @_files
 @on_target
 def push(invocation: Invocation, *, files: tuple[Path, ...]) -> None:
-    """Put the recipes FILES in place; none of them if one is wrong. The name of a recipe is its file's.
+    """Upload the recipes FILES to the deployment.
 
-    _limits.yaml holds no recipe, but what the providers allow.
-
-    Jobs that run keep the recipe they were planned with; functions see a new one within 30 seconds.
+    If one of them has an error, none is uploaded. The name of a file is the name of its recipe. Running jobs keep the
+    recipe they were planned with, and new jobs see a new recipe within 30 seconds. The file _limits.yaml is special:
+    it says what providers allow.
     """
     out, settings = invocation.out, invocation.target.settings
-    found = {str(path): problems(path, settings.stage) for path in files}
+    found = {str(path): find_problems(path, settings.stage) for path in files}
     if any(found.values()):
-        _tell(out, found)
+        _print_problems(out, found)
         out.document({"pushed": [], "recipes": found})
         raise click.exceptions.Exit(EXIT_FAILED)
     services = invocation.target.services
@@ -68,36 +77,36 @@ def push(invocation: Invocation, *, files: tuple[Path, ...]) -> None:
 @recipe.command("list")
 @on_target
 def list_recipes(invocation: Invocation) -> None:
-    """Name the recipes that are in place."""
+    """List the recipes of the deployment."""
     services = invocation.target.services
-    found = services.run(_listed(services.objects))
+    found = services.run(_list_recipes(services.objects))
     invocation.out.document({"recipes": [{"name": name, "modified_at": at} for name, at in found]})
     if found:
         invocation.out.table(("recipe", "last pushed"), found)
     else:
-        invocation.out.line("no recipes yet: promptmill recipe push recipes/*.yaml")
+        invocation.out.line("There are no recipes yet. To push some, run: promptmill recipe push recipes/*.yaml")
 
 
-def problems(path: Path, stage: str) -> list[str]:
-    """Everything that is wrong with a recipe, each with its path and line in the document."""
+def find_problems(path: Path, stage: str) -> list[str]:
+    """Return everything that is wrong with a recipe, each with its path and line in the document."""
     from promptmill.recipes.limits_document import check_limits  # noqa: PLC0415 - brings pydantic
     from promptmill.recipes.recipe_document import check_recipe  # noqa: PLC0415 - brings pydantic
 
     if path.suffix not in (".yaml", ".yml"):
-        raise UserError("a recipe's file ends in .yaml", code="not_a_recipe", where=str(path))
+        raise UserError("the name of a recipe file must end in .yaml", code="not_a_recipe", where=str(path))
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(error.strerror or "not readable", code="not_readable", where=str(path)) from error
+        raise UserError(error.strerror or "this file cannot be read", code="not_readable", where=str(path)) from error
     if path.stem == DOCUMENT:
         return [str(problem) for problem in check_limits(text)[1]]
     _, found = check_recipe(path.stem, text, stage=stage)
     return [str(problem) for problem in found]
 
 
-def _tell(out: Output, found: dict[str, list[str]]) -> None:
+def _print_problems(out: Output, found: dict[str, list[str]]) -> None:
     for path, faults in found.items():
-        out.line(f"{path}: {'good' if not faults else f'{len(faults)} to mend'}", style="red" if faults else "green")
+        out.line(f"{path}: {f'{len(faults)} errors' if faults else 'no errors'}", style="red" if faults else "green")
         for fault in faults:
             out.line(f"  {fault}")
 
@@ -108,7 +117,7 @@ async def _push(name: str, document: bytes, objects: Any) -> str:
     return key
 
 
-async def _listed(objects: Any) -> list[tuple[str, str]]:
+async def _list_recipes(objects: Any) -> list[tuple[str, str]]:
     return [
         (info.key.removeprefix(layout.RECIPES).removesuffix(".yaml"), info.modified_at)
         async for info in objects.under(layout.RECIPES)

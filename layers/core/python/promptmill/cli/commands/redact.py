@@ -1,4 +1,4 @@
-"""``promptmill redact``: what would be hidden, for audits and for measuring."""
+"""``promptmill redact``: redact a file on this machine, for audits and measurements."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.cli.command import offline
-from promptmill.cli.failures import EXIT_FAILED
+from promptmill.cli.command import EXIT_FAILED, offline
 from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
@@ -28,13 +27,13 @@ from promptmill.redaction.policy import DetectorMissingError, external_detectors
 from promptmill.redaction.reasons import reason_of
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
-_LONGEST = 32 << 20
+_MAX_LINE_BYTES = 32 << 20
 _BOM = b"\xef\xbb\xbf"
-_WANTED = 'a line is one JSON object such as {"id": 1, "text": "…"} or {"id": 1, "body": {…}}'
+_LINE_REMEDY = 'write each line as one JSON object such as {"id": 1, "text": "…"} or {"id": 1, "body": {…}}'
 
 
 class Line(Struct, frozen=True):
-    """``content`` is the text, or the body of a request."""
+    """A line of the source. Its content is a text or the body of a request."""
 
     number: int
     id: str | int
@@ -42,7 +41,7 @@ class Line(Struct, frozen=True):
 
 
 class Fault(Struct, frozen=True):
-    """A line that can't be read, and what to do about it. Says nothing of what the line holds."""
+    """A line that cannot be read, and a remedy. It quotes nothing of the line."""
 
     number: int
     code: str
@@ -52,7 +51,7 @@ class Fault(Struct, frozen=True):
 
 
 def read_lines(source: IO[bytes]) -> Iterator[Line | Fault]:
-    """Blank lines, a byte order mark and carriage returns are passed over. Ids must differ."""
+    """Yield each line or its fault. Blank lines and a byte order mark are skipped, and ids must differ."""
     seen: dict[str | int, int] = {}
     for number, raw in _raw_lines(source):
         read = _read(number, raw)
@@ -60,62 +59,66 @@ def read_lines(source: IO[bytes]) -> Iterator[Line | Fault]:
             first = seen.setdefault(read.id, number)
             if first != number:
                 read = Fault(
-                    number, "id_repeated", f"line {first} has this id", "give each line an id of its own", read.id
+                    number, "id_repeated", f"line {first} has the same id", "give each line its own id", read.id
                 )
         yield read
 
 
 def _raw_lines(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     number = 0
-    while raw := source.readline(_LONGEST + 1):
+    while raw := source.readline(_MAX_LINE_BYTES + 1):
         number += 1
         rest = raw
-        while len(rest) > _LONGEST and not rest.endswith(b"\n"):
-            rest = source.readline(_LONGEST + 1)
+        while len(rest) > _MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = source.readline(_MAX_LINE_BYTES + 1)
         raw = raw.removeprefix(_BOM) if number == 1 else raw
         if raw.strip():
             yield number, raw
 
 
 def _read(number: int, raw: bytes) -> Line | Fault:
-    if len(raw) > _LONGEST:
-        return Fault(number, "line_too_long", f"a line has at most {_LONGEST >> 20} MB", "split it into several lines")
+    if len(raw) > _MAX_LINE_BYTES:
+        return Fault(
+            number,
+            "line_too_long",
+            f"the line is longer than {_MAX_LINE_BYTES >> 20} MB",
+            "split it into several lines",
+        )
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         place = str(error).partition("(byte ")[2].rstrip(")")
-        at = f" from byte {place} on" if place.isdigit() else ""
+        at = f", from byte {place} on" if place.isdigit() else ""
         return Fault(
-            number, "not_json", f"the line is no JSON in UTF-8{at}", f"{_WANTED}; for plain text use --explain"
+            number, "not_json", f"the line is not JSON in UTF-8{at}", f"{_LINE_REMEDY}; use --explain for plain text"
         )
     if not isinstance(found, dict):
-        return Fault(number, "not_an_object", "the line is JSON, but no object", _WANTED)
+        return Fault(number, "not_an_object", "the line is JSON, but not an object", _LINE_REMEDY)
     return _line(number, found)
 
 
 def _line(number: int, found: dict[str, Any]) -> Line | Fault:
     name = found.get("id")
     if not isinstance(name, str | int) or isinstance(name, bool):
-        return Fault(number, "id_missing", "the line has no id that is a text or a number", _WANTED)
+        return Fault(number, "id_missing", "the line needs an id that is a text or a number", _LINE_REMEDY)
     content, kind = (found["text"], str) if "text" in found else (found.get("body"), dict)
     if not isinstance(content, kind):
-        return Fault(number, "text_missing", "the line has neither a text nor a body that is an object", _WANTED, name)
+        return Fault(number, "text_missing", "the line needs a text, or a body that is an object", _LINE_REMEDY, name)
     return Line(number, name, content)
 
 
 INSTALL = "python -m pip install --no-deps --require-hashes -r layers/ner/requirements.txt"
-_REMEDIES = {"ner": f"in a clone of Promptmill run `make ner`, or for another Python: {INSTALL}"}
-_STAYS = "it asks AWS, and nothing leaves this machine: leave it out of the policy's engines to try the others"
+_NER_REMEDY = f"in a clone of Promptmill, run make ner; for another Python, run {INSTALL}"
 
 
 @contextmanager
 def open_external_detectors(policy: RedactionPolicy) -> Iterator[Detector | None]:
-    """Those of the policy that are not built in, as one; None if it wants none.
+    """Open the detectors of the policy that are not built in, as one, or None if it has none.
 
     Raises:
-        UserError: one of them can't be had here (``engine_missing``).
+        UserError: One of them is not available here (``engine_missing``).
     """
-    from promptmill.wiring import offline_detectors  # noqa: PLC0415 (detectors that are adapters)
+    from promptmill.wiring import offline_detectors  # noqa: PLC0415 (most commands need no detector)
 
     if not external_detectors(policy):
         yield None
@@ -123,26 +126,31 @@ def open_external_detectors(policy: RedactionPolicy) -> Iterator[Detector | None
     detectors = offline_detectors()
     with asyncio.Runner() as runner:
         try:
-            found = [_tried(name, detectors.detector, policy, runner) for name in external_detectors(policy)]
-            yield _Others(found, policy, runner)
+            found = [_load_detector(name, detectors.detector, policy, runner) for name in external_detectors(policy)]
+            yield _ExternalDetectors(found, policy, runner)
         finally:
             runner.run(detectors.close())
 
 
-def _tried(
+def _load_detector(
     name: str, detector: Callable[[str], ExternalDetector], policy: RedactionPolicy, runner: asyncio.Runner
 ) -> ExternalDetector:
-    """It is loaded, so that what is missing is said once, and not for every line."""
+    """Load a detector at once, so that a missing one is one error and not an error on every line."""
     try:
         found = detector(name)
         runner.run(found.find("", policy))
     except DetectorMissingError as error:
-        reason = f"the detector {name} is not installed here"
-        raise UserError(reason, code="engine_missing", remedy=_REMEDIES.get(name, _STAYS)) from error
+        reason = f"the detector {name} calls AWS, and nothing leaves this machine"
+        remedy = "remove it from redact.engines to try the others"
+        if name == "ner":
+            reason, remedy = "the detector ner is not installed here", _NER_REMEDY
+        raise UserError(reason, code="engine_missing", remedy=remedy) from error
     return found
 
 
-class _Others:
+class _ExternalDetectors:
+    """The external detectors of a policy as one ``Detector``, which is synchronous."""
+
     def __init__(self, detectors: list[ExternalDetector], policy: RedactionPolicy, runner: asyncio.Runner) -> None:
         self._detectors, self._policy, self._runner = detectors, policy, runner
 
@@ -152,7 +160,7 @@ class _Others:
         ]
 
 
-_MAX_TOLD, _WIDEST = 20, 48
+_MAX_FAULTS_SHOWN, _MAX_VALUE_WIDTH = 20, 48
 _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
 
 
@@ -163,44 +171,44 @@ _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
     "--policy",
     "policy_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A recipe, or the `redact:` part of one.",
+    help="A recipe, or only its `redact:` part.",
 )
-@click.option("--explain", is_flag=True, help="Show what was found in SOURCE and why, in colour, for a person to read.")
+@click.option("--explain", is_flag=True, help="Show in colour what was found in SOURCE, and why.")
 @offline
 def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path | None, explain: bool) -> None:
-    """Redact the lines of SOURCE into TARGET, as a recipe would; nothing leaves this machine.
+    """Redact the lines of SOURCE into TARGET, as a recipe would. Nothing leaves this machine.
 
-    Lines are {"id", "text"} or {"id", "body"}; what is written is {"id", "redacted", "spans"} or {"id", "body"}. A line
-    that can't be read or redacted becomes {"id", "line", "error", "message", "remedy"}, and the rest goes on. With --explain,
-    SOURCE may be any text.
+    A line is {"id", "text"} or {"id", "body"}, and becomes {"id", "redacted", "spans"} or {"id", "body"}. A line that
+    cannot be read or redacted becomes {"id", "line", "error", "message", "remedy"}, and the other lines go on. With
+    --explain, SOURCE may be any text.
 
-    The exit status is 0 if every line was redacted, 1 if any failed or there was none, 2 if the command was wrong.
+    The exit code is 0 if every line was redacted, 1 if a line failed or there was none, and 2 for wrong usage.
     """
     policy = _policy(policy_file)
     if target is None and not explain:
-        raise click.UsageError("TARGET is missing: redact SOURCE TARGET, or redact --explain SOURCE")
+        raise click.UsageError("TARGET is missing; give SOURCE and TARGET, or --explain and SOURCE")
     if target is not None and target.exists() and source.exists() and target.samefile(source):
-        raise click.UsageError("TARGET is SOURCE: write to another file")
+        raise click.UsageError("TARGET is the same file as SOURCE; write to another file")
     with open_external_detectors(policy) as others:
         if explain or target is None:
             _explain(out, source, policy, others)
             return
         written = _write(source, target, policy, others)
-    _tell(out, written)
+    _print_summary(out, written)
     out.document({"failed": len(written.faults), "audit": audit_line(policy, written.counts, attachments="refuse")})
     if written.faults or not written.lines:
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _tell(out: Output, written: _Written) -> None:
-    for fault in written.faults[:_MAX_TOLD]:
+def _print_summary(out: Output, written: _Written) -> None:
+    for fault in written.faults[:_MAX_FAULTS_SHOWN]:
         out.line(
             f"line {fault['line']}: {fault['message']} ({fault['error']}). {fault['remedy'][:1].upper()}{fault['remedy'][1:]}."
         )
-    if len(written.faults) > _MAX_TOLD:
-        out.line(f"and {len(written.faults) - _MAX_TOLD} more, all of them in the target")
+    if len(written.faults) > _MAX_FAULTS_SHOWN:
+        out.line(f"{len(written.faults) - _MAX_FAULTS_SHOWN} more lines failed. TARGET names all of them.")
     if not written.lines:
-        out.line('there is no line to redact: a line is {"id": 1, "text": "…"} or {"id": 1, "body": {…}}')
+        out.line(f"SOURCE has no line to redact; {_LINE_REMEDY}.")
     out.line(
         f"{written.lines} lines, {sum(written.counts.values())} values redacted, {len(written.faults)} lines failed"
     )
@@ -218,7 +226,7 @@ def _write(source: Path, target: Path, policy: RedactionPolicy, others: Detector
     written = _Written()
     with click.open_file(str(source), "rb") as lines, target.open("wb") as answers:
         for line in read_lines(lines):
-            answer, found = _fault(line) if isinstance(line, Fault) else _answer(line, policy, others)
+            answer, found = _fault_document(line) if isinstance(line, Fault) else _redact_line(line, policy, others)
             written.lines += 1
             written.counts.update(found)
             if "error" in answer:
@@ -228,7 +236,7 @@ def _write(source: Path, target: Path, policy: RedactionPolicy, others: Detector
 
 
 class _Written:
-    """What has been written: lines, replacements by type, lines that failed."""
+    """The lines that were written, the replacements by type, and the lines that failed."""
 
     def __init__(self) -> None:
         self.lines = 0
@@ -236,28 +244,34 @@ class _Written:
         self.faults: list[dict[str, Any]] = []
 
 
-def _fault(fault: Fault) -> tuple[dict[str, Any], dict[str, int]]:
+def _fault_document(fault: Fault) -> tuple[dict[str, Any], dict[str, int]]:
     name = {} if fault.id is None else {"id": fault.id}
-    told = {"line": fault.number, "error": fault.code, "message": fault.message, "remedy": fault.remedy}
-    return {**name, **told}, {}
+    document = {"line": fault.number, "error": fault.code, "message": fault.message, "remedy": fault.remedy}
+    return {**name, **document}, {}
 
 
-def _answer(line: Line, policy: RedactionPolicy, others: Detector | None) -> tuple[dict[str, Any], dict[str, int]]:
-    """What is written for a line. An error fails the line, and never lets it through."""
+def _redact_line(line: Line, policy: RedactionPolicy, others: Detector | None) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the document to write for a line. An error fails the line, and never lets it through unredacted."""
     try:
         if isinstance(line.content, str):
             found = redact_text(line.content, policy, others)
-            return {"id": line.id, "redacted": found.text, "spans": [_span(span) for span in found.spans]}, found.counts
+            return {
+                "id": line.id,
+                "redacted": found.text,
+                "spans": [_span_document(span) for span in found.spans],
+            }, found.counts
         body, counts = redact_document(line.content, policy, others)
     except RecordError as error:
-        return _fault(Fault(line.number, error.code, error.message, error.remedy, line.id))
+        return _fault_document(Fault(line.number, error.code, error.message, error.remedy, line.id))
     except Exception as error:  # noqa: BLE001 (whatever it is, the text must not be written; the error may quote it)
-        reason = f"the search for sensitive data ended in {type(error).__name__}"
-        return _fault(Fault(line.number, "redaction_failed", reason, "nothing of the line was written", line.id))
+        reason = f"the search for sensitive data failed ({type(error).__name__})"
+        return _fault_document(
+            Fault(line.number, "redaction_failed", reason, "nothing of the line was written", line.id)
+        )
     return {"id": line.id, "body": body}, counts
 
 
-def _span(span: Span) -> dict[str, Any]:
+def _span_document(span: Span) -> dict[str, Any]:
     return {"start": span.start, "end": span.end, "type": span.type, "score": span.score}
 
 
@@ -266,24 +280,24 @@ def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Detecto
     explained, texts = [], list(_texts(source))
     for name, text in texts:
         found = redact_text(text, policy, others)
-        explained.append({"id": name, "spans": [{**_span(s), "why": reason_of(s)} for s in found.spans]})
+        explained.append({"id": name, "spans": [{**_span_document(s), "why": reason_of(s)} for s in found.spans]})
         if not out.as_json:
             if len(texts) > 1:
                 console.print(Text(f"── {printable(str(name))}", style="bold"))
-            console.print(_coloured(text, found))
-            console.print(_reasons(text, found))
+            console.print(_highlight_values(text, found))
+            console.print(_reasons_table(text, found))
     out.document({"explained": explained})
 
 
-def _reasons(text: str, found: RedactedText) -> Table | Text:
+def _reasons_table(text: str, found: RedactedText) -> Table | Text:
     if not found.spans:
-        return Text("nothing was found", style="dim")
+        return Text("Nothing was found.", style="dim")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("line", "type", "value", "score", "why"):
         table.add_column(column, no_wrap=column != "why", justify="right" if column in ("line", "score") else "left")
     for span in found.spans:
         value = printable(text[span.start : span.end]).replace("\n", " ")
-        shown = value if len(value) <= _WIDEST else f"{value[: _WIDEST - 1]}…"
+        shown = value if len(value) <= _MAX_VALUE_WIDTH else f"{value[: _MAX_VALUE_WIDTH - 1]}…"
         place = str(text.count("\n", 0, span.start) + 1)
         table.add_row(
             place, Text(span.type, _colour(span)), Text(shown), f"{span.score:.2f}", Text(reason_of(span), "dim")
@@ -292,15 +306,15 @@ def _reasons(text: str, found: RedactedText) -> Table | Text:
 
 
 def _colour(span: Span) -> str:
-    """The same for the same type, and different ones for the types that often stand together."""
+    """Return a colour for each type. Types that are often found together get different colours."""
     known = KNOWN_TYPES.index(span.type) if span.type in KNOWN_TYPES else sum(map(ord, span.type))
     return _COLOURS[known % len(_COLOURS)]
 
 
 def _texts(source: Path) -> Iterator[tuple[Any, str]]:
-    """The texts of lines, the bodies of lines as JSON, or the whole of a file that is neither."""
+    """Yield the text or the body of each line or, if the file has no such lines, the whole file as one text."""
     with click.open_file(str(source), "rb") as file:
-        raw = file.read().removeprefix(b"\xef\xbb\xbf")
+        raw = file.read().removeprefix(_BOM)
     for number, line in enumerate(raw.splitlines(), 1):
         try:
             decoded = msgspec.json.decode(line)
@@ -316,7 +330,7 @@ def _texts(source: Path) -> Iterator[tuple[Any, str]]:
         )
 
 
-def _coloured(text: str, found: RedactedText) -> Text:
+def _highlight_values(text: str, found: RedactedText) -> Text:
     shown, done = Text(), 0
     for span in found.spans:
         shown.append(printable(text[done : span.start]))

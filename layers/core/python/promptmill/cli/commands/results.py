@@ -1,4 +1,4 @@
-"""``promptmill results``: fetch what a job has written."""
+"""``promptmill results``: download the files that a job has written."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ from promptmill.ports.job_store import JobStore
 
 @click.command()
 @click.argument("job")
-@click.option("--run", type=click.IntRange(1), help="Which run; the latest that has results if nothing is said.")
-@click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), help="Default: results/JOB.")
+@click.option("--run", type=click.IntRange(1), help="The run to download. Default: the latest that has results.")
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder to write to. Default: results/JOB.",
+)
 @on_target
 def results(invocation: Invocation, *, job: str, run: int | None, folder: Path | None) -> None:
-    """Download the results of JOB: answers, errors, attempts, summary."""
+    """Download the files of JOB.
+
+    They are the answers, the errors, the attempts and the summary.
+    """
     services = invocation.target.services
     folder = folder or Path("results") / Path(job).name
     fetched = services.run(fetch(job, folder, run=run, services=services))
@@ -30,16 +38,16 @@ def results(invocation: Invocation, *, job: str, run: int | None, folder: Path |
 
 
 async def fetch(job_id: str, folder: Path, *, run: int | None = None, services: Any) -> dict[str, Path]:
-    """What was fetched, by name.
+    """Download the files of a job, and return their paths by name.
 
     Raises:
-        UserError: there is no such job, or it has no results yet.
+        UserError: There is no such job, or it has no results yet.
     """
     job = await find_run(job_id, run, jobs=services.jobs)
     if run is None and not job.files:
         job = await _latest_with_files(job, services.jobs)
     if not job.files:
-        why = job.reason or f"it is {job.state}"
+        why = job.reason or f"its state is {job.state}"
         raise UserError(f"job {job_id} has no results: {why}", code="no_results", remedy=job.remedy)
     places = {name: folder / PurePosixPath(key).name for name, key in sorted(job.files.items())}
     for name, path in places.items():
@@ -48,7 +56,7 @@ async def fetch(job_id: str, folder: Path, *, run: int | None = None, services: 
 
 
 async def _latest_with_files(latest: JobRun, jobs: JobStore) -> JobRun:
-    """The job's, or the latest itself if there is none."""
+    """Return the newest run before ``latest`` that has files, or ``latest`` itself if there is none."""
     for number in range(latest.run - 1, FIRST_RUN - 1, -1):
         earlier = await jobs.read(latest.job_id, number)
         if earlier is not None and earlier.files:
@@ -57,7 +65,7 @@ async def _latest_with_files(latest: JobRun, jobs: JobStore) -> JobRun:
 
 
 async def _download(key: str, path: Path, objects: Any) -> None:
-    """Whole or not at all."""
+    """Write the whole file, or leave none behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:

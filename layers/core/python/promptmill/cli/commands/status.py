@@ -1,4 +1,4 @@
-"""``promptmill status``."""
+"""``promptmill status``: the state of a job, or a list of recent jobs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from promptmill.ports.recipe_source import pause_on
 
 @click.command()
 @click.argument("job", required=False)
-@click.option("--run", type=click.IntRange(1), help="Which run of JOB; the latest if nothing is said.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many jobs to list.")
+@click.option("--run", type=click.IntRange(1), help="The run of JOB to show. Default: the latest.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="The number of jobs to list."
+)
 @on_target
 def status(invocation: Invocation, *, job: str | None, run: int | None, limit: int) -> None:
-    """How JOB is doing; without one, the newest jobs."""
+    """Show how JOB is doing. Without JOB, list the newest jobs."""
     services = invocation.target.services
     if job:
-        services.run(_one(invocation, job, run))
+        services.run(_show_job(invocation, job, run))
     else:
-        services.run(_recent(invocation, limit))
+        services.run(_list_jobs(invocation, limit))
 
 
-async def _one(invocation: Invocation, job_id: str, run: int | None) -> None:
+async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> None:
     services = invocation.target.services
     job = await find_run(job_id, run, jobs=services.jobs)
     counts = await counts_so_far(job, jobs=services.jobs)
@@ -54,12 +56,12 @@ async def _one(invocation: Invocation, job_id: str, run: int | None) -> None:
     out.table(("", ""), [(name, str(value)) for name, value in rows if value])
 
 
-async def _recent(invocation: Invocation, limit: int) -> None:
+async def _list_jobs(invocation: Invocation, limit: int) -> None:
     services, out = invocation.target.services, invocation.out
     found = [(job, await counts_so_far(job, jobs=services.jobs)) async for job in services.jobs.recent(limit=limit)]
     out.document({"jobs": [await _document(job, counts, services) for job, counts in found]})
     if not found:
-        out.line("no jobs yet: drop a file with promptmill submit FILE --recipe R")
+        out.line("There are no jobs yet. To drop a file, run: promptmill submit FILE --recipe RECIPE")
         return
     rows = [
         (
@@ -77,7 +79,7 @@ async def _recent(invocation: Invocation, limit: int) -> None:
 
 
 async def _document(job: JobRun, counts: Counts, services: Any) -> dict[str, Any]:
-    """As in the status file, and a pause as soon as it is said."""
+    """Return the document of the status file, with a pause that has just begun."""
     document = status_document(job, counts, at=rfc3339(services.clock.now()))
     if job.state is JobState.RUNNING and not job.stop:
         pause = pause_on(job.recipe, await services.switches.paused())

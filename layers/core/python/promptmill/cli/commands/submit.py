@@ -1,4 +1,4 @@
-"""``promptmill submit``: drop a file."""
+"""``promptmill submit``: drop a file into the inbox of a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from promptmill.cli.command import Invocation, on_target
-from promptmill.cli.ending import exit_code, tell_end, watch_job
+from promptmill.cli.watch import exit_code, print_end, watch_job
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun, Source, make_job_id
@@ -23,17 +23,19 @@ _MAX_KEY_BYTES = 1024
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--recipe", default=layout.DEFAULT_RECIPE, show_default=True, help="What happens to the file.")
-@click.option("--as", "name", help="Drop it under this name instead of its own.")
-@click.option("--again", is_flag=True, help="Run it even if the same file was run within 7 days.")
+@click.option(
+    "--recipe", default=layout.DEFAULT_RECIPE, show_default=True, help="The recipe that says what happens to the file."
+)
+@click.option("--as", "name", help="Drop the file under this name instead of its own.")
+@click.option("--again", is_flag=True, help="Run the file even if the same file was run in the last 7 days.")
 @click.option("--wait", is_flag=True, help="Show progress until the job has ended.")
 @on_target
 def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None, again: bool, wait: bool) -> None:
     """Drop FILE into the inbox of a recipe.
 
-    With --wait the exit code is 0 if every record was answered, 3 if the job is DONE and some records failed (they
-    are in the errors file), 4 if it was REJECTED, STOPPED or CANCELLED, or waits as a DUPLICATE. An
-    interrupt stops the watching, not the job.
+    With --wait, the exit code is 0 if every record was answered and 3 if the job is DONE but some records failed
+    (they are in the errors file). It is 4 if the job was REJECTED, STOPPED or CANCELLED, or waits as a DUPLICATE.
+    An interrupt ends the waiting, not the job.
     """
     target, out = invocation.target, invocation.out
     key = inbox_key(recipe, name or file.name)
@@ -47,11 +49,11 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
     out.line(f"{file.name} → {key}   {size:,} bytes, job {job_id}")
     dropped = {"job_id": job_id, "key": key, "version": source.version, "bytes": size}
     if not wait:
-        out.line(f"See how it goes with: promptmill status {job_id}")
+        out.line(f"To see how it is doing, run: promptmill status {job_id}")
         out.document(dropped)
         return
     job = watch_job(invocation, job_id, budget=loaded.budget.per_job, again=again)
-    tell_end(invocation, job)
+    print_end(invocation, job)
     out.document(dropped | {"status": _status(invocation, job)})
     code = exit_code(job)
     if code:
@@ -59,32 +61,40 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
 
 
 def inbox_key(recipe: str, name: str) -> str:
-    """Where the file goes.
+    """Return the key under which the file is dropped.
 
     Raises:
-        UserError: nothing would happen to a file of that name, or no object can have it.
+        UserError: A file of this name would start no job, or no object can have the name.
     """
     key = f"{layout.INBOX}{recipe}/{name}"
     if "/" in recipe or not recipe:
-        raise UserError(f"{recipe!r} is no name for a recipe", code="invalid_recipe_name")
+        raise UserError(f"{recipe!r} is not a valid recipe name", code="invalid_recipe_name")
     if not layout.starts_a_job(key) or layout.recipe_of(key) != recipe:
-        raise UserError(f"files called {name!r} start no job", code="ignored_name", remedy="name it with --as NAME")
+        raise UserError(
+            f"a file called {name!r} starts no job", code="ignored_name", remedy="give it another name with --as NAME"
+        )
     try:
         length = len(key.encode())
     except UnicodeEncodeError as error:
-        raise UserError("the file's name is not UTF-8", code="invalid_name", remedy="name it with --as NAME") from error
+        raise UserError(
+            "the name of the file is not valid UTF-8", code="invalid_name", remedy="give it another name with --as NAME"
+        ) from error
     if length > _MAX_KEY_BYTES:
-        raise UserError("the file's name is too long for S3", code="invalid_name", remedy="name it with --as NAME")
+        raise UserError(
+            "the name of the file is too long for S3", code="invalid_name", remedy="give it another name with --as NAME"
+        )
     return key
 
 
 def _readable_size(file: Path) -> int:
-    """Raises UserError."""
+    """Return the size of a file that can be read. Raises UserError."""
     if not file.is_file():
-        reason = "it is a folder" if file.is_dir() else "there is no such file" if not file.exists() else "not a file"
+        reason = (
+            "this is a folder" if file.is_dir() else "this is not a file" if file.exists() else "there is no such file"
+        )
         raise UserError(reason, code="not_a_file", where=str(file))
     if not os.access(file, os.R_OK):
-        raise UserError("it may not be read", code="not_readable", where=str(file))
+        raise UserError("you may not read this file", code="not_readable", where=str(file))
     return file.stat().st_size
 
 

@@ -1,11 +1,11 @@
-"""Says what ``make demo`` is going to download, before anything is there. Stdlib only, so that any Python can say it."""
+"""Print what ``make demo`` will download. This uses the standard library only, since nothing is installed yet."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# What, the file that is there once it is, and megabytes.
+# Each with the file that exists once it is installed, and its size in megabytes.
 DOWNLOADS = (
     ("Python packages of Promptmill, its tests and the CDK, with Node.js", ".venv/.installed", 251),
     ("the emulator of AWS (ministack)", ".local/emulator/.installed", 20),
@@ -15,16 +15,14 @@ DOWNLOADS = (
 
 
 def announcement(clone: Path) -> str:
-    """What is missing, with sizes."""
+    """Return a text that lists what is missing, with sizes."""
     missing = [(what, size) for what, there, size in DOWNLOADS if not (clone / there).exists()]
     if not missing:
-        return "Promptmill demo. Everything is there already: nothing will be downloaded."
+        return "Promptmill demo. Everything is installed already, so nothing will be downloaded."
     lines = [f"  {size:4d} MB  {what}" for what, size in missing]
     total = sum(size for _, size in missing)
-    heading = (
-        f"Promptmill demo. About {total} MB will be downloaded, all of it into this folder and pip's and uv's caches:"
-    )
-    return "\n".join([heading, *lines, "No AWS account is used, and no key is needed."])
+    heading = f"Promptmill demo. It will download about {total} MB, into this folder and the caches of pip and uv:"
+    return "\n".join([heading, *lines, "It uses no AWS account and needs no key."])
 
 
 if __name__ == "__main__":

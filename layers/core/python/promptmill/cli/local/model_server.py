@@ -1,4 +1,4 @@
-"""Serves a GGUF file over loopback until it is told to stop. Run as a script, by the interpreter that has xllamacpp."""
+"""Serve a GGUF file on loopback until a signal ends it. This is a script for an interpreter that has xllamacpp."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONTEXT_PER_CALL = 2048
 
 
 def main() -> None:
-    """Writes ``{"url": …}`` to the ready file once it answers."""
+    """Start the server, and write ``{"url": …}`` to the ready file once it answers."""
     options = _options()
     stop = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -26,10 +26,10 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gguf", type=Path, required=True)
-    parser.add_argument("--name", required=True, help="what answers call the model")
+    parser.add_argument("--name", required=True, help="name of the model in its answers")
     parser.add_argument("--ready", type=Path, required=True, help="file to write the URL to")
     parser.add_argument("--parallel", type=int, default=8)
-    # Threads wait for each other by spinning: on busy cores two are slower than one.
+    # Threads wait for each other in a busy loop, so on busy cores two are slower than one.
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     return parser.parse_args()
 

