@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from promptmill.domain.json_schemas import closed, is_strict
+from promptmill.domain.json_schemas import close_schema, is_strict
 
 OPEN = {
     "type": "object",
@@ -13,7 +13,7 @@ OPEN = {
 
 
 def test_what_is_left_open_is_closed() -> None:
-    found = closed(OPEN)
+    found = close_schema(OPEN)
     assert found["additionalProperties"] is False
     assert found["required"] == ["properties", "items"]
     inner = found["properties"]["items"]["items"]
@@ -22,18 +22,18 @@ def test_what_is_left_open_is_closed() -> None:
     assert set(found["properties"]) == {"properties", "items"}, "names of properties are no keywords"
     assert is_strict(found)
     assert not is_strict(OPEN)
-    assert closed(found) == found
+    assert close_schema(found) == found
 
 
 def test_what_the_schema_says_itself_is_kept() -> None:
     optional = {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]}
-    assert closed(optional)["required"] == ["a"]
-    assert not is_strict(closed(optional))
+    assert close_schema(optional)["required"] == ["a"]
+    assert not is_strict(close_schema(optional))
     wide = {"type": "object", "properties": {"a": {}}, "additionalProperties": True}
-    assert closed(wide)["additionalProperties"] is True
+    assert close_schema(wide)["additionalProperties"] is True
 
 
 def test_data_is_no_schema() -> None:
     data = {"enum": [{"properties": {"a": 1}}], "default": {"properties": {}}}
-    assert closed(data) == data
+    assert close_schema(data) == data
     assert is_strict(data)

@@ -12,12 +12,12 @@ _DATA = frozenset(("enum", "const", "default", "examples"))
 _NAMED = frozenset(("properties", "$defs", "definitions"))  # maps of names to schemas, no schemas themselves
 
 
-def closed(schema: dict[str, Any]) -> dict[str, Any]:
+def close_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with what its objects leave open filled in: no other properties, and all of them required.
 
     What the schema says itself is kept: optional properties stay optional, and ``is_strict`` is then False.
     """
-    filled = {name: value if name in _DATA else _closed_part(name, value) for name, value in schema.items()}
+    filled = {name: value if name in _DATA else _close_part(name, value) for name, value in schema.items()}
     properties = filled.get("properties")
     if isinstance(properties, dict):
         filled.setdefault("additionalProperties", False)
@@ -38,13 +38,13 @@ def is_strict(schema: Any) -> bool:
     return all(is_strict(value) for name, value in schema.items() if name not in _DATA)
 
 
-def _closed_part(name: str, value: Any) -> Any:
+def _close_part(name: str, value: Any) -> Any:
     if name in _NAMED and isinstance(value, dict):
-        return {key: _closed(schema) for key, schema in value.items()}
-    return _closed(value)
+        return {key: _close(schema) for key, schema in value.items()}
+    return _close(value)
 
 
-def _closed(value: Any) -> Any:
+def _close(value: Any) -> Any:
     if isinstance(value, list):
-        return [_closed(item) for item in value]
-    return closed(value) if isinstance(value, dict) else value
+        return [_close(item) for item in value]
+    return close_schema(value) if isinstance(value, dict) else value

@@ -12,7 +12,7 @@ from promptmill.domain.limits import DOCUMENT, LimitRule, Limits
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.recipes import fields
-from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
+from promptmill.recipes.yaml_document import Document, Problem, read_yaml
 
 _MOST = 10**12
 
@@ -88,18 +88,18 @@ def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
     try:
         document = LimitsDocument.model_validate(source.data)
     except ValidationError as error:
-        return None, [*problems, *(_problem(fault["loc"], _reason(fault), source) for fault in error.errors())]
-    problems += _repeated(document, source)
+        return None, [*problems, *(source.problem(fault["loc"], _reason(fault)) for fault in error.errors())]
+    problems += _find_repeated(document, source)
     return (None, problems) if problems else (Limits(tuple(map(_rule, document.limits))), [])
 
 
-def _repeated(document: LimitsDocument, source: Document) -> Iterator[Problem]:
+def _find_repeated(document: LimitsDocument, source: Document) -> Iterator[Problem]:
     seen: set[tuple[str, tuple[str, ...]]] = set()
     for index, entry in enumerate(document.limits):
         for model in entry.models:
             if (model, entry.places) in seen:
                 reason = f"{model} is limited twice for the same key, account, region and address"
-                yield _problem(("limits", index, "models"), reason, source)
+                yield source.problem(("limits", index, "models"), reason)
             seen.add((model, entry.places))
 
 
@@ -113,11 +113,6 @@ def _rule(document: LimitDocument) -> LimitRule:
         region=document.region,
         base_url=document.base_url,
     )
-
-
-def _problem(path: Path, reason: str, source: Document) -> Problem:
-    known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in source.lines), ())
-    return Problem(path_text(path), reason, source.lines.get(known, 0))
 
 
 def _reason(fault: Any) -> str:

@@ -1,17 +1,25 @@
-"""A recipe as its operator writes it. Imported only where a recipe is read: it brings pydantic and yaml."""
+"""A recipe as its operator writes it: its document is checked, and resolved to what workflows read.
+
+Imported only where a recipe is read, because it brings pydantic and yaml.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
+from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.errors import RecipeError
+from promptmill.domain.json_schemas import close_schema
+from promptmill.domain.money import parse_usd
 from promptmill.domain.names import did_you_mean, valid_name
 from promptmill.domain.provider_table import PROVIDERS, Provider
-from promptmill.domain.recipe import Recipe
+from promptmill.domain.recipe import Endpoint, Guardrail, OwnPattern, Recipe, RedactionPolicy, Route, UserPrice, Wire
 from promptmill.recipes.model import (
     AnswerDocument,
     BudgetDocument,
@@ -22,9 +30,9 @@ from promptmill.recipes.model import (
     WireDocument,
     spelled_out,
 )
-from promptmill.recipes.redaction_policy import redaction_contradictions
-from promptmill.recipes.resolve import resolved, routes_by_name
 from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
+from promptmill.redaction import ALL_TYPES, NER_TYPES
+from promptmill.redaction.policy import WHOLE_FIELD
 
 _LATER_KEYS = frozenset(
     (
@@ -60,7 +68,7 @@ def parse_recipe(
     """
     recipe, problems = check_recipe(name, text, stage=stage, provider_names=provider_names)
     if recipe is None:
-        raise _error(name, problems)
+        raise _recipe_error(name, problems)
     return recipe
 
 
@@ -73,16 +81,20 @@ def check_recipe(
     source = read_yaml(text)
     if not isinstance(source.data, dict):
         return None, list(source.problems) or [Problem("", "a recipe is a map of keys such as `routes:`")]
-    problems = [*source.problems, *_shape_problems(source, stage), *_route_problems(source, stage, provider_names)]
+    problems = [
+        *source.problems,
+        *_find_shape_problems(source, stage),
+        *_find_route_problems(source, stage, provider_names),
+    ]
     if problems:
         first_of_each = {problem.path: problem for problem in reversed(problems)}
         return None, sorted(first_of_each.values(), key=lambda problem: problem.line)
     document = RecipeDocument.model_validate(source.data, context={"stage": stage})
-    problems = [_problem(path, reason, source) for path, reason in _contradictions(document)]
-    return (None, problems) if problems else (resolved(name, document), [])
+    problems = [source.problem(path, reason) for path, reason in _find_contradictions(document)]
+    return (None, problems) if problems else (resolve_recipe(name, document), [])
 
 
-def _error(name: str, problems: list[Problem]) -> RecipeError:
+def _recipe_error(name: str, problems: list[Problem]) -> RecipeError:
     remedy = "correct the document and push it again"
     if len(problems) == 1:
         return RecipeError(
@@ -94,17 +106,12 @@ def _error(name: str, problems: list[Problem]) -> RecipeError:
     )
 
 
-def _shape_problems(source: Document, stage: str) -> Iterator[Problem]:
+def _find_shape_problems(source: Document, stage: str) -> Iterator[Problem]:
     try:
         RecipeDocument.model_validate(source.data, context={"stage": stage})
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
-            yield _problem(fault["loc"], _reason(fault), source)
-
-
-def _problem(path: Path, reason: str, source: Document) -> Problem:
-    known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in source.lines), ())
-    return Problem(path_text(path), reason, source.lines.get(known, 0))
+            yield source.problem(fault["loc"], _reason(fault))
 
 
 def _reason(fault: Any) -> str:
@@ -149,18 +156,18 @@ def _unknown_key(key: str, known: Iterable[str]) -> str:
     return f"unknown key; {did_you_mean(key, known) or 'known here: ' + ', '.join(known)}"
 
 
-def _route_problems(source: Document, stage: str, provider_names: AbstractSet[str]) -> Iterator[Problem]:
+def _find_route_problems(source: Document, stage: str, provider_names: AbstractSet[str]) -> Iterator[Problem]:
     routes = source.data.get("routes")
     for index, raw in enumerate(routes if isinstance(routes, list) else []):
         try:
             route = RouteDocument.model_validate(spelled_out(raw), context={"stage": stage})
         except ValidationError:
             continue  # its shape is wrong, and reported as such
-        for key, reason in _route_faults(route, stage, provider_names):
-            yield _problem(("routes", index, key), reason, source)
+        for key, reason in _find_route_faults(route, stage, provider_names):
+            yield source.problem(("routes", index, key), reason)
 
 
-def _route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[str]) -> Iterator[tuple[str, str]]:
+def _find_route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[str]) -> Iterator[tuple[str, str]]:
     provider = PROVIDERS.get(route.provider) if route.provider in provider_names else None
     if provider is None:
         yield "model", _unknown_provider(route.provider, provider_names)
@@ -169,7 +176,7 @@ def _route_faults(route: RouteDocument, stage: str, provider_names: AbstractSet[
         yield "model", f"{provider.name}/ models exist in the local stage only"
     if provider.local_base_url and route.base_url and stage != "local":
         yield "base_url", f"{provider.name} is called at its own address outside of the local stage"
-    yield from _misused(route, provider)
+    yield from _find_misused_settings(route, provider)
 
 
 def _unknown_provider(name: str, provider_names: AbstractSet[str]) -> str:
@@ -177,12 +184,12 @@ def _unknown_provider(name: str, provider_names: AbstractSet[str]) -> str:
     return f"no provider is called {name}; {hint}"
 
 
-def _misused(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, str]]:
+def _find_misused_settings(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, str]]:
     uses = {name: getattr(provider, name) for name in ("key", "base_url", "region", "account", "api_version")}
     for key, use in uses.items():
         given = bool(getattr(route, key))
         if use == "required" and not given:
-            yield key, f"{provider.name} needs it: {_WHAT[key]}"
+            yield key, f"{provider.name} needs it: {_SETTINGS[key]}"
         if use == "none" and given:
             yield key, f"{provider.name} takes none"
     if route.dialect and route.dialect not in provider.endpoints:
@@ -191,7 +198,7 @@ def _misused(route: RouteDocument, provider: Provider) -> Iterator[tuple[str, st
         yield "stream", "embeddings are not streamed" if route.dialect == "embeddings" else f"{provider.name} can't"
 
 
-_WHAT = {
+_SETTINGS = {
     "key": "the name of a secret in Secrets Manager",
     "base_url": "the endpoint's address",
     "region": "a region, such as eu-central-1",
@@ -200,13 +207,13 @@ _WHAT = {
 }
 
 
-def _contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
+def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
     seen: set[str] = set()
     for index, route in enumerate(document.routes):
         if route.model in seen:
             yield ("routes", index, "model"), "the same provider and model are in an earlier route"
         seen.add(route.model)
-    for path, reason in redaction_contradictions(document.redact):
+    for path, reason in _find_redaction_contradictions(document.redact):
         yield ("redact", *path), reason
     if document.models and document.model == "route":
         yield ("models",), "read only with `model: line`"
@@ -215,3 +222,155 @@ def _contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
         if target not in routes:
             hint = did_you_mean(target, routes) or f"known: {', '.join(sorted(routes))}"
             yield ("models", wanted), f"no route answers for {target}; {hint}"
+
+
+def resolve_recipe(name: str, document: RecipeDocument) -> Recipe:
+    """Its version is a hash of all that it says."""
+    recipe = Recipe(
+        name=name,
+        version="",
+        routes=tuple(_resolve_route(route, document) for route in document.routes),
+        model=document.model,
+        models=_resolve_models(document),
+        system=document.system,
+        prompt=document.prompt,
+        answer_schema=close_schema(document.answer.json_schema) if document.answer else None,
+        max_output_tokens=document.max_output_tokens,
+        temperature=document.temperature,
+        seed=document.seed,
+        redact=resolve_redaction(document.redact),
+        attachments=document.attachments,
+        invocation_type=document.invocation_type,
+        replies=tuple(document.replies),
+        budget=_resolve_budget(document.budget),
+        give_up_after_h=document.give_up_after,
+    )
+    digest = hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
+    return msgspec.structs.replace(recipe, version=digest[:12])
+
+
+def _resolve_budget(document: BudgetDocument) -> BudgetPolicy:
+    per_job, per_day = document.per_job_usd, document.per_day_usd
+    return BudgetPolicy(
+        per_job=parse_usd(per_job) if per_job else None,
+        per_day=parse_usd(per_day) if per_day else None,
+        when_day_spent=document.when_day_spent,
+    )
+
+
+def _resolve_models(document: RecipeDocument) -> dict[str, str]:
+    routes = routes_by_name(document)
+    if document.model == "line" and not document.models:
+        return routes
+    return {wanted: routes[target] for wanted, target in document.models.items()}
+
+
+def _resolve_route(document: RouteDocument, recipe: RecipeDocument) -> Route:
+    return Route(
+        id=document.model,
+        provider=document.provider,
+        model=document.model.partition("/")[2],
+        key=document.key,
+        base_url=document.base_url,
+        region=document.region,
+        in_flight=document.in_flight,
+        timeout_s=document.timeout,
+        attempts=document.attempts,
+        price=UserPrice(**document.price.model_dump(exclude_none=True)) if document.price else None,
+        body=document.body,
+        endpoint=_resolve_endpoint(document, recipe),
+        stream=_is_streamed(document, recipe),
+        stall_s=document.stall_timeout,
+        api_version=document.api_version,
+        account=document.account,
+        price_as=document.price_as,
+        wire=Wire(**document.wire.model_dump()),
+    )
+
+
+def _resolve_endpoint(route: RouteDocument, recipe: RecipeDocument) -> Endpoint:
+    """What is said about the lines of Bedrock's batch files holds for the calls of its routes that say nothing."""
+    if route.dialect or route.provider != "bedrock":
+        return route.dialect
+    wanted: Mapping[str, Endpoint] = {"native": "invoke", "converse": "converse"}
+    return wanted.get(recipe.invocation_type, "")
+
+
+def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:
+    """A recipe's word holds for those of its routes that can."""
+    if route.stream is not None:
+        return route.stream
+    return recipe.stream and route.dialect != "embeddings" and "streaming" not in PROVIDERS[route.provider].lacks
+
+
+def routes_by_name(document: RecipeDocument) -> dict[str, str]:
+    """Ids of routes by id and by bare model; where two routes have the same model, the first."""
+    by_name = {route.model: route.model for route in document.routes}
+    for route in document.routes:
+        by_name.setdefault(route.model.partition("/")[2], route.model)
+    return by_name
+
+
+_ENGINES_FOR_NAMES = ("ner", "comprehend", "guardrail")
+
+
+def resolve_redaction(document: RedactDocument) -> RedactionPolicy:
+    """``types: all`` takes in names and addresses where an engine finds them."""
+    finds_names = any(name in document.engines for name in _ENGINES_FOR_NAMES)
+    types = document.types + NER_TYPES if finds_names and document.types == ALL_TYPES else document.types
+    return RedactionPolicy(
+        types=types,
+        restore=document.restore,
+        engines=tuple(dict.fromkeys(document.engines)),
+        actions=dict(document.actions),
+        salt=document.salt,
+        min_score=document.min_score,
+        patterns=tuple(OwnPattern(own.name, own.pattern, own.score) for own in document.patterns),
+        allow=tuple(document.allow),
+        skip=tuple(document.skip),
+        whole=tuple(document.whole),
+        language=document.language,
+        guardrail=Guardrail(document.guardrail.id, document.guardrail.version) if document.guardrail else Guardrail(),
+    )
+
+
+def _find_redaction_contradictions(document: RedactDocument) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Paths below ``redact`` and what is wrong there."""
+    policy = resolve_redaction(document)
+    known = {*policy.types, *(own.name for own in document.patterns), WHOLE_FIELD}
+    for name in document.types:
+        if name in NER_TYPES and not any(engine in document.engines for engine in _ENGINES_FOR_NAMES):
+            yield ("types",), f"{name} takes a detector that finds names: engines: [structured, ner]"
+    if ("guardrail" in document.engines) != (document.guardrail is not None):
+        yield ("guardrail",), "the detector guardrail and `guardrail: {id, version}` go together"
+    for name, action in document.actions.items():
+        if name not in known:
+            yield ("actions", name), f"no such type is redacted here; {did_you_mean(name, known) or 'see types'}"
+        if action == "hash" and not document.salt:
+            yield ("salt",), "`hash` takes a salt: a text that only you know"
+
+
+def read_policy(text: bytes) -> RedactionPolicy:
+    """The policy of a YAML document: a recipe, or only what stands under its ``redact``.
+
+    Raises:
+        RecipeError: with what is wrong in it (code ``invalid_recipe``).
+    """
+    source = read_yaml(text)
+    data = source.data.get("redact", source.data) if isinstance(source.data, dict) else None
+    try:
+        if source.problems or not isinstance(data, dict):
+            raise _policy_error(
+                str(source.problems[0]) if source.problems else "a policy is a map of keys such as `types:`"
+            )
+        document = RedactDocument.model_validate(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        raise _policy_error(f"redact.{path_text(fault['loc'])}: {fault['msg']}") from None
+    for path, reason in _find_redaction_contradictions(document):
+        raise _policy_error(f"redact.{path_text(path)}: {reason}")
+    return resolve_redaction(document)
+
+
+def _policy_error(reason: str) -> RecipeError:
+    return RecipeError(reason, code="invalid_recipe", where="the policy", remedy="correct the document")

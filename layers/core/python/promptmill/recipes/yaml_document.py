@@ -44,6 +44,11 @@ class Document(Struct, frozen=True):
     lines: dict[Path, int]
     problems: tuple[Problem, ...]
 
+    def problem(self, path: Path, reason: str) -> Problem:
+        """Return a problem at this path, on the line of the path's nearest part that stands in the document."""
+        known = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in self.lines), ())
+        return Problem(path_text(path), reason, self.lines.get(known, 0))
+
 
 def path_text(path: Path) -> str:
     """``("routes", 1, "model")`` as ``routes[1].model``."""
