@@ -40,12 +40,12 @@ def finish(record: SQSRecord) -> None:
 
 
 def finish_run(message: FinishMessage, receipt_handle: str) -> None:
-    from promptmill.engine.heartbeat import while_leased
+    from promptmill.engine.heartbeat import run_with_lease
     from promptmill.jobs.finish_job import finish_job
 
     services = services_of_process()
     finished = services.run(
-        while_leased(
+        run_with_lease(
             finish_job(
                 message,
                 objects=services.objects,

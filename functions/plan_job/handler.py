@@ -49,13 +49,13 @@ def drops_of(body: str) -> list[PlanMessage]:
 
 
 def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
-    from promptmill.engine.heartbeat import while_leased
+    from promptmill.engine.heartbeat import run_with_lease
     from promptmill.jobs.plan_job import plan_job
 
     services = services_of_process()
     lease = services.lease(services.settings.uploads_queue, record.receipt_handle)
     planned = services.run(
-        while_leased(
+        run_with_lease(
             plan_job(
                 message,
                 objects=services.objects,

@@ -142,7 +142,7 @@ class Worker:
         if self.dead or self.over:
             return
         self.in_flight -= 1
-        counts = self.pacing.counts(self.job.route)
+        counts = self.pacing.counts_failure(self.job.route)
         self.pacing.ended(
             self.job.route,
             reply.how,
@@ -204,8 +204,8 @@ class Worker:
             return
         self.drained = True
         others_wait = self.pacing.others_wait
-        self._top_up(self.pacing.later_s if others_wait else 0)
-        done(self.pacing.drained())
+        self._top_up(self.pacing.yield_delay_s if others_wait else 0)
+        done(self.pacing.give_share_back())
 
     def _carries_on(self) -> bool:
         carries_on = windows.may_carry_on(

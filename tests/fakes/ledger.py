@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from promptmill.domain.charge import Charge, CostCorrection, Spending, moved_by, spent_by
+from promptmill.domain.charge import Charge, CostCorrection, Spending, spending_of_charge, spending_of_correction
 
 
 class FakeLedger:
@@ -41,7 +41,10 @@ class FakeLedger:
     async def spending(
         self, by: Literal["day", "model", "recipe"], name: str, *, since: str = "", until: str = ""
     ) -> AsyncIterator[Spending]:
-        entries = [*map(spent_by, self.charges.values()), *map(moved_by, self.narrowings.values())]
+        entries = [
+            *map(spending_of_charge, self.charges.values()),
+            *map(spending_of_correction, self.narrowings.values()),
+        ]
         for entry in entries:
             if getattr(entry, by) == name and (since or "0") <= entry.day <= (until or "9"):
                 yield entry

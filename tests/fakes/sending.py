@@ -50,7 +50,7 @@ class OpenSending:
             raise SendingEndedError("time")
         await self._clock.sleep(seconds)
 
-    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+    async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
         if math.isinf(self._ends_at):
             return await work
         working = asyncio.create_task(work)
@@ -65,9 +65,9 @@ class OpenSending:
             ending.cancel()
             await asyncio.gather(working, ending, return_exceptions=True)
 
-    def rests(self, route: Route) -> bool:
+    def is_down(self, route: Route) -> bool:
         return route.id in self.resting
 
-    def counts(self, route: Route) -> bool:
+    def counts_failure(self, route: Route) -> bool:
         del route
         return True

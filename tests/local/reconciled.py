@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.charge import moved_by, spent_by
+from promptmill.domain.charge import spending_of_charge, spending_of_correction
 from promptmill.domain.job import JobRun, JobState
 from tests.local.deployment import Deployment
 from tests.local.prompts import jsonl
@@ -126,7 +126,7 @@ def _check_ledger(deployment: Deployment, job: JobRun, lines: list[Any]) -> tupl
     charges, narrowings = deployment.services.run(_entries(deployment, job.job_id))
     assert sum(charge.attempts for charge in charges) == len(lines) == job.counts.attempts
     assert sum(charge.nano_usd for charge in charges) == sum(line["nano_usd"] or 0 for line in lines)
-    spent = [*map(spent_by, charges), *map(moved_by, narrowings)]
+    spent = [*map(spending_of_charge, charges), *map(spending_of_correction, narrowings)]
     assert not any(spending.unbounded for spending in spent)
     return sum(spending.nano_usd for spending in spent), sum(spending.high_nano_usd for spending in spent)
 

@@ -28,8 +28,8 @@ MUTANTS = (
     _mutant(
         "journal not read",
         "promptmill.engine.takeover",
-        "return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))",
-        "return history_of(unit, groups, {})",
+        "return fold_history(unit, groups, dict(zip(earlier, pages, strict=True)))",
+        "return fold_history(unit, groups, {})",
     ),
     _mutant(
         "seal before a late page is read",
@@ -136,8 +136,8 @@ MUTANTS = (
         "promptmill.jobs.chunk_unit",
         "            await self._runtime.ledger.record(charge)\n",
         "            charges.append(charge)\n",
-        "        for charge in charges_for(",
-        "        charges = []\n        for charge in charges_for(",
+        "        for charge in make_charges(",
+        "        charges = []\n        for charge in make_charges(",
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n',
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n'
         "        for charge in charges:\n"

@@ -19,7 +19,7 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.engine.heartbeat import while_leased
+from promptmill.engine.heartbeat import run_with_lease
 from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.jobs.duplicates import say_again
 from promptmill.jobs.finish_job import finish_job
@@ -108,7 +108,7 @@ async def plan(world: World, ports: Ports, received: Received, ends_at: float) -
             day_cap=world.scenario.day_cap,
         )
         lease_s = world.scenario.lease_s
-        planned.append(await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock))
+        planned.append(await run_with_lease(work, ports.lease(received), lease_s=lease_s, clock=ports.clock))
     return planned
 
 
@@ -190,7 +190,7 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
         chunks_a_segment=world.scenario.chunks_a_segment,
     )
     lease_s = world.scenario.lease_s
-    return await while_leased(work, ports.lease(received), lease_s=lease_s, clock=ports.clock)
+    return await run_with_lease(work, ports.lease(received), lease_s=lease_s, clock=ports.clock)
 
 
 async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:

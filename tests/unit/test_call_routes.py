@@ -329,7 +329,7 @@ async def test_tries_used_up_on_one_route_are_not_missed_on_another() -> None:
 async def test_tries_are_free_while_a_route_is_braked_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(a=[THROTTLED] * 9)
     braked = iter([True] * 6)
-    monkeypatch.setattr(bench.sending, "counts", lambda _: not next(braked, False))
+    monkeypatch.setattr(bench.sending, "counts_failure", lambda _: not next(braked, False))
 
     called = await bench.run(A, B)
 

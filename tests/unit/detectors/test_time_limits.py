@@ -9,7 +9,7 @@ from msgspec import structs
 
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.engine.answer_unit import Answering, Draining, answer_unit
-from promptmill.engine.heartbeat import unless_set
+from promptmill.engine.heartbeat import cancel_when_set
 from promptmill.engine.history import History
 from promptmill.engine.unit_budget import UnitBudget
 from promptmill.ports.detectors import ExternalDetector, Findings
@@ -83,9 +83,9 @@ class TestUnlessSet:
                 raise ValueError("on purpose")
             return 7
 
-        assert await unless_set(asyncio.Event(), work(fails=False), LookupError) == 7
+        assert await cancel_when_set(asyncio.Event(), work(fails=False), LookupError) == 7
         with pytest.raises(ValueError, match="on purpose"):
-            await unless_set(asyncio.Event(), work(fails=True), LookupError)
+            await cancel_when_set(asyncio.Event(), work(fails=True), LookupError)
 
     @pytest.mark.parametrize("early", [True, False])
     async def test_ends_the_work_with_the_event(self, *, early: bool) -> None:
@@ -100,7 +100,7 @@ class TestUnlessSet:
 
         if early:
             event.set()
-        waiting = asyncio.create_task(unless_set(event, work(), LookupError))
+        waiting = asyncio.create_task(cancel_when_set(event, work(), LookupError))
         if not early:
             await begun.wait()
             event.set()

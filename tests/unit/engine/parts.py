@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from promptmill.calls.call_gate import ClosedRoutes
-from promptmill.calls.complete_record import result_of
+from promptmill.calls.complete_record import render_result
 from promptmill.domain.completion import Usage
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
@@ -82,7 +82,7 @@ class LineUnit:
         self.closed, self.lease = ClosedRoutes(), FakeLease()
         self.closes: list[tuple[History, Verdict]] = []
         self.told: list[Counts] = []
-        self.no_moneys: list[tuple[str, bool]] = []
+        self.without_money: list[tuple[str, bool]] = []
         self.stop, self.ends = "", True
         lines = (msgspec.json.encode({"id": n, "prompt": f"Prompt {n}."}) for n in range(count))
         self.lines = [RawRecord(n, n + 1, line) for n, line in enumerate(lines)]
@@ -98,10 +98,10 @@ class LineUnit:
         return list(self.lines)
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.file_format, self.facts, self.recipe, self.job_id)
+        return render_result(outcome, self.file_format, self.facts, self.recipe, self.job_id)
 
-    async def no_money(self, code: str, *, waits: bool) -> bool:
-        self.no_moneys.append((code, waits))
+    async def ends_without_money(self, code: str, *, waits: bool) -> bool:
+        self.without_money.append((code, waits))
         return self.ends
 
     async def progress(self, counts: Counts) -> None:

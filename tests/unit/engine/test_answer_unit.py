@@ -191,7 +191,10 @@ async def test_it_tells_when_few_records_are_left_to_send_and_when_none_is() -> 
         await event.wait()
         sent[name] = len(models.calls)
 
-    told = [asyncio.create_task(note("few", draining.nearly)), asyncio.create_task(note("none", draining.over))]
+    told = [
+        asyncio.create_task(note("few", draining.almost_all_sent)),
+        asyncio.create_task(note("none", draining.all_sent)),
+    ]
     mine = await house.claim()
     unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     await answer_unit(unit, unit_budget, History(), runtime=house.runtime(models), draining=draining)

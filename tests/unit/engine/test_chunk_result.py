@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from promptmill.domain.record import LOST, RecordResult
 from promptmill.domain.units import Intent, IntentGroup
 from promptmill.engine import journal
-from promptmill.engine.history import History, history_of
+from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import Page
 from promptmill.jobs import chunk_result
 from tests.fakes.recipes import ROUTE
@@ -45,7 +45,7 @@ def test_every_record_is_found_again_as_it_was(results: list[RecordResult]) -> N
 
 
 def history(groups: list[IntentGroup], pages: dict[int, list[Page]]) -> History:
-    return history_of(UNIT, groups, pages)
+    return fold_history(UNIT, groups, pages)
 
 
 def durable() -> tuple[list[IntentGroup], dict[int, list[Page]]]:

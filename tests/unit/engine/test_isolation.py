@@ -9,7 +9,7 @@ import pytest
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.units import Claim, Intent, IntentGroup
 from promptmill.engine.answer_unit import MAX_TRIES, Isolation
-from promptmill.engine.history import History, history_of
+from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import Page
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, UNIT, House, LineUnit, result
@@ -28,7 +28,7 @@ def mark_of(house: House) -> tuple[int, int, int]:
 
 def lost(*records: int) -> History:
     intents = tuple(Intent(n, record, ROUTE.id, 10) for n, record in enumerate(records))
-    return history_of(UNIT, [IntentGroup(1, DAY, intents)], {})
+    return fold_history(UNIT, [IntentGroup(1, DAY, intents)], {})
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ async def test_whoever_lost_the_unit_accuses_nobody() -> None:
 
 def test_only_calls_of_which_nothing_is_known_are_suspicious() -> None:
     group = IntentGroup(1, DAY, tuple(Intent(n, n, ROUTE.id, 10) for n in range(4)))
-    known = history_of(UNIT, [group], {1: [Page(voids=(2,))]})
+    known = fold_history(UNIT, [group], {1: [Page(voids=(2,))]})
     assert known.suspects() == {0, 1, 3}

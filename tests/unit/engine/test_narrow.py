@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from promptmill.domain.units import Claim, Intent, IntentGroup
 from promptmill.engine.journal import Page
-from promptmill.engine.takeover import narrow_refused
+from promptmill.engine.takeover import correct_refused_costs
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, GATE, UNIT, House, LineUnit, attempt
 
@@ -21,7 +21,7 @@ async def intended(house: House, count: int, *, day: str = DAY) -> Claim:
 
 
 async def narrow(house: House, claim: Claim, refused: Page) -> None:
-    await narrow_refused(LineUnit(), claim, refused, runtime=house.runtime())
+    await correct_refused_costs(LineUnit(), claim, refused, runtime=house.runtime())
 
 
 async def test_what_is_known_of_a_call_is_told_with_the_day_and_the_most_that_its_charge_has() -> None:

@@ -206,7 +206,7 @@ async def test_a_job_whose_money_is_spent_ends() -> None:
     house.units.budgets["job#job"] = BudgetState(RICH, holders=0)
     end, unit = await spend(house, BudgetPolicy(per_job=RICH))
     assert end == UnitEnd("ended")
-    assert unit.no_moneys == [("budget_spent", False)]
+    assert unit.without_money == [("budget_spent", False)]
     assert [verdict for _, verdict in unit.closes] == [Verdict("stopped", "budget_spent")]
 
 
@@ -215,7 +215,7 @@ async def test_a_day_whose_money_is_spent_is_waited_for_if_the_recipe_says_so(wh
     house = House()
     house.units.budgets[f"recipe#r#{DAY}"] = BudgetState(RICH, holders=0)
     end, unit = await spend(house, BudgetPolicy(per_day=RICH, when_day_spent=when), ends=not waits)
-    assert unit.no_moneys == [("day_spent", waits)]
+    assert unit.without_money == [("day_spent", waits)]
     assert (end.verdict, end.delay_s > 0) == (("yielded", True) if waits else ("ended", False))
 
 
@@ -225,7 +225,7 @@ async def test_money_that_others_hold_is_waited_for_and_stopped_for_once_nobody_
     house.units.budgets["job#job"] = BudgetState(RICH, holders=1)
     end, unit = await spend(house, BudgetPolicy(per_job=RICH))
     assert (end.verdict, end.delay_s > 0) == ("yielded", True)
-    assert unit.no_moneys == []
+    assert unit.without_money == []
     assert house.units.claims[UNIT].released
     house.units.budgets["job#job"] = BudgetState(RICH, holders=0)
     end, unit = await spend(house, BudgetPolicy(per_job=RICH))

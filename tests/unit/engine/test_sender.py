@@ -16,7 +16,7 @@ from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.errors import RecordError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Claim, IntentGroup, Verdict
-from promptmill.engine.call_gate import SenderPorts, UnitCallGate
+from promptmill.engine.call_gate import GateContext, UnitCallGate
 from promptmill.engine.journal import JournalWriter
 from promptmill.engine.unit import PAUSED_DELAY_S, CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
@@ -53,7 +53,7 @@ class Pace(Unpaced):
     def hand_over(self) -> HandOver | None:
         return self.leave
 
-    def open_circuit(self, route: Route) -> bool:
+    def circuit_is_open(self, route: Route) -> bool:
         return route.id in self.down
 
     def ended(self, route: Route, how: str, *, reserved: int, tokens: int | None, **_: Any) -> None:
@@ -89,7 +89,7 @@ class Bench:
             DAY,
             GATE,
             recipe="r",
-            ports=SenderPorts(
+            ports=GateContext(
                 units=house.units,
                 journal=self.journal,
                 unit_budget=self.unit_budget,

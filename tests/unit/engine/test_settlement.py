@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.domain.charge import CostCorrection, charges_for, model_of, moved_by, spent_by
+from promptmill.domain.charge import CostCorrection, make_charges, model_of, spending_of_charge, spending_of_correction
 from promptmill.domain.record import LOST
 from promptmill.domain.units import Intent, IntentGroup
-from promptmill.engine.history import costs_of, history_of
+from promptmill.engine.history import fold_history, sum_costs
 from promptmill.engine.journal import Page
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.unit.engine.parts import DAY, UNIT, attempt
@@ -22,7 +22,7 @@ def test_each_epoch_and_route_has_its_own_range_on_the_day_of_its_claim() -> Non
         IntentGroup(1, DAY, (Intent(0, 0, ROUTE.id, HIGH), Intent(1, 1, SPARE.id, HIGH), Intent(2, 2, ROUTE.id, None))),
     ]
     pages = {1: [Page((attempt(0, nano=7),))], 2: [Page((attempt(0, epoch=2, nano=9),))]}
-    costs = costs_of(history_of(UNIT, groups, pages))
+    costs = sum_costs(fold_history(UNIT, groups, pages))
     found = {
         (c.epoch, c.route): (c.day, c.nano_usd, c.high_nano_usd, c.attempts, c.unpriced, c.unbounded) for c in costs
     }
@@ -36,7 +36,7 @@ def test_each_epoch_and_route_has_its_own_range_on_the_day_of_its_claim() -> Non
 
 def test_what_was_never_sent_is_on_no_bill() -> None:
     group = IntentGroup(1, DAY, (Intent(0, 0, ROUTE.id, HIGH), Intent(1, 1, ROUTE.id, HIGH)))
-    assert costs_of(history_of(UNIT, [group], {1: [Page(voids=(0, 1))]})) == ()
+    assert sum_costs(fold_history(UNIT, [group], {1: [Page(voids=(0, 1))]})) == ()
 
 
 FATES = st.lists(
@@ -55,8 +55,8 @@ def test_the_truth_lies_in_the_range_and_narrowings_close_it(fates: list[tuple[s
         if fate in ("ok", "unknown")
     ]
     page = Page(tuple(attempts), tuple(n for n, (fate, *_) in enumerate(fates) if fate == "void"))
-    costs = costs_of(history_of(UNIT, groups, {1: [page]}))
-    charges = list(charges_for(costs, unit=UNIT, recipe=recipe(), job_id="job"))
+    costs = sum_costs(fold_history(UNIT, groups, {1: [page]}))
+    charges = list(make_charges(costs, unit=UNIT, recipe=recipe(), job_id="job"))
     truth = sum(actual for fate, actual, sent in fates if fate in ("ok", "unknown") or (fate == LOST and sent))
     assert sum(c.nano_usd for c in charges) <= truth <= sum(c.high_nano_usd for c in charges)
 
@@ -77,7 +77,7 @@ def test_the_truth_lies_in_the_range_and_narrowings_close_it(fates: list[tuple[s
         if fate in ("unknown", LOST)
     ]
     low = high = unpriced = calls = 0
-    for entry in [*map(spent_by, charges), *map(moved_by, narrowings)]:
+    for entry in [*map(spending_of_charge, charges), *map(spending_of_correction, narrowings)]:
         low, high = low + entry.nano_usd, high + entry.high_nano_usd
         unpriced, calls = unpriced + entry.unpriced, calls + entry.attempts
     assert (low, high, unpriced) == (truth, truth, 0)

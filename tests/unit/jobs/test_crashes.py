@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain import messages
-from promptmill.domain.charge import moved_by, spent_by
+from promptmill.domain.charge import spending_of_charge, spending_of_correction
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.job import JobRun, JobState, Source
 from promptmill.domain.messages import ChunkMessage, FinishMessage
@@ -255,7 +255,10 @@ async def test_a_superseded_worker_stops_and_what_its_calls_cost_is_told_all_the
     done = mill.job(job.job_id)
     assert (done.state, done.counts.answered) == (JobState.DONE, 10)
     assert len(mill.ledger.narrowings) == 10
-    entries = [*map(spent_by, mill.ledger.charges.values()), *map(moved_by, mill.ledger.narrowings.values())]
+    entries = [
+        *map(spending_of_charge, mill.ledger.charges.values()),
+        *map(spending_of_correction, mill.ledger.narrowings.values()),
+    ]
     assert sum(entry.nano_usd for entry in entries) == 20 * 390
     assert sum(entry.unpriced for entry in entries) == 0
     assert sum(entry.attempts for entry in entries) == len(slow.calls) == 20

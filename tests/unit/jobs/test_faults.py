@@ -16,7 +16,7 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
 from promptmill.domain.units import Claim
-from promptmill.engine.heartbeat import while_leased
+from promptmill.engine.heartbeat import run_with_lease
 from promptmill.formats.file_format import format_named
 from promptmill.jobs.run_chunk import run_chunk
 from promptmill.jobs.settle_dead_letter import settle_chunk
@@ -302,7 +302,7 @@ async def test_a_lease_that_is_lost_at_once_leaves_nothing_behind() -> None:
             raise ConnectionAbortedError(seconds)
 
     with pytest.raises(ConnectionAbortedError):
-        await while_leased(nothing(), Gone(), lease_s=10, clock=FakeClock())
+        await run_with_lease(nothing(), Gone(), lease_s=10, clock=FakeClock())
     gc.collect()  # "never awaited" would be raised here, as every warning is
 
 

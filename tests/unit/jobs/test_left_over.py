@@ -119,7 +119,7 @@ async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_a
         del recipe
         return next(paused, 60)
 
-    worker.runtime.pause_switch.pause_of = unpaused_at_first  # type: ignore[method-assign]
+    worker.runtime.pause_switch.find_pause_s = unpaused_at_first  # type: ignore[method-assign]
     await vanish(run_chunk(message, worker=worker), after_turns=500)
     assert mill.units.claims[chunk_unit(message.job_id, 1, 0)].released
     mill.queue.send = send  # type: ignore[method-assign]

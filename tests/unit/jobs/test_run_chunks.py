@@ -33,7 +33,7 @@ class Alone(Unpaced):
         del drained
         return int(carrying_on and sent < chunks)
 
-    async def drained(self) -> None:
+    async def give_share_back(self) -> None:
         self.drains += 1
 
 

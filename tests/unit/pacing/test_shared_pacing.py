@@ -94,7 +94,7 @@ async def test_a_share_survives_its_dead_worker_by_25_seconds_at_most() -> None:
 async def test_a_drained_worker_holds_no_share_and_repeats_slowly() -> None:
     group = Group()
     worker = await group.joined("a")
-    await worker.drained()
+    await worker.give_share_back()
     assert group.state().members == {}
     late = await group.run([worker], 10, how="ok")
     assert 5 <= late <= RATE * 0.1 * 10
@@ -111,7 +111,7 @@ async def test_a_refresh_that_is_under_way_does_not_join_again() -> None:
     group.store = Slow()
     worker = await group.joined("a")
     group.clock.advance(10)
-    await asyncio.gather(worker.refresh(), worker.drained())
+    await asyncio.gather(worker.refresh(), worker.give_share_back())
     await worker.refresh()
     assert group.state().members == {}
 
@@ -142,7 +142,7 @@ async def test_a_full_group_refuses_and_lets_fresh_jobs_in() -> None:
     assert await newcomer.join((ROUTE,), fresh=True) is None
     assert len(group.state().members) == members + 1
     assert newcomer.others_wait
-    assert newcomer.later_s >= 4
+    assert newcomer.yield_delay_s >= 4
     assert await group.worker("newer", "newcomer").join((ROUTE,), fresh=True), "it has a worker"
 
 
@@ -206,10 +206,10 @@ async def test_a_circuit_opens_when_most_members_brake_and_everybody_skips_the_r
     group.clock.advance(10)
     for worker in workers:
         await worker.refresh()
-    assert sum(not worker.open_circuit(ROUTE) for worker in workers) == 1, "one of them may probe"
+    assert sum(not worker.circuit_is_open(ROUTE) for worker in workers) == 1, "one of them may probe"
     assert sum(worker.take(ROUTE, [10] * 50) for worker in workers) == 1
-    assert all(worker.open_circuit(ROUTE) for worker in workers)
-    assert not any(worker.counts(ROUTE) for worker in workers)
+    assert all(worker.circuit_is_open(ROUTE) for worker in workers)
+    assert not any(worker.counts_failure(ROUTE) for worker in workers)
 
 
 async def test_an_answered_probe_closes_it_for_all() -> None:
@@ -227,7 +227,7 @@ async def test_an_answered_probe_closes_it_for_all() -> None:
     await prober.refresh()
     assert group.state().circuit is None
     await group.run(workers, 30, how="ok")
-    assert not any(worker.open_circuit(ROUTE) or worker.braked for worker in workers)
+    assert not any(worker.circuit_is_open(ROUTE) or worker.braked for worker in workers)
     assert await group.run(workers, 10, how="ok") == pytest.approx(RATE * 10, rel=0.1)
 
 
@@ -243,26 +243,26 @@ async def test_the_next_route_takes_over_and_the_first_comes_back() -> None:
     worker = await group.joined("a", routes=BOTH)
     await outage(group, [worker])
     await worker.refresh()
-    assert worker.open_circuit(ROUTE)
+    assert worker.circuit_is_open(ROUTE)
     assert worker.wait_s(SPARE) > 0, "joins first, whether it is asked to wait or to send"
     await worker.refresh()
     assert worker.take(SPARE, [10] * 50) > 0
     assert worker.hand_over() is None
     newcomer = await group.joined("b", routes=BOTH)
     assert newcomer.take(SPARE, [10]) == 1
-    assert newcomer.open_circuit(ROUTE)
+    assert newcomer.circuit_is_open(ROUTE)
     probes = 0
     for _ in range(120):
         group.clock.advance(1.0)
         for one in (worker, newcomer):
             assert one.take(SPARE, [10]) in (0, 1)
-            if not one.open_circuit(ROUTE) and one.take(ROUTE, [10]):
+            if not one.circuit_is_open(ROUTE) and one.take(ROUTE, [10]):
                 probes += 1
                 end(one, "ok")
             await one.refresh()
     assert probes
     assert group.state().circuit is None
-    assert not worker.open_circuit(ROUTE)
+    assert not worker.circuit_is_open(ROUTE)
 
 
 async def test_a_worker_that_braked_for_long_hands_over_and_nobody_joins_in_an_outage() -> None:

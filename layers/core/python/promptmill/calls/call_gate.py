@@ -17,13 +17,13 @@ from promptmill.domain.record import Attempt
 from promptmill.ports.ledger import PriceBook
 
 T = TypeVar("T")
-Why = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "fault"]
+EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "fault"]
 
 
 class SendingEndedError(PromptmillError):
     """This worker sends nothing more of the unit; the record has no outcome yet, and is somebody else's to answer."""
 
-    def __init__(self, why: Why) -> None:
+    def __init__(self, why: EndReason) -> None:
         self.why = why
         super().__init__(why)
 
@@ -82,15 +82,15 @@ class CallGate(Protocol):
         """Before the same call is made again; cut short when sending ends. Raises SendingEndedError."""
         ...
 
-    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+    async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
         """What ``work`` returns; it is cancelled when sending ends. Raises SendingEndedError."""
         ...
 
-    def rests(self, route: Route) -> bool:
+    def is_down(self, route: Route) -> bool:
         """Whether the route is down for all workers, so that another one should be asked if there is one."""
         ...
 
-    def counts(self, route: Route) -> bool:
+    def counts_failure(self, route: Route) -> bool:
         """Whether a failure counts among the record's tries."""
         ...
 

@@ -23,7 +23,7 @@ from promptmill.calls.call_gate import (
     SendingEndedError,
     bound_of,
 )
-from promptmill.calls.retry_policy import MAX_WAIT_S, retried
+from promptmill.calls.retry_policy import MAX_WAIT_S, retry
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import (
     PromptmillError,
@@ -181,7 +181,7 @@ async def call_routes(
 
 def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
     """Whether one of them is open and up: a route that is down is waited for only if there is no other."""
-    return any(caller.closed.code_of(route.id) is None and not caller.sending.rests(route) for route in routes)
+    return any(caller.closed.code_of(route.id) is None and not caller.sending.is_down(route) for route in routes)
 
 
 class CallFaultError(PromptmillError):
@@ -247,11 +247,11 @@ class RecordCalls:
         try:
             return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
-            return await retried(
+            return await retry(
                 lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,
                 tries=max(1, route.attempts - self._used[route.id]),
-                counts=lambda: caller.sending.counts(route),
+                counts=lambda: caller.sending.counts_failure(route),
                 pause=caller.sending.pause,
                 rng=caller.rng,
             )

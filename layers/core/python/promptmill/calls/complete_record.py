@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS, CallGate, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
-from promptmill.calls.retry_policy import retried
+from promptmill.calls.retry_policy import retry
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import ProviderError, RecordError, RetryLaterError
 from promptmill.domain.job_file import FileFacts
@@ -149,7 +149,9 @@ def failure_of(error: RecordError) -> Failure:
     return Failure("record", error.code, error.message, error.field)
 
 
-def result_of(outcome: Outcome, file_format: FileFormat, facts: FileFacts, recipe: Recipe, job_id: str) -> RecordResult:
+def render_result(
+    outcome: Outcome, file_format: FileFormat, facts: FileFacts, recipe: Recipe, job_id: str
+) -> RecordResult:
     """As it will stand in the files. An answer that cannot be written is a failure of its record, never of its unit."""
     try:
         line = file_format.render(outcome, facts, recipe, job_id)
@@ -201,7 +203,7 @@ async def redact_record(
     text = searched_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
     for engine in external_detectors(policy) if text else ():
-        finds = await sending.unless_ended(_search(engine, text, policy, detectors, sending, rng))
+        finds = await sending.cancel_when_ended(_search(engine, text, policy, detectors, sending, rng))
         spans += finds.spans
         searches.update(finds.searches)
     return Searched(redact_request(request, policy, FoundBefore({text: spans})), dict(searches))
@@ -250,6 +252,4 @@ async def _patiently(
     try:
         return await find()
     except RetryLaterError as failed:
-        return await retried(
-            find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=sending.pause, rng=rng
-        )
+        return await retry(find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=sending.pause, rng=rng)

@@ -23,7 +23,7 @@ MAX_STRETCH = 1.5
 _growing = wait_exponential(multiplier=1, max=MAX_BACKOFF_S)
 
 
-async def retried(
+async def retry(
     call: Callable[[], Awaitable[T]],
     *,
     failed: RetryLaterError,

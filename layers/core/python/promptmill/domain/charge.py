@@ -80,14 +80,14 @@ class Spending(Struct, frozen=True):
     unbounded: int = 0
 
 
-def charges_for(costs: Iterable[RouteCost], *, unit: str, recipe: Recipe, job_id: str) -> Iterator[Charge]:
+def make_charges(costs: Iterable[RouteCost], *, unit: str, recipe: Recipe, job_id: str) -> Iterator[Charge]:
     """A pure function of what is durable: whoever writes the charges writes the same. ``job_id`` is "" for requests."""
     for cost in costs:
         fields = {name: getattr(cost, name) for name in cost.__struct_fields__}
         yield Charge(unit=unit, model=model_of(recipe, cost.route), recipe=recipe.name, job_id=job_id, **fields)
 
 
-def spent_by(charge: Charge) -> Spending:
+def spending_of_charge(charge: Charge) -> Spending:
     """What a charge adds to a sum."""
     return Spending(
         nano_usd=charge.nano_usd,
@@ -105,7 +105,7 @@ def spent_by(charge: Charge) -> Spending:
     )
 
 
-def moved_by(narrowing: CostCorrection) -> Spending:
+def spending_of_correction(narrowing: CostCorrection) -> Spending:
     """What a narrowing adds to a sum that holds its charge: mostly less than nothing."""
     unsent = int(not narrowing.sent)  # its charge counts it as an attempt, and as one that failed
     return Spending(

@@ -40,7 +40,7 @@ class Tally(Struct, frozen=True):
         )
 
 
-def counts_of(outcome: Outcome) -> Counts:
+def count_outcome(outcome: Outcome) -> Counts:
     failure = outcome.failure
     return Counts(
         answered=int(failure is None),
@@ -89,7 +89,7 @@ def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def tally_of_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
+def tally_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
     """Of a unit: what its records came to, and what its calls cost."""
     kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     redacted, searches, unrestored = Counter[str](), Counter[str](), Counter[str]()

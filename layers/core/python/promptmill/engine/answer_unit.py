@@ -7,16 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
-from promptmill.calls.call_gate import SendingEndedError, Why
+from promptmill.calls.call_gate import EndReason, SendingEndedError
 from promptmill.calls.call_routes import CallContext
 from promptmill.calls.complete_record import complete_record, last_start
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.domain.tally import counts_of, tally_of_results
+from promptmill.domain.tally import count_outcome, tally_results
 from promptmill.domain.units import Claim
-from promptmill.engine.call_gate import SenderPorts, UnitCallGate
-from promptmill.engine.heartbeat import keep_beating
-from promptmill.engine.history import History, history_of
+from promptmill.engine.call_gate import GateContext, UnitCallGate
+from promptmill.engine.heartbeat import beat_until_cancelled
+from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import JournalWriter, Page
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
@@ -34,7 +34,7 @@ class Answering(Struct, frozen=True):
         fault: an error of ours or of a store that ended it.
     """
 
-    why: Why | str
+    why: EndReason | str
     history: History
     refused: Page = Page()
     delay_s: int = 0
@@ -58,7 +58,7 @@ class _Answering:
         self._journal = JournalWriter(
             unit.journals, epoch, objects=runtime.objects, clock=runtime.clock, on_page=self._on_page
         )
-        ports = SenderPorts(
+        ports = GateContext(
             units=runtime.units,
             journal=self._journal,
             unit_budget=unit_budget,
@@ -85,7 +85,7 @@ class _Answering:
         self._room, self._preparing = asyncio.Semaphore(MAX_PREPARED), set[int]()
         self._draining = draining
         results = history.results.values()
-        self._counts = tally_of_results(results, (attempt for _, attempt in history.attempts())).counts
+        self._counts = tally_results(results, (attempt for _, attempt in history.attempts())).counts
         self._unfinished: int | None = None
         self._fault: Exception | None = None
 
@@ -103,8 +103,8 @@ class _Answering:
 
     def _told(self) -> Answering:
         unit, epoch = self._unit, self._claim.epoch
-        own = history_of(unit.name, self._sender.groups, {epoch: self._journal.pages})
-        why: Why | str = self._sender.why or ""
+        own = fold_history(unit.name, self._sender.groups, {epoch: self._journal.pages})
+        why: EndReason | str = self._sender.why or ""
         if not self._journal.complete:  # nothing is decided on what others cannot read
             why = "superseded" if why == "superseded" else "fault"
         elif self._unfinished == 0:
@@ -181,7 +181,7 @@ class _Answering:
     def _put(self, outcome: Outcome) -> None:
         self._journal.put(self._unit.result(outcome))
         self._unfinished = (self._unfinished or 0) - 1
-        self._counts = self._counts.plus(counts_of(outcome))
+        self._counts = self._counts.plus(count_outcome(outcome))
 
     async def _on_page(self, page: Page) -> None:
         self._unit_budget.release(self._claim.epoch, page)
@@ -198,7 +198,7 @@ class _Answering:
 
     async def _beat(self) -> None:
         runtime = self._runtime
-        await keep_beating(self._show_life, every_s=runtime.lease_s / 6, clock=runtime.clock)
+        await beat_until_cancelled(self._show_life, every_s=runtime.lease_s / 6, clock=runtime.clock)
 
     async def _show_life(self) -> bool:
         """False if another worker owns the unit."""
@@ -289,7 +289,7 @@ class Draining:
     """
 
     def __init__(self) -> None:
-        self.nearly, self.over = asyncio.Event(), asyncio.Event()
+        self.almost_all_sent, self.all_sent = asyncio.Event(), asyncio.Event()
         self._left = self._few = 0
 
     def begin(self, records: int, *, few: int) -> None:
@@ -299,6 +299,6 @@ class Draining:
         """One more record was, or needs no call."""
         self._left -= 1
         if self._left <= self._few:
-            self.nearly.set()
+            self.almost_all_sent.set()
         if self._left == 0:
-            self.over.set()
+            self.all_sent.set()

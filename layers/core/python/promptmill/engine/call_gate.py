@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError, Why
+from promptmill.calls.call_gate import Bound, CallSlot, EndReason, RouteRestsError, SendingEndedError
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
-from promptmill.engine.heartbeat import unless_set, wait_for
+from promptmill.engine.heartbeat import cancel_when_set, wait_for
 from promptmill.engine.journal import JournalWriter
 from promptmill.engine.unit import CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import ShutError, UnitBudget
@@ -77,7 +77,7 @@ class WaitingCalls:
 
     def _tidy(self, queue: deque[WaitingCall]) -> None:
         """Without those that have left: to another route, since this one is down, or cancelled."""
-        if queue and self._pacing.open_circuit(queue[0].route):
+        if queue and self._pacing.circuit_is_open(queue[0].route):
             for call in queue:
                 if call.may_leave:
                     call.refuse(RouteRestsError())
@@ -93,7 +93,7 @@ _MIN_WAIT_S = 0.001
 """A wait that is lost in the rounding of a clock would never end."""
 
 
-class SenderPorts(Struct, frozen=True):
+class GateContext(Struct, frozen=True):
     """What the sender of one unit works with; places, pacing and switch are shared by all units of an invocation.
 
     Attributes:
@@ -123,9 +123,9 @@ class UnitCallGate:
         delay_s: how long the unit should wait then.
     """
 
-    def __init__(self, unit: str, epoch: int, day: str, gate: Gate | None, *, recipe: str, ports: SenderPorts) -> None:
+    def __init__(self, unit: str, epoch: int, day: str, gate: Gate | None, *, recipe: str, ports: GateContext) -> None:
         self.groups: list[IntentGroup] = []
-        self.why: Why | None = None
+        self.why: EndReason | None = None
         self.delay_s = 0
         self._unit, self._epoch, self._day, self._gate, self._recipe = unit, epoch, day, gate, recipe
         self._ports = ports
@@ -155,18 +155,18 @@ class UnitCallGate:
         if self.why is not None:
             raise SendingEndedError(self.why)
 
-    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
-        return await unless_set(self._ended, work, lambda: SendingEndedError(self.why or "fault"))
+    async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        return await cancel_when_set(self._ended, work, lambda: SendingEndedError(self.why or "fault"))
 
-    def rests(self, route: Route) -> bool:
-        return self._ports.pacing.open_circuit(route)
+    def is_down(self, route: Route) -> bool:
+        return self._ports.pacing.circuit_is_open(route)
 
-    def counts(self, route: Route) -> bool:
-        return self._ports.pacing.counts(route)
+    def counts_failure(self, route: Route) -> bool:
+        return self._ports.pacing.counts_failure(route)
 
     # What the unit uses.
 
-    def end(self, why: Why, *, delay_s: int = 0) -> None:
+    def end(self, why: EndReason, *, delay_s: int = 0) -> None:
         """Let nothing through any more; the first reason stands, unless the unit is not ours."""
         if self.why is not None:
             self.why = "superseded" if why == "superseded" else self.why
@@ -199,7 +199,7 @@ class UnitCallGate:
     async def _let_through(self, waiting: WaitingCall) -> int:
         if self.why is not None:
             raise SendingEndedError(self.why)
-        if waiting.may_leave and self.rests(waiting.route):
+        if waiting.may_leave and self.is_down(waiting.route):
             raise RouteRestsError
         self._waiting.add(waiting)
         self._changed.set()
@@ -228,7 +228,7 @@ class UnitCallGate:
             self.end("time")
         elif not self._waiting:
             return True
-        elif (delay_s := await ports.pause_switch.pause_of(self._recipe)) is not None:
+        elif (delay_s := await ports.pause_switch.find_pause_s(self._recipe)) is not None:
             self.end("paused", delay_s=delay_s)
         elif (hand_over := ports.pacing.hand_over()) is not None:
             self._hand_over(hand_over)

@@ -16,7 +16,7 @@ MAX_MISSED = 3
 """Heartbeats in a row: half a lease, so that nobody has taken us for dead yet."""
 
 
-async def while_alive(
+async def run_with_heartbeat(
     work: Coroutine[Any, Any, T], beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock
 ) -> T:
     """The work's result; ``beat`` is called every so often until then, and may fail now and then.
@@ -25,7 +25,10 @@ async def while_alive(
         SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
         Exception: ``beat``'s own, after ``MAX_MISSED`` in a row: others may take us for dead, and the work was cancelled.
     """
-    working, beating = asyncio.create_task(work), asyncio.create_task(keep_beating(beat, every_s=every_s, clock=clock))
+    working, beating = (
+        asyncio.create_task(work),
+        asyncio.create_task(beat_until_cancelled(beat, every_s=every_s, clock=clock)),
+    )
     try:
         await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -37,7 +40,7 @@ async def while_alive(
         await asyncio.gather(working, beating, return_exceptions=True)
 
 
-async def while_leased(work: Coroutine[Any, Any, T], lease: MessageLease, *, lease_s: int, clock: Clock) -> T:
+async def run_with_lease(work: Coroutine[Any, Any, T], lease: MessageLease, *, lease_s: int, clock: Clock) -> T:
     """The work's result; its message stays hidden until then, and comes back a lease after a worker that died."""
 
     async def renew() -> bool:
@@ -49,11 +52,11 @@ async def while_leased(work: Coroutine[Any, Any, T], lease: MessageLease, *, lea
     except BaseException:
         work.close()
         raise
-    return await while_alive(work, renew, every_s=lease_s / 6, clock=clock)
+    return await run_with_heartbeat(work, renew, every_s=lease_s / 6, clock=clock)
 
 
-async def keep_beating(beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock) -> None:
-    """Until cancelled. Raises what ``while_alive`` does."""
+async def beat_until_cancelled(beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock) -> None:
+    """Until cancelled. Raises what ``run_with_heartbeat`` does."""
     missed = 0
     while True:
         await clock.sleep(every_s)
@@ -79,7 +82,7 @@ async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
         sleeping.cancel()
 
 
-async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, T], end: Callable[[], Exception]) -> T:
+async def cancel_when_set(event: asyncio.Event, work: Coroutine[Any, Any, T], end: Callable[[], Exception]) -> T:
     """What ``work`` returns; once the event is set it is cancelled, and what ``end`` makes is raised."""
     if event.is_set():
         work.close()

@@ -13,7 +13,7 @@ from promptmill.domain.units import Intent, IntentGroup, call_id
 from promptmill.engine.journal import Page
 
 
-def costs_of(history: History) -> tuple[RouteCost, ...]:
+def sum_costs(history: History) -> tuple[RouteCost, ...]:
     """One entry an epoch and route that calls were made on, in that order."""
     groups: dict[tuple[int, str], list[tuple[Call, Attempt]]] = {}
     for call, attempt in history.attempts():
@@ -96,7 +96,7 @@ class History(Struct, frozen=True):
         return {call.intent.record for call, attempt in self.attempts() if attempt.code == LOST}
 
 
-def history_of(unit: str, groups: Iterable[IntentGroup], pages: Mapping[int, Sequence[Page]]) -> History:
+def fold_history(unit: str, groups: Iterable[IntentGroup], pages: Mapping[int, Sequence[Page]]) -> History:
     """A pure function of what is durable.
 
     Args:

@@ -13,9 +13,9 @@ from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
 from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.history import History
-from promptmill.engine.takeover import narrow_refused, recover_unit
+from promptmill.engine.takeover import correct_refused_costs, recover_unit
 from promptmill.engine.unit import Unit, UnitRuntime
-from promptmill.engine.unit_budget import Broke, UnitBudget, out_of_money
+from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
 """Owners in a row that end without journaling anything before the unit is given up."""
@@ -64,17 +64,17 @@ async def _follow(
         case "":
             return await _end(unit, unit_budget, known, Verdict("completed"))
         case "superseded":
-            await narrow_refused(unit, unit_budget.claim, answering.refused, runtime=runtime)
+            await correct_refused_costs(unit, unit_budget.claim, answering.refused, runtime=runtime)
             return UnitEnd("superseded")
         case "shut":
             return await _end(unit, unit_budget, known, Verdict("stopped", await unit.stop_code() or "stopped"))
         case "money":
-            broke = await out_of_money(unit, unit_budget, runtime=runtime)
+            broke = await decide_without_money(unit, unit_budget, runtime=runtime)
             if broke.code:
                 return await _end(unit, unit_budget, known, Verdict("stopped", broke.code))
             return await _yield(unit, unit_budget, answering, runtime, broke)
         case _:
-            return await _yield(unit, unit_budget, answering, runtime, Broke(delay_s=answering.delay_s))
+            return await _yield(unit, unit_budget, answering, runtime, Wait(delay_s=answering.delay_s))
 
 
 async def _end(unit: Unit, unit_budget: UnitBudget, known: History, verdict: Verdict) -> UnitEnd:
@@ -84,7 +84,7 @@ async def _end(unit: Unit, unit_budget: UnitBudget, known: History, verdict: Ver
 
 
 async def _yield(
-    unit: Unit, unit_budget: UnitBudget, answering: Answering, runtime: UnitRuntime, wait: Broke
+    unit: Unit, unit_budget: UnitBudget, answering: Answering, runtime: UnitRuntime, wait: Wait
 ) -> UnitEnd:
     """What it holds is kept unless it waits for long."""
     if answering.fault is not None:

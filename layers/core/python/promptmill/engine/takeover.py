@@ -17,7 +17,7 @@ from promptmill.domain.charge import CostCorrection, model_of
 from promptmill.domain.record import Attempt
 from promptmill.domain.units import Claim, Intent, IntentGroup, call_id
 from promptmill.engine import journal
-from promptmill.engine.history import History, history_of
+from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import SEAL, Page, Seal
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.ports.object_store import ObjectStore
@@ -32,7 +32,7 @@ async def recover_unit(unit: str, claim: Claim, *, journals: str, objects: Objec
     earlier = range(1, claim.epoch)
     pages = await asyncio.gather(*(_sealed(journals, epoch, there, objects) for epoch in earlier))
     groups = await units.intents(unit)
-    return history_of(unit, groups, dict(zip(earlier, pages, strict=True)))
+    return fold_history(unit, groups, dict(zip(earlier, pages, strict=True)))
 
 
 async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: ObjectStore) -> list[Page]:
@@ -48,7 +48,7 @@ async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: 
         pages.append(page)
 
 
-async def narrow_refused(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
+async def correct_refused_costs(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
     """Its journal was sealed before it could say so: of what stands in no page, the intents that are durable."""
     if refused == Page():
         return
@@ -104,13 +104,13 @@ async def claim_unit(
     unit: str, *, seen: tuple[int, int] | None, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
 ) -> Claiming:
     """Look, and take what is free."""
-    look = as_found(await units.read(unit), seen=seen, body_hash=body_hash)
+    look = inspect_claim(await units.read(unit), seen=seen, body_hash=body_hash)
     if isinstance(look, Claiming):
         return look
     return await take_unit(unit, look, owner=owner, units=units, rng=rng, body_hash=body_hash)
 
 
-def as_found(found: Claim | None, *, seen: tuple[int, int] | None, body_hash: str = "") -> Free | Claiming:
+def inspect_claim(found: Claim | None, *, seen: tuple[int, int] | None, body_hash: str = "") -> Free | Claiming:
     """An owner is taken for dead if its (epoch, beat) stand where they stood when the message was sent again.
 
     A unit that was first claimed with another ``body_hash`` is left alone.

@@ -104,7 +104,7 @@ class Unit(Protocol):
         """The outcome as it will stand in the files."""
         ...
 
-    async def no_money(self, code: str, *, waits: bool) -> bool:
+    async def ends_without_money(self, code: str, *, waits: bool) -> bool:
         """The money has ended, and nobody holds any: whether the unit ends now. ``waits``: there is more tomorrow."""
         ...
 
@@ -160,14 +160,14 @@ class PauseSwitch:
         self._seen_at = -FRESH_S
         self._seen: Mapping[str, Pause] = {}
 
-    async def pause_of(self, recipe: str) -> int | None:
+    async def find_pause_s(self, recipe: str) -> int | None:
         """Seconds after which to look again; None if it is not paused."""
         now = self._clock.monotonic()
         if now - self._seen_at >= FRESH_S:
             self._seen, self._seen_at = await self._switches.paused(), now
         return PAUSED_DELAY_S if pause_on(recipe, self._seen) else None
 
-    def why(self, recipe: str) -> str:
+    def describe_pause(self, recipe: str) -> str:
         """Who paused it, by the last look; "" if nobody did."""
         pause = pause_on(recipe, self._seen)
         return str(pause) if pause else ""

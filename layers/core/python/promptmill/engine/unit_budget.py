@@ -126,7 +126,7 @@ _SOON_S = 30
 _LATER_S = 900
 
 
-class Broke(Struct, frozen=True):
+class Wait(Struct, frozen=True):
     """End with ``code``, or wait ``delay_s`` for what ``why`` says."""
 
     code: str = ""
@@ -134,15 +134,15 @@ class Broke(Struct, frozen=True):
     why: str = ""
 
 
-async def out_of_money(unit: Unit, unit_budget: UnitBudget, *, runtime: UnitRuntime) -> Broke:
+async def decide_without_money(unit: Unit, unit_budget: UnitBudget, *, runtime: UnitRuntime) -> Wait:
     """Others may hold money that comes back: then it is worth waiting. If nobody does, a budget that lasts is spent."""
     await unit_budget.give_back()
     line = next(line for line in unit_budget.lines if line.key == unit_budget.short)
     state = await runtime.units.budget(line.key)
     if state.holders:
-        return Broke(delay_s=_SOON_S, why="money that other chunks hold")
+        return Wait(delay_s=_SOON_S, why="money that other chunks hold")
     code = "budget_spent" if line.lasting else "day_spent"
     waits = not line.lasting and unit.recipe.budget.when_day_spent == "wait"
-    if await unit.no_money(code, waits=waits):
-        return Broke(code=code)
-    return Broke(delay_s=_LATER_S, why="the next day's budget")
+    if await unit.ends_without_money(code, waits=waits):
+        return Wait(code=code)
+    return Wait(delay_s=_LATER_S, why="the next day's budget")

@@ -13,8 +13,8 @@ from msgspec import Struct, structs
 
 from promptmill.domain.money import usd_text
 from promptmill.domain.record import Attempt, RecordResult
-from promptmill.domain.tally import RouteCost, Tally, tally_of_results
-from promptmill.engine.history import Call, History, costs_of
+from promptmill.domain.tally import RouteCost, Tally, tally_results
+from promptmill.engine.history import Call, History, sum_costs
 
 
 class ChunkHeader(Struct, frozen=True):
@@ -51,9 +51,9 @@ def chunk_result(chunk: int, results: Sequence[RecordResult], history: History, 
     lines, errors = (b"".join(result.line for result in results), b"".join(result.error for result in results))
     attempts = attempt_lines(history)
     index = msgspec.msgpack.encode([_mark(result) for result in results])
-    tally = tally_of_results(results, (attempt for _, attempt in history.attempts()))
+    tally = tally_results(results, (attempt for _, attempt in history.attempts()))
     sizes = (len(lines), len(errors), len(attempts), len(index))
-    return ChunkResult(ChunkHeader(chunk, tally, costs_of(history), *sizes, kept), lines, errors, attempts, index)
+    return ChunkResult(ChunkHeader(chunk, tally, sum_costs(history), *sizes, kept), lines, errors, attempts, index)
 
 
 def results_of(result: ChunkResult) -> Iterator[RecordResult]:

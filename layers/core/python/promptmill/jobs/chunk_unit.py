@@ -8,15 +8,15 @@ from typing import Literal
 from msgspec import structs
 
 from promptmill.calls.call_gate import ClosedRoutes
-from promptmill.calls.complete_record import result_of
+from promptmill.calls.complete_record import render_result
 from promptmill.domain import layout
-from promptmill.domain.charge import charges_for
+from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import InconsistentError, MissingObjectError
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
-from promptmill.domain.tally import tally_of_results
+from promptmill.domain.tally import tally_results
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.history import History
@@ -151,16 +151,16 @@ class ChunkUnit:
         return self._kept
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.file_format, self.facts, self.recipe, self.job_id)
+        return render_result(outcome, self.file_format, self.facts, self.recipe, self.job_id)
 
-    async def no_money(self, code: str, *, waits: bool) -> bool:
+    async def ends_without_money(self, code: str, *, waits: bool) -> bool:
         if not waits:
             await self._stop(code)
         return not waits
 
     async def progress(self, counts: Counts) -> None:
         job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._runtime.clock.now())
-        kept = tally_of_results((self._kept or {}).values(), ()).counts
+        kept = tally_results((self._kept or {}).values(), ()).counts
         place = self._manifest.place_of(self._chunk.number)
         await self._jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
         await publish_status_in_turn(
@@ -171,7 +171,7 @@ class ChunkUnit:
         results = await self._results(history, verdict)
         kept = sum(found.answered for found in (await self._kept_results()).values())
         result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
-        for charge in charges_for(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
+        for charge in make_charges(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
             await self._runtime.ledger.record(charge)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
         if not await self._runtime.objects.create(key, chunk_result.encode(result)):

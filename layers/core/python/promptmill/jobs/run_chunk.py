@@ -18,7 +18,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.answer_unit import Draining
 from promptmill.engine.run_unit import UnitEnd, run_unit
-from promptmill.engine.takeover import Claiming, Free, as_found, take_unit
+from promptmill.engine.takeover import Claiming, Free, inspect_claim, take_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader
@@ -120,7 +120,7 @@ async def _held_up(job: JobRun, manifest: Manifest, message: ChunkMessage, worke
     """By a pause, by the workers that share the routes' limits already, or by routes that are all down."""
     if job.stop:
         return None
-    paused_s = await worker.runtime.pause_switch.pause_of(manifest.recipe.name)
+    paused_s = await worker.runtime.pause_switch.find_pause_s(manifest.recipe.name)
     if paused_s is not None:
         return await _yielded(job, message, UnitEnd("yielded", paused_s, "paused"), worker=worker)
     if worker.joined:
@@ -144,7 +144,7 @@ async def look_at_chunk(message: ChunkMessage, *, worker: ChunkWorker) -> Free |
             await send_again(aside, worker.queue, delay_s=ASIDE_S)
         if message.aside or found.released:
             return "left_over"
-    look = as_found(found, seen=message.seen)
+    look = inspect_claim(found, seen=message.seen)
     return look if isinstance(look, Free) else await _deferred(message, look, worker)
 
 
@@ -208,7 +208,11 @@ async def send_again(message: ChunkMessage, queue: WorkQueue, *, delay_s: int) -
 async def _yielded(job: JobRun, message: ChunkMessage, end: UnitEnd, *, worker: ChunkWorker) -> ChunkReport:
     await send_again(message, worker.queue, delay_s=end.delay_s)
     if end.delay_s:
-        why = worker.runtime.pause_switch.why(job.recipe) if end.why == "paused" else _IN_WORDS.get(end.why, end.why)
+        why = (
+            worker.runtime.pause_switch.describe_pause(job.recipe)
+            if end.why == "paused"
+            else _IN_WORDS.get(end.why, end.why)
+        )
         await _say_waiting(job, why, end.delay_s, worker)
     return ChunkReport("yielded", why=end.why)
 

@@ -56,9 +56,9 @@ class _Invocation:
             while chunk is not None:
                 chunk = await self._next_after(chunk)
             for task, draining in zip(self._tasks, self._drains, strict=True):
-                await _first(task, draining.over)
+                await _first(task, draining.all_sent)
             with suppress(Exception):  # the share ends by itself
-                await self._pacing.drained()
+                await self._pacing.give_share_back()
             found = await asyncio.gather(*self._tasks, return_exceptions=True)
         finally:
             refreshing.cancel()
@@ -77,7 +77,7 @@ class _Invocation:
         task = asyncio.create_task(run_chunk(chunk, worker=worker))
         self._tasks.append(task)
         self._drains.append(draining)
-        await _first(task, draining.nearly)
+        await _first(task, draining.almost_all_sent)
         if task.done() and (task.exception() or task.result().verdict not in ("ended", "known")):
             return None
         try:

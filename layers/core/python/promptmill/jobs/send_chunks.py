@@ -32,7 +32,7 @@ async def send_more(
     to = window.sent + room
     if not room or not await jobs.take(manifest.job_id, manifest.run, seen=window.sent, to=to):
         return window
-    delay_s = pacing.later_s if pacing.others_wait else 0
+    delay_s = pacing.yield_delay_s if pacing.others_wait else 0
     await queue.send([_message(manifest, position) for position in range(window.sent, to)], delay_s=delay_s)
     return RunWindow(to, window.drained)
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, WAITING_EXPIRES_S, Circuit, GroupState, Member
 from promptmill.pacing.back_off import FIRST_PROBE_S, probe_interval_s
 from promptmill.pacing.paced_group import PacedGroup
-from promptmill.pacing.windows import moved, must_move
+from promptmill.pacing.windows import must_lower, next_estimate
 from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 
@@ -120,13 +120,15 @@ class Membership:
 
     def _must_move_estimate(self, paced: PacedGroup) -> bool:
         seen = paced.state.estimate
-        return not paced.group.known and must_move(seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled)
+        return not paced.group.known and must_lower(seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled)
 
     async def _move_estimate(self, paced: PacedGroup) -> None:
         if paced.group.known or paced.braked:
             return
         seen = paced.state.estimate
-        to = moved(seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled, wanted_more=paced.wanted_more)
+        to = next_estimate(
+            seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled, wanted_more=paced.wanted_more
+        )
         if to is not None and await self._store.set_estimate(paced.group.name, seen=seen, to=to):
             self._see(paced, _with(paced.state, estimate=to))
 

@@ -54,11 +54,11 @@ class Pacing(Protocol):
         """A call is over. ``tokens``: what it really used, None if unknown."""
         ...
 
-    def counts(self, route: Route) -> bool:
+    def counts_failure(self, route: Route) -> bool:
         """Whether a failure now counts against the record's tries: not while the route is braked for all."""
         ...
 
-    def open_circuit(self, route: Route) -> bool:
+    def circuit_is_open(self, route: Route) -> bool:
         """Whether the route is down for all workers, and is to be skipped: not for the call that may try it.
 
         Asked before a call joins the route's queue, and again whenever it has waited there in vain.
@@ -79,7 +79,7 @@ class JobPacing(Pacing, Protocol):
         ...
 
     @property
-    def later_s(self) -> int:
+    def yield_delay_s(self) -> int:
         """That delay."""
         ...
 
@@ -94,7 +94,7 @@ class JobPacing(Pacing, Protocol):
         """To be called about every second."""
         ...
 
-    async def drained(self) -> None:
+    async def give_share_back(self) -> None:
         """The last record has first been sent: the share goes back, and only retries are left."""
         ...
 
@@ -114,7 +114,7 @@ class Unpaced:
     """As fast as places allow."""
 
     others_wait = braked = False
-    later_s = 0
+    yield_delay_s = 0
 
     async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
         del routes, fresh
@@ -122,7 +122,7 @@ class Unpaced:
 
     async def refresh(self) -> None: ...
 
-    async def drained(self) -> None: ...
+    async def give_share_back(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -154,11 +154,11 @@ class Unpaced:
     ) -> None:
         del route, how, latency_s, reserved, tokens, retry_after_s
 
-    def counts(self, route: Route) -> bool:
+    def counts_failure(self, route: Route) -> bool:
         del route
         return True
 
-    def open_circuit(self, route: Route) -> bool:
+    def circuit_is_open(self, route: Route) -> bool:
         del route
         return False
 

@@ -96,7 +96,7 @@ class SharedPacing:
         for paced in list(self._paced.values()):
             await self._membership.refresh(paced)
 
-    async def drained(self) -> None:
+    async def give_share_back(self) -> None:
         """The last record has first been sent: the share goes back, and only retries are left."""
         self._drained = True
         await self.close()
@@ -133,7 +133,7 @@ class SharedPacing:
         return any(windows.others_wait(paced.state, self._job, wall) for paced in self._used.values())
 
     @property
-    def later_s(self) -> int:
+    def yield_delay_s(self) -> int:
         """The delay of chunks that let other jobs' go first."""
         wall = self._membership.wall()
         waiting = max((len(paced.state.waiting_jobs(wall)) for paced in self._paced.values()), default=0)
@@ -172,10 +172,10 @@ class SharedPacing:
         if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now):
             self._membership.hasten(paced)
 
-    def counts(self, route: Route) -> bool:
+    def counts_failure(self, route: Route) -> bool:
         return not self._of(route).brake.doubtful
 
-    def open_circuit(self, route: Route) -> bool:
+    def circuit_is_open(self, route: Route) -> bool:
         paced = self._of(route)
         return paced.state.circuit is not None and not paced.brake.probe_due(self._clock.monotonic())
 
@@ -218,7 +218,7 @@ class SharedPacing:
     def _needed(self, route: Route) -> float:
         paced, wall = self._of(route), self._membership.wall()
         return windows.workers_needed(
-            rate=windows.rate_of(paced.group, paced.state, wall),
+            rate=windows.allowed_rate(paced.group, paced.state, wall),
             latency_s=paced.state.mean(wall).latency_s,
             in_flight=self._places(route),
         )
@@ -240,7 +240,7 @@ class SharedPacing:
 
     async def _refuse(self, paced: PacedGroup) -> Refused:
         await self._membership.wait(paced)
-        return Refused("full", self.later_s)
+        return Refused("full", self.yield_delay_s)
 
     def _admits(self, route: Route, state: GroupState, *, fresh: bool) -> bool:
         wall = self._membership.wall()

@@ -31,7 +31,7 @@ SPARE_S = 30.0
 """Between the end of the last call and that of the invocation: to journal, write the result and hand over."""
 
 
-def rate_of(group: LimitGroup, state: GroupState, now: float) -> float:
+def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float:
     """Calls a second that the group's limits allow in all."""
     rates = []
     if group.requests_per_s is not None:
@@ -69,7 +69,7 @@ def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
     return max(0, min(chunks - sent, window - (sent - drained)))
 
 
-def most_members(needed: float) -> int:
+def max_members(needed: float) -> int:
     """Of a limit group at a time."""
     return 2 * math.ceil(needed) + 2
 
@@ -81,7 +81,7 @@ def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: floa
     """
     members = [member for _, member in state.live(now)]
     first = fresh and all(member.job != job for member in members)
-    return len(members) < most_members(needed) + FRESH_PLACES * first
+    return len(members) < max_members(needed) + FRESH_PLACES * first
 
 
 def others_wait(state: GroupState, job: str, now: float) -> bool:
@@ -143,12 +143,14 @@ def _few_enough(throttled: int, *, of: int) -> bool:
     return throttled <= TOLERATED * of + math.sqrt(TOLERATED * of)
 
 
-def must_move(seen: Estimate | None, *, now: float, sent: int, throttled: int) -> bool:
+def must_lower(seen: Estimate | None, *, now: float, sent: int, throttled: int) -> bool:
     """Whether it is too high, and not for want of waiting: more are refused than by chance."""
     return seen is not None and too_many(throttled, of=sent) and now - seen.moved_at >= SHRINKS_S
 
 
-def moved(seen: Estimate | None, *, now: float, sent: int, throttled: int, wanted_more: bool) -> Estimate | None:
+def next_estimate(
+    seen: Estimate | None, *, now: float, sent: int, throttled: int, wanted_more: bool
+) -> Estimate | None:
     """What it should be now; None to leave it.
 
     ``sent`` counts the calls of one worker since the estimate moved last, ``throttled`` those of them that were
@@ -156,7 +158,7 @@ def moved(seen: Estimate | None, *, now: float, sent: int, throttled: int, wante
     """
     if seen is None:
         return Estimate(START_RATE, now)
-    if must_move(seen, now=now, sent=sent, throttled=throttled):
+    if must_lower(seen, now=now, sent=sent, throttled=throttled):
         passed = 1 - throttled / max(sent, throttled)
         return Estimate(seen.rate * max(MAX_CUT, min(MIN_CUT, passed)), now, reached=True)
     if not wanted_more or now - seen.moved_at < GROWS_S or not _few_enough(throttled, of=sent):

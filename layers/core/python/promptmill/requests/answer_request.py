@@ -110,7 +110,7 @@ async def _run(
     runtime = worker.runtime
     unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, runtime=runtime)
     expired = has_expired(envelope, runtime.clock.now())
-    paused_s = await runtime.pause_switch.pause_of(recipe.name)
+    paused_s = await runtime.pause_switch.find_pause_s(recipe.name)
     if paused_s is not None and not expired:
         return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
     claiming = await claim_unit(

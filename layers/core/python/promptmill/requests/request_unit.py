@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from promptmill.calls.call_gate import ClosedRoutes
-from promptmill.calls.complete_record import result_of
-from promptmill.domain.charge import charges_for
+from promptmill.calls.complete_record import render_result
+from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
@@ -16,7 +16,7 @@ from promptmill.domain.layout import answer_key, request_journals
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Verdict
-from promptmill.engine.history import History, costs_of
+from promptmill.engine.history import History, sum_costs
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.ports.message_queue import MessageLease
@@ -80,9 +80,9 @@ class RequestUnit:
         return [self._record]
 
     def result(self, outcome: Outcome) -> RecordResult:
-        return result_of(outcome, self.file_format, _FACTS, self.recipe, "")
+        return render_result(outcome, self.file_format, _FACTS, self.recipe, "")
 
-    async def no_money(self, code: str, *, waits: bool) -> bool:
+    async def ends_without_money(self, code: str, *, waits: bool) -> bool:
         """Somebody waits for the reply: it says so at once."""
         del code, waits
         return True
@@ -92,7 +92,7 @@ class RequestUnit:
 
     async def close(self, history: History, verdict: Verdict) -> None:
         """Errors are answers too."""
-        for charge in charges_for(costs_of(history), unit=self.name, recipe=self.recipe, job_id=""):
+        for charge in make_charges(sum_costs(history), unit=self.name, recipe=self.recipe, job_id=""):
             await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)
         answer = msgspec.json.encode(StoredAnswer(self._body_hash, self._reply(result)))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from promptmill.aws.dynamodb.items import query, to_item
 from promptmill.aws.dynamodb.transactions import transact, update
-from promptmill.domain.charge import Charge, CostCorrection, Spending, moved_by, spent_by
+from promptmill.domain.charge import Charge, CostCorrection, Spending, spending_of_charge, spending_of_correction
 from promptmill.domain.money import to_nano, to_usd
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ class DynamoDbLedger:
 
     async def record(self, charge: Charge) -> bool:
         cached = {"cache_read_tokens": charge.cache_read_tokens, "cache_write_tokens": charge.cache_write_tokens}
-        return await self._enter(_charge(charge), self._total(spent_by(charge), charge.unit, cached))
+        return await self._enter(_charge(charge), self._total(spending_of_charge(charge), charge.unit, cached))
 
     async def narrow(self, narrowing: CostCorrection) -> bool:
-        return await self._enter(_narrowing(narrowing), self._total(moved_by(narrowing), narrowing.unit, {}))
+        return await self._enter(
+            _narrowing(narrowing), self._total(spending_of_correction(narrowing), narrowing.unit, {})
+        )
 
     async def charges_of(self, job_id: str) -> AsyncIterator[Charge]:
         async for item in self._query(f"JOB#{job_id}", " AND sk < :sk", _NARROWING):

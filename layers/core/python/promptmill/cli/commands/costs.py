@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.output import Output
-from promptmill.domain.charge import Spending, moved_by, spent_by
+from promptmill.domain.charge import Spending, spending_of_charge, spending_of_correction
 from promptmill.domain.money import usd_text
 from promptmill.domain.times import utc_day
 from promptmill.jobs.find_run import find_run
@@ -108,11 +108,11 @@ async def _read_job_entries(job_id: str, ledger: SpendingReader) -> AsyncIterato
     charged = set()
     async for charge in ledger.charges_of(job_id):
         charged.add((charge.unit, str(charge.epoch), charge.route))
-        yield spent_by(charge)
+        yield spending_of_charge(charge)
     for correction in corrections:
         epoch = correction.call_id.rsplit(".", 2)[1]
         if (correction.unit, epoch, correction.route) in charged:
-            yield moved_by(correction)
+            yield spending_of_correction(correction)
 
 
 def sum_rows(rows: Iterable[Row], keys: Sequence[str]) -> list[Row]:
