@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from promptmill.redaction.patterns import check_digits, letter_checks
-from promptmill.redaction.patterns import number_checks as check
+from promptmill.redaction.patterns import check_digits as check
 from promptmill.redaction.patterns.structured import StructuredDetector
 
 DETECTOR = StructuredDetector(secrets=False)
@@ -18,19 +17,19 @@ Check = Callable[[str], bool]
 SAME: list[tuple[Check, str, str]] = [
     (check.sin, "ca.sin", "9" * 9), (check.tfn, "au.tfn", "9" * 9), (check.acn, "au.acn", "9" * 9), (check.bsn, "nl.bsn", "9" * 9),
     (check.luhn_13, "fr.siren", "9" * 9), (check.nhs, "gb.nhs", "9" * 10), (check.polish_nip, "pl.nip", "9" * 10),
-    (check.tckn, "tr.tckimlik", "9" * 11), (check.cpf, "br.cpf", "9" * 11), (check_digits.mod_11_10, "hr.oib", "9" * 11),
+    (check.tckn, "tr.tckimlik", "9" * 11), (check.cpf, "br.cpf", "9" * 11), (check.mod_11_10, "hr.oib", "9" * 11),
     (check.aadhaar, "in_.aadhaar", "9" * 12), (check.my_number, "jp.in_", "9" * 12), (check.ahv, "ch.ssn", "756" + "9" * 10),
-    (check.cnpj, "br.cnpj", "9" * 14), (letter_checks.spanish, "es.dni", "99999999A"), (letter_checks.spanish, "es.nie", "X9999999A"),
-    (letter_checks.spanish_company, "es.cif", "A99999999"), (letter_checks.pps, "ie.pps", "9999999A"), (letter_checks.rut, "cl.rut", "99999999A"),
-    (letter_checks.uen, "sg.uen", "99999999A"),
+    (check.cnpj, "br.cnpj", "9" * 14), (check.spanish, "es.dni", "99999999A"), (check.spanish, "es.nie", "X9999999A"),
+    (check.spanish_company, "es.cif", "A99999999"), (check.pps, "ie.pps", "9999999A"), (check.rut, "cl.rut", "99999999A"),
+    (check.uen, "sg.uen", "99999999A"),
 ]  # fmt: skip
 """Numbers that python-stdnum and we judge alike."""
 WIDER: list[tuple[Check, str, str]] = [
     (check.abn, "au.abn", "9" * 11), (check.belgian, "be.nn", "9" * 11), (check.pesel, "pl.pesel", "9" * 11),
     (check.steuer_id, "de.idnr", "9" * 11), (check.egn, "bg.egn", "9" * 10), (check.personnummer, "se.personnummer", "9" * 10),
     (check.rodne_cislo, "cz.rc", "9" * 10), (check.thai, "th.pin", "9" * 13), (check.south_african, "za.idnr", "9" * 13),
-    (letter_checks.hetu, "fi.hetu", "999999-999A"), (letter_checks.german_vat, "de.vat", "DE999999999"),
-    (letter_checks.french_vat, "fr.tva", "FR99999999999"), (letter_checks.italian_vat, "it.iva", "IT99999999999"),
+    (check.hetu, "fi.hetu", "999999-999A"), (check.german_vat, "de.vat", "DE999999999"),
+    (check.french_vat, "fr.tva", "FR99999999999"), (check.italian_vat, "it.iva", "IT99999999999"),
 ]  # fmt: skip
 """Numbers of which we accept more: python-stdnum also asks whether the day has been and the office exists, and people who
 make up a number for an example do not."""

@@ -11,8 +11,8 @@ from stdnum import iban as stdnum_iban
 from stdnum import luhn as stdnum_luhn
 
 from promptmill.redaction import ALL_TYPES, Span
+from promptmill.redaction.patterns.accounts import valid_iban
 from promptmill.redaction.patterns.check_digits import luhn
-from promptmill.redaction.patterns.numbers import valid_iban
 from promptmill.redaction.patterns.structured import StructuredDetector
 from promptmill.redaction.spans import united
 

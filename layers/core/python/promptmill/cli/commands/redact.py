@@ -22,9 +22,8 @@ from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import ExternalDetector
-from promptmill.redaction.audit import RedactedText, audit_line, redact_document, redact_text
+from promptmill.redaction.audit import RedactedText, audit_line, explain_span, redact_document, redact_text
 from promptmill.redaction.policy import DetectorMissingError, external_detectors
-from promptmill.redaction.reasons import reason_of
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
 _MAX_LINE_BYTES = 32 << 20
@@ -280,7 +279,7 @@ def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Detecto
     explained, texts = [], list(_texts(source))
     for name, text in texts:
         found = redact_text(text, policy, others)
-        explained.append({"id": name, "spans": [{**_span_document(s), "why": reason_of(s)} for s in found.spans]})
+        explained.append({"id": name, "spans": [{**_span_document(s), "why": explain_span(s)} for s in found.spans]})
         if not out.as_json:
             if len(texts) > 1:
                 console.print(Text(f"── {printable(str(name))}", style="bold"))
@@ -300,7 +299,7 @@ def _reasons_table(text: str, found: RedactedText) -> Table | Text:
         shown = value if len(value) <= _MAX_VALUE_WIDTH else f"{value[: _MAX_VALUE_WIDTH - 1]}…"
         place = str(text.count("\n", 0, span.start) + 1)
         table.add_row(
-            place, Text(span.type, _colour(span)), Text(shown), f"{span.score:.2f}", Text(reason_of(span), "dim")
+            place, Text(span.type, _colour(span)), Text(shown), f"{span.score:.2f}", Text(explain_span(span), "dim")
         )
     return table
 

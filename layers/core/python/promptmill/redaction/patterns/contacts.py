@@ -1,4 +1,4 @@
-"""E-mail addresses and the addresses of machines."""
+"""Where people and machines can be reached: e-mail, network addresses, places, URLs, telephone numbers."""
 
 from __future__ import annotations
 
@@ -122,3 +122,215 @@ CONTACT_RULES = (
     matching("coordinates_dms", "coordinates", _DEGREES, 0.8, _anything),
     matching("coordinate_named", "coordinates", _NAMED_POINT, 0.7, _anything, group=1),
 )
+
+
+_USERINFO = r"[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://([^\s/?#\"'<>\\`]+)@"
+_LONG_USER = 16
+_PLACEHOLDER = re.compile(
+    r"[$%{<*\[].*|\*+|x+|(?:user(?:name)?|your[_\-]?\w*|login|name)?:?(?:pass(?:word|wd)?|pwd|\$\w+|\*+|x+|\.+|\{.*|<.*|%\w+%)?",
+    re.IGNORECASE,
+)
+
+_URL = r"(?i)\b(?:https?|ftp)://[^\s<>\"'`\\|{}^]+"
+_BARE_HOST = (
+    r"\b(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+(?:com|org|net|edu|gov|mil|info|biz|io|ai|dev|app|eu"
+    r"|(?:com?|org|net|ac|gov|edu)\.[a-z]{2}|de|fr|nl|ch|at|uk|ca|jp|ru|br|pl|se|dk|fi|cz|hu|uy)\b(?:/[^\s<>\"'`\\|{}^]*)?"
+)
+_WWW = r"(?i)\bwww\.[a-z0-9\-]+\.[a-z]{2,}[^\s<>\"'`\\|{}^]*"
+_TRAILING = ".,;:!?)]}'\"*_"
+_PUBLIC = re.compile(
+    r"(?:[\w\-]+\.)*(?:localhost|example(?:\.\w+)?|\w+\.(?:example|test|invalid|local|localhost)|github(?:usercontent)?\.com|github\.io"
+    r"|gitlab\.com|bitbucket\.org|googleapis\.com|gstatic\.com|google\.com|w3\.org|schema\.org|json-schema\.org|xmlsoap\.org"
+    r"|npmjs\.(?:org|com)|yarnpkg\.com|pypi\.org|python\.org|golang\.org|rust-lang\.org|docs\.rs|crates\.io|maven\.org"
+    r"|apache\.org|nuget\.org|docker\.(?:io|com)|readthedocs\.io|stackoverflow\.com|wikipedia\.org|mozilla\.org|jquery\.com"
+    r"|cloudflare\.com|amazonaws\.com|azure\.com|openai\.com|anthropic\.com|huggingface\.co|sonarcloud\.io|djangoproject\.com)",
+    re.IGNORECASE,
+)
+"""Hosts that say nothing about anybody: registries, standards, documentation, the names that RFC 2606 sets aside."""
+_ASSET = re.compile(r"\.(?:png|jpe?g|gif|ico|svg|webp|css|js|woff2?|tgz|gz|zip|xsd|dtd)$", re.IGNORECASE)
+_API_GROUP = re.compile(r"/v\d+(?:(?:alpha|beta)\d+)?$")
+_HOST = re.compile(r"(?:\w+://)?([^/?#:]*)")
+_CODE_BEFORE = re.compile(
+    r"(?:\b(?:src|href|url|uri|endpoint|host|base|import|require|from)\b[\w\"'` ]{0,9}[=:(] ?[\"'`]?|\]\(|\w\([\"'])$",
+    re.IGNORECASE,
+)
+
+
+def url_credentials(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_USERINFO, group=1):
+        user, _, password = folded.text[start:end].partition(":")
+        if (password or len(user) >= _LONG_USER) and not _PLACEHOLDER.fullmatch(password or user):
+            yield Span(start, end, "url_credentials", 0.95, "url_credentials")
+
+
+def urls(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_URL):
+        found = _trimmed(folded.text[start:end])
+        host = _HOST.match(found)
+        if not host or "@" in host[1] or "." not in host[1] or _PUBLIC.fullmatch(host[1]) or _ASSET.search(found):
+            continue
+        if len(found) - found.find("://") > 5 and not _in_code(folded, start):  # noqa: PLR2004 (a.b)
+            yield Span(start, start + len(found), "url", 0.6, "url")
+
+
+def bare_hosts(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(f"{_WWW}|{_BARE_HOST}"):
+        found = _trimmed(folded.text[start:end])
+        before, after = folded.before(start, 1), folded.text[start + len(found) : start + len(found) + 2]
+        if before in ("@", ".", "/", "-", "_", "\\", ":", "$", "#") or _PUBLIC.fullmatch(found.partition("/")[0]):
+            continue
+        if (
+            not re.match(r"[\w@(:#]|[.\-]\w", after)
+            and not _API_GROUP.search(found)
+            and (found.islower() or found.startswith("www.") or "/" in found)
+        ):
+            yield Span(start, start + len(found), "url", 0.5, "host")
+
+
+def _in_code(folded: FoldedText, start: int) -> bool:
+    """An endpoint of a program or of a curl command says nothing of a person."""
+    in_command = folded.text.rfind("curl ", max(0, start - 160), start) >= 0
+    return in_command or _CODE_BEFORE.search(folded.before(start, 24)) is not None
+
+
+def _trimmed(found: str) -> str:
+    """Without what ends the sentence rather than the address."""
+    while found and found[-1] in _TRAILING and not (found[-1] == ")" and "(" in found):
+        found = found[:-1]
+    return found
+
+
+URL_RULES = (
+    Rule(r"://[^\s/?#\"'<>\\`]+@", url_credentials),
+    Rule(_URL, urls),
+    Rule(f"{_WWW}|{_BARE_HOST}", bare_hosts),
+)
+
+
+_CANDIDATE = r"(?:\+|\(\+?)?\d(?:[ ./()\-]{0,3}\d){5,36}"
+_EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext\.?|extension|#)[ .:]{0,2}\d{1,6}(?!\w)", re.IGNORECASE)
+
+_NORTH_AMERICAN = re.compile(
+    r"(?<!\d)(?:(?:\+|00)?1[ .\-]{0,2}|001[ .\-]?)?(?:\(\d{3}\) ?-?\d{3}[ .\-]\d{4}|\d{3}([.\-])\d{3}[.\-]\d{4}|[2-9]\d\d \d{3}[ \-]\d{4})"
+)
+_AREA_CODE_IN_BRACKETS = re.compile(r"\(0?\d{2,4}\)[ \-]?\d[\d \-]{4,}")
+_TRUNK_ZERO = re.compile(r"0\d{1,4}(?:[ .\-/]\d{2,8}){1,4}")
+_DATE = re.compile(
+    r"(?:(?:19|20)\d\d([./\-]| ?[./\-] ?)[01]?\d\1[0-3]?\d|[0-3]?\d([./\-]| ?[./\-] ?)[0-3]?\d\2(?:19|20)?\d\d)(?![./\-]?\d)"
+)
+_YEARS = re.compile(r"(?:19|20)\d\d[ ./\-]+(?:19|20)?\d\d(?!\d)")
+_SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}")
+_NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|^\d+\.\d+$|^0\.\d")
+
+_CONTEXT = re.compile(
+    r"(?:phone|mobile|cellular|(?<![a-z])cell|(?<![a-z])(?:tel|tfn?o?|tlfn?|ph|mob|gsm|natel|pu[hc]|fono|fone|t[eé]l)(?![a-z])|telefon|tel[eé]fono|t[eé]l[eé]phone|handy|(?<![a-z])fax"
+    r"|(?<![a-z])call(?:ed|ing|s)?(?![a-z])|whats ?app|(?<![a-z])sms|(?<![a-z])dial|hotline|answering|"
+    r"(?<![a-z])(?:text|reach|ring)(?:ed)? (?:me|us|him|her|them|you)|(?<![a-z])desk|messages? (?:to|on)|contact (?:no|number)"
+    r"|電話|电话|هاتف|тел)[^\n\d]{0,30}$",
+    re.IGNORECASE,
+)
+_CONTEXT_AFTER = re.compile(r"[ \-(]{1,2}(?:office|fax|home|mobile|cell|work|phone|landline)(?![a-z])", re.IGNORECASE)
+_OTHER_NUMBER = re.compile(
+    r"(?:(?<![a-z])(?:order|part|item|invoice|ticket|serial|tracking|model|version|isbn|sku|batch|case|reference|ref|policy"
+    r"|account|acct|routing|license|licence|passport|id|token|sequence|code|lot|po|vin|doi|issn|imei)"
+    r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%_@]\s?)$",
+    re.IGNORECASE,
+)
+_PATH_BEFORE = re.compile(r"[\w/][.\-/]")
+_GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
+_FEWEST_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
+
+
+PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
+
+
+def phones(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_CANDIDATE):
+        yield from _phones_in(folded, start, end)
+
+
+def _phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
+    start = _after_dates(folded.text, start, end)
+    start += _unclosed(folded.text[start:end])
+    run = folded.text[start:end]
+    score = _score(folded, start, end, run) if run and _free(folded, start, end) else 0
+    if score:
+        yield Span(start, _with_extension(folded.text, end), "phone", score, "phone")
+        return
+    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _end_of_first(folded, start, end)):
+        yield Span(start, cut, "phone", 0.7, "phone")
+        yield from _phones_in(folded, cut + 1, end)
+        return
+    for match in _NORTH_AMERICAN.finditer(run):
+        other = _OTHER_NUMBER.search(folded.before(start + match.start(), 40))
+        if not other and _free(folded, start + match.start(), start + match.end()):
+            yield Span(
+                start + match.start(), _with_extension(folded.text, start + match.end()), "phone", 0.7, "phone_us"
+            )
+
+
+def _end_of_first(folded: FoldedText, start: int, end: int) -> int:
+    """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
+    blank, tries = folded.text.rfind(" ", start, end), _MAX_TRIES
+    while blank > start and tries:
+        run = folded.text[start:blank]
+        if run.count(" ") <= _MAX_BLANKS and sum(map(str.isdigit, run)) <= _MAX_DIGITS:
+            if _free(folded, start, blank) and _score(folded, start, blank, run):
+                return blank
+            tries -= 1
+        blank = folded.text.rfind(" ", start, blank)
+    return 0
+
+
+def _unclosed(run: str) -> int:
+    """1 if the bracket before a number is not closed in it: ``(555-0100)``."""
+    return int(run.startswith("(") and run.count("(") > run.count(")"))
+
+
+def _after_dates(text: str, start: int, end: int) -> int:
+    match = _DATE.match(text, start, end)
+    while match and text[match.end() : match.end() + 1] in (" ", ","):
+        start = match.end() + 1
+        match = _DATE.match(text, start, end)
+    return end if match else start
+
+
+def _free(folded: FoldedText, start: int, end: int) -> bool:
+    """Not a piece of a longer word, number, identifier or path."""
+    text = folded.text
+    before, after = text[max(0, start - 2) : start], text[end : end + 2]
+    if before[-1:].isalnum() or before[-1:] in ("_", "+") or _PATH_BEFORE.fullmatch(before):
+        return False
+    if _GOES_ON.fullmatch(after):
+        return False
+    return not after[:1].isalpha() or bool(_EXTENSION.match(text, end))
+
+
+def _score(folded: FoldedText, start: int, end: int, run: str) -> float:
+    """0 where the digits are something else."""
+    digits = sum(map(str.isdigit, run))
+    if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
+        return 0
+    before = folded.before(start, 40)
+    if _CONTEXT.search(before) or _CONTEXT_AFTER.match(folded.text, end):
+        return 0.85
+    if digits < _FEWEST_DIGITS or _OTHER_NUMBER.search(before):
+        return 0
+    return _score_of_shape(run, digits)
+
+
+def _score_of_shape(run: str, digits: int) -> float:
+    international = run.startswith(("+", "(+")) or (run.startswith("00") and run[2:3] not in ("0", ""))
+    if international and digits > 8 and not run.isdigit():  # noqa: PLR2004 (country code and a number)
+        return 0.9
+    if _NORTH_AMERICAN.fullmatch(run):
+        return 0.8
+    if _NOT_SEPARATED_LIKE_ONE.search(run) or _SOCIAL_SECURITY.fullmatch(run):
+        return 0
+    in_brackets = _AREA_CODE_IN_BRACKETS.fullmatch(run)
+    return 0.7 if in_brackets or (_TRUNK_ZERO.fullmatch(run) and digits in range(9, 13)) else 0
+
+
+def _with_extension(text: str, end: int) -> int:
+    match = _EXTENSION.match(text, end)
+    return match.end() if match else end

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from promptmill.redaction.patterns.folded_text import FoldedText, span_of
-from promptmill.redaction.patterns.letter_ids import MIXED, SHAPES, WITH_SEPARATORS
-from promptmill.redaction.patterns.number_ids import NUMBER_IDS, NumberId
+from promptmill.redaction.patterns.identity_kinds import MIXED, NUMBER_IDS, SHAPES, WITH_SEPARATORS, NumberId
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
 
@@ -30,6 +29,31 @@ _OTHER_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _SCORES = {"word": 0.85, "strong": 0.65, "alone": 0.5}
+
+
+_SSN = r"\d{3}[ .\-]\d{2}[ .\-]\d{4}"
+_SSN_PLAIN = r"(?i)(?:ssn|social security|\btin\b|\bitin\b)[^\d\n]{0,25}(\d{9})"
+
+
+def social_security_numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.spans(_SSN):
+        found = folded.text[start:end]
+        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(folded, start, end):
+            yield Span(start, end, "us_ssn", 0.9, "ssn_us")
+    for start, end in folded.spans(_SSN_PLAIN, group=1):
+        found = folded.text[start:end]
+        if folded.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
+            yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
+
+
+def _issued(area: str, group: str, serial: str) -> bool:
+    return area not in ("000", "666") and group != "00" and serial != "0000"
+
+
+def _not_in_a_number(folded: FoldedText, start: int, end: int) -> bool:
+    before, after = folded.before(start, 2), folded.text[end : end + 2]
+    longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
+    return longer is None and folded.stands_alone(start, end)
 
 
 def _numbers(folded: FoldedText) -> Iterator[Span]:
@@ -133,6 +157,7 @@ def _separated(pattern: str, kind: NumberId) -> Rule:
 
 
 IDENTITY_RULES = (
+    Rule(rf"{_SSN}|{_SSN_PLAIN}", social_security_numbers),
     Rule(r"\d(?:[ .\-/]?\d){7}", _numbers),
     Rule(_MIXED_GATE, _tokens),
     *(_separated(pattern, kind) for pattern, kind in WITH_SEPARATORS),

@@ -1,13 +1,14 @@
-"""Payment cards, IBANs and US social security numbers: by their shape and check digits."""
+"""Payment cards, IBANs and wallets of cryptocurrencies, by their shape and check digits."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
 from promptmill.redaction.patterns.check_digits import luhn, mod_97
 from promptmill.redaction.patterns.folded_text import FoldedText
-from promptmill.redaction.patterns.rules import Rule
+from promptmill.redaction.patterns.rules import Rule, matching
 from promptmill.redaction.spans import Span
 
 _DIGIT_RUN = r"\d(?:[ .\-]{0,2}\d){11,}"
@@ -49,9 +50,6 @@ _IBAN_COUNTRIES = {
     33: "RU",
 }
 _IBAN_LENGTHS = {country: length for length, names in _IBAN_COUNTRIES.items() for country in names.split()}
-
-_SSN = r"\d{3}[ .\-]\d{2}[ .\-]\d{4}"
-_SSN_PLAIN = r"(?i)(?:ssn|social security|\btin\b|\bitin\b)[^\d\n]{0,25}(\d{9})"
 
 
 def cards(folded: FoldedText) -> Iterator[Span]:
@@ -126,29 +124,50 @@ def valid_iban(iban: str) -> bool:
     return mod_97(plain[4:] + plain[:4])
 
 
-def social_security_numbers(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_SSN):
-        found = folded.text[start:end]
-        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(folded, start, end):
-            yield Span(start, end, "us_ssn", 0.9, "ssn_us")
-    for start, end in folded.spans(_SSN_PLAIN, group=1):
-        found = folded.text[start:end]
-        if folded.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
-            yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
-
-
-def _issued(area: str, group: str, serial: str) -> bool:
-    return area not in ("000", "666") and group != "00" and serial != "0000"
-
-
-def _not_in_a_number(folded: FoldedText, start: int, end: int) -> bool:
-    before, after = folded.before(start, 2), folded.text[end : end + 2]
-    longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
-    return longer is None and folded.stands_alone(start, end)
-
-
-NUMBER_RULES = (
+ACCOUNT_RULES = (
     Rule(r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}", ibans),
     Rule(_DIGIT_RUN, cards),
-    Rule(rf"{_SSN}|{_SSN_PLAIN}", social_security_numbers),
+)
+
+
+_BASE_58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BECH_32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_ADDRESS_BYTES = 25
+
+
+def _is_base58(folded: FoldedText, start: int, end: int) -> bool:
+    number = 0
+    for char in folded.text[start:end]:
+        number = number * 58 + _BASE_58.index(char)
+    if number.bit_length() > 8 * _ADDRESS_BYTES:
+        return False
+    payload = number.to_bytes(_ADDRESS_BYTES, "big")
+    return hashlib.sha256(hashlib.sha256(payload[:-4]).digest()).digest()[:4] == payload[-4:]
+
+
+def _is_bech32(folded: FoldedText, start: int, end: int) -> bool:
+    prefix, _, data = folded.text[start:end].lower().rpartition("1")
+    values = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + [_BECH_32.find(c) for c in data]
+    if -1 in values:
+        return False
+    checksum = 1
+    for value in values:
+        top = checksum >> 25
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
+        for place, generator in enumerate(_GENERATORS):
+            checksum ^= generator if top >> place & 1 else 0
+    return checksum in (1, 0x2BC830A3)
+
+
+def _stands_alone(folded: FoldedText, start: int, end: int) -> bool:
+    return len(set(folded.text[start + 2 : end].lower())) > 6  # noqa: PLR2004 (0x000…)
+
+
+WALLET_RULES = (
+    matching("bitcoin", "crypto_wallet", r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", 0.95, _is_base58),
+    matching("bech32", "crypto_wallet", r"\b(?:bc1|tb1|ltc1|BC1)[02-9A-Za-z]{11,87}\b", 0.95, _is_bech32),
+    matching("ethereum", "crypto_wallet", r"\b0x[0-9a-fA-F]{40}\b", 0.8, _stands_alone),
+    matching("tron", "crypto_wallet", r"\bT[1-9A-HJ-NP-Za-km-z]{33}\b", 0.95, _is_base58),
+    matching("litecoin", "crypto_wallet", r"\b[LMD][1-9A-HJ-NP-Za-km-z]{32,33}\b", 0.95, _is_base58),
 )
