@@ -14,7 +14,7 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.bedrock_converse import answer as bedrock_converse_answer
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
+from promptmill.wire.json_answers import parse_json
 from promptmill.wire.openai_chat import answer as openai_chat_answer
 from promptmill.wire.openai_chat.answer import UNPARSED
 
@@ -140,7 +140,7 @@ def parse_or_fail(read_answer: Any, raw: Any) -> Completion | RetryLaterError:
 
 @given(st.binary())
 def test_any_bytes_are_json_or_none(body: bytes) -> None:
-    value = parsed(body)
+    value = parse_json(body)
 
     assert value is None or msgspec.json.decode(body) == value
 

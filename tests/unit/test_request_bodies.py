@@ -24,7 +24,7 @@ from promptmill.wire.anthropic_messages.request import DEFAULT_MAX_TOKENS
 from promptmill.wire.anthropic_messages.request import write_request as anthropic_body
 from promptmill.wire.bedrock_converse.request import write_request as bedrock_body
 from promptmill.wire.openai_chat.request import write_request
-from promptmill.wire.request_bodies import with_route_body
+from promptmill.wire.request_bodies import add_route_body
 
 SCHEMA = {"type": "object"}
 
@@ -156,7 +156,7 @@ def test_a_line_may_ask_for_the_plain_price(name: str, value: object) -> None:
 def test_the_operators_fields_win_leaf_by_leaf() -> None:
     route = Route("r", "bedrock", "m", body={"inferenceConfig": {"maxTokens": 7}, "serviceTier": {"type": "flex"}})
 
-    assert with_route_body(bedrock_body(asking(max_output_tokens=5, temperature=0.5)), route) == {
+    assert add_route_body(bedrock_body(asking(max_output_tokens=5, temperature=0.5)), route) == {
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
         "inferenceConfig": {"maxTokens": 7, "temperature": 0.5},
         "serviceTier": {"type": "flex"},

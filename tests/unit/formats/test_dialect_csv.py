@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure, Outcome
 from promptmill.formats.csv_rows import join_row, split_row
-from promptmill.formats.csv_table import defused, defused_input
+from promptmill.formats.csv_table import defuse, defuse_input
 from promptmill.formats.file_format import format_named
 from promptmill.formats.staging import Transcoder
 from tests.fakes.recipes import recipe
@@ -194,13 +194,13 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 @pytest.mark.parametrize("cell", ["-5", "+3.5", "-1,234.50", "-12%", "+49 (30) 123-45", "-1.5e-7", "", "plain", "'=1"])
 def test_numbers_of_the_input_stay_as_they_are(cell: str) -> None:
-    assert defused_input(cell) == cell
+    assert defuse_input(cell) == cell
 
 
 @given(st.text())
 def test_nothing_that_we_write_starts_like_a_formula(text: str) -> None:
-    assert not defused(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert defused(text).removeprefix("'") == text.removeprefix("'")
+    assert not defuse(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert defuse(text).removeprefix("'") == text.removeprefix("'")
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)

@@ -15,7 +15,7 @@ from promptmill.providers.bedrock.errors import codes_of, request_id_of
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
+from promptmill.wire.json_answers import parse_json
 
 TIMEOUT_S = 20.0
 MAX_AT_ONCE = 16
@@ -71,7 +71,7 @@ class AwsCalls:
         async with self._turns:
             signed = await self._signer.headers("POST", url, data, service=service, region=region, headers=headers)
             answer = await self._http.post(url, body=data, headers=signed, timeout_s=TIMEOUT_S)
-        found = parsed(answer.body)
+        found = parse_json(answer.body)
         if answer.status != _OK:
             raise self._error(answer, found)
         if not isinstance(found, dict):

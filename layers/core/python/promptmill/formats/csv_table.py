@@ -34,14 +34,14 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")
 
 
-def defused(cell: str) -> str:
+def defuse(cell: str) -> str:
     """A text of ours as Excel shows it and never runs it: behind an apostrophe if it starts as formulas do."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def defused_input(cell: str) -> str:
+def defuse_input(cell: str) -> str:
     """A cell of the user's file: as it is, unless it would be a formula. Numbers such as -5 or +49 (30) 1 are none."""
-    return cell if _HARMLESS.fullmatch(cell) else defused(cell)
+    return cell if _HARMLESS.fullmatch(cell) else defuse(cell)
 
 
 _PROMPT_COLUMNS = ("prompt", "text")
@@ -73,7 +73,7 @@ class CsvTable:
         return apply_recipe(ask(prompt, record), recipe, record)
 
     def header(self, facts: FileFacts, recipe: Recipe) -> bytes:
-        taken = [defused_input(column) for column in facts.columns]
+        taken = [defuse_input(column) for column in facts.columns]
         for column in (*_answer_columns(recipe), *_OURS):
             taken.append(_free_name(column, taken))
         return BOM + clean_text(join_row(taken, facts.delimiter)).encode()
@@ -146,16 +146,16 @@ def _answer_columns(recipe: Recipe) -> tuple[str, ...]:
 
 def _free_name(wanted: str, taken: list[str]) -> str:
     """Excel's tables tell names apart without regard to case."""
-    folded, name, number = {other.strip().casefold() for other in taken}, defused(wanted), 2
+    folded, name, number = {other.strip().casefold() for other in taken}, defuse(wanted), 2
     while name.casefold() in folded:
-        name, number = f"{defused(wanted)}_{number}", number + 1
+        name, number = f"{defuse(wanted)}_{number}", number + 1
     return name
 
 
 def _input_cells(record: RawRecord, facts: FileFacts) -> list[str]:
     """As many as there are columns, also of a row that could not be read."""
     text = record.data.decode(facts.encoding, "replace")
-    cells = [defused_input(cell) for cell in split_row(text, facts.delimiter)]
+    cells = [defuse_input(cell) for cell in split_row(text, facts.delimiter)]
     width = len(facts.columns)
     return cells[:width] + [""] * (width - len(cells))
 
@@ -165,7 +165,7 @@ def _answer_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
     if completion is None or outcome.failure is not None:
         return [""] * len(columns)
     if columns == ("answer",) and not _has_properties(recipe):
-        return [defused(completion.answer_text)]
+        return [defuse(completion.answer_text)]
     values = _parsed(completion.text)
     return [_value_cell((values or {}).get(column)) for column in columns]
 
@@ -186,7 +186,7 @@ def _value_cell(value: Any) -> str:
     """Numbers stay numbers: nothing that JSON calls one is a formula."""
     if value is None:
         return ""
-    return defused(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return defuse(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
@@ -194,8 +194,8 @@ def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
     usage = completion.usage if completion and completion.usage.source != "none" else None
     return [
         status_of(outcome),
-        defused(_error_text(outcome, recipe)),
-        defused(completion.model or outcome.route) if completion else "",
+        defuse(_error_text(outcome, recipe)),
+        defuse(completion.model or outcome.route) if completion else "",
         str(usage.input_total) if usage else "",
         str(usage.output_total) if usage else "",
         "" if cost is None else usd_text(cost),

@@ -57,17 +57,17 @@ def refuse_foreign(head: bytes, name: str) -> None:
     """Raises RejectedFileError for what is surely no text."""
     for signature, code, what, remedy in _SIGNATURES:
         if head.startswith(signature) and not (signature.isalnum() and _looks_like_text(head)):
-            raise rejected(what, code, remedy)
+            raise foreign_file(what, code, remedy)
     if head.startswith(_UTF_32):
-        raise rejected("UTF-32 text", "utf_32", "save it as UTF-8")
+        raise foreign_file("UTF-32 text", "utf_32", "save it as UTF-8")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         raise _archive(head, name)
     if _WEBP.match(head):
-        raise rejected("a WebP image", "image", _AS_TEXT)
+        raise foreign_file("a WebP image", "image", _AS_TEXT)
     if _MARKUP.match(head) and not name.endswith(".txt"):
-        raise rejected("a web page or an XML document", "markup", _AS_TEXT)
+        raise foreign_file("a web page or an XML document", "markup", _AS_TEXT)
     if head[_TAR] == b"ustar":
-        raise rejected("a tar archive", "archive", _UNPACK)
+        raise foreign_file("a tar archive", "archive", _UNPACK)
 
 
 def refuse_binary(head: bytes) -> None:
@@ -76,11 +76,11 @@ def refuse_binary(head: bytes) -> None:
         return
     if head.count(b"\0") > len(head) // 4:
         remedy = "save it as UTF-8, or as UTF-16 with a byte order mark"
-        raise rejected("UTF-16 text without a byte order mark, or not text at all", "binary", remedy)
-    raise rejected("not a text file", "binary", _AS_TEXT)
+        raise foreign_file("UTF-16 text without a byte order mark, or not text at all", "binary", remedy)
+    raise foreign_file("not a text file", "binary", _AS_TEXT)
 
 
-def rejected(what: str, code: str, remedy: str) -> RejectedFileError:
+def foreign_file(what: str, code: str, remedy: str) -> RejectedFileError:
     return RejectedFileError(f"this is {what}, not a file of prompts", code=code, remedy=remedy)
 
 
@@ -90,12 +90,12 @@ def _looks_like_text(head: bytes) -> bool:
 
 def _archive(head: bytes, name: str) -> RejectedFileError:
     if b"xl/" in head or name.endswith((".xlsx", ".xlsm", ".xlsb")):
-        return rejected("an Excel workbook", "excel_workbook", _SAVE_AS_CSV)
+        return foreign_file("an Excel workbook", "excel_workbook", _SAVE_AS_CSV)
     if b"opendocument.spreadsheet" in head or name.endswith(".ods"):
-        return rejected("an OpenDocument spreadsheet", "spreadsheet", "save it as CSV with UTF-8 and drop that")
+        return foreign_file("an OpenDocument spreadsheet", "spreadsheet", "save it as CSV with UTF-8 and drop that")
     if b"word/" in head or b"opendocument" in head or name.endswith((".docx", ".odt", ".pptx")):
-        return rejected("an Office document", "office_document", _AS_TEXT)
-    return rejected("a ZIP archive", "archive", _UNPACK)
+        return foreign_file("an Office document", "office_document", _AS_TEXT)
+    return foreign_file("a ZIP archive", "archive", _UNPACK)
 
 
 HEAD_SIZE = 1 << 20
@@ -160,7 +160,7 @@ def _recognise_packed(head: bytes, name: str) -> Recognised:
     if not inner:
         return Recognised(FileFacts("txt"))
     if inner.startswith(_GZIP):
-        raise rejected("gzip in gzip", "nested_gzip", "pack it once")
+        raise foreign_file("gzip in gzip", "nested_gzip", "pack it once")
     return _recognise(inner, _plain_name(name), whole=inflate.eof and not inflate.unused_data, size=0)
 
 

@@ -24,8 +24,8 @@ from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_ans
 from promptmill.wire.anthropic_messages.request import LABEL, write_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
-from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
+from promptmill.wire.json_answers import parse_json
+from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 VERDICTS = Verdicts(
@@ -109,8 +109,8 @@ class AnthropicMessages:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = with_route_body(write_request(request, model=route.model), route)
-        data = encoded({**body, "stream": True} if route.stream else body)
+        body = add_route_body(write_request(request, model=route.model), route)
+        data = encode_body({**body, "stream": True} if route.stream else body)
         url = self._host.base_url(route) + self._provider.paths["messages"]
         call = ApiCall(
             url=url,
@@ -148,7 +148,7 @@ def stream_error(event: StreamEvent, headers: Mapping[str, str], *, now: datetim
     """Return the error that came in the middle of a stream, None for any other event."""
     if b'"error"' not in event.data[:200]:
         return None
-    raw = parsed(event.data)
+    raw = parse_json(event.data)
     if not isinstance(raw, dict) or raw.get("type") != "error":
         return None
     codes, message = error_fields(raw)

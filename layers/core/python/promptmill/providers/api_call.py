@@ -13,7 +13,7 @@ from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.providers.http import HttpCalls, HttpStream
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
+from promptmill.wire.json_answers import parse_json
 from promptmill.wire.stream_events import Assembler, StreamDecoder, StreamEvent
 
 _OK = 200
@@ -62,7 +62,7 @@ async def complete(call: ApiCall, route: Route, http: HttpCalls) -> Completion:
 
 
 def _read_whole(call: ApiCall, answer: HttpAnswer) -> Completion:
-    raw = parsed(answer.body)
+    raw = parse_json(answer.body)
     if answer.status != _OK:
         raise call.error(answer, raw)
     return with_times(call.read(answer, raw), answer.elapsed_s)

@@ -17,9 +17,9 @@ from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
+from promptmill.wire.json_answers import parse_json
 from promptmill.wire.nlp_cloud import LABEL, GenerationAssembler, read_answer, write_request
-from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
+from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
 from promptmill.wire.stream_events import SeparatedDecoder, StreamEvent
 
 _SERVER_ERROR = 500
@@ -36,9 +36,9 @@ class NlpCloud:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = with_route_body(write_request(request, route), route)
+        body = add_route_body(write_request(request, route), route)
         call = ApiCall(
-            body=encoded({**body, "stream": True} if route.stream else body),
+            body=encode_body({**body, "stream": True} if route.stream else body),
             url=self._url(route),
             headers=await key_headers(self._provider, route, self._secrets),
             error=self._error,
@@ -67,7 +67,7 @@ class NlpCloud:
         del headers  # they name no request
         if not event.data.startswith(b'{"detail"'):
             return None
-        raw = parsed(event.data)
+        raw = parse_json(event.data)
         if not isinstance(raw, dict) or raw.keys() != {"detail"}:
             return None
         reply = ErrorReply(_SERVER_ERROR, (), error_fields(raw)[1], {}, in_stream=True)

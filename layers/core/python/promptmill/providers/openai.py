@@ -21,9 +21,9 @@ from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import note_cut_prompt, parsed
+from promptmill.wire.json_answers import note_cut_prompt, parse_json
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, endpoint_named
-from promptmill.wire.request_bodies import encoded, with_route_body
+from promptmill.wire.request_bodies import add_route_body, encode_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 _OK = 200
@@ -128,7 +128,7 @@ class OpenAiCompatible:
             body |= _stream_fields(route, provider, name)
         return ApiCall(
             url=url,
-            body=encoded(with_route_body(body, route)),
+            body=encode_body(add_route_body(body, route)),
             headers={**named_headers(provider, route), **await key_headers(provider, route, self._secrets)},
             error=lambda answer, raw: error_of(answer, raw, now=self._clock.now()),
             read=lambda answer, raw: self._read(answer, raw, request, endpoint),
@@ -152,7 +152,7 @@ class OpenAiCompatible:
     def _error_in(self, event: StreamEvent, headers: Mapping[str, str]) -> ProviderError | None:
         if b'"error"' not in event.data and event.name != "error":
             return None
-        raw = parsed(event.data)
+        raw = parse_json(event.data)
         # A response that failed is left to the assembler, which holds the whole response.
         if not isinstance(raw, dict) or raw.get("type") == "response.failed":
             return None

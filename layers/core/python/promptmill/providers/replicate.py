@@ -19,7 +19,7 @@ from promptmill.providers.api_call import StreamReader, read_events, with_times
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, malformed, parsed
+from promptmill.wire.json_answers import convert, malformed_answer, parse_json
 from promptmill.wire.replicate import (
     LABEL,
     OutputWatch,
@@ -30,7 +30,7 @@ from promptmill.wire.replicate import (
     stream_url_of,
     write_request,
 )
-from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
+from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 _MADE = frozenset({200, 201, 202})
@@ -64,7 +64,7 @@ class Replicate:
         refuse_embedding(request, by=LABEL)
         host = base_url(self._provider, route)
         path, version = _address(route, self._provider.paths[""])
-        body = encoded(with_route_body(version | write_request(request, route), route))
+        body = encode_body(add_route_body(version | write_request(request, route), route))
         headers = await key_headers(self._provider, route, self._secrets)
         started = self._clock.monotonic()
         answer = await self._http.post(
@@ -100,12 +100,12 @@ class Replicate:
             return None if first is None else round((opened - started) * 1000) + first
 
     def _read(self, answer: HttpAnswer) -> tuple[Prediction, dict[str, Any]]:
-        raw = parsed(answer.body)
+        raw = parse_json(answer.body)
         if answer.status not in _MADE:
             raise self._error(answer, raw)
-        prediction = converted(raw, Prediction)
+        prediction = convert(raw, Prediction)
         if prediction is None:
-            raise malformed(answer, "the answer is no prediction", request_id="")
+            raise malformed_answer(answer, "the answer is no prediction", request_id="")
         return prediction, raw
 
     async def _poll(
@@ -127,8 +127,8 @@ class Replicate:
             answer = await self._http.get(url, headers=headers, timeout_s=_POLL_TIMEOUT_S)
         except RetryLaterError:
             return None
-        raw = parsed(answer.body)
-        prediction = converted(raw, Prediction) if answer.status == _OK else None
+        raw = parse_json(answer.body)
+        prediction = convert(raw, Prediction) if answer.status == _OK else None
         return (prediction, raw) if prediction else None
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:

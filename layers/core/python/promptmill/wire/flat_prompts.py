@@ -10,7 +10,7 @@ from msgspec import Struct
 from promptmill.domain.completion import Attachment, CompletionRequest, Message, Part, Text, ToolCall, ToolResult
 from promptmill.domain.recipe import Wire
 from promptmill.domain.templates import render_template
-from promptmill.wire.request_bodies import refused_attachment, unsupported
+from promptmill.wire.request_bodies import unsupported, unsupported_attachment
 
 _TURN = "{{ role }}: {{ text }}\n"
 _REPLY = "assistant:"
@@ -67,7 +67,7 @@ def _part(part: Text | ToolCall | ToolResult | Attachment, by: str) -> str:
         case Text():
             return part.text
         case Attachment():
-            raise refused_attachment(part, by=by)
+            raise unsupported_attachment(part, by=by)
         case ToolCall() | ToolResult():
             raise unsupported("tool_calls", f"cannot be sent to {by}")
 
@@ -114,5 +114,5 @@ def _text_of_turn(part: Part, where: str, *, by: str) -> str:
     if isinstance(part, Text):
         return part.text
     if isinstance(part, Attachment):
-        raise refused_attachment(part, by=by)
+        raise unsupported_attachment(part, by=by)
     raise unsupported(where, f"calls of tools cannot be sent to {by}")

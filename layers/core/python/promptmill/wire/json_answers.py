@@ -36,7 +36,7 @@ _CUT_FROM = 1000
 """Tokens of a prompt below which nothing is said about a cut: short texts vary too much."""
 
 
-def parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """The body's JSON, None if it is none."""
     try:
         return msgspec.json.decode(body)
@@ -44,12 +44,12 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-def malformed(answer: HttpAnswer, reason: str, *, request_id: str) -> RetryLaterError:
+def malformed_answer(answer: HttpAnswer, reason: str, *, request_id: str) -> RetryLaterError:
     """A 200 that holds no answer; the provider may have charged for it."""
     return RetryLaterError("malformed", reason, status=answer.status, request_id=request_id, usage_unknown=True)
 
 
-def converted(value: Any, kind: type[T]) -> T | None:
+def convert(value: Any, kind: type[T]) -> T | None:
     """The value as a ``kind``, None if it is not one."""
     try:
         return msgspec.convert(value, kind)
@@ -57,7 +57,7 @@ def converted(value: Any, kind: type[T]) -> T | None:
         return None
 
 
-def reported_usage(
+def make_usage(
     *,
     input_total: int,
     cache_read: int,
@@ -80,7 +80,7 @@ def reported_usage(
     )
 
 
-def nano_usd(reported: float | None) -> int | None:
+def read_nano_usd(reported: float | None) -> int | None:
     """Of an amount in USD that a provider gave; None for none, or for nonsense."""
     try:
         amount = Decimal(str(reported)) if reported is not None else Decimal("NaN")
@@ -103,7 +103,7 @@ def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:
         yield f"the model read {usage.input_total} tokens of a prompt of about {expected}: it may have been cut"
 
 
-def estimated_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:
+def estimate_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:
     """For an answer that came without usage: a quarter of the characters, marked as estimated."""
     answered = len(text) + sum(_characters(call) for call in calls)
     return Usage(input_total=_tokens(_characters_asked(request)), output_total=_tokens(answered), source="estimated")

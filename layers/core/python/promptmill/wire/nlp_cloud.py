@@ -10,8 +10,8 @@ from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.recipe import Route
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
-from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer, parse_json
+from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "nlpcloud"
@@ -45,20 +45,20 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"text": flat.text, "remove_input": True}
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    told = converted(raw, _Generation)
+    told = convert(raw, _Generation)
     if told is None:
-        raise malformed(answer, "the answer has no generated text", request_id="")
+        raise malformed_answer(answer, "the answer has no generated text", request_id="")
     text, most = told.generated_text, request.max_output_tokens
     is_full = most is not None and (told.nb_generated_tokens or 0) >= most
     return Completion(
         text=text,
         finish_reason="length" if is_full else "unknown",
-        usage=_usage(told) or estimated_usage(request, text, ()),
+        usage=_usage(told) or estimate_usage(request, text, ()),
         wire_format=WIRE_FORMAT,
         raw=raw,
     )
@@ -68,7 +68,7 @@ def _usage(told: _Generation) -> Usage | None:
     asked, answered = told.nb_input_tokens, told.nb_generated_tokens
     if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
 
 
 class GenerationAssembler:
@@ -80,7 +80,7 @@ class GenerationAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        told = converted(parsed(event.data), _Generation)
+        told = convert(parse_json(event.data), _Generation)
         piece = told.generated_text if told else event.data.decode(errors="replace")
         if piece.endswith(DONE):
             piece, self.is_complete = piece.removesuffix(DONE), True

@@ -11,10 +11,10 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed
+from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
 from promptmill.wire.openai_chat.answer import note_head, read_chunk, read_usage
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
-from promptmill.wire.request_bodies import refuse_embedding, refuse_fields, with_native
+from promptmill.wire.request_bodies import add_native, refuse_embedding, refuse_fields
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "openai-completions"
@@ -50,19 +50,19 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     }
     named = {} if "{model}" in provider.paths["completions"] else {"model": model}
     body = {**named, "prompt": prompt.text, **{name: value for name, value in fields.items() if value is not None}}
-    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
+    return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer."""
-    completion = converted(raw, _Completion)
+    completion = convert(raw, _Completion)
     if completion is None or not completion.choices:
-        raise malformed(answer, "the answer has no choices", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
     choice = completion.choices[0]
     return Completion(
         text=choice.text,
         finish_reason=_FINISH.get(choice.finish_reason or "", "unknown"),
-        usage=read_usage(raw) or estimated_usage(request, choice.text, ()),
+        usage=read_usage(raw) or estimate_usage(request, choice.text, ()),
         raw_finish=choice.finish_reason or "",
         model=completion.model or "",
         request_id=request_id,

@@ -16,15 +16,15 @@ from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
     answering_model,
-    converted,
-    estimated_usage,
-    malformed,
-    nano_usd,
-    reported_usage,
+    convert,
+    estimate_usage,
+    make_usage,
+    malformed_answer,
+    read_nano_usd,
 )
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai_endpoints import OpenAiEndpoint
-from promptmill.wire.request_bodies import texts_to_embed, with_native
+from promptmill.wire.request_bodies import add_native, texts_to_embed
 
 WIRE_FORMAT: Final = "openai-embeddings"
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
@@ -89,20 +89,20 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer. Vectors may come in any order; each must be there."""
-    reply = converted(raw, _Embeddings)
+    reply = convert(raw, _Embeddings)
     by_index = {vector.index: _read_numbers(vector.embedding) for vector in reply.data} if reply else {}
     vectors = tuple(by_index.get(index, ()) for index in range(len(request.messages)))
     if reply is None or not vectors or not all(vectors) or len(by_index) != len(vectors):
-        raise malformed(answer, "the answer has not one vector for each text", request_id=request_id)
+        raise malformed_answer(answer, "the answer has not one vector for each text", request_id=request_id)
     return Completion(
         text="",
         finish_reason="stop",
-        usage=_read_usage(raw) or estimated_usage(request, "", ()),
+        usage=_read_usage(raw) or estimate_usage(request, "", ()),
         model=reply.model or "",
         request_id=request_id,
         wire_format=WIRE_FORMAT,
@@ -121,16 +121,16 @@ def _read_numbers(embedding: list[float] | str) -> tuple[float, ...]:
 
 
 def _read_usage(raw: dict[str, Any]) -> Usage | None:
-    usage = converted(raw.get("usage"), _Usage)
+    usage = convert(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0:
         return None
-    return reported_usage(
+    return make_usage(
         input_total=usage.prompt_tokens,
         cache_read=0,
         cache_write=0,
         output_total=0,
         reasoning=0,
-        reported_nano_usd=nano_usd(usage.cost.total_cost) if usage.cost else None,
+        reported_nano_usd=read_nano_usd(usage.cost.total_cost) if usage.cost else None,
     )
 
 

@@ -25,11 +25,24 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, nano_usd, parsed, reported_usage
+from promptmill.wire.json_answers import (
+    convert,
+    estimate_usage,
+    make_usage,
+    malformed_answer,
+    parse_json,
+    read_nano_usd,
+)
 from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_tier
-from promptmill.wire.openai_chat.request import with_system_in
+from promptmill.wire.openai_chat.request import move_system_into_user
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
-from promptmill.wire.request_bodies import refuse_embedding, refuse_fields, refused_attachment, unsupported, with_native
+from promptmill.wire.request_bodies import (
+    add_native,
+    refuse_embedding,
+    refuse_fields,
+    unsupported,
+    unsupported_attachment,
+)
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "openai-responses"
@@ -40,7 +53,7 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     """See MakeBody."""
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, {**_NOT_OF_RESPONSES, **provider.unsupported}, by=provider.label)
-    request = with_system_in(request, wire)
+    request = move_system_into_user(request, wire)
     fields = {
         "instructions": request.system or None,
         "max_output_tokens": request.max_output_tokens or provider.default_max_tokens or None,
@@ -53,7 +66,7 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     }
     body: dict[str, Any] = {"model": model, "input": [i for m in request.messages for i in _write_items(m, provider)]}
     body.update((name, value) for name, value in fields.items() if value is not None)
-    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
+    return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
 def _write_items(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
@@ -98,7 +111,7 @@ def _write_block(part: Text | Attachment, provider: Provider) -> dict[str, Any]:
         return {"type": "input_image", "detail": "auto", "image_url": f"data:{media_type};base64,{data}"}
     if url := linked_image(part):
         return {"type": "input_image", "detail": "auto", "image_url": url}
-    raise refused_attachment(part, by=provider.label)
+    raise unsupported_attachment(part, by=provider.label)
 
 
 def _write_answer_format(request: CompletionRequest, provider: Provider, wire: Wire) -> dict[str, Any]:
@@ -198,14 +211,14 @@ class _Usage(Struct):
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer."""
-    response = converted(raw, _Response)
+    response = convert(raw, _Response)
     if response is None or response.status not in _ANSWERED:
-        raise malformed(answer, "the answer is no response that has ended", request_id=request_id)
+        raise malformed_answer(answer, "the answer is no response that has ended", request_id=request_id)
     parts = [part for item in response.output if item.type == "message" for part in item.content or ()]
     text = "".join(part.text or part.refusal or "" for part in parts)
     calls = tuple(_read_tool_call(item) for item in response.output if item.type == "function_call")
     raw_finish = (response.incomplete_details and response.incomplete_details.reason) or response.status
-    usage = _read_usage(raw) or estimated_usage(request, text, calls)
+    usage = _read_usage(raw) or estimate_usage(request, text, calls)
     finish_reason = _read_finish_reason(raw_finish, parts, calls)
     return Completion(
         text=text,
@@ -241,11 +254,11 @@ def _read_tool_call(item: _Item) -> ToolCall:
 
 
 def _read_usage(raw: dict[str, Any]) -> Usage | None:
-    usage = converted(raw.get("usage"), _Usage)
+    usage = convert(raw.get("usage"), _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
     read_in, written_out = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details
-    return reported_usage(
+    return make_usage(
         input_total=usage.input_tokens,
         cache_read=read_in.cached_tokens or read_in.cache_read_input_tokens or 0,
         cache_write=read_in.cache_write_tokens or read_in.cache_creation_input_tokens or 0,
@@ -257,7 +270,7 @@ def _read_usage(raw: dict[str, Any]) -> Usage | None:
 
 
 def _read_cost(cost: _Cost | None) -> int | None:
-    return nano_usd(cost.total_cost) if cost is not None and cost.currency in (None, "USD") else None
+    return read_nano_usd(cost.total_cost) if cost is not None and cost.currency in (None, "USD") else None
 
 
 _PIECES = frozenset(
@@ -289,7 +302,7 @@ class ResponseAssembler:
         """See Assembler."""
         if not event.data.startswith(b"{"):
             return False
-        told = converted(parsed(event.data), _Event)
+        told = convert(parse_json(event.data), _Event)
         if told is None:
             return False
         if told.type in _LAST:

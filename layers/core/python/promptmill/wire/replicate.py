@@ -16,8 +16,8 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.error_replies import TOO_LONG, Verdicts
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import estimated_usage, malformed, reported_usage
-from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.json_answers import estimate_usage, make_usage, malformed_answer
+from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "replicate"
@@ -51,7 +51,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
         "stop": _stop(flat.stop),
     }
     given = {names[ours]: value for ours, value in fields.items() if value is not None}
-    return with_native({"input": given}, request, wire_format=WIRE_FORMAT)
+    return add_native({"input": given}, request, wire_format=WIRE_FORMAT)
 
 
 def _own_names(route: Route) -> Mapping[str, str]:
@@ -140,7 +140,7 @@ def _text(answer: HttpAnswer, prediction: Prediction) -> str:
         case list() as pieces if all(isinstance(piece, str) for piece in pieces):
             return "".join(pieces)
         case None:
-            raise malformed(answer, "the prediction has no output", request_id=prediction.id)
+            raise malformed_answer(answer, "the prediction has no output", request_id=prediction.id)
     detail = "the model's output is no text"
     raise RouteClosedError("output_not_text", detail, request_id=prediction.id, usage_unknown=True)
 
@@ -150,12 +150,12 @@ def _usage(metrics: _Metrics) -> Usage | None:
     asked, answered = metrics.input_token_count, metrics.output_token_count
     if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    counted = reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    counted = make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
     return msgspec.structs.replace(counted, compute_us=_compute_us(metrics))
 
 
 def _timed_estimate(prediction: Prediction, request: CompletionRequest, text: str) -> Usage:
-    estimated = estimated_usage(request, text, ())
+    estimated = estimate_usage(request, text, ())
     return msgspec.structs.replace(estimated, compute_us=_compute_us(prediction.metrics or _Metrics()))
 
 

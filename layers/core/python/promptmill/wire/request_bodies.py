@@ -53,7 +53,7 @@ def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: 
             raise unsupported(said, f"cannot be sent to {by}")
 
 
-def with_native(body: dict[str, Any], request: CompletionRequest, *, wire_format: WireFormat) -> dict[str, Any]:
+def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format: WireFormat) -> dict[str, Any]:
     """The body and the line's own fields of the same protocol. Raises RecordError for any that may not go."""
     if not request.native:
         return body
@@ -86,7 +86,7 @@ def _joined(place: str, ours: Any, theirs: Any) -> Any:
     return ours
 
 
-def with_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
+def add_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
     """The body and the operator's fields, which win. Raises RouteClosedError for those that may not be set."""
     if not route.body:
         return body
@@ -102,7 +102,7 @@ def _overlaid(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, **over, **nested}
 
 
-def encoded(body: dict[str, Any]) -> bytes:
+def encode_body(body: dict[str, Any]) -> bytes:
     """Raises RecordError: the request holds something that JSON cannot."""
     try:
         return msgspec.json.encode(body)
@@ -110,7 +110,7 @@ def encoded(body: dict[str, Any]) -> bytes:
         raise RecordError("the request cannot be written as JSON", code="unencodable") from error
 
 
-def refused_attachment(attachment: Attachment, *, by: str) -> RecordError:
+def unsupported_attachment(attachment: Attachment, *, by: str) -> RecordError:
     media = f" ({attachment.media_type})" if attachment.media_type else ""
     return unsupported(attachment.where, f"this {attachment.kind}{media} cannot be sent to {by}")
 
@@ -152,5 +152,5 @@ def _text_to_embed(message: Message, by: str) -> str:
         case Text(text):
             return text
         case Attachment() as attachment:
-            raise refused_attachment(attachment, by=by)
+            raise unsupported_attachment(attachment, by=by)
     raise unsupported("messages", f"{by} embeds texts, not conversations")

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed
-from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
+from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
+from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 from promptmill.wire.vertex_gemini import LABEL
 
 WIRE_FORMAT: Final = "vertex-embeddings"
@@ -53,14 +53,14 @@ def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     """Nothing is cut off silently: what is too long is refused. Raises RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if verb(model) == "embedContent":
-        return with_native(_content_body(texts, request.dimensions), request, wire_format=WIRE_FORMAT)
+        return add_native(_content_body(texts, request.dimensions), request, wire_format=WIRE_FORMAT)
     if len(texts) > _MAX_TEXTS:
         raise unsupported("input", f"more than {_MAX_TEXTS} texts in a call")
     parameters: dict[str, Any] = {"autoTruncate": False}
     if request.dimensions is not None:
         parameters["outputDimensionality"] = request.dimensions
     body = {"instances": [{"content": text} for text in texts], "parameters": parameters}
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _content_body(texts: list[str], dimensions: int | None) -> dict[str, Any]:
@@ -76,18 +76,18 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
     vectors, usage = _content(raw) or _predictions(raw)
     if len(vectors) != len(request.messages):
-        raise malformed(answer, "the answer has not a vector for each text", request_id="")
+        raise malformed_answer(answer, "the answer has not a vector for each text", request_id="")
     return Completion(
         text="",
         finish_reason="stop",
-        usage=usage or estimated_usage(request, "", ()),
+        usage=usage or estimate_usage(request, "", ()),
         wire_format=WIRE_FORMAT,
         embeddings=tuple(tuple(vector.values) for vector in vectors),
     )
 
 
 def _content(raw: Any) -> tuple[list[_Embedding], Usage | None] | None:
-    told = converted(raw, _Content)
+    told = convert(raw, _Content)
     if told is None:
         return None
     count = told.usage_metadata.prompt_token_count if told.usage_metadata else None
@@ -95,7 +95,7 @@ def _content(raw: Any) -> tuple[list[_Embedding], Usage | None] | None:
 
 
 def _predictions(raw: Any) -> tuple[list[_Embedding], Usage | None]:
-    told = converted(raw, _Predictions)
+    told = convert(raw, _Predictions)
     vectors = [prediction.embeddings for prediction in told.predictions] if told else []
     counts = [vector.statistics.token_count if vector.statistics else None for vector in vectors]
     known = [count for count in counts if count is not None and count >= 0]

@@ -27,8 +27,8 @@ from promptmill.domain.completion import (
 )
 from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, parsed, reported_usage
-from promptmill.wire.request_bodies import refused_attachment, unsupported, with_native
+from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer, parse_json
+from promptmill.wire.request_bodies import add_native, unsupported, unsupported_attachment
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "vertex-generate"
@@ -47,7 +47,7 @@ def write_request(request: CompletionRequest) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"contents": [_write_content(message, names) for message in request.messages]}
     body.update((name, value) for name, value in optional.items() if value)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _tool_names(request: CompletionRequest) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return {"inlineData": {"mimeType": media_type, "data": data}}
     if (url := linked_image(attachment)) and (media_type := _guess_media_type(attachment, url)):
         return {"fileData": {"mimeType": media_type, "fileUri": url}}
-    raise refused_attachment(attachment, by=LABEL)
+    raise unsupported_attachment(attachment, by=LABEL)
 
 
 def _guess_media_type(attachment: Attachment, url: str) -> str:
@@ -199,11 +199,11 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     Raises:
         RetryLaterError: the body is no answer.
     """
-    reply = converted(raw, _Reply)
+    reply = convert(raw, _Reply)
     request_id = (reply.response_id or "") if reply else ""
     blocked = reply.prompt_feedback.block_reason if reply and reply.prompt_feedback else None
     if reply is None or not (reply.candidates or blocked):
-        raise malformed(answer, "the answer has no candidates", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no candidates", request_id=request_id)
     candidate = reply.candidates[0] if reply.candidates else _Candidate(finish_reason=blocked)
     parts = (candidate.content.parts if candidate.content else None) or []
     text = "".join(part.text or "" for part in parts if not part.thought)
@@ -211,7 +211,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     return Completion(
         text=text,
         finish_reason=_read_finish_reason(candidate, calls, is_blocked=not reply.candidates),
-        usage=_read_usage(raw.get("usageMetadata")) or estimated_usage(request, text, calls),
+        usage=_read_usage(raw.get("usageMetadata")) or estimate_usage(request, text, calls),
         raw_finish=candidate.finish_reason or "",
         tool_calls=calls,
         model=reply.model_version or "",
@@ -235,7 +235,7 @@ def _read_tool_call(call: _FunctionCall, place: int) -> ToolCall:
 
 def _read_usage(reported: Any) -> Usage | None:
     """Thoughts come on top of the candidates' tokens; the prompt includes what was read from the cache."""
-    usage = converted(reported, _Usage)
+    usage = convert(reported, _Usage)
     if usage is None:
         return None
     asked = usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0)
@@ -243,7 +243,7 @@ def _read_usage(reported: Any) -> Usage | None:
     answered = usage.candidates_token_count or 0
     if min(asked, answered) < 0:
         return None
-    whole = reported_usage(
+    whole = make_usage(
         input_total=asked,
         cache_read=usage.cached_content_token_count or 0,
         cache_write=0,
@@ -265,7 +265,7 @@ class GeminiAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        raw = parsed(event.data)
+        raw = parse_json(event.data)
         if not isinstance(raw, dict):
             return False
         candidates = raw.get("candidates")

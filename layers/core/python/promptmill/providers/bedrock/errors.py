@@ -13,7 +13,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
+from promptmill.wire.json_answers import parse_json
 from promptmill.wire.stream_events import StreamEvent
 
 
@@ -123,7 +123,7 @@ def stream_error(event: StreamEvent, headers: Mapping[str, str], *, now: datetim
     if not isinstance(event, AwsEvent) or not event.is_error:
         return None
     code = event.name[:1].upper() + event.name[1:]
-    message = error_fields(parsed(event.data))[1] or event.data[:500].decode(errors="replace")
+    message = error_fields(parse_json(event.data))[1] or event.data[:500].decode(errors="replace")
     status = _STREAM_STATUS.get(code, _SERVER_ERROR)
     reply = ErrorReply(status, (code,), message, headers={}, request_id=request_id_of(headers), in_stream=True)
     return provider_error(reply, VERDICTS, now=now)

@@ -25,8 +25,8 @@ from promptmill.wire.anthropic_messages import answer as anthropic_messages_answ
 from promptmill.wire.anthropic_messages.request import write_hosted_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parsed
-from promptmill.wire.request_bodies import encoded, refuse_embedding, with_route_body
+from promptmill.wire.json_answers import parse_json
+from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
 from promptmill.wire.stream_events import Assembler, SseDecoder, StreamEvent
 from promptmill.wire.vertex_gemini import LABEL
 
@@ -192,7 +192,7 @@ class Vertex:
         body = body_for(route, request)
         assembler = body.assembler() if route.stream and body.assembler else None
         fields = body.stream_fields if assembler else {}
-        data = encoded({**with_route_body(body.make(request, route), route), **fields})
+        data = encode_body({**add_route_body(body.make(request, route), route), **fields})
         credentials = await self._credentials(route)
         express = isinstance(credentials, ApiKey)
         url = model_url(self._provider, route, body.endpoint, is_stream=assembler is not None, express=express)
@@ -244,7 +244,7 @@ def stream_error(event: StreamEvent, headers: Mapping[str, str], *, now: datetim
     """Return the error that came in the middle of a stream, Google's or Anthropic's; None for any other event."""
     if b'"error"' not in event.data:
         return None
-    error = google_error(parsed(event.data))
+    error = google_error(parse_json(event.data))
     if error is None:
         return anthropic.stream_error(event, headers, now=now)
     codes = _codes(error)

@@ -20,7 +20,7 @@ from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosed
 from promptmill.ports.clock import Clock
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, parsed
+from promptmill.wire.json_answers import convert, parse_json
 
 if TYPE_CHECKING:
     from promptmill.providers.aws_signer import AwsSigner
@@ -230,7 +230,7 @@ class GoogleTokens:
     async def _exchanged(self, url: str, form: Mapping[str, str], now: datetime) -> _Token:
         body = urlencode(form).encode()
         answer = await self._http.post(url, body=body, headers=_FORM, timeout_s=_TIMEOUT_S)
-        reply = converted(parsed(answer.body), _TokenReply)
+        reply = convert(parse_json(answer.body), _TokenReply)
         if answer.status != _OK or reply is None:
             raise _refusal(answer)
         return _Token(reply.access_token, now, now + min(_LIFETIME, timedelta(seconds=max(0, reply.expires_in))))
@@ -239,7 +239,7 @@ class GoogleTokens:
         headers = {"Authorization": f"Bearer {federated.value}"}
         body = msgspec.json.encode({"scope": [SCOPE], "lifetime": f"{int(_LIFETIME.total_seconds())}s"})
         answer = await self._http.post(url, body=body, headers=headers, timeout_s=_TIMEOUT_S)
-        reply = converted(parsed(answer.body), _ImpersonatedReply)
+        reply = convert(parse_json(answer.body), _ImpersonatedReply)
         if answer.status != _OK or reply is None:
             raise _refusal(answer)
         ends = reply.expire_time
@@ -248,7 +248,7 @@ class GoogleTokens:
 
 def _refusal(answer: HttpAnswer) -> ProviderError:
     """``{"error": "invalid_grant", …}`` of the exchange, ``{"error": {"status": …}}`` of the impersonation."""
-    code = _code(parsed(answer.body)) or "token_refused"
+    code = _code(parse_json(answer.body)) or "token_refused"
     if answer.status in {_OK, _THROTTLED} or answer.status >= _SERVER_ERROR:
         return RetryLaterError("token_unavailable", code, status=answer.status)
     return RouteClosedError("token_refused", f"Google gave no token ({code})", status=answer.status)

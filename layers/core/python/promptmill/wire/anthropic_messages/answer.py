@@ -13,13 +13,13 @@ from promptmill.wire.anthropic_messages.request import WIRE_FORMAT, write_tool_u
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
     answering_model,
-    converted,
-    estimated_usage,
+    convert,
+    estimate_usage,
     invert_finish_reasons,
     make_answer_id,
-    malformed,
-    parsed,
-    reported_usage,
+    make_usage,
+    malformed_answer,
+    parse_json,
     uncached_input,
 )
 from promptmill.wire.stream_events import StreamEvent
@@ -74,16 +74,16 @@ class _Usage(Struct):
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    message = converted(raw, _Message)
+    message = convert(raw, _Message)
     if message is None:
-        raise malformed(answer, "the answer has no content", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no content", request_id=request_id)
     text = "".join(block.text or "" for block in message.content if block.type == "text")
     calls = tuple(_read_tool_call(block) for block in message.content if block.type == "tool_use")
     raw_finish = message.stop_reason or ""
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_read_usage(raw.get("usage")) or estimated_usage(request, text, calls),
+        usage=_read_usage(raw.get("usage")) or estimate_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=message.model or "",
@@ -100,12 +100,12 @@ def _read_tool_call(block: _Block) -> ToolCall:
 
 def _read_usage(reported: Any) -> Usage | None:
     """The provider's input excludes what was read from and written to its cache."""
-    usage = converted(reported, _Usage)
+    usage = convert(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
     read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_creation_input_tokens or 0)
     details, kept = usage.output_tokens_details, usage.cache_creation
-    whole = reported_usage(
+    whole = make_usage(
         input_total=usage.input_tokens + read + written,
         cache_read=read,
         cache_write=written,
@@ -175,11 +175,11 @@ class MessageAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        return self.add_json(parsed(event.data))
+        return self.add_json(parse_json(event.data))
 
     def add_json(self, raw: Any) -> bool:
         """An event whose JSON has been read."""
-        event = converted(raw, _Event)
+        event = convert(raw, _Event)
         if event is None:
             return False
         match event.type:

@@ -26,7 +26,7 @@ from promptmill.wire.attachments import (
     read_native_block,
 )
 from promptmill.wire.json_fields import NOTHING, Fields
-from promptmill.wire.request_bodies import read_role, refuse_fields, refused_attachment, take_stream, with_native
+from promptmill.wire.request_bodies import add_native, read_role, refuse_fields, take_stream, unsupported_attachment
 
 WIRE_FORMAT: Final = "anthropic-messages"
 LABEL = "Anthropic"
@@ -253,7 +253,7 @@ def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
         "messages": [_write_message(message) for message in request.messages],
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def write_hosted_request(request: CompletionRequest, route: Route, *, version: str) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
     if url := linked_image(attachment):
         return {"type": "image", "source": {"type": "url", "url": url}}
-    raise refused_attachment(attachment, by=LABEL)
+    raise unsupported_attachment(attachment, by=LABEL)
 
 
 def _write_output_config(request: CompletionRequest) -> dict[str, Any] | None:

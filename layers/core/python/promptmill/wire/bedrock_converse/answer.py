@@ -12,12 +12,12 @@ from promptmill.domain.record import Outcome
 from promptmill.wire.bedrock_converse.request import WIRE_FORMAT, write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
-    converted,
-    estimated_usage,
+    convert,
+    estimate_usage,
     invert_finish_reasons,
-    malformed,
-    parsed,
-    reported_usage,
+    make_usage,
+    malformed_answer,
+    parse_json,
     uncached_input,
 )
 from promptmill.wire.stream_events import StreamEvent
@@ -93,16 +93,16 @@ class _Usage(Struct, rename="camel"):
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    reply = converted(raw, _Converse)
+    reply = convert(raw, _Converse)
     if reply is None:
-        raise malformed(answer, "the answer has no output message", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no output message", request_id=request_id)
     blocks, raw_finish = reply.output.message.content, reply.stop_reason or ""
     text = "".join(block.text or "" for block in blocks)
     calls = tuple(_read_tool_call(block.tool_use) for block in blocks if block.tool_use)
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_read_usage(raw.get("usage"), raw.get("serviceTier")) or estimated_usage(request, text, calls),
+        usage=_read_usage(raw.get("usage"), raw.get("serviceTier")) or estimate_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=_routed_model(reply),
@@ -124,11 +124,11 @@ def _read_tool_call(use: _ToolUse) -> ToolCall:
 
 def _read_usage(reported: Any, tier: Any) -> Usage | None:
     """The provider's input excludes what was read from and written to its cache."""
-    usage = converted(reported, _Usage)
+    usage = convert(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
     read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_write_input_tokens or 0)
-    whole = reported_usage(
+    whole = make_usage(
         input_total=usage.input_tokens + read + written,
         cache_read=read,
         cache_write=written,
@@ -136,7 +136,7 @@ def _read_usage(reported: Any, tier: Any) -> Usage | None:
         reasoning=0,
     )
     hour = sum(max(0, detail.input_tokens) for detail in usage.cache_details or () if detail.ttl == _HOUR)
-    served = converted(tier, _Tier)
+    served = convert(tier, _Tier)
     return msgspec.structs.replace(
         whole,
         cache_write_1h=min(hour, whole.cache_write),
@@ -182,7 +182,7 @@ class ConverseAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        raw = parsed(event.data)
+        raw = parse_json(event.data)
         if not isinstance(raw, dict):
             return False
         match event.name:

@@ -21,7 +21,7 @@ from promptmill.domain.completion import (
 from promptmill.domain.recipe import Recipe
 from promptmill.wire.attachments import inline_image, native_block, read_inline_image, read_native_block
 from promptmill.wire.json_fields import Fields, decode_json
-from promptmill.wire.request_bodies import read_role, refuse_fields, refused_attachment, unsupported, with_native
+from promptmill.wire.request_bodies import add_native, read_role, refuse_fields, unsupported, unsupported_attachment
 
 WIRE_FORMAT: Final = "bedrock-converse"
 LABEL = "Bedrock"
@@ -234,7 +234,7 @@ def write_request(request: CompletionRequest) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"messages": [_write_message(message) for message in request.messages]}
     body.update((name, value) for name, value in optional.items() if value)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _write_message(message: Message) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return block
     if (image := inline_image(attachment)) and image[0] in _IMAGES:
         return {"image": {"format": _IMAGES[image[0]], "source": {"bytes": image[1]}}}
-    raise refused_attachment(attachment, by=LABEL)
+    raise unsupported_attachment(attachment, by=LABEL)
 
 
 def _write_inference_config(request: CompletionRequest) -> dict[str, Any]:

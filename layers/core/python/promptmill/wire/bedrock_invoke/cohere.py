@@ -13,9 +13,9 @@ from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed
+from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
+from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 
 _MAX_TEXTS = 96
 _PURPOSE = "search_document"
@@ -54,7 +54,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
         del body["input_type"]
     if request.dimensions is not None:
         body["output_dimension"] = request.dimensions
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def write_answer(completion: Completion) -> dict[str, Any]:
@@ -64,16 +64,16 @@ def write_answer(completion: Completion) -> dict[str, Any]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
-    told = converted(raw, _Vectors)
+    told = convert(raw, _Vectors)
     vectors = (
         [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings
     )
     if not vectors or len(vectors) != len(request.messages):
-        raise malformed(answer, "the answer has not a vector for each text", request_id=request_id)
+        raise malformed_answer(answer, "the answer has not a vector for each text", request_id=request_id)
     return Completion(
         text="",
         finish_reason="stop",
-        usage=counted_usage(answer.headers, raw) or estimated_usage(request, "", ()),
+        usage=counted_usage(answer.headers, raw) or estimate_usage(request, "", ()),
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=tuple(map(tuple, vectors)),

@@ -11,9 +11,9 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
 from promptmill.wire.flat_prompts import refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, malformed, reported_usage
+from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.request_bodies import with_native
+from promptmill.wire.request_bodies import add_native
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop", "json_object"})
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
@@ -91,20 +91,20 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
         "messages": [{"role": role, "content": text} for role, text in turns(request, by=LABEL)],
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    chat = converted(raw, _Chat)
+    chat = convert(raw, _Chat)
     if chat is None or not chat.choices:
-        raise malformed(answer, "the answer has no choices", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
     text, raw_finish = chat.choices[0].message.content or "", chat.choices[0].finish_reason or ""
     usage = counted_usage(answer.headers, raw) or _read_usage(raw.get("usage"))
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=usage or estimated_usage(request, text, ()),
+        usage=usage or estimate_usage(request, text, ()),
         raw_finish=raw_finish,
         model=chat.model or "",
         request_id=request_id,
@@ -114,10 +114,10 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
 
 
 def _read_usage(reported: Any) -> Usage | None:
-    told = converted(reported, _Usage)
+    told = convert(reported, _Usage)
     if told is None or min(told.prompt_tokens, told.completion_tokens) < 0:
         return None
-    return reported_usage(
+    return make_usage(
         input_total=told.prompt_tokens,
         cache_read=0,
         cache_write=0,

@@ -12,9 +12,9 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, invert_finish_reasons, malformed, reported_usage
+from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.request_bodies import unsupported, with_native
+from promptmill.wire.request_bodies import add_native, unsupported
 
 BEGIN = "<|begin_of_text|>"
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p"})
@@ -57,7 +57,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"prompt": _prompt(request, route)}
     body.update((name, value) for name, value in optional.items() if value is not None)
-    return with_native(body, request, wire_format=WIRE_FORMAT)
+    return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
@@ -82,14 +82,14 @@ def _marks(model: str) -> tuple[str, str, str]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    told = converted(raw, _Generation)
+    told = convert(raw, _Generation)
     if told is None:
-        raise malformed(answer, "the answer has no generation", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no generation", request_id=request_id)
     usage = counted_usage(answer.headers, raw) or _read_usage(told)
     return Completion(
         text=told.generation,
         finish_reason=_FINISH.get(told.stop_reason or "", "unknown"),
-        usage=usage or estimated_usage(request, told.generation, ()),
+        usage=usage or estimate_usage(request, told.generation, ()),
         raw_finish=told.stop_reason or "",
         request_id=request_id,
         wire_format=WIRE_FORMAT,
@@ -101,7 +101,7 @@ def _read_usage(told: _Generation) -> Usage | None:
     asked, answered = told.prompt_token_count, told.generation_token_count
     if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
 
 
 def write_answer(completion: Completion) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import converted, estimated_usage, invert_finish_reasons, malformed, reported_usage
+from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.request_bodies import texts_to_embed, unsupported, with_native
+from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop"})
 _FINISH: dict[str, FinishReason] = {
@@ -73,7 +73,7 @@ def write_text_request(request: CompletionRequest, route: Route) -> dict[str, An
     }
     config = {name: value for name, value in fields.items() if value is not None}
     body: dict[str, Any] = {"inputText": _prompt(request, route)}
-    return with_native({**body, "textGenerationConfig": config} if config else body, request, wire_format=WIRE_FORMAT)
+    return add_native({**body, "textGenerationConfig": config} if config else body, request, wire_format=WIRE_FORMAT)
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
@@ -86,15 +86,15 @@ def _prompt(request: CompletionRequest, route: Route) -> str:
 
 def read_text_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    texts = converted(raw, _Texts)
+    texts = convert(raw, _Texts)
     if texts is None or not texts.results:
-        raise malformed(answer, "the answer has no results", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no results", request_id=request_id)
     text, raw_finish = texts.results[0].output_text, texts.results[0].completion_reason or ""
     usage = counted_usage(answer.headers, raw) or _read_usage(texts)
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=usage or estimated_usage(request, text, ()),
+        usage=usage or estimate_usage(request, text, ()),
         raw_finish=raw_finish,
         request_id=request_id,
         wire_format=WIRE_FORMAT,
@@ -107,7 +107,7 @@ def _read_usage(texts: _Texts) -> Usage | None:
     asked, answered = texts.input_text_token_count, sum(count or 0 for count in counts)
     if asked is None or asked < 0 or None in counts or answered < 0:
         return None
-    return reported_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
 
 
 def write_text_answer(completion: Completion) -> dict[str, Any]:
@@ -157,18 +157,18 @@ def write_embedding_request(request: CompletionRequest, route: Route) -> dict[st
         raise unsupported("input", "Titan makes one vector a call: give each text a line of its own")
     body: dict[str, Any] = {"inputText": texts[0]}
     sized = body if request.dimensions is None else {**body, "dimensions": request.dimensions}
-    return with_native(sized, request, wire_format=WIRE_FORMAT)
+    return add_native(sized, request, wire_format=WIRE_FORMAT)
 
 
 def read_embedding_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    vector = converted(raw, _Vector)
+    vector = convert(raw, _Vector)
     if vector is None:
-        raise malformed(answer, "the answer has no embedding", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no embedding", request_id=request_id)
     return Completion(
         text="",
         finish_reason="stop",
-        usage=counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimated_usage(request, "", ()),
+        usage=counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimate_usage(request, "", ()),
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=(tuple(vector.embedding),),

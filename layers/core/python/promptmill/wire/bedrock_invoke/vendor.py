@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from promptmill.domain.completion import Message, Text, Usage
-from promptmill.wire.json_answers import converted, parsed, reported_usage
+from promptmill.wire.json_answers import convert, make_usage, parse_json
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "bedrock-invoke"
@@ -36,13 +36,13 @@ def user_messages(*texts: str) -> tuple[Message, ...]:
 
 def chunk_json(event: StreamEvent) -> Any:
     """The vendor's JSON in one event, None if there is none."""
-    chunk = converted(parsed(event.data), _Chunk) if event.name == "chunk" else None
-    return parsed(chunk.data) if chunk else None
+    chunk = convert(parse_json(event.data), _Chunk) if event.name == "chunk" else None
+    return parse_json(chunk.data) if chunk else None
 
 
 def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
     """By Bedrock's own count, of every vendor alike: in the headers, or in a stream's last chunk."""
-    metrics = converted(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
+    metrics = convert(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
     if metrics is None:
         return _usage_of_headers(headers)
     return _usage(
@@ -71,7 +71,7 @@ def _usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
     if fresh < 0 or answered < 0:
         return None
     read, written = max(0, read), max(0, written)
-    return reported_usage(
+    return make_usage(
         input_total=fresh + read + written,
         cache_read=read,
         cache_write=written,

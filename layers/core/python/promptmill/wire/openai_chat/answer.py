@@ -16,13 +16,13 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
     answered_at,
     answering_model,
-    converted,
-    estimated_usage,
+    convert,
+    estimate_usage,
     invert_finish_reasons,
     make_answer_id,
-    malformed,
-    parsed,
-    reported_usage,
+    make_usage,
+    malformed_answer,
+    parse_json,
 )
 from promptmill.wire.openai_chat.request import WIRE_FORMAT, write_request, write_tool_call
 from promptmill.wire.openai_endpoints import OpenAiEndpoint
@@ -84,16 +84,16 @@ class _Usage(Struct):
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Raises RetryLaterError: the body is no answer."""
-    chat = converted(raw, _Chat)
+    chat = convert(raw, _Chat)
     if chat is None or not chat.choices:
-        raise malformed(answer, "the answer has no choices", request_id=request_id)
+        raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
     message, raw_finish = chat.choices[0].message, chat.choices[0].finish_reason or ""
     text = _read_text(message)
     calls = tuple(_read_tool_call(call) for call in message.tool_calls or ())
     return Completion(
         text=text,
         finish_reason=_read_finish_reason(message, calls, raw_finish),
-        usage=read_usage(raw) or estimated_usage(request, text, calls),
+        usage=read_usage(raw) or estimate_usage(request, text, calls),
         raw_finish=raw_finish,
         tool_calls=calls,
         model=chat.model or "",
@@ -128,17 +128,17 @@ def read_arguments(written: str) -> dict[str, Any]:
     """Of a tool's call: the object, or what was written under ``UNPARSED``."""
     if not written.strip():
         return {}
-    value = parsed(written.encode())
+    value = parse_json(written.encode())
     return value if isinstance(value, dict) else {UNPARSED: written}
 
 
 def read_usage(raw: dict[str, Any]) -> Usage | None:
     """What a chat completion, or a plain one, says that it used; None if it says nothing that makes sense."""
-    usage = converted(raw.get("usage"), _Usage)
+    usage = convert(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return None
     read_in, written_out = usage.prompt_tokens_details, usage.completion_tokens_details
-    return reported_usage(
+    return make_usage(
         input_total=usage.prompt_tokens,
         cache_read=(read_in and read_in.cached_tokens) or 0,
         cache_write=(read_in and read_in.cache_write_tokens) or 0,

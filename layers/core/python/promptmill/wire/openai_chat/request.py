@@ -25,12 +25,12 @@ from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.openai_endpoints import refuse_unknown_fields
 from promptmill.wire.request_bodies import (
+    add_native,
     refuse_embedding,
     refuse_fields,
-    refused_attachment,
     take_stream,
     unsupported,
-    with_native,
+    unsupported_attachment,
 )
 
 _SYSTEM = ("system", "developer")
@@ -304,13 +304,13 @@ def write_request(
     }
     body: dict[str, Any] = {
         "model": model,
-        "messages": list(_write_messages(with_system_in(request, wire), provider, wire)),
+        "messages": list(_write_messages(move_system_into_user(request, wire), provider, wire)),
     }
     body.update((name, value) for name, value in limits.items() if value is not None)
-    return refuse_unknown_fields(with_native(body, request, wire_format=WIRE_FORMAT), provider)
+    return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
-def with_system_in(request: CompletionRequest, wire: Wire) -> CompletionRequest:
+def move_system_into_user(request: CompletionRequest, wire: Wire) -> CompletionRequest:
     """The request with its system prompt before the first of the user's texts, for models that know no such role."""
     if wire.system != "user" or not request.system:
         return request
@@ -374,7 +374,7 @@ def _write_attachment(attachment: Attachment, provider: Provider) -> dict[str, A
         return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
     if url := linked_image(attachment):
         return {"type": "image_url", "image_url": {"url": url}}
-    raise refused_attachment(attachment, by=provider.label)
+    raise unsupported_attachment(attachment, by=provider.label)
 
 
 def _write_assistant_message(message: Message, provider: Provider) -> dict[str, Any]:
