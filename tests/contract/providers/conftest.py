@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import botocore.session
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
+from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.settings import Settings
@@ -96,7 +97,13 @@ def fake_aws_session() -> botocore.session.Session:
     return session
 
 
-def make_providers(settings: Settings, clock: FakeClock | None = None, *, url: str = "") -> HttpModelProviders:
+def make_providers(
+    settings: Settings,
+    clock: FakeClock | None = None,
+    *,
+    url: str = "",
+    table: Mapping[str, Provider] = PROVIDERS,
+) -> HttpModelProviders:
     """``url``: where Google's token servers are."""
     google = {
         "google-key": google_tokens.service_account(url),
@@ -109,6 +116,7 @@ def make_providers(settings: Settings, clock: FakeClock | None = None, *, url: s
         secrets=FakeSecretStore({**KEYS, **openai_like.KEYS, **google}),
         clock=clock or FakeClock(),
         make_aws_session=fake_aws_session,
+        table=table,
     )
 
 

@@ -58,9 +58,10 @@ class HttpModelProviders:
         secrets: SecretStore,
         clock: Clock,
         make_aws_session: Callable[[], botocore.session.Session],
+        table: Mapping[str, Provider] = PROVIDERS,
     ) -> None:
         self._settings, self._secrets, self._clock = settings, secrets, clock
-        self._make_aws_session = make_aws_session
+        self._make_aws_session, self._table = make_aws_session, table
         self._providers: dict[str, ModelProvider] = {}
         self._opened: HttpCalls | None = None
         self._signer: AwsSigner | None = None
@@ -77,8 +78,8 @@ class HttpModelProviders:
             await self._opened.close()
 
     def _make(self, name: str) -> ModelProvider:
-        if (provider := PROVIDERS.get(name)) is None:
-            known = ", ".join(sorted(PROVIDERS))
+        if (provider := self._table.get(name)) is None:
+            known = ", ".join(sorted(self._table))
             raise RouteClosedError("unknown_provider", f"there is no provider {name}; known: {known}")
         if provider.wire_format.startswith("openai-"):
             return self._make_openai_compatible(provider)

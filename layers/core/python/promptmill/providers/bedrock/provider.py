@@ -74,9 +74,11 @@ _VENDORS: Mapping[str, Body] = {
     ),
 }
 _EMBEDDERS: Mapping[str, Body] = {
-    "amazon.titan-embed-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
-    "amazon.titan-embed-g1-text": Body(titan.write_embedding_request, titan.read_embedding_answer),
-    "cohere.embed": Body(cohere.write_request, cohere.read_answer),
+    "amazon.titan-embed-text": Body(titan.write_embedding_request, titan.read_embedding_answer, endpoint="embeddings"),
+    "amazon.titan-embed-g1-text": Body(
+        titan.write_embedding_request, titan.read_embedding_answer, endpoint="embeddings"
+    ),
+    "cohere.embed": Body(cohere.write_request, cohere.read_answer, endpoint="embeddings"),
 }
 
 
