@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from promptmill.ports.detectors import ExternalDetector
-from promptmill.redaction.policy import kept
-from promptmill.redaction.spans import united
+from promptmill.redaction.policy import select_spans
+from promptmill.redaction.spans import unite
 from tests.contract.detectors.conftest import POLICY, Patterns
 
 NAME, MAIL = "Maria Keller", "keller@corp.example"
@@ -35,9 +35,9 @@ def value_for(detector: ExternalDetector) -> str:
 async def test_a_value_is_found_where_it_stands(kind: str, detector: ExternalDetector) -> None:
     value = value_for(detector)
     text = TEXTS[kind].format(value)
-    spans = united((await detector.find(text, POLICY)).spans)
+    spans = unite((await detector.find(text, POLICY)).spans)
     assert all(0 <= span.start < span.end <= len(text) for span in spans)
-    assert [text[span.start : span.end] for span in kept(spans, text, POLICY)] == [value]
+    assert [text[span.start : span.end] for span in select_spans(spans, text, POLICY)] == [value]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t\r\n", "\x00", "\ud800", "....", "\u200b"])

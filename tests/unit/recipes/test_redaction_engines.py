@@ -8,7 +8,7 @@ from promptmill.domain.errors import RecipeError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
 from promptmill.recipes.recipe_document import check_recipe, parse_recipe
 from promptmill.redaction import ALL_TYPES, NER_TYPES
-from promptmill.redaction.audit import audit_line
+from promptmill.redaction.audit import make_audit_line
 
 ROUTES = "routes: [bedrock/m]\nredact: "
 ARN = "arn:aws:bedrock:eu-west-1:111122223333:guardrail/gr4a5b6c7d8e"
@@ -72,8 +72,8 @@ def test_a_recipe_with_a_mistake_is_none() -> None:
 
 def test_an_audit_says_which_version_of_what_has_looked() -> None:
     text = f"{{engines: [structured, ner, comprehend, guardrail], guardrail: {{id: '{ARN}', version: 3}}}}"
-    line = audit_line(policy(text), {"person": 2}, attachments="refuse", searches={"guardrail calls": 1})
+    line = make_audit_line(policy(text), {"person": 2}, attachments="refuse", searches={"guardrail calls": 1})
     assert set(line["engines"]) == {"structured", "ner", "comprehend", "guardrail"}
     assert line["engines"]["guardrail"] == f"{ARN}:3"
     assert line["searches"] == {"guardrail calls": 1}
-    assert "searches" not in audit_line(policy("{}"), {}, attachments="refuse")
+    assert "searches" not in make_audit_line(policy("{}"), {}, attachments="refuse")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, ToolCall, Usage
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
-from promptmill.redaction import ALL_TYPES, Redacted, redact_request, restore_completion, unrestored
-from promptmill.redaction.placeholders import restored, slots
+from promptmill.redaction import ALL_TYPES, Redacted, count_unrestored, redact_request, restore_completion
+from promptmill.redaction.placeholders import read_slots, restore_placeholders
 from promptmill.redaction.policy import MASK
 
 OWN = (OwnPattern("ticket", r"TCK-\d{6}"), OwnPattern("person", r"\bMaria \w+"), OwnPattern("person_id", r"\bPID\d{4}"))
@@ -179,14 +179,14 @@ def test_a_bent_placeholder_in_json_gives_its_value_back(case: tuple[Redacted, s
 @given(answers())
 def test_a_bent_placeholder_is_restored_as_it_was_meant(case: tuple[Redacted, str, str]) -> None:
     redacted, said, meant = case
-    assert restored(said, slots(redacted.map)) == meant
+    assert restore_placeholders(said, read_slots(redacted.map)) == meant
 
 
 @settings(deadline=None)
 @given(answers())
 def test_a_placeholder_of_the_record_is_never_counted_as_unknown(case: tuple[Redacted, str, str]) -> None:
     redacted, said, _ = case
-    assert unrestored(answer(said), redacted.map, redacted.request) == {}
+    assert count_unrestored(answer(said), redacted.map, redacted.request) == {}
 
 
 @pytest.mark.parametrize(
@@ -203,11 +203,13 @@ def test_a_placeholder_of_the_record_is_never_counted_as_unknown(case: tuple[Red
 def test_placeholders_that_a_model_made_up_are_counted_and_left(said: str, expected: dict[str, int]) -> None:
     redacted = redact("see <EMAIL_3>: a@b.example TCK-111111", POLICIES[1])
     made = answer(said, tool_calls=(ToolCall("c", "f", {"x": said}),))
-    assert unrestored(answer(said), redacted.map, redacted.request) == expected
-    assert unrestored(made, redacted.map, redacted.request) == {kind: 2 * times for kind, times in expected.items()}
+    assert count_unrestored(answer(said), redacted.map, redacted.request) == expected
+    assert count_unrestored(made, redacted.map, redacted.request) == {
+        kind: 2 * times for kind, times in expected.items()
+    }
     assert restore_completion(answer(said), redacted.map).text == said.replace("<EMAIL_1>", "a@b.example")
 
 
 def test_where_nothing_was_redacted_nothing_is_a_placeholder() -> None:
     redacted = redact("fill in the template", POLICIES[0])
-    assert unrestored(answer("Dear <EMAIL_1>"), redacted.map, redacted.request) == {}
+    assert count_unrestored(answer("Dear <EMAIL_1>"), redacted.map, redacted.request) == {}

@@ -13,7 +13,7 @@ import pytest
 import re2
 
 from promptmill import redaction
-from promptmill.redaction.patterns.folded_text import compiled
+from promptmill.redaction.patterns.folded_text import compile_re2
 from promptmill.redaction.patterns.rules import Gate, Rule
 from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredDetector
 from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
@@ -71,7 +71,7 @@ def test_the_test_knows_a_bad_pattern() -> None:
 
 @pytest.mark.parametrize("rule", [*SECRET_RULES, *STRUCTURED_RULES], ids=lambda rule: rule.gate[:40])
 def test_every_gate_is_a_pattern_of_re2(rule: Rule) -> None:
-    assert compiled(rule.gate) is not None
+    assert compile_re2(rule.gate) is not None
 
 
 def test_a_gate_that_is_none_is_refused_at_once() -> None:

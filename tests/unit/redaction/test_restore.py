@@ -24,7 +24,7 @@ def answer(text: str = "", *, calls: tuple[ToolCall, ...] = (), raw: dict[str, A
     return Completion(text=text, finish_reason="stop", usage=Usage(), tool_calls=calls, raw=raw or {})
 
 
-def restored(text: str) -> str:
+def restore_placeholders(text: str) -> str:
     return restore_completion(answer(text), VALUES).text
 
 
@@ -35,9 +35,9 @@ def restored(text: str) -> str:
      "%3CEMAIL_1%3E", "\\u003cEMAIL_1\\u003e", "<EMAIL_1", "EMAIL_1>", "<**EMAIL_1**>", "<`EMAIL_1`>", "<EMAIL_01>"],
 )  # fmt: skip
 def test_a_placeholder_is_known_however_a_model_has_bent_it(form: str) -> None:
-    assert restored(f"to {form}.") == "to alice@example.com."
-    assert restored(form) == "alice@example.com"
-    assert restored(f"({form}), {form}'s") == "(alice@example.com), alice@example.com's"
+    assert restore_placeholders(f"to {form}.") == "to alice@example.com."
+    assert restore_placeholders(form) == "alice@example.com"
+    assert restore_placeholders(f"({form}), {form}'s") == "(alice@example.com), alice@example.com's"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_placeholder_is_known_however_a_model_has_bent_it(form: str) -> None:
     ],
 )
 def test_what_stands_around_a_placeholder_stays(text: str, expected: str) -> None:
-    assert restored(text) == expected
+    assert restore_placeholders(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_stands_around_a_placeholder_stays(text: str, expected: str) -> Non
     ],
 )  # fmt: skip
 def test_what_is_no_placeholder_of_this_record_stays(text: str) -> None:
-    assert restored(text) == text
+    assert restore_placeholders(text) == text
 
 
 def test_a_value_is_never_read_again() -> None:
@@ -91,18 +91,22 @@ HARD = VALUES["<API_KEY_2>"]
 
 def test_a_json_answer_stays_json() -> None:
     text = json.dumps({"key": "<API_KEY_2>!", "n": 1, "deep": [{"email_1": "email_1"}]})
-    assert json.loads(restored(text)) == {"key": f"{HARD}!", "n": 1, "deep": [{"email_1": "alice@example.com"}]}
+    assert json.loads(restore_placeholders(text)) == {
+        "key": f"{HARD}!",
+        "n": 1,
+        "deep": [{"email_1": "alice@example.com"}],
+    }
 
 
 def test_json_within_json_stays_json() -> None:
     text = json.dumps({"outer": json.dumps({"key": "<API_KEY_2>"})})
-    assert json.loads(json.loads(restored(text))["outer"]) == {"key": HARD}
+    assert json.loads(json.loads(restore_placeholders(text))["outer"]) == {"key": HARD}
 
 
 @pytest.mark.parametrize("fence", ["```json\n", "```\n", "  ```json\n"])
 def test_json_in_a_fence_stays_json(fence: str) -> None:
     text = f'Here <EMAIL_1>:\n{fence}{{"key": "<API_KEY_2>"}}\n```\nand <API_KEY_2>'
-    head, body = restored(text).split(fence, 1)
+    head, body = restore_placeholders(text).split(fence, 1)
     assert head == "Here alice@example.com:\n"
     inside, _, tail = body.partition("\n```\n")
     assert json.loads(inside) == {"key": HARD}
@@ -110,7 +114,7 @@ def test_json_in_a_fence_stays_json(fence: str) -> None:
 
 
 def test_the_layout_of_json_stays() -> None:
-    assert restored('{\n  "a" : "<EMAIL_1>",\n  "b": [1.50, "\\u00e9"] }') == (
+    assert restore_placeholders('{\n  "a" : "<EMAIL_1>",\n  "b": [1.50, "\\u00e9"] }') == (
         '{\n  "a" : "alice@example.com",\n  "b": [1.50, "\\u00e9"] }'
     )
 
@@ -161,4 +165,4 @@ def test_an_answer_nested_too_deeply_to_walk_is_not_lost() -> None:
 
 def test_a_long_answer_full_of_beginnings() -> None:
     text = "<EMAIL_" * 20_000 + "<EMAIL_1>"
-    assert restored(text) == "<EMAIL_" * 20_000 + "alice@example.com"
+    assert restore_placeholders(text) == "<EMAIL_" * 20_000 + "alice@example.com"

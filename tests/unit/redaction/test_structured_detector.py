@@ -11,10 +11,10 @@ from stdnum import iban as stdnum_iban
 from stdnum import luhn as stdnum_luhn
 
 from promptmill.redaction import ALL_TYPES, Span
-from promptmill.redaction.patterns.accounts import valid_iban
+from promptmill.redaction.patterns.accounts import is_iban
 from promptmill.redaction.patterns.check_digits import luhn
 from promptmill.redaction.patterns.structured import StructuredDetector
-from promptmill.redaction.spans import united
+from promptmill.redaction.spans import unite
 
 DETECTOR = StructuredDetector()
 
@@ -205,12 +205,12 @@ def test_the_types_are_those_of_the_policy() -> None:
 
 def test_overlapping_spans_become_one_of_the_stronger_type() -> None:
     spans = [Span(5, 9, "phone", 0.5), Span(0, 6, "card", 0.9), Span(20, 25, "ip", 1), Span(8, 12, "email", 0.2)]
-    assert united(spans) == [Span(0, 12, "email", 0.9), Span(20, 25, "ip", 1)]
+    assert unite(spans) == [Span(0, 12, "email", 0.9), Span(20, 25, "ip", 1)]
 
 
 def test_neighbours_stay_apart() -> None:
     spans = [Span(0, 5, "email", 1), Span(5, 9, "email", 1)]
-    assert united(spans) == spans
+    assert unite(spans) == spans
 
 
 @given(st.text("0123456789", min_size=2, max_size=20))
@@ -226,7 +226,7 @@ IBANS = st.sampled_from(["DE", "GB", "FR", "NL", "CH", "NO", "PL", "ES", "IT", "
 @given(IBANS, st.integers(0, 99))
 def test_mod_97_is_the_standard_one(form: str, check: int) -> None:
     number = form.format(f"{check:02d}")
-    assert valid_iban(number) == (int(stdnum_iban.calc_check_digits(number)) % 97 == check % 97)
+    assert is_iban(number) == (int(stdnum_iban.calc_check_digits(number)) % 97 == check % 97)
 
 
 @given(st.text(max_size=300))

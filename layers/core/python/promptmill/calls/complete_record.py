@@ -19,7 +19,7 @@ from promptmill.domain.recipe import Recipe, RedactionPolicy, Route
 from promptmill.domain.record import ANSWERED, Attempt, Failure, Outcome, RawRecord, RecordResult
 from promptmill.formats.file_format import FileFormat
 from promptmill.ports.detectors import ExternalDetector, ExternalDetectors, Findings
-from promptmill.redaction import Redacted, Span, redact_request, restore_completion, searched_text, unrestored
+from promptmill.redaction import Redacted, Span, collect_text, count_unrestored, redact_request, restore_completion
 from promptmill.redaction.policy import DetectorMissingError, FoundBefore, external_detectors
 
 
@@ -97,7 +97,7 @@ class _Completing(Struct, frozen=True):
         completion, redacted = called.completion, searched.redacted
         left: dict[str, int] = {}
         if completion is not None and self.recipe.redact.restore:
-            left = unrestored(completion, redacted.map, redacted.request)
+            left = count_unrestored(completion, redacted.map, redacted.request)
             completion = restore_completion(completion, redacted.map)
         return Outcome(
             self.record,
@@ -200,7 +200,7 @@ async def redact_record(
         RecordError: see ``redact_request``.
         SendingEndedError: this worker sends nothing more, so nothing more is searched either.
     """
-    text = searched_text(request, policy)
+    text = collect_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
     for engine in external_detectors(policy) if text else ():
         finds = await sending.cancel_when_ended(_search(engine, text, policy, detectors, sending, rng))

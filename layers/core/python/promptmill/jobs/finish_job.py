@@ -22,7 +22,7 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
 from promptmill.ports.message_queue import EventBus, WorkQueue
 from promptmill.ports.object_store import ObjectStore
-from promptmill.redaction.audit import audit_line
+from promptmill.redaction.audit import make_audit_line
 
 
 class Finished(Struct, frozen=True):
@@ -214,7 +214,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "models_that_answered": tally.answered_by,
         "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
         "redacted": tally.redacted,
-        "redaction": audit_line(
+        "redaction": make_audit_line(
             recipe.redact,
             tally.redacted,
             attachments=recipe.attachments,

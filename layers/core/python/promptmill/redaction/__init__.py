@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptmill.redaction.redact import DETECTOR_VERSION, Redacted, redact_request, searched_text
-from promptmill.redaction.restore import restore_completion, unrestored
+from promptmill.redaction.redact import DETECTOR_VERSION, Redacted, collect_text, redact_request
+from promptmill.redaction.restore import count_unrestored, restore_completion
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Detector, RedactionType, Span
 
 __all__ = [
@@ -15,8 +15,8 @@ __all__ = [
     "Redacted",
     "RedactionType",
     "Span",
+    "collect_text",
+    "count_unrestored",
     "redact_request",
     "restore_completion",
-    "searched_text",
-    "unrestored",
 ]

@@ -10,10 +10,10 @@ from msgspec import Struct
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.hiding import Hider, Repeats
-from promptmill.redaction.placeholders import Placeholders, mentioned
-from promptmill.redaction.policy import BUILT_IN, kept, make_detector, policy_hash
+from promptmill.redaction.placeholders import Placeholders, find_slots
+from promptmill.redaction.policy import BUILT_IN, make_detector, policy_hash, select_spans
 from promptmill.redaction.redact import DETECTOR_VERSION, redact_request
-from promptmill.redaction.spans import Detector, Span, united
+from promptmill.redaction.spans import Detector, Span, unite
 
 DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
 """The model's or the interface's, and ours of what is made of it."""
@@ -32,16 +32,14 @@ def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = No
 
     ``others``: see ``make_detector``.
     """
-    spans = kept(make_detector(policy, others).find(text), text, policy)
+    spans = select_spans(make_detector(policy, others).find(text), text, policy)
     values = {text[span.start : span.end]: span.type for span in spans}
     repeats = Repeats(values)
     if values:
         found = {at for span in spans for at in range(span.start, span.end)}
-        spans = united(
-            [*spans, *(span for span in repeats.find(text) if found.isdisjoint(range(span.start, span.end)))]
-        )
-    hider = Hider(repeats, Placeholders(mentioned([text], set(values.values())), policy.actions, policy.salt))
-    return RedactedText(hider.hidden(text, spans), tuple(spans), dict(hider.counts))
+        spans = unite([*spans, *(span for span in repeats.find(text) if found.isdisjoint(range(span.start, span.end)))])
+    hider = Hider(repeats, Placeholders(find_slots([text], set(values.values())), policy.actions, policy.salt))
+    return RedactedText(hider.hide(text, spans), tuple(spans), dict(hider.counts))
 
 
 def redact_document(
@@ -56,7 +54,7 @@ def redact_document(
     return redacted.request.native, redacted.counts
 
 
-def audit_line(
+def make_audit_line(
     policy: RedactionPolicy,
     counts: Mapping[str, int],
     *,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promptmill.redaction.placeholders import Placeholders
-from promptmill.redaction.spans import NER_TYPES, Span, united
+from promptmill.redaction.spans import NER_TYPES, Span, unite
 
 _VALUES_IN_A_PATTERN = 500
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -46,11 +46,11 @@ class Hider:
         self.counts: Counter[str] = Counter()
         self._repeats, self._placeholders = repeats, placeholders
 
-    def hidden(self, text: str, spans: Iterable[Span] | None = None) -> str:
+    def hide(self, text: str, spans: Iterable[Span] | None = None) -> str:
         pieces, done = [], 0
-        for span in united(self._repeats.find(text)) if spans is None else spans:
+        for span in unite(self._repeats.find(text)) if spans is None else spans:
             self.counts[span.type] += 1
-            pieces += [text[done : span.start], self._placeholders.of(text[span.start : span.end], span.type)]
+            pieces += [text[done : span.start], self._placeholders.give(text[span.start : span.end], span.type)]
             done = span.end
         return "".join([*pieces, text[done:]]) if pieces else text
 

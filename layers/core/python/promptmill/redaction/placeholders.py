@@ -22,24 +22,24 @@ _EXACT = re.compile(r"<([A-Z][A-Z_]*)_(\d{1,15})>")
 _BUILT_IN = frozenset((*KNOWN_TYPES, WHOLE_FIELD))
 
 
-def _labels(names: AbstractSet[str]) -> str:
+def _label_pattern(names: AbstractSet[str]) -> str:
     """The longest first: of ``PERSON`` and ``PERSON_ID``, the second is meant where it stands."""
     return "|".join(name.upper().replace("_", _JOINT) for name in sorted(_BUILT_IN | names, key=lambda n: (-len(n), n)))
 
 
 @cache
-def _mention(names: frozenset[str]) -> re.Pattern[str]:
+def _mention_pattern(names: frozenset[str]) -> re.Pattern[str]:
     """When first needed: a cold start has no time for it."""
     return re.compile(
-        rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))(?P<label>{_labels(names)})(?P<joint>{_JOINT})"
+        rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))(?P<label>{_label_pattern(names)})(?P<joint>{_JOINT})"
         rf"(?P<number>\d{{1,15}})(?!_*[^\W_])(?P<closed>{_CLOSE})?",
         re.IGNORECASE,
     )
 
 
 @cache
-def _trace(names: frozenset[str]) -> re.Pattern[str]:
-    return re.compile(rf"({_labels(names)}){_JOINT}(\d{{1,15}})", re.IGNORECASE)
+def _trace_pattern(names: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(rf"({_label_pattern(names)}){_JOINT}(\d{{1,15}})", re.IGNORECASE)
 
 
 class Placeholders:
@@ -50,7 +50,7 @@ class Placeholders:
         self.values: dict[str, str] = {}
         self._taken, self._given, self._last = taken, dict[str, str](), Counter[str]()
 
-    def of(self, value: str, kind: str) -> str:
+    def give(self, value: str, kind: str) -> str:
         if value not in self._given:
             masked = self._actions.get(kind) == "mask"
             self._given[value] = placeholder = MASK if masked else self._next(value, kind)
@@ -67,64 +67,64 @@ class Placeholders:
         return f"<{kind.upper()}_{self._last[kind]}>"
 
 
-def mentioned(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> set[Slot]:
+def find_slots(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> set[Slot]:
     """Every placeholder that might be seen in ``texts`` once parts of them are replaced: also within words and numbers."""
     own = frozenset(names) - _BUILT_IN
     return {
-        _slot(match[1], match[2][:length], own)
+        _read_slot(match[1], match[2][:length], own)
         for text in texts
-        for match in _trace(own).finditer(text)
+        for match in _trace_pattern(own).finditer(text)
         for length in range(1, len(match[2]) + 1)
     }
 
 
-def slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
-    """The values by type and number, for ``restored`` and ``restored_exactly``."""
+def read_slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
+    """The values by type and number, for ``restore_placeholders`` and ``restore_exact_placeholders``."""
     found = {}
     for placeholder, value in values_by_placeholder.items():
         if match := _EXACT.fullmatch(placeholder):
-            found[_slot(match[1], match[2])] = value
+            found[_read_slot(match[1], match[2])] = value
     return found
 
 
-def labels_among(values: Mapping[Slot, str]) -> frozenset[str]:
+def _labels_among(values: Mapping[Slot, str]) -> frozenset[str]:
     """The types whose placeholders are looked for: all that are built in, and those of these values."""
     return _BUILT_IN | {label for label, _ in values}
 
 
-def restored(text: str, values: Mapping[Slot, str], *, start: int = 0, end: int = sys.maxsize) -> str:
+def restore_placeholders(text: str, values: Mapping[Slot, str], *, start: int = 0, end: int = sys.maxsize) -> str:
     """The text with values for placeholders, however a model has bent them; those it made up stay.
 
     Of [start, end) only, at which no placeholder is cut; what stands around says what is one.
     """
-    own = labels_among(values) - _BUILT_IN
+    own = _labels_among(values) - _BUILT_IN
     pieces, done = [], start
-    for match in _mention(own).finditer(text, start):
-        value = values.get(_slot(match["label"], match["number"], own))
+    for match in _mention_pattern(own).finditer(text, start):
+        value = values.get(_read_slot(match["label"], match["number"], own))
         if match.start() >= end:
             break
-        if value is not None and _meant(match):
-            before, behind = _kept(match)
+        if value is not None and _is_meant(match):
+            before, behind = _keep_surroundings(match)
             pieces += [text[done : match.start()], before, value, behind]
             done = match.end()
     return "".join([*pieces, text[done:end]])
 
 
-def unknown(text: str, values: Mapping[Slot, str]) -> Iterator[Slot]:
+def find_unknown_slots(text: str, values: Mapping[Slot, str]) -> Iterator[Slot]:
     """Each bracketed placeholder that stands for no value: what a model has made up, or bent too far."""
-    own = labels_among(values) - _BUILT_IN
-    for match in _mention(own).finditer(text):
-        slot = _slot(match["label"], match["number"], own)
+    own = _labels_among(values) - _BUILT_IN
+    for match in _mention_pattern(own).finditer(text):
+        slot = _read_slot(match["label"], match["number"], own)
         if match["opened"] and slot not in values:
             yield slot
 
 
-def restored_exactly(text: str, values: Mapping[Slot, str]) -> str:
+def restore_exact_placeholders(text: str, values: Mapping[Slot, str]) -> str:
     """The same for keys, where ``email_1`` is a likely name of its own: only ``<EMAIL_1>`` counts."""
-    return _EXACT.sub(lambda match: values.get(_slot(match[1], match[2]), match[0]), text)
+    return _EXACT.sub(lambda match: values.get(_read_slot(match[1], match[2]), match[0]), text)
 
 
-def _slot(label: str, number: str, own: frozenset[str] = frozenset()) -> Slot:
+def _read_slot(label: str, number: str, own: frozenset[str] = frozenset()) -> Slot:
     """``US SSN``, ``us-ssn`` and ``USSSN`` are all ``us_ssn``."""
     words = re.findall(r"[a-z]+", label.lower())
     name = "_".join(words)
@@ -138,14 +138,14 @@ def _by_letters(own: frozenset[str]) -> dict[str, str]:
     return {name.replace("_", ""): name for name in sorted(_BUILT_IN | own)}
 
 
-def _meant(match: re.Match[str]) -> bool:
+def _is_meant(match: re.Match[str]) -> bool:
     """Without its opening bracket, ``EMAIL 1`` and ``email_1`` are placeholders; ``email 1`` is English."""
     if match["opened"]:
         return True
     return "_" in match["joint"] or (bool(match["joint"]) and match["label"].isupper())
 
 
-def _kept(match: re.Match[str]) -> tuple[str, str]:
+def _keep_surroundings(match: re.Match[str]) -> tuple[str, str]:
     """What was matched before and behind a placeholder and is none of it."""
     opened, closed = match["opened"] or "", match["closed"] or ""
     if not opened:  # the > of <a href=EMAIL_1> belongs to the tag

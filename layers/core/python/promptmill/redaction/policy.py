@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.redaction.spans import Detector, Span, united
+from promptmill.redaction.spans import Detector, Span, unite
 
 WHOLE_FIELD = "field"
 """The type of a text that is redacted whole because of the field that it stands in."""
@@ -42,16 +42,16 @@ def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> De
     """
     if external_detectors(policy) and others is None:
         raise DetectorMissingError(external_detectors(policy)[0])
-    return _Engines([*_built_in(policy), *([others] if others else [])], policy)
+    return _CombinedDetector([*_built_in_detectors(policy), *([others] if others else [])], policy)
 
 
 def make_built_in_detector(policy: RedactionPolicy) -> Detector:
     """Without models and services, which take every identifier for somebody's name."""
-    return _Engines(_built_in(policy), policy)
+    return _CombinedDetector(_built_in_detectors(policy), policy)
 
 
-def _built_in(policy: RedactionPolicy) -> list[Detector]:
-    return [_structured()] if BUILT_IN in policy.engines else []
+def _built_in_detectors(policy: RedactionPolicy) -> list[Detector]:
+    return [_load_structured_detector()] if BUILT_IN in policy.engines else []
 
 
 class FoundBefore(Struct, frozen=True):
@@ -64,13 +64,13 @@ class FoundBefore(Struct, frozen=True):
 
 
 @cache
-def _structured() -> Detector:
+def _load_structured_detector() -> Detector:
     from promptmill.redaction.patterns.structured import StructuredDetector  # noqa: PLC0415 (patterns take a while)
 
     return StructuredDetector()
 
 
-class _Engines:
+class _CombinedDetector:
     def __init__(self, engines: Sequence[Detector], policy: RedactionPolicy) -> None:
         self._engines, self._policy = engines, policy
 
@@ -79,11 +79,11 @@ class _Engines:
         if not all(0 <= span.start < span.end <= len(text) for span in spans):
             raise ValueError("an engine's span lies outside of its text")
         if self._policy.patterns:
-            spans += _own(text, self._policy)
-        return united(spans) if len(self._engines) > 1 or self._policy.patterns else spans
+            spans += _find_own(text, self._policy)
+        return unite(spans) if len(self._engines) > 1 or self._policy.patterns else spans
 
 
-def kept(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span]:
+def select_spans(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span]:
     """Those that the policy wants replaced."""
     types = {*policy.types, *(pattern.name for pattern in policy.patterns)}
     return [
@@ -92,7 +92,7 @@ def kept(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span
         if span.type in types
         and span.score >= policy.min_score
         and policy.actions.get(span.type) != "keep"
-        and not (policy.allow and _allowed(text[span.start : span.end], policy))
+        and not (policy.allow and _is_allowed(text[span.start : span.end], policy))
     ]
 
 
@@ -108,7 +108,7 @@ def policy_hash(policy: RedactionPolicy) -> str:
     return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:12]
 
 
-def _own(text: str, policy: RedactionPolicy) -> list[Span]:
+def _find_own(text: str, policy: RedactionPolicy) -> list[Span]:
     searched = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
     found = []
     for own in policy.patterns:
@@ -119,15 +119,15 @@ def _own(text: str, policy: RedactionPolicy) -> list[Span]:
     return found
 
 
-def _allowed(value: str, policy: RedactionPolicy) -> bool:
-    words, patterns = _allow_list(policy.allow)
+def _is_allowed(value: str, policy: RedactionPolicy) -> bool:
+    words, patterns = _read_allow_list(policy.allow)
     if value.strip().casefold() in words:
         return True
     return any(_compiled(pattern).fullmatch(value.encode(errors="replace").decode()) for pattern in patterns)
 
 
 @cache
-def _allow_list(allow: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+def _read_allow_list(allow: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
     patterns = tuple(entry[1:-1] for entry in allow if is_pattern(entry))
     return frozenset(entry.casefold() for entry in allow if not is_pattern(entry)), patterns
 

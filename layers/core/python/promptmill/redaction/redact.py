@@ -13,17 +13,17 @@ from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.hiding import Hider, Repeats
 from promptmill.redaction.json_text import is_json, rewrite_literals
-from promptmill.redaction.placeholders import Placeholders, mentioned
+from promptmill.redaction.placeholders import Placeholders, find_slots
 from promptmill.redaction.policy import (
     WHOLE_FIELD,
     DetectorMissingError,
     FoundBefore,
-    kept,
     make_built_in_detector,
     make_detector,
+    select_spans,
 )
-from promptmill.redaction.request_text import rewritten
-from promptmill.redaction.spans import Detector, Span, united
+from promptmill.redaction.request_text import rewrite_request
+from promptmill.redaction.spans import Detector, Span, unite
 
 DETECTOR_VERSION = "structured-3"
 """Changes whenever the same text may give other spans; a job's manifest holds it."""
@@ -61,7 +61,7 @@ class Redacted(Struct, frozen=True):
 def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
     """Placeholders for every value of the policy's types, the same one wherever a value recurs.
 
-    ``others``: see ``make_detector``. Those that take their time search the request's ``searched_text`` beforehand.
+    ``others``: see ``make_detector``. Those that take their time search the request's ``collect_text`` beforehand.
 
     Raises:
         RecordError: the request can't be made safe, so it must not be sent (code ``redaction_failed``).
@@ -79,12 +79,12 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: 
     raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
 
 
-def searched_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
+def collect_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
     """What engines that are not built in are asked about a request; "" for nothing."""
     if not _is_wanted(policy):
         return ""
-    finder = _Finder(FoundBefore({}), policy)
-    rewritten(request, finder)
+    finder = _Search(FoundBefore({}), policy)
+    rewrite_request(request, finder)
     return finder.joined()
 
 
@@ -93,20 +93,20 @@ def _is_wanted(policy: RedactionPolicy) -> bool:
 
 
 def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Detector) -> Redacted:
-    finder = _Finder(engine, policy)
-    rewritten(request, finder)
+    finder = _Search(engine, policy)
+    rewrite_request(request, finder)
     finder.search()
     if finder.repeats is None:
         return Redacted(request)
     if refused := {kind for kind in finder.values.values() if policy.actions.get(kind) == "refuse"}:
-        raise _refused(refused)
-    placeholders = Placeholders(mentioned(finder.texts, set(finder.values.values())), policy.actions, policy.salt)
+        raise _refused_error(refused)
+    placeholders = Placeholders(find_slots(finder.texts, set(finder.values.values())), policy.actions, policy.salt)
     hider = Hider(finder.repeats, placeholders)
-    hidden = rewritten(request, _Rewriter(hider, finder))
+    hidden = rewrite_request(request, _Rewriter(hider, finder))
     return Redacted(hidden, placeholders.values, dict(hider.counts))
 
 
-class _Finder:
+class _Search:
     """Reads every text, changing nothing, and then searches all of them in one go: an engine's call has its price."""
 
     def __init__(self, engine: Detector, policy: RedactionPolicy) -> None:
@@ -131,7 +131,7 @@ class _Finder:
     def number(self, token: str, key: str = "") -> str:
         if key in self._whole:
             self._wholes.append((token, key))
-        if key in self._whole or (_in_digits(token) and key not in self._skipped):
+        if key in self._whole or (_may_be_personal(token) and key not in self._skipped):
             self.spans[token, key] = []
         return token
 
@@ -153,7 +153,7 @@ class _Finder:
     def search(self) -> None:
         """Raises RecordError if a name holds a value."""
         for span in self._found_in(_BETWEEN.join(self._fixed), make_built_in_detector(self._policy)):
-            raise _unreachable(span.type)
+            raise _unreachable_error(span.type)
         joined = self.joined()
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._hinted()))
         found = self._found_in(joined, self._engine)
@@ -163,13 +163,13 @@ class _Finder:
             self.values[text] = WHOLE_FIELD
         if self.values:
             self.repeats = Repeats(self.values)
-            for leaf, span in self._by_leaf(united([*found, *self.repeats.find(joined)]), ends):
+            for leaf, span in self._by_leaf(unite([*found, *self.repeats.find(joined)]), ends):
                 self.spans[leaf].append(span)
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
 
     def _found_in(self, text: str, engine: Detector) -> list[Span]:
-        return kept(engine.find(text), text, self._policy) if text else []
+        return select_spans(engine.find(text), text, self._policy) if text else []
 
     def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
         """Each span's part in each leaf; what lies in a hint or between two leaves is nothing of the request's."""
@@ -186,29 +186,29 @@ class _Finder:
 class _Rewriter:
     """Writes every text anew."""
 
-    def __init__(self, hider: Hider, finder: _Finder) -> None:
+    def __init__(self, hider: Hider, finder: _Search) -> None:
         self._hider, self._finder = hider, finder
 
     def text(self, text: str, key: str = "") -> str:
         if is_json(text) and (text, key) not in self._finder.spans:
-            return self._hider.hidden(rewrite_literals(text, self.text, self.text, self.number))
-        return self._hider.hidden(text, self._finder.spans.get((text, key)))
+            return self._hider.hide(rewrite_literals(text, self.text, self.text, self.number))
+        return self._hider.hide(text, self._finder.spans.get((text, key)))
 
     def number(self, token: str, key: str = "") -> str:
-        return self._hider.hidden(token, self._finder.spans.get((token, key)))
+        return self._hider.hide(token, self._finder.spans.get((token, key)))
 
     def fixed(self, text: str) -> None:
         for span in self._finder.repeats.find(text) if self._finder.repeats else ():
-            raise _unreachable(span.type)
+            raise _unreachable_error(span.type)
 
 
-def _in_digits(token: str) -> bool:
+def _may_be_personal(token: str) -> bool:
     """Whether a number could be somebody's: long, or a latitude."""
     plain = token.lstrip("-")
     return (plain.isdigit() and len(plain) >= _FEWEST_DIGITS) or ("." in plain and len(plain) >= _FEWEST_DIGITS)
 
 
-def _refused(kinds: Iterable[str]) -> RecordError:
+def _refused_error(kinds: Iterable[str]) -> RecordError:
     return RecordError(
         f"the record holds what the recipe refuses: {', '.join(sorted(kinds))}",
         code="redaction_refused",
@@ -216,7 +216,7 @@ def _refused(kinds: Iterable[str]) -> RecordError:
     )
 
 
-def _unreachable(kind: str) -> RecordError:
+def _unreachable_error(kind: str) -> RecordError:
     return _failed(
         f"a value of type {kind} is part of a name, a key or a permitted value, which can't be rewritten",
         remedy="take it out of there, or leave its type out of the recipe's redact.types",

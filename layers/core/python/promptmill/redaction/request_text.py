@@ -30,7 +30,7 @@ class Visitor(Protocol):
         ...
 
 
-def rewritten(request: CompletionRequest, visitor: Visitor) -> CompletionRequest:
+def rewrite_request(request: CompletionRequest, visitor: Visitor) -> CompletionRequest:
     """The request with every text as ``visitor`` returns it. Attachments can't be read and stay as they are."""
     visitor.fixed(request.tool_choice.name if request.tool_choice else "")
     return msgspec.structs.replace(

@@ -11,7 +11,14 @@ import msgspec
 
 from promptmill.domain.completion import Completion, CompletionRequest, ToolCall
 from promptmill.redaction.json_text import is_json, rewrite_literals
-from promptmill.redaction.placeholders import Slot, mentioned, restored, restored_exactly, slots, unknown
+from promptmill.redaction.placeholders import (
+    Slot,
+    find_slots,
+    find_unknown_slots,
+    read_slots,
+    restore_exact_placeholders,
+    restore_placeholders,
+)
 
 _FENCED = re.compile(r"(?<=```json\n)[^`]*(?=\n\s{0,8}```)|(?<=```\n)[^`]*(?=\n\s{0,8}```)")
 
@@ -23,13 +30,13 @@ def restore_completion(completion: Completion, values_by_placeholder: Mapping[st
     """
     if not values_by_placeholder:
         return completion
-    values = slots(values_by_placeholder)
+    values = read_slots(values_by_placeholder)
     calls = tuple(ToolCall(c.id, c.name, _document(c.arguments, values)) for c in completion.tool_calls)
     raw = _document(completion.raw, values)
     return msgspec.structs.replace(completion, text=restore_text(completion.text, values), tool_calls=calls, raw=raw)
 
 
-def unrestored(
+def count_unrestored(
     completion: Completion, values_by_placeholder: Mapping[str, str], request: CompletionRequest
 ) -> dict[str, int]:
     """Placeholders in an answer, not yet restored, that stand for nothing of its record: how many, by type.
@@ -38,10 +45,10 @@ def unrestored(
     """
     if not values_by_placeholder:
         return {}
-    values = slots(values_by_placeholder)
+    values = read_slots(values_by_placeholder)
     texts = (completion.text, *(text for call in completion.tool_calls for text in _texts(call.arguments)))
-    found = [slot for text in texts for slot in unknown(text, values)]
-    asked = mentioned([msgspec.json.encode(request).decode()], {kind for kind, _ in found}) if found else ()
+    found = [slot for text in texts for slot in find_unknown_slots(text, values)]
+    asked = find_slots([msgspec.json.encode(request).decode()], {kind for kind, _ in found}) if found else ()
     return dict(Counter(kind for kind, number in found if (kind, number) not in asked))
 
 
@@ -63,16 +70,16 @@ def restore_text(text: str, values: Mapping[Slot, str]) -> str:
     pieces, done = [], 0
     for match in _FENCED.finditer(text):
         if is_json(match[0]):
-            pieces += [restored(text[done : match.start()], values), _json(match[0], values)]
+            pieces += [restore_placeholders(text[done : match.start()], values), _json(match[0], values)]
             done = match.end()
-    return "".join([*pieces, restored(text[done:], values)])
+    return "".join([*pieces, restore_placeholders(text[done:], values)])
 
 
 def _json(text: str, values: Mapping[Slot, str]) -> str:
     return rewrite_literals(
         text,
         lambda content, _key: restore_text(content, values),
-        lambda key, _: restored_exactly(key, values),
+        lambda key, _: restore_exact_placeholders(key, values),
         lambda token, _key: token,
     )
 
@@ -95,5 +102,5 @@ def _data(value: Any, values: Mapping[Slot, str]) -> Any:
 
 
 def _key(key: str, among: Mapping[str, Any], values: Mapping[Slot, str]) -> str:
-    new = restored_exactly(key, values)
+    new = restore_exact_placeholders(key, values)
     return key if new in among else new

@@ -66,7 +66,7 @@ class Detector(Protocol):
         ...
 
 
-def united(spans: Iterable[Span]) -> list[Span]:
+def unite(spans: Iterable[Span]) -> list[Span]:
     """Spans in order, with overlapping ones joined under the type that takes precedence."""
     joined: list[Span] = []
     for span in sorted(spans, key=lambda one: (one.start, -one.end)):

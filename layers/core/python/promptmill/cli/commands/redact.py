@@ -22,7 +22,7 @@ from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import ExternalDetector
-from promptmill.redaction.audit import RedactedText, audit_line, explain_span, redact_document, redact_text
+from promptmill.redaction.audit import RedactedText, explain_span, make_audit_line, redact_document, redact_text
 from promptmill.redaction.policy import DetectorMissingError, external_detectors
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
@@ -194,7 +194,9 @@ def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path 
             return
         written = _write(source, target, policy, others)
     _print_summary(out, written)
-    out.document({"failed": len(written.faults), "audit": audit_line(policy, written.counts, attachments="refuse")})
+    out.document(
+        {"failed": len(written.faults), "audit": make_audit_line(policy, written.counts, attachments="refuse")}
+    )
     if written.faults or not written.lines:
         raise click.exceptions.Exit(EXIT_FAILED)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from promptmill.redaction.patterns.check_digits import luhn, mod_97
 from promptmill.redaction.patterns.folded_text import FoldedText
-from promptmill.redaction.patterns.rules import Rule, matching
+from promptmill.redaction.patterns.rules import Rule, make_rule
 from promptmill.redaction.spans import Span
 
 _DIGIT_RUN = r"\d(?:[ .\-]{0,2}\d){11,}"
@@ -52,17 +52,17 @@ _IBAN_COUNTRIES = {
 _IBAN_LENGTHS = {country: length for length, names in _IBAN_COUNTRIES.items() for country in names.split()}
 
 
-def cards(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_DIGIT_RUN):
+def find_cards(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_DIGIT_RUN):
         groups = [(start + m.start(), start + m.end()) for m in _GROUP.finditer(folded.text[start:end])]
         if folded.stands_alone(start, end):
-            yield from _cards_in(folded, groups)
+            yield from _find_cards_in(folded, groups)
 
 
-def _cards_in(folded: FoldedText, groups: Sequence[tuple[int, int]]) -> Iterator[Span]:
+def _find_cards_in(folded: FoldedText, groups: Sequence[tuple[int, int]]) -> Iterator[Span]:
     first = 0
     while first < len(groups):
-        last = _card_from(folded, groups, first)
+        last = _find_card_end(folded, groups, first)
         if last is None:
             first += 1
             continue
@@ -70,7 +70,7 @@ def _cards_in(folded: FoldedText, groups: Sequence[tuple[int, int]]) -> Iterator
         first = last + 1
 
 
-def _card_from(folded: FoldedText, groups: Sequence[tuple[int, int]], first: int) -> int | None:
+def _find_card_end(folded: FoldedText, groups: Sequence[tuple[int, int]], first: int) -> int | None:
     """The last group of the longest card number that starts with group ``first``."""
     digits, found = "", None
     for last in range(first, min(first + _MAX_GROUPS, len(groups))):
@@ -92,18 +92,18 @@ def _is_card(digits: str, folded: FoldedText, start: int, separators: int) -> bo
     in_fours = separators == 3 and len(digits) == 16  # noqa: PLR2004
     if not (known and in_fours) and not (checked and _MAESTRO_PREFIX.fullmatch(digits)):
         return False
-    return _CARD_CONTEXT.search(folded.before(start, 40)) is not None
+    return _CARD_CONTEXT.search(folded.text_before(start, 40)) is not None
 
 
-def ibans(folded: FoldedText) -> Iterator[Span]:
-    for start, _ in folded.spans(_IBAN_HEAD):
+def find_ibans(folded: FoldedText) -> Iterator[Span]:
+    for start, _ in folded.find_spans(_IBAN_HEAD):
         length = _IBAN_LENGTHS.get(folded.text[start : start + 2].upper())
-        end = _end_after(folded.text, start, length) if length else None
-        if end is not None and folded.stands_alone(start, end) and valid_iban(folded.text[start:end]):
+        end = _find_end(folded.text, start, length) if length else None
+        if end is not None and folded.stands_alone(start, end) and is_iban(folded.text[start:end]):
             yield Span(start, end, "iban", 0.95, "iban")
 
 
-def _end_after(text: str, start: int, length: int) -> int | None:
+def _find_end(text: str, start: int, length: int) -> int | None:
     """Where ``length`` letters and digits from ``start`` on end, with at most one separator between two."""
     left, separated = length, False
     for at in range(start, min(len(text), start + 2 * length)):
@@ -119,14 +119,14 @@ def _end_after(text: str, start: int, length: int) -> int | None:
     return None
 
 
-def valid_iban(iban: str) -> bool:
+def is_iban(iban: str) -> bool:
     plain = "".join(char for char in iban.upper() if char.isalnum())
     return mod_97(plain[4:] + plain[:4])
 
 
 ACCOUNT_RULES = (
-    Rule(r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}", ibans),
-    Rule(_DIGIT_RUN, cards),
+    Rule(r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}", find_ibans),
+    Rule(_DIGIT_RUN, find_cards),
 )
 
 
@@ -165,9 +165,9 @@ def _stands_alone(folded: FoldedText, start: int, end: int) -> bool:
 
 
 WALLET_RULES = (
-    matching("bitcoin", "crypto_wallet", r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", 0.95, _is_base58),
-    matching("bech32", "crypto_wallet", r"\b(?:bc1|tb1|ltc1|BC1)[02-9A-Za-z]{11,87}\b", 0.95, _is_bech32),
-    matching("ethereum", "crypto_wallet", r"\b0x[0-9a-fA-F]{40}\b", 0.8, _stands_alone),
-    matching("tron", "crypto_wallet", r"\bT[1-9A-HJ-NP-Za-km-z]{33}\b", 0.95, _is_base58),
-    matching("litecoin", "crypto_wallet", r"\b[LMD][1-9A-HJ-NP-Za-km-z]{32,33}\b", 0.95, _is_base58),
+    make_rule("bitcoin", "crypto_wallet", r"\b[13][1-9A-HJ-NP-Za-km-z]{25,34}\b", 0.95, _is_base58),
+    make_rule("bech32", "crypto_wallet", r"\b(?:bc1|tb1|ltc1|BC1)[02-9A-Za-z]{11,87}\b", 0.95, _is_bech32),
+    make_rule("ethereum", "crypto_wallet", r"\b0x[0-9a-fA-F]{40}\b", 0.8, _stands_alone),
+    make_rule("tron", "crypto_wallet", r"\bT[1-9A-HJ-NP-Za-km-z]{33}\b", 0.95, _is_base58),
+    make_rule("litecoin", "crypto_wallet", r"\b[LMD][1-9A-HJ-NP-Za-km-z]{32,33}\b", 0.95, _is_base58),
 )

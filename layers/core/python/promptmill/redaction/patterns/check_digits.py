@@ -68,7 +68,7 @@ def is_date(year: str, month: str, day: str) -> bool:
 _DAYS = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def varied(digits: str) -> bool:
+def is_varied(digits: str) -> bool:
     return len(set(digits)) > 1
 
 
@@ -79,19 +79,19 @@ def us_itin(d: str) -> bool:
 
 def routing(d: str) -> bool:
     known = int(d[:2]) in {*range(13), *range(21, 33), *range(61, 73), 80}
-    return known and varied(d) and weighted(d, (3, 7, 1) * 3) % 10 == 0
+    return known and is_varied(d) and weighted(d, (3, 7, 1) * 3) % 10 == 0
 
 
 def sin(d: str) -> bool:
-    return d[0] not in "08" and varied(d) and luhn(d)
+    return d[0] not in "08" and is_varied(d) and luhn(d)
 
 
 def tfn(d: str) -> bool:
-    return varied(d) and weighted(d, (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
+    return is_varied(d) and weighted(d, (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
 
 
 def acn(d: str) -> bool:
-    return varied(d) and (10 - weighted(d, (8, 7, 6, 5, 4, 3, 2, 1)) % 10) % 10 == int(d[8])
+    return is_varied(d) and (10 - weighted(d, (8, 7, 6, 5, 4, 3, 2, 1)) % 10) % 10 == int(d[8])
 
 
 def abn(d: str) -> bool:
@@ -103,19 +103,19 @@ def australian_medicare(d: str) -> bool:
 
 
 def lanr(d: str) -> bool:
-    return varied(d) and (10 - weighted(d, (4, 9, 4, 9, 4, 9)) % 10) % 10 == int(d[6]) and d[7:] != "00"
+    return is_varied(d) and (10 - weighted(d, (4, 9, 4, 9, 4, 9)) % 10) % 10 == int(d[6]) and d[7:] != "00"
 
 
 def npi(d: str) -> bool:
-    return d[0] in "12" and varied(d[:-1]) and luhn("80840" + d)
+    return d[0] in "12" and is_varied(d[:-1]) and luhn("80840" + d)
 
 
 def nhs(d: str) -> bool:
-    return varied(d) and (11 - weighted(d, range(10, 1, -1)) % 11) % 11 == int(d[9])
+    return is_varied(d) and (11 - weighted(d, range(10, 1, -1)) % 11) % 11 == int(d[9])
 
 
 def bsn(d: str) -> bool:
-    return varied(d) and weighted(d, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    return is_varied(d) and weighted(d, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
 
 
 def portuguese_nif(d: str) -> bool:
@@ -145,7 +145,7 @@ def pesel_any_date(d: str) -> bool:
 
 
 def polish_nip(d: str) -> bool:
-    return varied(d) and weighted(d, (6, 5, 7, 2, 3, 4, 5, 6, 7)) % 11 == int(d[9])
+    return is_varied(d) and weighted(d, (6, 5, 7, 2, 3, 4, 5, 6, 7)) % 11 == int(d[9])
 
 
 def steuer_id(d: str) -> bool:
@@ -203,12 +203,12 @@ def resident_registration(d: str) -> bool:
 
 def korean_company(d: str) -> bool:
     total = weighted(d, (1, 3, 7, 1, 3, 7, 1, 3)) + int(d[8]) * 5 // 10 + int(d[8]) * 5 % 10
-    return varied(d) and (10 - total % 10) % 10 == int(d[9])
+    return is_varied(d) and (10 - total % 10) % 10 == int(d[9])
 
 
 def my_number(d: str) -> bool:
     remainder = weighted(d, (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)) % 11
-    return varied(d) and (0 if remainder < 2 else 11 - remainder) == int(d[11])  # noqa: PLR2004 (remainders without a digit)
+    return is_varied(d) and (0 if remainder < 2 else 11 - remainder) == int(d[11])  # noqa: PLR2004 (remainders without a digit)
 
 
 def thai(d: str) -> bool:
@@ -216,15 +216,15 @@ def thai(d: str) -> bool:
 
 
 def aadhaar(d: str) -> bool:
-    return d[0] not in "01" and varied(d) and verhoeff(d)
+    return d[0] not in "01" and is_varied(d) and verhoeff(d)
 
 
 def cpf(d: str) -> bool:
-    return varied(d) and brazilian(d, range(11, 1, -1))
+    return is_varied(d) and brazilian(d, range(11, 1, -1))
 
 
 def cnpj(d: str) -> bool:
-    return varied(d) and brazilian(d, (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2))
+    return is_varied(d) and brazilian(d, (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2))
 
 
 def cuit(d: str) -> bool:
@@ -234,11 +234,11 @@ def cuit(d: str) -> bool:
 
 def snils(d: str) -> bool:
     check = weighted(d, range(9, 0, -1)) % 101 % 100
-    return varied(d[:9]) and check == int(d[9:])
+    return is_varied(d[:9]) and check == int(d[9:])
 
 
 def luhn_13(d: str) -> bool:
-    return varied(d) and luhn(d)
+    return is_varied(d) and luhn(d)
 
 
 def french_nir(d: str) -> bool:
@@ -251,7 +251,7 @@ def chinese(d: str) -> bool:
     return is_date(d[6:10], d[10:12], d[12:14]) and "10X98765432"[sums % 11] == d[17]
 
 
-def dated(d: str) -> bool:
+def has_date(d: str) -> bool:
     return is_date(d[:2], d[2:4], d[4:6])
 
 
@@ -261,7 +261,7 @@ def indonesian(d: str) -> bool:
 
 
 def any_digits(d: str) -> bool:
-    return varied(d)
+    return is_varied(d)
 
 
 _INDIAN_STATES = frozenset(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from promptmill.redaction.patterns.folded_text import FoldedText
-from promptmill.redaction.patterns.rules import Rule, matching
+from promptmill.redaction.patterns.rules import Rule, make_rule
 from promptmill.redaction.spans import Span
 
 _LETTERS = r"A-Za-z\xaa\xb5\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
@@ -24,32 +24,32 @@ _NOT_AN_ADDRESS = re.compile(
 _MAX_IPV6 = 45
 
 
-def emails(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_EMAIL):
+def find_emails(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_EMAIL):
         found = folded.text[start:end]
         if not _IMAGE_NAME.search(found):
-            yield Span(start + _opening(found), end, "email", 0.95, "email")
+            yield Span(start + _count_opening(found), end, "email", 0.95, "email")
 
 
 _SPELLED = r"(?i)\b[a-z0-9][\w.+\-]*\s?[\[({<]\s?at\s?[\])}>]\s?[a-z0-9\-]+(?:(?:\s?[\[({<]\s?(?:dot|punkt|point)\s?[\])}>]\s?|\.)[a-z0-9\-]+)+"
 """``bob (at) example (dot) org``."""
 
 
-def _opening(found: str) -> int:
+def _count_opening(found: str) -> int:
     """How many quotes and dots stand before an address, not in it."""
     return len(found) - len(found.lstrip("'.")) if found[0] in "'." else 0
 
 
-def _ipv4(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_IPV4):
+def _find_ipv4(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_IPV4):
         address, _, prefix = folded.text[start:end].partition("/")
         if prefix and int(prefix) > 32:  # noqa: PLR2004 (bits of an address)
             end = start + len(address)  # noqa: PLW2901 (the slash belongs to something else)
         if not all(map(_is_octet, address.split("."))) or not folded.stands_alone(start, end):
             continue
-        if folded.before(start, 1) == "+":
+        if folded.text_before(start, 1) == "+":
             continue  # a telephone number with dots
-        if not _NOT_AN_ADDRESS.search(folded.before(start, 16)):
+        if not _NOT_AN_ADDRESS.search(folded.text_before(start, 16)):
             yield Span(start, end, "ip", 0.9, "ipv4")
 
 
@@ -57,8 +57,8 @@ def _is_octet(digits: str) -> bool:
     return int(digits) <= 255 and str(int(digits)) == digits  # noqa: PLR2004 (a byte)
 
 
-def _ipv6(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_IPV6):
+def _find_ipv6(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_IPV6):
         bare = folded.text[start:end].partition("/")[0].partition("%")[0].rstrip(".")
         bare = bare[:-1] if bare.endswith(":") and not bare.endswith("::") else bare
         stop = end if folded.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
@@ -84,7 +84,7 @@ _LONGER_HEX = re.compile(r"[:.\-][0-9A-Fa-f]{2}")
 
 def _is_mac(folded: FoldedText, start: int, end: int) -> bool:
     found = set(folded.text[start:end].upper()) - set(":.-")
-    return len(found) > 1 and not _LONGER_HEX.match(folded.text, end) and not folded.before(start, 1).endswith(":")
+    return len(found) > 1 and not _LONGER_HEX.match(folded.text, end) and not folded.text_before(start, 1).endswith(":")
 
 
 _POINT = r"[-+]?\d{1,3}\.\d{3,}"
@@ -102,7 +102,7 @@ def _is_point(folded: FoldedText, start: int, end: int) -> bool:
     if abs(float(latitude)) > 90 or abs(float(longitude)) > 180 or not folded.stands_alone(start, end):  # noqa: PLR2004 (degrees)
         return False
     precise = all(len(number.partition(".")[2]) >= _PRECISE for number in (latitude, longitude))
-    named = _PLACE.search(folded.before(start, 40) + folded.text[start:end])
+    named = _PLACE.search(folded.text_before(start, 40) + folded.text[start:end])
     return named is not None or (
         precise and "," in folded.text[start:end] and not folded.text[end : end + 3].strip(" ").startswith(",")
     )
@@ -113,14 +113,14 @@ def _anything(*_: object) -> bool:
 
 
 CONTACT_RULES = (
-    Rule(r"(?:@|%40)[A-Za-z0-9\x80-\xff]", emails),
-    matching("email_spelled", "email", _SPELLED, 0.7, _anything, gate=r"(?i)[\[({<]\s?at\s?[\])}>]"),
-    Rule(_IPV4, _ipv4),
-    Rule(r":[0-9A-Fa-f.]*:[0-9A-Fa-f.]*|::", _ipv6),
-    matching("mac", "mac", _MAC, 0.9, _is_mac),
-    matching("coordinates", "coordinates", _COORDINATES, 0.7, _is_point),
-    matching("coordinates_dms", "coordinates", _DEGREES, 0.8, _anything),
-    matching("coordinate_named", "coordinates", _NAMED_POINT, 0.7, _anything, group=1),
+    Rule(r"(?:@|%40)[A-Za-z0-9\x80-\xff]", find_emails),
+    make_rule("email_spelled", "email", _SPELLED, 0.7, _anything, gate=r"(?i)[\[({<]\s?at\s?[\])}>]"),
+    Rule(_IPV4, _find_ipv4),
+    Rule(r":[0-9A-Fa-f.]*:[0-9A-Fa-f.]*|::", _find_ipv6),
+    make_rule("mac", "mac", _MAC, 0.9, _is_mac),
+    make_rule("coordinates", "coordinates", _COORDINATES, 0.7, _is_point),
+    make_rule("coordinates_dms", "coordinates", _DEGREES, 0.8, _anything),
+    make_rule("coordinate_named", "coordinates", _NAMED_POINT, 0.7, _anything, group=1),
 )
 
 
@@ -156,27 +156,27 @@ _CODE_BEFORE = re.compile(
 )
 
 
-def url_credentials(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_USERINFO, group=1):
+def find_url_credentials(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_USERINFO, group=1):
         user, _, password = folded.text[start:end].partition(":")
         if (password or len(user) >= _LONG_USER) and not _PLACEHOLDER.fullmatch(password or user):
             yield Span(start, end, "url_credentials", 0.95, "url_credentials")
 
 
-def urls(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_URL):
-        found = _trimmed(folded.text[start:end])
+def find_urls(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_URL):
+        found = _trim(folded.text[start:end])
         host = _HOST.match(found)
         if not host or "@" in host[1] or "." not in host[1] or _PUBLIC.fullmatch(host[1]) or _ASSET.search(found):
             continue
-        if len(found) - found.find("://") > 5 and not _in_code(folded, start):  # noqa: PLR2004 (a.b)
+        if len(found) - found.find("://") > 5 and not _is_in_code(folded, start):  # noqa: PLR2004 (a.b)
             yield Span(start, start + len(found), "url", 0.6, "url")
 
 
-def bare_hosts(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(f"{_WWW}|{_BARE_HOST}"):
-        found = _trimmed(folded.text[start:end])
-        before, after = folded.before(start, 1), folded.text[start + len(found) : start + len(found) + 2]
+def find_bare_hosts(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(f"{_WWW}|{_BARE_HOST}"):
+        found = _trim(folded.text[start:end])
+        before, after = folded.text_before(start, 1), folded.text[start + len(found) : start + len(found) + 2]
         if before in ("@", ".", "/", "-", "_", "\\", ":", "$", "#") or _PUBLIC.fullmatch(found.partition("/")[0]):
             continue
         if (
@@ -187,13 +187,13 @@ def bare_hosts(folded: FoldedText) -> Iterator[Span]:
             yield Span(start, start + len(found), "url", 0.5, "host")
 
 
-def _in_code(folded: FoldedText, start: int) -> bool:
+def _is_in_code(folded: FoldedText, start: int) -> bool:
     """An endpoint of a program or of a curl command says nothing of a person."""
     in_command = folded.text.rfind("curl ", max(0, start - 160), start) >= 0
-    return in_command or _CODE_BEFORE.search(folded.before(start, 24)) is not None
+    return in_command or _CODE_BEFORE.search(folded.text_before(start, 24)) is not None
 
 
-def _trimmed(found: str) -> str:
+def _trim(found: str) -> str:
     """Without what ends the sentence rather than the address."""
     while found and found[-1] in _TRAILING and not (found[-1] == ")" and "(" in found):
         found = found[:-1]
@@ -201,9 +201,9 @@ def _trimmed(found: str) -> str:
 
 
 URL_RULES = (
-    Rule(r"://[^\s/?#\"'<>\\`]+@", url_credentials),
-    Rule(_URL, urls),
-    Rule(f"{_WWW}|{_BARE_HOST}", bare_hosts),
+    Rule(r"://[^\s/?#\"'<>\\`]+@", find_url_credentials),
+    Rule(_URL, find_urls),
+    Rule(f"{_WWW}|{_BARE_HOST}", find_bare_hosts),
 )
 
 
@@ -238,56 +238,54 @@ _OTHER_NUMBER = re.compile(
 )
 _PATH_BEFORE = re.compile(r"[\w/][.\-/]")
 _GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
-_FEWEST_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
+_MIN_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
 
 
 PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
 
 
-def phones(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_CANDIDATE):
-        yield from _phones_in(folded, start, end)
+def find_phones(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_CANDIDATE):
+        yield from _find_phones_in(folded, start, end)
 
 
-def _phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
-    start = _after_dates(folded.text, start, end)
-    start += _unclosed(folded.text[start:end])
+def _find_phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
+    start = _skip_dates(folded.text, start, end)
+    start += _count_unclosed(folded.text[start:end])
     run = folded.text[start:end]
-    score = _score(folded, start, end, run) if run and _free(folded, start, end) else 0
+    score = _rate(folded, start, end, run) if run and _stands_free(folded, start, end) else 0
     if score:
-        yield Span(start, _with_extension(folded.text, end), "phone", score, "phone")
+        yield Span(start, _extend(folded.text, end), "phone", score, "phone")
         return
-    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _end_of_first(folded, start, end)):
+    if sum(map(str.isdigit, run)) > _MAX_DIGITS and (cut := _find_end_of_first(folded, start, end)):
         yield Span(start, cut, "phone", 0.7, "phone")
-        yield from _phones_in(folded, cut + 1, end)
+        yield from _find_phones_in(folded, cut + 1, end)
         return
     for match in _NORTH_AMERICAN.finditer(run):
-        other = _OTHER_NUMBER.search(folded.before(start + match.start(), 40))
-        if not other and _free(folded, start + match.start(), start + match.end()):
-            yield Span(
-                start + match.start(), _with_extension(folded.text, start + match.end()), "phone", 0.7, "phone_us"
-            )
+        other = _OTHER_NUMBER.search(folded.text_before(start + match.start(), 40))
+        if not other and _stands_free(folded, start + match.start(), start + match.end()):
+            yield Span(start + match.start(), _extend(folded.text, start + match.end()), "phone", 0.7, "phone_us")
 
 
-def _end_of_first(folded: FoldedText, start: int, end: int) -> int:
+def _find_end_of_first(folded: FoldedText, start: int, end: int) -> int:
     """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
     blank, tries = folded.text.rfind(" ", start, end), _MAX_TRIES
     while blank > start and tries:
         run = folded.text[start:blank]
         if run.count(" ") <= _MAX_BLANKS and sum(map(str.isdigit, run)) <= _MAX_DIGITS:
-            if _free(folded, start, blank) and _score(folded, start, blank, run):
+            if _stands_free(folded, start, blank) and _rate(folded, start, blank, run):
                 return blank
             tries -= 1
         blank = folded.text.rfind(" ", start, blank)
     return 0
 
 
-def _unclosed(run: str) -> int:
+def _count_unclosed(run: str) -> int:
     """1 if the bracket before a number is not closed in it: ``(555-0100)``."""
     return int(run.startswith("(") and run.count("(") > run.count(")"))
 
 
-def _after_dates(text: str, start: int, end: int) -> int:
+def _skip_dates(text: str, start: int, end: int) -> int:
     match = _DATE.match(text, start, end)
     while match and text[match.end() : match.end() + 1] in (" ", ","):
         start = match.end() + 1
@@ -295,7 +293,7 @@ def _after_dates(text: str, start: int, end: int) -> int:
     return end if match else start
 
 
-def _free(folded: FoldedText, start: int, end: int) -> bool:
+def _stands_free(folded: FoldedText, start: int, end: int) -> bool:
     """Not a piece of a longer word, number, identifier or path."""
     text = folded.text
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
@@ -306,20 +304,20 @@ def _free(folded: FoldedText, start: int, end: int) -> bool:
     return not after[:1].isalpha() or bool(_EXTENSION.match(text, end))
 
 
-def _score(folded: FoldedText, start: int, end: int, run: str) -> float:
+def _rate(folded: FoldedText, start: int, end: int, run: str) -> float:
     """0 where the digits are something else."""
     digits = sum(map(str.isdigit, run))
     if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
         return 0
-    before = folded.before(start, 40)
+    before = folded.text_before(start, 40)
     if _CONTEXT.search(before) or _CONTEXT_AFTER.match(folded.text, end):
         return 0.85
-    if digits < _FEWEST_DIGITS or _OTHER_NUMBER.search(before):
+    if digits < _MIN_DIGITS or _OTHER_NUMBER.search(before):
         return 0
-    return _score_of_shape(run, digits)
+    return _rate_shape(run, digits)
 
 
-def _score_of_shape(run: str, digits: int) -> float:
+def _rate_shape(run: str, digits: int) -> float:
     international = run.startswith(("+", "(+")) or (run.startswith("00") and run[2:3] not in ("0", ""))
     if international and digits > 8 and not run.isdigit():  # noqa: PLR2004 (country code and a number)
         return 0.9
@@ -331,6 +329,6 @@ def _score_of_shape(run: str, digits: int) -> float:
     return 0.7 if in_brackets or (_TRUNK_ZERO.fullmatch(run) and digits in range(9, 13)) else 0
 
 
-def _with_extension(text: str, end: int) -> int:
+def _extend(text: str, end: int) -> int:
     match = _EXTENSION.match(text, end)
     return match.end() if match else end

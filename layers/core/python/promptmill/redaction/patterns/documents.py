@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from promptmill.redaction.patterns.folded_text import FoldedText
-from promptmill.redaction.patterns.rules import Rule, matching
+from promptmill.redaction.patterns.rules import Rule, make_rule
 from promptmill.redaction.spans import RedactionType, Span
 
-_REACH = 72
-_WORDS_BETWEEN = 7
-_LONGEST = 30
+_MAX_REACH = 72
+_MAX_WORDS_BETWEEN = 7
+_MAX_LENGTH = 30
 _PIECE = re.compile(r"[A-Za-z0-9*#][\w\-./*]*")
 _BREAK = re.compile(r"[.!?;\n\0](?:\s|\Z)|[\n\0]")
 _MASKED = re.compile(r"(?:[xX*#]{2,}[\-. /]?){1,4}[A-Za-z0-9\-]{0,8}")
@@ -70,15 +70,15 @@ NAMED = (
 )  # fmt: skip
 
 
-def _named(kind: Named) -> Rule:
+def _make_named_rule(kind: Named) -> Rule:
     pattern = f"(?i){kind.words}"
 
     def find(folded: FoldedText) -> Iterator[Span]:
         reached = 0
-        for start, end in folded.spans(pattern):
+        for start, end in folded.find_spans(pattern):
             if start < reached:
                 continue
-            value = _value_behind(folded.text, end, kind)
+            value = _find_value(folded.text, end, kind)
             if value is not None:
                 reached = value[1]
                 yield Span(value[0], value[1], kind.type, kind.score, kind.name)
@@ -86,19 +86,19 @@ def _named(kind: Named) -> Rule:
     return Rule(pattern, find)
 
 
-def _value_behind(text: str, at: int, kind: Named) -> tuple[int, int] | None:
+def _find_value(text: str, at: int, kind: Named) -> tuple[int, int] | None:
     """The first number behind the words at ``at``, within the sentence and with nothing but small words between."""
-    limit, words = at + _REACH, 0
+    limit, words = at + _MAX_REACH, 0
     done = at
     for piece in _PIECE.finditer(text, at, limit):
-        if _BREAK.search(text, done, piece.start()) or words > _WORDS_BETWEEN:
+        if _BREAK.search(text, done, piece.start()) or words > _MAX_WORDS_BETWEEN:
             return None
         value = piece[0].rstrip("./-_")
         if _is_value(value, kind):
             end = piece.start() + len(value)
             if _AMOUNT_BEFORE.search(text[max(0, piece.start() - 2) : piece.start()]):
                 return None
-            return piece.start(), _with_groups(text, end, value)
+            return piece.start(), _extend_by_groups(text, end, value)
         if value.lower() not in _CONNECTING and not value[:1].isupper() and not value.isupper():
             words += 2
         words, done = words + 1, piece.end()
@@ -106,7 +106,7 @@ def _value_behind(text: str, at: int, kind: Named) -> tuple[int, int] | None:
 
 
 def _is_value(piece: str, kind: Named) -> bool:
-    if len(piece) > _LONGEST:
+    if len(piece) > _MAX_LENGTH:
         return False
     if _MASKED.fullmatch(piece) and len(piece) >= 6:  # noqa: PLR2004 (XX-XX12)
         return True
@@ -120,7 +120,7 @@ def _is_value(piece: str, kind: Named) -> bool:
     )
 
 
-def _with_groups(text: str, end: int, value: str) -> int:
+def _extend_by_groups(text: str, end: int, value: str) -> int:
     """The number's further groups: ``12-34-56 1234 5678``."""
     groups = _GROUPED.match(text, end, end + 40) if value.isupper() or value.isdigit() else None
     if groups is None or not any(map(str.isdigit, groups[0])):
@@ -147,8 +147,8 @@ _BIRTHDAY = re.compile(
 )
 
 
-def birthdays(folded: FoldedText) -> Iterator[Span]:
-    for _, end in folded.spans(_BORN):
+def find_birthdays(folded: FoldedText) -> Iterator[Span]:
+    for _, end in folded.find_spans(_BORN):
         match = _BIRTHDAY.match(folded.text, end)
         if match:
             yield Span(match.start(1), match.end(1), "date_of_birth", 0.8, "birthday")
@@ -164,8 +164,8 @@ def _two_digits(folded: FoldedText, start: int, end: int) -> bool:
 _SORT_CODE = r"(?i)\bsort.?code\b[^\w\n]{0,4}(?:is |no\.? |number )?(\d\d[ \-]\d\d[ \-]\d\d)\b"
 
 DOCUMENT_RULES = (
-    matching("sort_code", "bank_account", _SORT_CODE, 0.75, _two_digits, group=1),
-    *map(_named, NAMED),
-    Rule(_BORN, birthdays),
-    matching("iban_named", "iban", _IBAN, 0.7, _two_digits, group=1),
+    make_rule("sort_code", "bank_account", _SORT_CODE, 0.75, _two_digits, group=1),
+    *map(_make_named_rule, NAMED),
+    Rule(_BORN, find_birthdays),
+    make_rule("iban_named", "iban", _IBAN, 0.7, _two_digits, group=1),
 )

@@ -71,7 +71,7 @@ _BYTES = _Bytes()
 
 
 class FoldedText:
-    """Offsets are those of ``text``, the folded one; ``original`` turns spans into spans of the text that came.
+    """Offsets are those of ``text``, the folded one; ``to_original`` turns spans into spans of the text that came.
 
     Attributes:
         raw: ``text`` with one byte a character, for RE2.
@@ -88,16 +88,16 @@ class FoldedText:
             return
         strange = {char for char in set(came) if char > "\x7f"}
         if any(_FOLDS[ord(char)] != ord(char) for char in strange):
-            self.text = _replaced(came, strange, _FOLDS)
+            self.text = _replace_characters(came, strange, _FOLDS)
             if len(self.text) != len(came):
                 self._origins = [at for at, char in enumerate(came) if _FOLDS[ord(char)] is not None]
         else:
             self.text = came
-        self.raw = _latin_1(self.text)
+        self.raw = _to_latin_1(self.text)
 
     _origins: list[int] | None
 
-    def original(self, span: Span) -> Span:
+    def to_original(self, span: Span) -> Span:
         """With the offsets of the text that came, and marks that combine with its last character."""
         if self._origins is None:
             return span
@@ -106,12 +106,12 @@ class FoldedText:
             end += 1
         return Span(start, end, span.type, span.score, span.rule)
 
-    def spans(self, pattern: str, *, group: int = 0) -> Iterator[tuple[int, int]]:
+    def find_spans(self, pattern: str, *, group: int = 0) -> Iterator[tuple[int, int]]:
         """Where an RE2 pattern (or a group of it) matches, from left to right."""
-        for match in compiled(pattern).finditer(self.raw):
+        for match in compile_re2(pattern).finditer(self.raw):
             yield match.span(group)
 
-    def without(self, spans: Iterable[Span]) -> FoldedText:
+    def blank_out(self, spans: Iterable[Span]) -> FoldedText:
         """The same text with something that no rule looks for in the place of each span."""
         pieces, raw, done = [], bytearray(self.raw), 0
         for start, end in sorted((span.start, span.end) for span in spans):
@@ -123,12 +123,12 @@ class FoldedText:
         other.text, other.raw = "".join([*pieces, self.text[done:]]), bytes(raw)
         return other
 
-    def before(self, at: int, length: int) -> str:
+    def text_before(self, at: int, length: int) -> str:
         return self.text[max(0, at - length) : at]
 
     def stands_alone(self, start: int, end: int) -> bool:
         """Whether no letter, digit or underscore touches [start, end)."""
-        return not (_in_word(self.text[start - 1 : start]) or _in_word(self.text[end : end + 1]))
+        return not (_is_word_character(self.text[start - 1 : start]) or _is_word_character(self.text[end : end + 1]))
 
     def fills_its_line(self, start: int, end: int) -> bool:
         """Whether nothing but blanks and quotes shares the line with [start, end)."""
@@ -138,15 +138,15 @@ class FoldedText:
         return not rest.strip(" \t\r'\"") and start - first < 9 and (last < 0 or last - end < 9)  # noqa: PLR2004 (blanks that may stand there)
 
 
-def _latin_1(text: str) -> bytes:
+def _to_latin_1(text: str) -> bytes:
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         strange = {char for char in set(text) if ord(char) >= _LATIN_1_END}
-        return _replaced(text, strange, _BYTES).encode("latin-1")
+        return _replace_characters(text, strange, _BYTES).encode("latin-1")
 
 
-def _replaced(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
+def _replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
     """``translate``, and faster where few characters change."""
     if len(strange) > _FEW:
         return text.translate(table)
@@ -157,31 +157,31 @@ def _replaced(text: str, strange: AbstractSet[str], table: Mapping[int, int | st
     return text
 
 
-def span_of(folded: FoldedText, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
+def make_span(folded: FoldedText, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
     """A find, without blanks at its ends."""
     found = folded.text[start:end]
     return Span(start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip()), kind, score, rule)
 
 
-def _in_word(char: str) -> bool:
+def _is_word_character(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
 @cache
-def compiled(pattern: str) -> Any:
+def compile_re2(pattern: str) -> Any:
     """An RE2 pattern: no backtracking, so no text makes it slow. Kept for good: only for patterns of our own."""
     import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
 
-    return re2.compile(pattern.encode("latin-1"), latin_1())
+    return re2.compile(pattern.encode("latin-1"), _latin_1_options())
 
 
-def is_all(pattern: str, text: str) -> bool:
+def matches_whole(pattern: str, text: str) -> bool:
     """Whether an RE2 pattern matches the whole of a (folded) text."""
-    return compiled(pattern).fullmatch(text.encode("latin-1", "replace")) is not None
+    return compile_re2(pattern).fullmatch(text.encode("latin-1", "replace")) is not None
 
 
 @cache
-def latin_1() -> Any:
+def _latin_1_options() -> Any:
     import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
 
     options = re2.Options()

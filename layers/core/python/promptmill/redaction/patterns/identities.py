@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from promptmill.redaction.patterns.folded_text import FoldedText, span_of
-from promptmill.redaction.patterns.identity_kinds import MIXED, NUMBER_IDS, SHAPES, WITH_SEPARATORS, NumberId
+from promptmill.redaction.patterns.folded_text import FoldedText, make_span
+from promptmill.redaction.patterns.identity_kinds import MIXED, NUMBER_IDS, SHAPES, WITH_SEPARATORS, IdentityKind
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
 
@@ -35,52 +35,56 @@ _SSN = r"\d{3}[ .\-]\d{2}[ .\-]\d{4}"
 _SSN_PLAIN = r"(?i)(?:ssn|social security|\btin\b|\bitin\b)[^\d\n]{0,25}(\d{9})"
 
 
-def social_security_numbers(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_SSN):
+def find_social_security_numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_SSN):
         found = folded.text[start:end]
-        if found[3] == found[6] and _issued(found[:3], found[4:6], found[7:]) and _not_in_a_number(folded, start, end):
+        if (
+            found[3] == found[6]
+            and _is_issued(found[:3], found[4:6], found[7:])
+            and _stands_outside_numbers(folded, start, end)
+        ):
             yield Span(start, end, "us_ssn", 0.9, "ssn_us")
-    for start, end in folded.spans(_SSN_PLAIN, group=1):
+    for start, end in folded.find_spans(_SSN_PLAIN, group=1):
         found = folded.text[start:end]
-        if folded.stands_alone(start, end) and _issued(found[:3], found[3:5], found[5:]):
+        if folded.stands_alone(start, end) and _is_issued(found[:3], found[3:5], found[5:]):
             yield Span(start, end, "us_ssn", 0.8, "ssn_us_named")
 
 
-def _issued(area: str, group: str, serial: str) -> bool:
+def _is_issued(area: str, group: str, serial: str) -> bool:
     return area not in ("000", "666") and group != "00" and serial != "0000"
 
 
-def _not_in_a_number(folded: FoldedText, start: int, end: int) -> bool:
-    before, after = folded.before(start, 2), folded.text[end : end + 2]
+def _stands_outside_numbers(folded: FoldedText, start: int, end: int) -> bool:
+    before, after = folded.text_before(start, 2), folded.text[end : end + 2]
     longer = re.fullmatch(r"\d[.\-/]", before) or re.fullmatch(r"[.\-/]\d", after)
     return longer is None and folded.stands_alone(start, end)
 
 
-def _numbers(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_NUMBER):
-        if not _touched(folded, start, end):
-            yield from _number(folded, start, end) or _pieces(folded, start, end)
+def _find_numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_NUMBER):
+        if not _is_part_of_more(folded, start, end):
+            yield from _judge_number(folded, start, end) or _find_pieces(folded, start, end)
 
 
-def _pieces(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
+def _find_pieces(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
     """Two numbers with a blank between them."""
     run = folded.text[start:end]
     if " " in run:
         for piece in re.finditer(r"[^ ]{8,}", run):
-            yield from _number(folded, start + piece.start(), start + piece.end())
+            yield from _judge_number(folded, start + piece.start(), start + piece.end())
 
 
-def _number(folded: FoldedText, start: int, end: int) -> list[Span]:
+def _judge_number(folded: FoldedText, start: int, end: int) -> list[Span]:
     run = folded.text[start:end]
     digits = _SEPARATORS.sub("", run)
     kinds = NUMBER_IDS.get(len(digits), ())
     layout = run.translate(_LAYOUT)
-    return list(_first(_finds(folded, start, end, digits, layout, kinds)))
+    return list(_pick_surest(_judge_kinds(folded, start, end, digits, layout, kinds)))
 
 
-def _tokens(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.spans(_MIXED_ID):
-        if end - start > _MAX_TOKEN or _touched(folded, start, end):
+def _find_mixed_numbers(folded: FoldedText) -> Iterator[Span]:
+    for start, end in folded.find_spans(_MIXED_ID):
+        if end - start > _MAX_TOKEN or _is_part_of_more(folded, start, end):
             continue
         token = folded.text[start:end]
         shape = token.translate(_SHAPE)
@@ -89,23 +93,23 @@ def _tokens(folded: FoldedText) -> Iterator[Span]:
         plain = token.replace("-", "").upper()
         kinds = (*SHAPES.get(shape, ()), *(kind for pattern, kind in MIXED if pattern.fullmatch(plain)))
         if kinds:
-            yield from _first(_finds(folded, start, end, plain, "", kinds))
+            yield from _pick_surest(_judge_kinds(folded, start, end, plain, "", kinds))
 
 
-def _finds(
-    folded: FoldedText, start: int, end: int, plain: str, layout: str, kinds: Iterable[NumberId]
+def _judge_kinds(
+    folded: FoldedText, start: int, end: int, plain: str, layout: str, kinds: Iterable[IdentityKind]
 ) -> Iterator[Span]:
     """One for each kind that the number can be."""
     for kind in kinds:
         if not kind.valid(plain):
             continue
-        score = _score(folded, start, end, layout, kind)
+        score = _rate(folded, start, end, layout, kind)
         if score:
-            yield span_of(folded, start, end, kind.type, score, kind.name)
+            yield make_span(folded, start, end, kind.type, score, kind.name)
 
 
-def _score(folded: FoldedText, start: int, end: int, layout: str, kind: NumberId) -> float:
-    if has_word(folded, start, end, kind.words):
+def _rate(folded: FoldedText, start: int, end: int, layout: str, kind: IdentityKind) -> float:
+    if _has_word(folded, start, end, kind.words):
         return _SCORES["word"]
     if kind.proof == "context":
         return 0
@@ -115,50 +119,50 @@ def _score(folded: FoldedText, start: int, end: int, layout: str, kind: NumberId
         return _SCORES["alone"]
     if layout not in kind.layouts and (kind.proof == "check" or kind.layouts):
         return 0
-    return 0 if _OTHER_NUMBER.search(folded.before(start, 24)) else _SCORES["strong"]
+    return 0 if _OTHER_NUMBER.search(folded.text_before(start, 24)) else _SCORES["strong"]
 
 
-def has_word(folded: FoldedText, start: int, end: int, words: str) -> bool:
+def _has_word(folded: FoldedText, start: int, end: int, words: str) -> bool:
     """Whether one of ``words`` stands before [start, end), or shortly behind it."""
-    expression = _words(words)
-    before, after = folded.before(start, _WINDOW), folded.text[end : end + _WINDOW_AFTER]
+    expression = _compile_words(words)
+    before, after = folded.text_before(start, _WINDOW), folded.text[end : end + _WINDOW_AFTER]
     return expression.search(before) is not None or expression.search(after.partition("\n")[0]) is not None
 
 
 @cache
-def _words(words: str) -> re.Pattern[str]:
+def _compile_words(words: str) -> re.Pattern[str]:
     return re.compile(words, re.IGNORECASE)
 
 
-def _first(spans: Iterable[Span]) -> Iterator[Span]:
+def _pick_surest(spans: Iterable[Span]) -> Iterator[Span]:
     """The surest of several readings of one number."""
     best = max(spans, key=lambda span: span.score, default=None)
     if best is not None:
         yield best
 
 
-def _touched(folded: FoldedText, start: int, end: int) -> bool:
+def _is_part_of_more(folded: FoldedText, start: int, end: int) -> bool:
     """Whether [start, end) is a piece of a longer word, number, path or code."""
-    before, after = folded.before(start, 2), folded.text[end : end + 2]
+    before, after = folded.text_before(start, 2), folded.text[end : end + 2]
     if not folded.stands_alone(start, end) or before[-1:] in ("/", "\\", "+", "=", "$", ")"):
         return True
     return bool(_JOINED_BEFORE.fullmatch(before) or _JOINED_AFTER.match(after))
 
 
-def _separated(pattern: str, kind: NumberId) -> Rule:
+def _make_separated_rule(pattern: str, kind: IdentityKind) -> Rule:
     def find(folded: FoldedText) -> Iterator[Span]:
-        for start, end in folded.spans(pattern):
+        for start, end in folded.find_spans(pattern):
             plain = _SEPARATORS.sub("", folded.text[start:end]).upper()
             plain = plain if kind.name != "hetu_fi" else folded.text[start:end].upper()
-            if not _touched(folded, start, end):
-                yield from _finds(folded, start, end, plain, "", (kind,))
+            if not _is_part_of_more(folded, start, end):
+                yield from _judge_kinds(folded, start, end, plain, "", (kind,))
 
     return Rule(pattern, find)
 
 
 IDENTITY_RULES = (
-    Rule(rf"{_SSN}|{_SSN_PLAIN}", social_security_numbers),
-    Rule(r"\d(?:[ .\-/]?\d){7}", _numbers),
-    Rule(_MIXED_GATE, _tokens),
-    *(_separated(pattern, kind) for pattern, kind in WITH_SEPARATORS),
+    Rule(rf"{_SSN}|{_SSN_PLAIN}", find_social_security_numbers),
+    Rule(r"\d(?:[ .\-/]?\d){7}", _find_numbers),
+    Rule(_MIXED_GATE, _find_mixed_numbers),
+    *(_make_separated_rule(pattern, kind) for pattern, kind in WITH_SEPARATORS),
 )

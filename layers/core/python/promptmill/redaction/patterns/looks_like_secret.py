@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from promptmill.redaction.patterns.folded_text import is_all
+from promptmill.redaction.patterns.folded_text import matches_whole
 
 _PLACEHOLDER = (
     r"(?i)(?:your|my|the|some|insert|replace|enter|put|add)[_\-. ]?[a-z_\-. ]*\d{0,3}"
@@ -45,60 +45,60 @@ _FOLLOWERS = dict(
 _WITHOUT_VOWELS = str.maketrans("", "", "aeiouy")
 _CHANGE = re.compile(r"[a-z](?=[A-Z])")
 _JUDGED = 96
-_LETTERS_AT_LEAST, _DIGITS_AT_LEAST, _LONG_NUMBER, _LONG = 20, 2, 16, 32
-_FILLER_AT_LEAST = 20
+_MIN_LETTERS, _MIN_DIGITS, _LONG_NUMBER, _LONG = 20, 2, 16, 32
+_MIN_FILLER = 20
 
 
 def is_placeholder(text: str) -> bool:
     """``your-api-key``, ``xxxx``, ``***``: written where a secret belongs."""
     if text.endswith("-1234567890") or (len(text) <= _LONG and _ALPHABET in text.lower()):
         return True
-    return len(set(text)) <= 3 or is_all(_PLACEHOLDER, text)  # noqa: PLR2004 (0, a and a dash)
+    return len(set(text)) <= 3 or matches_whole(_PLACEHOLDER, text)  # noqa: PLR2004 (0, a and a dash)
 
 
 def is_filler(text: str) -> bool:
     """``abcdef…123456``, ``xyzxyzxyz12``: no words, made of a sequence or a repeat. A key, beside a service's name."""
-    if len(text) < _FILLER_AT_LEAST or not text.isalnum() or len(set(text)) <= 3:  # noqa: PLR2004 (as above)
+    if len(text) < _MIN_FILLER or not text.isalnum() or len(set(text)) <= 3:  # noqa: PLR2004 (as above)
         return False
     plain = text.lower()
     return any(sequence in plain for sequence in _SEQUENCES) or any(
-        plain.startswith(plain[:unit] * (_FILLER_AT_LEAST // unit)) and len(set(plain[:unit])) > 2  # noqa: PLR2004
+        plain.startswith(plain[:unit] * (_MIN_FILLER // unit)) and len(set(plain[:unit])) > 2  # noqa: PLR2004
         for unit in range(3, 11)
     )
 
 
 def is_reference(text: str) -> bool:
     """Code or a template that stands for a value: ``$TOKEN``, ``os.environ["TOKEN"]``, ``{{ token }}``."""
-    return is_all(_REFERENCE, text)
+    return matches_whole(_REFERENCE, text)
 
 
 def looks_random(text: str, *, least: int = 8) -> bool:
     """Whether a word is none that a person would read: digits among letters, or letters that make no words."""
-    if len(text) < least or is_placeholder(text) or is_all(_NEVER, text):
+    if len(text) < least or is_placeholder(text) or matches_whole(_NEVER, text):
         return False
     digits, letters = sum(map(str.isdigit, text)), sum(map(str.isalpha, text))
     if not letters:
         return digits >= _LONG_NUMBER and "." not in text
-    if is_all(_WORDS, text) and (digits or len(text) < _LETTERS_AT_LEAST or not unreadable(text)):
+    if matches_whole(_WORDS, text) and (digits or len(text) < _MIN_LETTERS or not is_unreadable(text)):
         return False
-    if digits >= _DIGITS_AT_LEAST:
+    if digits >= _MIN_DIGITS:
         return True
     if digits and len(text) >= _LONG and text != text.lower() and text != text.upper():
         return True
-    return len(text) >= _LETTERS_AT_LEAST and unreadable(text)
+    return len(text) >= _MIN_LETTERS and is_unreadable(text)
 
 
-def unreadable(text: str) -> bool:
+def is_unreadable(text: str) -> bool:
     """Letters that seldom follow each other, few vowels, many changes of case, or an alphabet."""
     plain = text.lower()
     if any(sequence in plain for sequence in _SEQUENCES):
         return True
     letters = sum(map(str.isalpha, text))
     vowels = len(plain) - len(plain.translate(_WITHOUT_VOWELS))
-    return vowels * 5 < letters or len(_CHANGE.findall(text)) * 5 >= letters or _rare_pairs(plain)
+    return vowels * 5 < letters or len(_CHANGE.findall(text)) * 5 >= letters or _has_rare_pairs(plain)
 
 
-def _rare_pairs(plain: str) -> bool:
+def _has_rare_pairs(plain: str) -> bool:
     """Whether a quarter of the letters that stand side by side would hardly do so in words."""
     pairs = rare = 0
     for (one, other), times in Counter(pairwise(plain)).items():

@@ -29,22 +29,26 @@ _NAME_GOES_ON = re.compile(
 )
 _CLOSING = ".,;:!?"
 _SENTENCE = re.compile(r"[A-Za-z]+(?: [a-z]+){3,}[.!?]?")
-_LEAST = 4
+_MIN_LENGTH = 4
 _NUMBERS = re.compile(r"\d{1,4}")
 
 
-def passwords(folded: FoldedText) -> Iterator[Span]:
+def find_passwords(folded: FoldedText) -> Iterator[Span]:
     reached = 0
-    for start, end in folded.spans(_WORD):
+    for start, end in folded.find_spans(_WORD):
         if start < reached or _NAME_GOES_ON.match(folded.text, end):
             continue
-        found = _quoted(folded.text, end) or _assigned(folded.text, start, end) or _spoken(folded.text, start, end)
+        found = (
+            _find_quoted(folded.text, end)
+            or _find_assigned(folded.text, start, end)
+            or _find_spoken(folded.text, start, end)
+        )
         if found is not None:
             reached = found[1]
             yield Span(*found, "password", 0.7, "password")
 
 
-def _quoted(text: str, at: int) -> tuple[int, int] | None:
+def _find_quoted(text: str, at: int) -> tuple[int, int] | None:
     match = _QUOTED.match(text, at, at + 200) or _USER_IS.match(text, at, at + 120)
     if match is None:
         return None
@@ -52,7 +56,7 @@ def _quoted(text: str, at: int) -> tuple[int, int] | None:
     return (start, end) if _is_password(text[start:end]) else None
 
 
-def _assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
+def _find_assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
     match = _ASSIGNED.match(text, at, at + 160)
     if match is None:
         return None
@@ -64,7 +68,7 @@ def _assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
     return (start, end) if _is_password(text[start:end]) else None
 
 
-def _spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
+def _find_spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
     """``password Qr7!dke#39``: only where it could be no word."""
     match = _SPOKEN.match(text, at, at + 100)
     if match is None or text[start:at].lower() == "secret":
@@ -75,7 +79,7 @@ def _spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
 
 
 def _is_password(value: str) -> bool:
-    if len(value.strip()) < _LEAST or (is_placeholder(value) and value.lower() not in _COMMON):
+    if len(value.strip()) < _MIN_LENGTH or (is_placeholder(value) and value.lower() not in _COMMON):
         return False
     if _SENTENCE.fullmatch(value) or _NUMBERS.fullmatch(value):
         return False
@@ -91,9 +95,9 @@ _KEY_VALUE = r"(?i)(?:password|passwd|pwd|secret|token|key)[\"']\s{1,3}value=[\"
 _GENERATED = r"(?i)password[^\n]{0,80}:\s{1,6}([0-9a-f]{32})\b"
 
 
-def _option(name: str, pattern: str, *, strong: bool = False) -> Rule:
+def _make_option_rule(name: str, pattern: str, *, strong: bool = False) -> Rule:
     def find(folded: FoldedText) -> Iterator[Span]:
-        for start, end in folded.spans(pattern, group=1):
+        for start, end in folded.find_spans(pattern, group=1):
             value = folded.text[start:end].rstrip(".,;")
             if _is_password(value) and (not strong or _STRONG.fullmatch(value)):
                 yield Span(start, start + len(value), "password", 0.7, name)
@@ -102,13 +106,13 @@ def _option(name: str, pattern: str, *, strong: bool = False) -> Rule:
 
 
 PASSWORD_RULES = (
-    Rule(_WORD, passwords),
-    _option("password_option", _OPTION),
-    _option("credential_call", _CREDENTIAL_CALL),
-    _option("login_pair", _PAIR, strong=True),
-    _option("connection_string", _CONNECTION),
-    _option("key_value", _KEY_VALUE),
-    _option("generated_password", _GENERATED),
+    Rule(_WORD, find_passwords),
+    _make_option_rule("password_option", _OPTION),
+    _make_option_rule("credential_call", _CREDENTIAL_CALL),
+    _make_option_rule("login_pair", _PAIR, strong=True),
+    _make_option_rule("connection_string", _CONNECTION),
+    _make_option_rule("key_value", _KEY_VALUE),
+    _make_option_rule("generated_password", _GENERATED),
 )
 
 
@@ -143,9 +147,9 @@ _FLAG = re.compile(r"-{1,2}[A-Za-z][\w\-]*")
 _ONE_CASE = re.compile(r"[a-z.]+|\d+\.\d+")
 
 
-def _command_option(name: str, head: str, rest: str, kind: RedactionType) -> Rule:
+def _make_command_rule(name: str, head: str, rest: str, kind: RedactionType) -> Rule:
     def find(folded: FoldedText) -> Iterator[Span]:
-        for start, end in folded.spans(head + rest, group=int("(" in rest.replace("(?:", ""))):
+        for start, end in folded.find_spans(head + rest, group=int("(" in rest.replace("(?:", ""))):
             value = folded.text[start:end].rstrip(".,")
             if _is_value(value, name):
                 yield Span(start, start + len(value), kind, 0.7, name)
@@ -163,4 +167,4 @@ def _is_value(value: str, name: str) -> bool:
     return name not in _ANYTHING_GOES or not _ONE_CASE.fullmatch(value)
 
 
-COMMAND_RULES = tuple(_command_option(*option) for option in _OPTIONS)
+COMMAND_RULES = tuple(_make_command_rule(*option) for option in _OPTIONS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from promptmill.redaction.patterns.folded_text import FoldedText, span_of
+from promptmill.redaction.patterns.folded_text import FoldedText, make_span
 from promptmill.redaction.spans import RedactionType, Span
 
 _SET_MEMORY = 48 << 20
@@ -22,7 +22,7 @@ class Rule(Struct, frozen=True):
     find: Find
 
 
-def matching(
+def make_rule(
     name: str, kind: RedactionType, pattern: str, score: float, valid: Valid, *, group: int = 0, gate: str = ""
 ) -> Rule:
     """A rule that is its pattern and a check of what the pattern found.
@@ -31,9 +31,9 @@ def matching(
     """
 
     def find(folded: FoldedText) -> Iterator[Span]:
-        for start, end in folded.spans(pattern, group=group):
+        for start, end in folded.find_spans(pattern, group=group):
             if valid(folded, start, end):
-                yield span_of(folded, start, end, kind, score, name)
+                yield make_span(folded, start, end, kind, score, name)
 
     return Rule(gate or pattern, find)
 
@@ -46,7 +46,7 @@ class Gate:
     """
 
     def __init__(self, *groups: Sequence[Rule]) -> None:
-        self._groups = tuple((_set_of([rule.gate for rule in group]), tuple(group)) for group in groups)
+        self._groups = tuple((_compile_set([rule.gate for rule in group]), tuple(group)) for group in groups)
 
     def find(self, folded: FoldedText) -> list[Span]:
         """Unordered; overlapping where rules are of different minds."""
@@ -58,7 +58,7 @@ class Gate:
         ]
 
 
-def _set_of(patterns: Iterable[str]) -> Any:
+def _compile_set(patterns: Iterable[str]) -> Any:
     import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
 
     options = re2.Options()

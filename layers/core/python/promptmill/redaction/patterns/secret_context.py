@@ -16,7 +16,7 @@ _KEYWORD = (
     r"(?i)(?:secret|token|api[ _\-]?key|credential|private|access|auth|(?:[^a-z]|\b|api|app|client|service|server|account|master|encryption|signing|shared|access|private|secret|license|user)key"
     r"|key[ _\-]?[12b]?\b|_key|[^a-z]pat\b|login|signature=|crumb|unseal|licen[sc]e[_\-]?key|session[_\-]?id|cookie|contribsys__com|reporter_id|webhook|salt|nonce|hmac|_api\b|apikey|_sid\b|oauth)"
 )
-_REACH = 110
+_MAX_REACH = 110
 _WORD = re.compile(r"[^\s\"'`,;<>\[\]{}|\\()\0]+")
 _QUOTED = re.compile(r"[\w\-.]{0,24}[\"'`\])]{0,2}\s{0,8}(?:=>|:=|[:=,(])\s{0,8}([\"'`])([^\"'`\s]{12,})\1")
 _GLUED = re.compile(r"[\w\-.]{0,30}?(?:[=:]{1,3}|[=:]>)(?=.)")
@@ -29,12 +29,11 @@ _SUFFIX_OF_A_NAME = re.compile(
 _NOT_SECRET_BEFORE = re.compile(
     r"(?i)(?:public[_\- ]?(?:key)?[_\- ]?|\bpub[_\- ]?|\bdid:?|sequence[_\- ]?|foreign[_\- ]?|primary[_\- ]?|partition[_\- ]?|sort[_\- ]?|cache[_\- ]?|object[_\- ]?|dedup\w*[_\- ]?|sha\d*|md5|checksum|digest|commit|rev(?:ision)?|integrity|etag|fingerprint|sum|monkey|turkey|hockey|jockey|hotkey|whiskey|donkey|idempotency[_\- ]?|page[_\- ]?|next[_\- ]?|continuation[_\- ]?|issuer)$"
 )
-_TAIL = re.compile(r"(?:[=:&]|&amp;)+$")
 _CUT = re.compile(r"&|%26|\\n|\\r|\$\(|://")
 _MAX_WORDS = 4
 _BLOB, _WITHOUT_SIGNS = 40, str.maketrans("", "", "+/-_")
 _MIN_WORD = 3
-_LONGEST = 4_000
+_MAX_LENGTH = 4_000
 _NOWHERE = (sys.maxsize, 0)
 _ENDS_NO_NAME = frozenset("=;,(){}[]'\"\n")
 _BLANK = re.compile(r"[\s\0]")
@@ -42,27 +41,27 @@ _BARE_KEY = re.compile(r"(?i)(?:^|[^\w\s\-])[ \t]*key$", re.MULTILINE)
 _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 
 
-def named_secrets(folded: FoldedText) -> Iterator[Span]:
+def find_named_secrets(folded: FoldedText) -> Iterator[Span]:
     reached, judge = 0, Judge()
-    words = [span for span in folded.spans(_KEYWORD) if not _about_something_else(folded, *span)]
+    words = [span for span in folded.find_spans(_KEYWORD) if not _about_something_else(folded, *span)]
     for (start, end), (following, _) in zip_longest(words, words[1:], fillvalue=_NOWHERE):
         if start < reached:
             continue
-        found = _quoted(folded.text, end, judge) or _secret_behind(folded.text, end, following, judge)
+        found = _find_quoted(folded.text, end, judge) or _find_secret(folded.text, end, following, judge)
         if found is not None:
             reached = found[1]
             yield Span(*found, "api_key", 0.7, "named_secret")
 
 
 def _about_something_else(folded: FoldedText, start: int, end: int) -> bool:
-    before = folded.before(start, 16)
+    before = folded.text_before(start, 16)
     other = before[-1:] not in _ENDS_NO_NAME and _NOT_SECRET_BEFORE.search(before)
-    return bool(other) or _ends_in_a_name(folded, end) or _in_a_blob(folded, start)
+    return bool(other) or _ends_in_a_name(folded, end) or _is_in_a_blob(folded, start)
 
 
-def _in_a_blob(folded: FoldedText, start: int) -> bool:
+def _is_in_a_blob(folded: FoldedText, start: int) -> bool:
     """``key`` in the middle of base64."""
-    before = folded.before(start, _BLOB)
+    before = folded.text_before(start, _BLOB)
     return len(before) == _BLOB and before.translate(_WITHOUT_SIGNS).isalnum()
 
 
@@ -72,28 +71,28 @@ def _ends_in_a_name(folded: FoldedText, end: int) -> bool:
     return match is not None and bool(match[0])
 
 
-def _quoted(text: str, at: int, judge: Judge) -> tuple[int, int] | None:
+def _find_quoted(text: str, at: int, judge: Judge) -> tuple[int, int] | None:
     """A value in quotes is what the quotes hold, whatever its signs."""
-    match = _QUOTED.match(text, at, at + _LONGEST)
+    match = _QUOTED.match(text, at, at + _MAX_LENGTH)
     return match.span(2) if match and judge.random(match[2], least=12) and "://" not in match[2] else None
 
 
-def _secret_behind(text: str, at: int, following: int, judge: Judge) -> tuple[int, int] | None:
+def _find_secret(text: str, at: int, following: int, judge: Judge) -> tuple[int, int] | None:
     """The first word behind ``at`` that nobody would read, with only names and signs between.
 
     What starts behind the ``following`` word for a secret is that one's.
     """
     words, done = 0, at
-    for match in _WORD.finditer(text, at, at + _REACH):
-        if words >= _MAX_WORDS or match.start() > following or _too_far(text, done, match.start()):
+    for match in _WORD.finditer(text, at, at + _MAX_REACH):
+        if words >= _MAX_WORDS or match.start() > following or _is_too_far(text, done, match.start()):
             return None
-        start, end = _value_in(text, *match.span(), judge)
+        start, end = _trim_value(text, *match.span(), judge)
         value = text[start:end]
         if _UUID.fullmatch(value) and _BARE_KEY.search(text, max(0, at - 24), at):
             return None
         if judge.random(value, least=8 if start > at else 12) and "://" not in match[0]:
-            _, end = _value_in(text, match.start(), _whole(text, match.end(), at + _REACH), judge)
-            return start, _closing_quote(text, match.start(), end)
+            _, end = _trim_value(text, match.start(), _find_whole_end(text, match.end(), at + _MAX_REACH), judge)
+            return start, _find_closing_quote(text, match.start(), end)
         words, done = words + 1 + _counts_twice(value, text[done:start], judge), match.end()
     return None
 
@@ -105,7 +104,7 @@ def _counts_twice(value: str, between: str, judge: Judge) -> bool:
     return judge.reference(value) or (value.islower() and len(value) >= _MIN_WORD and "=" not in between)
 
 
-def _closing_quote(text: str, start: int, end: int) -> int:
+def _find_closing_quote(text: str, start: int, end: int) -> int:
     """Where the quotes close that a value stands in, if no blank is between."""
     quote = text[start - 1 : start]
     if quote not in ("'", '"', "`"):
@@ -114,15 +113,15 @@ def _closing_quote(text: str, start: int, end: int) -> int:
     return closing if closing >= 0 and not _BLANK.search(text, end, closing) else end
 
 
-def _whole(text: str, end: int, limit: int) -> int:
+def _find_whole_end(text: str, end: int, limit: int) -> int:
     """The end of a word that goes on behind the limit."""
     if end < limit:
         return end
-    match = _WORD.match(text, end, end + _LONGEST)
+    match = _WORD.match(text, end, end + _MAX_LENGTH)
     return match.end() if match else end
 
 
-def _too_far(text: str, done: int, start: int) -> bool:
+def _is_too_far(text: str, done: int, start: int) -> bool:
     """A sentence, a statement or a second line ended in between."""
     between = text[done:start]
     return (
@@ -133,7 +132,7 @@ def _too_far(text: str, done: int, start: int) -> bool:
     )
 
 
-def _value_in(text: str, start: int, end: int, judge: Judge) -> tuple[int, int]:
+def _trim_value(text: str, start: int, end: int, judge: Judge) -> tuple[int, int]:
     """Without a name glued to its front, signs around it, and what a URL goes on with."""
     while start < end and text[start] in "=:-.*#&?!@/_+~" and not _is_body(text, start, end):
         start += 1
@@ -161,9 +160,9 @@ _USER_OPTION = r"(?:\s-u|--user)[ =][\"']?[^\s:\"']{1,80}:([^\s\"'@]{4,})"
 _IN_A_PATH = r"(?i)/(?:api/v\d|bot|token|key|webhooks?|hooks?|b2b|in)/([A-Za-z0-9_\-:]{18,})"
 
 
-def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
+def _make_group_rule(name: str, pattern: str, *, least: int = 8) -> Rule:
     def find(folded: FoldedText) -> Iterator[Span]:
-        for start, end in folded.spans(pattern, group=1):
+        for start, end in folded.find_spans(pattern, group=1):
             value = folded.text[start:end].rstrip(_CLOSING)
             if looks_random(value, least=least) and not is_reference(value):
                 yield Span(start, start + len(value), "api_key", 0.8, name)
@@ -172,9 +171,9 @@ def _grouped(name: str, pattern: str, *, least: int = 8) -> Rule:
 
 
 CONTEXT_RULES = (
-    Rule(_KEYWORD, named_secrets),
-    _grouped("header", _HEADER),
-    _grouped("bearer", _BEARER, least=12),
-    _grouped("user_option", _USER_OPTION),
-    _grouped("in_a_path", _IN_A_PATH, least=18),
+    Rule(_KEYWORD, find_named_secrets),
+    _make_group_rule("header", _HEADER),
+    _make_group_rule("bearer", _BEARER, least=12),
+    _make_group_rule("user_option", _USER_OPTION),
+    _make_group_rule("in_a_path", _IN_A_PATH, least=18),
 )

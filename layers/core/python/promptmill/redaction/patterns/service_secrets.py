@@ -136,22 +136,22 @@ _UUID = re.compile(r"[0-9A-Za-z]{8}-(?:[0-9A-Za-z]{4}-){3}[0-9A-Za-z]{11,12}")
 _GROUPS = re.compile(r"[A-Z0-9]{4,12}(?:-[A-Z0-9]{4,12}){3,}")
 _PATH = re.compile(r"(?:[\w.\-]*/)?[A-Za-z]?[a-z]{3,}/")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_REACH, _LONGEST = 140, 4_000
-_LEAST, _MIN_BESIDE_A_WORD = 16, 28
+_MAX_REACH, _MAX_LENGTH = 140, 4_000
+_MIN_LENGTH, _MIN_BESIDE_A_WORD = 16, 28
 _CLOSING = ".,;:!?*_"
 
 
-def service_secrets(folded: FoldedText) -> Iterator[Span]:
+def find_service_secrets(folded: FoldedText) -> Iterator[Span]:
     reached, judge = 0, Judge()
-    for start, end in folded.spans(_SERVICE):
+    for start, end in folded.find_spans(_SERVICE):
         if start < reached or _is_another_word(folded.text, start, end):
             continue
-        match = _BESIDE.match(folded.text, end, end + _REACH)
+        match = _BESIDE.match(folded.text, end, end + _MAX_REACH)
         if match is None or _NO_SECRET.search(folded.text[end : match.start(1)].rstrip(" :=\"'")):
             continue
         value = match[1].rstrip(_CLOSING)
         if _is_key(value, judge, ambiguous=folded.text[start:end].lower() in AMBIGUOUS):
-            whole = _BESIDE.match(folded.text, end, end + _LONGEST)
+            whole = _BESIDE.match(folded.text, end, end + _MAX_LENGTH)
             reached = match.start(1) + len((whole or match)[1].rstrip(_CLOSING))
             yield Span(match.start(1), reached, "api_key", 0.5, "beside_service")
 
@@ -167,7 +167,7 @@ def _is_key(value: str, judge: Judge, *, ambiguous: bool) -> bool:
         return False
     if ambiguous and _HASH.fullmatch(value):
         return False
-    return judge.random(value, least=_LEAST) or is_filler(value) or _in_equal_groups(value)
+    return judge.random(value, least=_MIN_LENGTH) or is_filler(value) or _in_equal_groups(value)
 
 
 def _in_equal_groups(value: str) -> bool:
@@ -175,4 +175,4 @@ def _in_equal_groups(value: str) -> bool:
     return _GROUPS.fullmatch(value) is not None and len({len(group) for group in value.split("-")}) == 1
 
 
-SERVICE_RULES = (Rule(_SERVICE, service_secrets),)
+SERVICE_RULES = (Rule(_SERVICE, find_service_secrets),)

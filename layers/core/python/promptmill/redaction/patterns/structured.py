@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import cache
 
 from promptmill.redaction.patterns.accounts import ACCOUNT_RULES, WALLET_RULES
-from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, URL_RULES, phones
+from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, URL_RULES, find_phones
 from promptmill.redaction.patterns.documents import DOCUMENT_RULES
-from promptmill.redaction.patterns.folded_text import FoldedText, compiled
+from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
 from promptmill.redaction.patterns.passwords import COMMAND_RULES, PASSWORD_RULES
 from promptmill.redaction.patterns.rules import Gate, Rule
 from promptmill.redaction.patterns.secret_context import CONTEXT_RULES
 from promptmill.redaction.patterns.service_secrets import SERVICE_RULES
 from promptmill.redaction.patterns.tokens import OPAQUE_RULES, PRIVATE_KEY_RULES, TOKEN_RULES
-from promptmill.redaction.spans import Span, united
+from promptmill.redaction.spans import Span, unite
 
 SECRET_GROUPS: tuple[tuple[Rule, ...], ...] = (
     TOKEN_RULES,
@@ -42,9 +42,9 @@ class StructuredDetector:
         folded = FoldedText(text)
         spans = self._gate.find(folded)
         # Telephones come last and do not see what was found: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
-        if compiled(PHONE_GATE).search(folded.raw):
-            spans += phones(folded.without(spans) if spans else folded)
-        return [folded.original(span) for span in united(spans)]
+        if compile_re2(PHONE_GATE).search(folded.raw):
+            spans += find_phones(folded.blank_out(spans) if spans else folded)
+        return [folded.to_original(span) for span in unite(spans)]
 
 
 @cache
