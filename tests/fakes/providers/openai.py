@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 from openai.types import EmbeddingCreateParams
@@ -39,10 +39,10 @@ PARAMS: Mapping[tuple[Dialect, bool], Any] = {
     ("embeddings", False): EmbeddingCreateParams,
 }
 _PATHS: Mapping[str, Dialect] = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "responses",
-    "/v1/completions": "completions",
-    "/v1/embeddings": "embeddings",
+    "/chat/completions": "chat",
+    "/responses": "responses",
+    "/completions": "completions",
+    "/embeddings": "embeddings",
 }
 _TROUBLES: Mapping[Trouble, tuple[int, str, str]] = {
     "throttled": (429, "rate_limit_error", "rate_limit_exceeded"),
@@ -58,22 +58,37 @@ _TOO_LONG = "This model's maximum context length is 4096 tokens"
 
 
 class OpenAi:
-    """``flavour``: OpenAI itself, or a server in the way of vLLM, which knows neither of OpenAI's newer names."""
+    """OpenAI itself, or a server that speaks like it.
 
-    def __init__(self, flavour: Literal["openai", "vllm"] = "openai") -> None:
+    Args:
+        flavour: ``vllm`` knows neither of OpenAI's newer names of fields.
+        own: how this server differs: ``root`` of its paths, ``key_header`` in lower case, ``key`` as that header has it.
+    """
+
+    root, key_header, key = "/v1", "authorization", f"Bearer {KEY}"
+    dialects: tuple[Dialect, ...] = get_args(Dialect)
+
+    def __init__(self, flavour: Literal["openai", "vllm"] = "openai", **own: str) -> None:
         self._flavour = flavour
+        vars(self).update(own)
 
     def refusal_of(self, sent: Sent) -> Wire | None:
         dialect = self.dialect_of(sent)
         if dialect is None or sent.method != "POST":
-            return error(404, "invalid_request_error", "unknown_url", f"Invalid URL {sent.path}")
-        if sent.headers.get("authorization") != f"Bearer {KEY}":
-            return error(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided")
+            return self.refuse(404, "unknown_url", f"Invalid URL {sent.path}")
+        if sent.headers.get(self.key_header) != self.key:
+            return self.refuse(401, "invalid_api_key", "Incorrect API key provided")
         wrong = self.problem(sent, dialect)
-        return error(400, "invalid_request_error", "invalid_value", wrong) if wrong else None
+        return self.refuse(400, "invalid_value", wrong) if wrong else None
+
+    def refuse(self, status: int, code: str, message: str) -> Wire:
+        return error(status, "invalid_request_error", code, message)
 
     def dialect_of(self, sent: Sent) -> Dialect | None:
-        return _PATHS.get(sent.path)
+        if not sent.path.startswith(self.root):
+            return None
+        dialect = _PATHS.get(sent.path.removeprefix(self.root))
+        return dialect if dialect in self.dialects else None
 
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         other = "max_tokens" if self._flavour == "openai" and dialect == "chat" else "max_completion_tokens"

@@ -38,23 +38,17 @@ _STATUS: Mapping[Trouble, int] = {
 
 
 class _Like(OpenAi):
-    """What they have in common: one key in one header, paths of their own, errors of their own."""
+    """What they have in common: errors of their own, and a request's id."""
 
-    key_header, key = "authorization", ""
     request_id: Mapping[str, str] = {"x-request-id": "req_fake_1"}
     max_tokens_field = "max_tokens"
 
     def __init__(self) -> None:
         super().__init__("openai")
 
-    def refusal_of(self, sent: Sent) -> Wire | None:
-        dialect = self.dialect_of(sent)
-        if dialect is None or sent.method != "POST":
-            return self.error(404, f"no such path: {sent.path}")
-        if sent.headers.get(self.key_header) != self.key:
-            return self.error(401, "bad key")
-        wrong = self.problem(sent, dialect)
-        return self.error(400, wrong) if wrong else None
+    def refuse(self, status: int, code: str, message: str) -> Wire:
+        del code
+        return self.error(status, message)
 
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         other = {"max_tokens": "max_completion_tokens"}.get(self.max_tokens_field, "max_tokens")
@@ -194,7 +188,8 @@ class Perplexity(_Like):
 
 
 class Cloudflare(_Like):
-    key = f"Bearer {KEYS['cloudflare']}"
+    root, key = f"/client/v4/accounts/{ACCOUNT}/ai/v1", f"Bearer {KEYS['cloudflare']}"
+    dialects = ("chat", "responses", "embeddings")
     request_id = {"cf-ray": "req_fake_1"}  # noqa: RUF012 (see the base class)
     _CODES: Mapping[Trouble, tuple[int, int]] = {
         "throttled": (429, 3040),
@@ -206,15 +201,6 @@ class Cloudflare(_Like):
         "bad_field": (400, 5004),
         "filtered": (400, 3003),
     }
-
-    def dialect_of(self, sent: Sent) -> Dialect | None:
-        root = f"/client/v4/accounts/{ACCOUNT}/ai/v1"
-        paths: Mapping[str, Dialect] = {
-            f"{root}/chat/completions": "chat",
-            f"{root}/responses": "responses",
-            f"{root}/embeddings": "embeddings",
-        }
-        return paths.get(sent.path)
 
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         if dialect == "chat" and "max_tokens" not in sent.body:
@@ -235,10 +221,7 @@ class HuggingFace(_Like):
     """The router. What its errors look like depends on who is behind it."""
 
     key = f"Bearer {KEYS['huggingface']}"
-
-    def dialect_of(self, sent: Sent) -> Dialect | None:
-        paths: Mapping[str, Dialect] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
-        return paths.get(sent.path)
+    dialects = ("chat", "responses")
 
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+(?::[\w-]+)?", sent.body.get("model", "")):
@@ -270,13 +253,11 @@ class HuggingFaceEndpoint(OpenAi):
 class Ai21(_Like):
     """Jamba, hosted by somebody."""
 
-    key = f"Bearer {KEYS['ai21']}"
+    root, key = "/studio/v1", f"Bearer {KEYS['ai21']}"
+    dialects = ("chat",)
     _FIELDS = frozenset(
         ("model", "messages", "max_tokens", "temperature", "top_p", "stop", "n", "stream", "tools", "response_format")
     )
-
-    def dialect_of(self, sent: Sent) -> Dialect | None:
-        return "chat" if sent.path == "/studio/v1/chat/completions" else None
 
     def problem(self, sent: Sent, dialect: Dialect) -> str | None:
         if unknown := sent.body.keys() - self._FIELDS - {"documents"}:
