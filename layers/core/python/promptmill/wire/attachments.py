@@ -1,4 +1,4 @@
-"""Parts of messages that are no text: carried where the recipe lets them pass."""
+"""Attachments: parts of messages that are not text, read from job files where the recipe allows them, and written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
 
 def read_inline_image(block: Fields, name: str, recipe: Recipe, *, media_type: str, data: str) -> Attachment:
-    """An image that brings its bytes, in base64."""
-    refuse_unless_passed(block, name, recipe)
+    """Return an image that brings its bytes, in base64."""
+    refuse_unless_allowed(block, name, recipe)
     return Attachment("image", block.path_of(name), media_type=media_type, data=data)
 
 
 def read_linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Attachment:
-    """An image by its address, which may be a ``data:`` one."""
-    refuse_unless_passed(block, name, recipe)
+    """Return an image that is given by its address, which may be a ``data:`` URL."""
+    refuse_unless_allowed(block, name, recipe)
     where = block.path_of(name)
     if inline := _ANY_DATA_URL.match(url):
         return Attachment("image", where, media_type=inline[1].lower(), data=url[inline.end() :])
@@ -34,25 +34,25 @@ def read_linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Att
 def read_native_block(
     block: Fields, name: str, recipe: Recipe, *, kind: str, wire_format: WireFormat, native: dict[str, Any]
 ) -> Attachment:
-    """What only routes of the line's own protocol can carry."""
-    refuse_unless_passed(block, name, recipe)
+    """Return an attachment that only routes of the line's own API can carry."""
+    refuse_unless_allowed(block, name, recipe)
     return Attachment(kind, block.path_of(name), wire_format=wire_format, native=native)
 
 
-def refuse_unless_passed(block: Fields, name: str, recipe: Recipe) -> None:
-    """Raises RecordError ``attachment_refused``, naming the field."""
+def refuse_unless_allowed(block: Fields, name: str, recipe: Recipe) -> None:
+    """Raise RecordError ``attachment_refused``, which names the field, unless the recipe allows attachments."""
     if recipe.attachments == "refuse":
         remedy = "leave it out, or ask for a recipe with attachments: pass (what is in them is not redacted)"
         raise block.error(name, "this recipe takes no attachments", code="attachment_refused", remedy=remedy)
 
 
 def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:
-    """The attachment as it came, if it came in this protocol."""
+    """Return the block as it came, if it came in this API."""
     return attachment.native if attachment.wire_format == wire_format else None
 
 
 def inline_image(attachment: Attachment) -> tuple[str, str] | None:
-    """Media type and base64 data of a portable image that brings its bytes."""
+    """Return the media type and the base64 data of an image that brings its bytes."""
     if attachment.kind != "image":
         return None
     if attachment.data:
@@ -63,6 +63,6 @@ def inline_image(attachment: Attachment) -> tuple[str, str] | None:
 
 
 def linked_image(attachment: Attachment) -> str | None:
-    """The address of a portable image that brings none of its bytes."""
+    """Return the address of an image that does not bring its bytes."""
     is_linked = attachment.kind == "image" and attachment.url.startswith(("https://", "http://"))
     return attachment.url if is_linked and not attachment.data else None

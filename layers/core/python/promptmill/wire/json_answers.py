@@ -1,4 +1,4 @@
-"""What answers have in common, both read from providers and written to result files.
+"""Helpers for answers, which are read from providers and written to result files.
 
 An answer is read strictly where something depends on it, and leniently elsewhere. A written answer is a pure function
 of the outcome, so that whoever writes a result file writes the same bytes.
@@ -32,12 +32,12 @@ from promptmill.wire.http_answer import HttpAnswer
 T = TypeVar("T")
 
 _CHARACTERS_PER_TOKEN = 4
-_CUT_FROM = 1000
-"""Tokens of a prompt below which nothing is said about a cut: short texts vary too much."""
+_MIN_TOKENS_FOR_WARNING = 1000
+"""Shorter prompts raise no warning about a cut, because their number of tokens varies too much."""
 
 
 def parse_json(body: bytes) -> Any:
-    """The body's JSON, None if it is none."""
+    """Return the value of this JSON, or None for anything else."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -45,12 +45,12 @@ def parse_json(body: bytes) -> Any:
 
 
 def malformed_answer(answer: HttpAnswer, reason: str, *, request_id: str) -> RetryLaterError:
-    """A 200 that holds no answer; the provider may have charged for it."""
+    """Return the error for a 200 that holds no answer. The provider may have charged for it."""
     return RetryLaterError("malformed", reason, status=answer.status, request_id=request_id, usage_unknown=True)
 
 
 def convert(value: Any, kind: type[T]) -> T | None:
-    """The value as a ``kind``, None if it is not one."""
+    """Return the value as a ``kind``, or None if it is not one."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
@@ -67,7 +67,7 @@ def make_usage(
     service_tier: str = "",
     reported_nano_usd: int | None = None,
 ) -> Usage:
-    """Usage as reported; parts never exceed their whole, and nothing is negative."""
+    """Return the usage as reported. Parts never exceed their whole, and nothing is negative."""
     cache_read, cache_write, reasoning = max(0, cache_read), max(0, cache_write), max(0, reasoning)
     return Usage(
         input_total=max(input_total, cache_read + cache_write),
@@ -81,7 +81,7 @@ def make_usage(
 
 
 def read_nano_usd(reported: float | None) -> int | None:
-    """Of an amount in USD that a provider gave; None for none, or for nonsense."""
+    """Return the nano-dollars of an amount in USD that a provider reported, or None where it makes no sense."""
     try:
         amount = Decimal(str(reported)) if reported is not None else Decimal("NaN")
     except InvalidOperation:
@@ -95,16 +95,16 @@ def note_cut_prompt(completion: Completion, request: CompletionRequest) -> Compl
 
 
 def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:
-    """Ollama cuts prompts that do not fit, and says nothing but how much it read."""
+    """Yield a warning for a prompt that was cut: Ollama cuts what does not fit, and only its token count shows it."""
     if usage.source != "reported" or not usage.input_total:
         return
     expected = _tokens(_characters_asked(request))
-    if expected >= _CUT_FROM and usage.input_total < expected / 2:
+    if expected >= _MIN_TOKENS_FOR_WARNING and usage.input_total < expected / 2:
         yield f"the model read {usage.input_total} tokens of a prompt of about {expected}: it may have been cut"
 
 
 def estimate_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:
-    """For an answer that came without usage: a quarter of the characters, marked as estimated."""
+    """Return usage for an answer that came without any: a token for four characters, marked as estimated."""
     answered = len(text) + sum(_characters(call) for call in calls)
     return Usage(input_total=_tokens(_characters_asked(request)), output_total=_tokens(answered), source="estimated")
 

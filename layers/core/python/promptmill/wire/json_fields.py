@@ -1,4 +1,4 @@
-"""JSON from outside, no deeper than the code that walks it can go."""
+"""JSON from outside: decoded, no deeper than the code can walk, and read field by field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 def decode_json(data: bytes | str) -> Any:
-    """The value.
+    """Return the decoded value.
 
     Raises:
         msgspec.DecodeError: not JSON, or nested more than ``MAX_DEPTH`` deep.
@@ -31,7 +31,7 @@ def decode_json(data: bytes | str) -> Any:
 
 
 def json_kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """Return in words what kind of JSON value this is."""
     for types, words in ((dict, "an object"), (list, "an array"), (str, "a text"), (bool, "true or false")):
         if isinstance(value, types):
             return words
@@ -63,7 +63,7 @@ NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 class Fields:
-    """``take…`` removes a field and gives its value, None where it is absent or null.
+    """The fields of a JSON object. ``take…`` removes a field and returns its value, or None if it is absent or null.
 
     Errors name the record's place (``where``) and the field's path in it, and quote no value.
     """
@@ -118,7 +118,7 @@ class Fields:
         raise self.wrong(name, "true or false", value)
 
     def take_texts(self, name: str) -> tuple[str, ...]:
-        """One text or an array of them."""
+        """Take one text or an array of them."""
         value = self.take(name)
         if value is None:
             return ()
@@ -133,7 +133,7 @@ class Fields:
         return None if value is None else self._object(name, value)
 
     def take_dict(self, name: str) -> dict[str, Any] | None:
-        """An object that is nobody's but the user's: a schema, a tool's arguments."""
+        """Take an object that only the user understands: a schema, a tool's arguments."""
         value = self.take(name)
         if value is None or isinstance(value, dict):
             return value
@@ -166,15 +166,15 @@ class Fields:
         return value
 
     def values(self) -> dict[str, Any]:
-        """What is left, nulls left out."""
+        """Return the fields that are left and not null."""
         return {name: value for name, value in self._values.items() if value is not None}
 
     def left(self, neutral: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
-        """What is left, without values that change nothing."""
+        """Return the fields that are left, without values that change nothing."""
         return {name: value for name, value in self.values().items() if value not in neutral.get(name, ())}
 
     def refuse_left(self, *, by: str = "") -> None:
-        """Raises RecordError for the first field that nobody took and that says something."""
+        """Raise RecordError for the first field that is left and not empty."""
         for name, value in self._values.items():
             if value not in NOTHING:
                 raise self.unsupported(name, f"cannot be carried{f' by {by}' if by else ''}")

@@ -17,7 +17,7 @@ from promptmill.wire.stream_events import StreamEvent
 WIRE_FORMAT: Final = "nlpcloud"
 LABEL = "NLP Cloud"
 DONE = "[DONE]"
-"""What the last piece of a stream ends with."""
+"""The mark at the end of a stream's last piece."""
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "top_k", "stop"})
 
 
@@ -28,7 +28,7 @@ class _Generation(Struct):
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     flat = flat_prompt(request, route.wire, by=LABEL)
     stop = request.stop or flat.stop
@@ -49,7 +49,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     told = convert(raw, _Generation)
     if told is None:
         raise malformed_answer(answer, "the answer has no generated text", request_id="")
@@ -72,7 +72,7 @@ def _usage(told: _Generation) -> Usage | None:
 
 
 class GenerationAssembler:
-    """See Assembler. Pieces are plain text, or JSON with ``generated_text``, as the model has it."""
+    """See Assembler. Pieces are plain text, or JSON with ``generated_text``, depending on the model."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -88,5 +88,5 @@ class GenerationAssembler:
         return bool(piece)
 
     def answer(self) -> dict[str, Any]:
-        """See Assembler. A stream tells no usage."""
+        """See Assembler. A stream does not report its usage."""
         return {"generated_text": "".join(self._pieces)}

@@ -20,7 +20,7 @@ from promptmill.wire.stream_events import StreamEvent
 WIRE_FORMAT: Final = "openai-completions"
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
 _DEFAULT_MAX_TOKENS = 1024
-"""The protocol's own default is 16, which answers nothing."""
+"""The API's own default is 16, which is too short for any answer."""
 
 
 class _Choice(Struct):

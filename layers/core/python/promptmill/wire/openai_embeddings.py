@@ -32,7 +32,7 @@ _MAX_TEXTS = 2048
 
 
 def read_request(body: Fields) -> CompletionRequest:
-    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError)."""
+    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
     if body.peek("encoding_format") not in (None, "float"):
         raise body.unsupported("encoding_format", "vectors are written as numbers")
     texts = _read_texts(body)
@@ -47,7 +47,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 
 def _read_texts(body: Fields) -> list[str]:
-    """Of a text or a list of texts. Tokens instead of texts belong to one model's alphabet, and can't be redacted."""
+    """Return the texts to embed. Tokens in their place are refused: they belong to one model, and cannot be redacted."""
     given = body.peek("input")
     if given is None:
         raise body.missing("input")
@@ -111,7 +111,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
 
 
 def _read_numbers(embedding: list[float] | str) -> tuple[float, ...]:
-    """Perplexity's come as signed bytes in base64. Empty for what is no vector."""
+    """Return the vector, or () for what is none. Perplexity sends signed bytes in base64."""
     if isinstance(embedding, list):
         return tuple(embedding)
     try:

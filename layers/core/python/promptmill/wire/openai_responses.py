@@ -70,7 +70,7 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
 
 
 def _write_items(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
-    """What tools answered comes first: it must follow their calls."""
+    """Yield the results of tools first, because they must follow their calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     yield from (_write_result(part, provider) for part in results)
     others = [part for part in message.parts if not isinstance(part, ToolCall | ToolResult)]
@@ -115,7 +115,7 @@ def _write_block(part: Text | Attachment, provider: Provider) -> dict[str, Any]:
 
 
 def _write_answer_format(request: CompletionRequest, provider: Provider, wire: Wire) -> dict[str, Any]:
-    """Perplexity has kept the place, and the shape, that it has in chat completions."""
+    """Return the fields that ask for a format. Perplexity expects them where, and as, chat completions have them."""
     schema = request.json_schema
     if wire.answer_format == "none" or not (schema or request.json_object):
         return {}
@@ -155,7 +155,7 @@ _ANSWERED = frozenset(("completed", "incomplete"))
 
 
 class _Part(Struct):
-    """Of a message."""
+    """A part of a message."""
 
     type: str = ""
     text: str | None = None
@@ -163,7 +163,7 @@ class _Part(Struct):
 
 
 class _Item(Struct):
-    """Items of reasoning and of searches are passed over."""
+    """An item of the output. Items of reasoning and of searches are passed over."""
 
     type: str = ""
     content: list[_Part] | None = None
@@ -184,7 +184,7 @@ class _Response(Struct):
 
 
 class _InputDetails(Struct):
-    """Perplexity's names are Anthropic's, its input includes them all the same."""
+    """Counts of cached input. Perplexity calls them what Anthropic does, but its input includes them as OpenAI's does."""
 
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
@@ -244,7 +244,7 @@ def _read_finish_reason(raw_finish: str, parts: list[_Part], calls: tuple[ToolCa
 
 
 def _is_cut(usage: Usage, request: CompletionRequest) -> bool:
-    """llama.cpp calls an answer complete that its bound has cut."""
+    """Return whether the answer reached its limit: llama.cpp calls such an answer complete."""
     most = request.max_output_tokens
     return most is not None and usage.source == "reported" and usage.output_total >= most
 
@@ -314,7 +314,7 @@ class ResponseAssembler:
         return self._response
 
     def _end(self, event: _Event) -> None:
-        """Perplexity's failures hold an error and no response."""
+        """Keep the final response. Perplexity's failures hold an error and no response."""
         failed = {"status": "failed", "error": event.error, "output": []} if event.type == "response.failed" else {}
         self._response = {**failed, **(event.response or {})}
         self.is_complete = bool(self._response)

@@ -32,13 +32,13 @@ NAMES: Mapping[str, str] = {
     "seed": "seed",
     "stop": "stop_sequences",
 }
-"""What most language models call them; a route's ``wire: {names: …}`` says what its model does."""
+"""The names that most language models use. A route's ``wire: {names: …}`` gives those of its model."""
 _STOP_SEPARATOR = ","
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
-    names = {**NAMES, **_own_names(route)}
+    """Return the body. Raise RecordError for what cannot be carried."""
+    names = {**NAMES, **_name_fields(route)}
     flat = flat_prompt(msgspec.structs.replace(request, system=""), route.wire, by=LABEL)
     fields = {
         "prompt": flat.text,
@@ -54,14 +54,14 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     return add_native({"input": given}, request, wire_format=WIRE_FORMAT)
 
 
-def _own_names(route: Route) -> Mapping[str, str]:
+def _name_fields(route: Route) -> Mapping[str, str]:
     if unknown := route.wire.names.keys() - NAMES.keys():
         raise RouteClosedError("wire_names", f"{route.id}: there is no {min(unknown)}; known: {', '.join(NAMES)}")
     return route.wire.names
 
 
 def _stop(sequences: tuple[str, ...]) -> str | None:
-    """One text with commas, so that none can be in a sequence."""
+    """Return the sequences as one text, joined by commas, so that no sequence may hold one."""
     if any(_STOP_SEPARATOR in sequence for sequence in sequences):
         raise unsupported("stop", f"a sequence with a comma cannot be sent to {LABEL}")
     return _STOP_SEPARATOR.join(sequences) or None
@@ -82,7 +82,7 @@ class _Metrics(Struct):
 
 
 class Prediction(Struct):
-    """``status``: an unknown one is taken for a failure."""
+    """A prediction. An unknown ``status`` counts as a failure."""
 
     id: str
     status: str
@@ -100,7 +100,7 @@ class Prediction(Struct):
 def read_answer(
     answer: HttpAnswer, prediction: Prediction, raw: dict[str, Any], request: CompletionRequest
 ) -> Completion:
-    """Of one that succeeded.
+    """Return the completion of a prediction that succeeded.
 
     Raises:
         RetryLaterError: it holds no output.
@@ -110,7 +110,7 @@ def read_answer(
     return Completion(
         text=text,
         finish_reason="unknown",
-        usage=_usage(prediction.metrics or _Metrics()) or _timed_estimate(prediction, request, text),
+        usage=_usage(prediction.metrics or _Metrics()) or _estimate_with_time(prediction, request, text),
         raw_finish=prediction.status,
         model=prediction.model or "",
         request_id=prediction.id,
@@ -120,7 +120,7 @@ def read_answer(
 
 
 def failure_of(prediction: Prediction, verdicts: Verdicts) -> ProviderError:
-    """The error for one that did not succeed. Its time may have been charged, unless it never ran: ``aborted``."""
+    """Return the error for a prediction that failed. It may have been charged, unless it never ran (``aborted``)."""
     message = prediction.error if isinstance(prediction.error, str) else ""
     detail = message[:_MAX_DETAIL]
     ran = prediction.status != _NEVER_RAN
@@ -146,7 +146,7 @@ def _text(answer: HttpAnswer, prediction: Prediction) -> str:
 
 
 def _usage(metrics: _Metrics) -> Usage | None:
-    """Official language models count tokens, the others time only."""
+    """Return the usage that official language models report. Others report only their time."""
     asked, answered = metrics.input_token_count, metrics.output_token_count
     if asked is None or answered is None or min(asked, answered) < 0:
         return None
@@ -154,7 +154,7 @@ def _usage(metrics: _Metrics) -> Usage | None:
     return msgspec.structs.replace(counted, compute_us=_compute_us(metrics))
 
 
-def _timed_estimate(prediction: Prediction, request: CompletionRequest, text: str) -> Usage:
+def _estimate_with_time(prediction: Prediction, request: CompletionRequest, text: str) -> Usage:
     estimated = estimate_usage(request, text, ())
     return msgspec.structs.replace(estimated, compute_us=_compute_us(prediction.metrics or _Metrics()))
 
@@ -168,9 +168,9 @@ _MAX_DETAIL = 500
 
 
 def stream_url_of(raw: dict[str, Any], *, base_url: str) -> str | None:
-    """Where the output can be read, None for models that don't stream.
+    """Return the address of the output, or None for models that do not stream.
 
-    The key goes there as well: nowhere but to Replicate, or to where the route's own address is.
+    The key is sent there too, so that it must be Replicate's, or that of the route's own address.
     """
     urls = raw.get("urls")
     url = urls.get("stream") if isinstance(urls, dict) else None
@@ -186,7 +186,7 @@ def stream_url_of(raw: dict[str, Any], *, base_url: str) -> str | None:
 
 
 class OutputWatch:
-    """See Assembler. Of events called ``output``, ``logs``, ``error`` and ``done``; it keeps nothing."""
+    """See Assembler. Watches events called ``output``, ``logs``, ``error`` and ``done``, and keeps nothing."""
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -202,7 +202,7 @@ class OutputWatch:
 
 
 def stream_error(event: StreamEvent, *, request_id: str) -> ProviderError | None:
-    """The error that came in the middle of a stream, None for an event that is none."""
+    """Return the error that an event in the middle of a stream reports, or None."""
     if event.name != "error":
         return None
     detail = event.data[:_MAX_DETAIL].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""What the request bodies of all APIs have in common: what may be carried, and who may set what."""
+"""Rules for the request bodies of all APIs: which fields may be carried, and who may set them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route
 from promptmill.wire.json_fields import Fields
 
-_PLAIN_VALUES: Mapping[str, tuple[Any, ...]] = {
+_PRICED_FIELDS: Mapping[str, tuple[Any, ...]] = {
     "service_tier": (None, "auto", "default", "standard_only"),
     "speed": (None, "standard"),
     "inference_geo": (None,),
     "serviceTier": (None, {"type": "default"}),
     "performanceConfig": (None, {"latency": "standard"}),
 }
-"""Fields that move the price: a line may only ask for the plain one; the operator sets others in the route's body."""
+"""Fields that change the price. A line may only ask for these values; the operator sets others in the route's body."""
 
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant"}
@@ -41,12 +41,12 @@ def take_stream(body: Fields) -> tuple[str, ...]:
 
 
 def unsupported(field: str, reason: str) -> RecordError:
-    """The error for what cannot be carried. ``field`` is the part of the request, as the line calls it."""
+    """Return the error for a part of a request that cannot be carried. ``field`` is what the line calls that part."""
     return RecordError(f"{field}: {reason}", code="unsupported_field", field=field)
 
 
 def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: str) -> None:
-    """Refuse the request's fields that are set; ``fields`` are names of ours and what users call them."""
+    """Refuse the request if one of ``fields`` is set. They are our names, each with what users call it."""
     for field, said in fields.items():
         value = getattr(request, field)
         if value is not None and value is not False and value != ():
@@ -54,7 +54,7 @@ def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: 
 
 
 def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format: WireFormat) -> dict[str, Any]:
-    """The body and the line's own fields of the same protocol. Raises RecordError for any that may not go."""
+    """Return the body with the line's own fields of the same API. Raise RecordError for those that may not be sent."""
     if not request.native:
         return body
     if request.wire_format != wire_format:
@@ -66,20 +66,20 @@ def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format:
         )
     for name, value in request.native.items():
         _refuse_native(name, value)
-        body[name] = _joined(name, body[name], value) if name in body else value
+        body[name] = _join_values(name, body[name], value) if name in body else value
     return body
 
 
 def _refuse_native(name: str, value: Any) -> None:
     if name in RESERVED_BODY_FIELDS:
         raise unsupported(name, "is not a line's to set")
-    if name in _PLAIN_VALUES and value not in _PLAIN_VALUES[name]:
+    if name in _PRICED_FIELDS and value not in _PRICED_FIELDS[name]:
         raise unsupported(name, "changes the price, so only the recipe's route may set it")
 
 
-def _joined(place: str, ours: Any, theirs: Any) -> Any:
+def _join_values(place: str, ours: Any, theirs: Any) -> Any:
     if isinstance(ours, dict) and isinstance(theirs, dict):
-        shared = {n: _joined(f"{place}.{n}", ours[n], theirs[n]) for n in ours.keys() & theirs.keys()}
+        shared = {n: _join_values(f"{place}.{n}", ours[n], theirs[n]) for n in ours.keys() & theirs.keys()}
         return {**theirs, **ours, **shared}
     if ours != theirs:
         raise unsupported(place, "is set twice, with different values")
@@ -87,23 +87,21 @@ def _joined(place: str, ours: Any, theirs: Any) -> Any:
 
 
 def add_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
-    """The body and the operator's fields, which win. Raises RouteClosedError for those that may not be set."""
+    """Return the body with the operator's fields, which win. Raise RouteClosedError for those that may not be set."""
     if not route.body:
         return body
     if refused := RESERVED_BODY_FIELDS & route.body.keys():
         raise RouteClosedError("route_body", f"the body of {route.id} may not set {', '.join(sorted(refused))}")
-    return _overlaid(body, route.body)
+    return _overlay(body, route.body)
 
 
-def _overlaid(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {
-        n: _overlaid(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)
-    }
+def _overlay(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {n: _overlay(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)}
     return {**body, **over, **nested}
 
 
 def encode_body(body: dict[str, Any]) -> bytes:
-    """Raises RecordError: the request holds something that JSON cannot."""
+    """Return the body as JSON. Raise RecordError if it holds something that JSON cannot."""
     try:
         return msgspec.json.encode(body)
     except (UnicodeEncodeError, RecursionError, TypeError, ValueError, OverflowError) as error:
@@ -123,12 +121,12 @@ _NOT_OF_EMBEDDINGS = {
     "tools": "tools",
     "tool_choice": "tool_choice",
 }
-"""What an embedding has no use for, by what users call it. How an answer is sampled and how long it is, is ignored:
-a recipe's defaults may hold for its other routes."""
+"""Fields that an embedding has no use for, each with what users call it. Settings of sampling and length are ignored,
+because a recipe's defaults may hold for its other routes."""
 
 
 def texts_to_embed(request: CompletionRequest, *, by: str) -> list[str]:
-    """One for each vector.
+    """Return the texts, one for each vector.
 
     Raises:
         RecordError: the request is a conversation, or holds more than texts.
@@ -140,7 +138,7 @@ def texts_to_embed(request: CompletionRequest, *, by: str) -> list[str]:
 
 
 def refuse_embedding(request: CompletionRequest, *, by: str) -> None:
-    """On routes that answer in words."""
+    """Raise RecordError for an embedding on a route that answers in words."""
     if request.kind == "embedding":
         raise unsupported("input", f"this route of {by} makes no embeddings: give it `dialect: embeddings`")
 

@@ -1,4 +1,4 @@
-"""Vectors by Vertex AI: ``predict`` for models of texts, ``embedContent`` for Gemini's second generation and later."""
+"""Embeddings by Vertex AI: ``predict`` for older models, ``embedContent`` from Gemini's second generation on."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class _Content(Struct, rename="camel"):
 
 
 def verb(model: str) -> str:
-    """Of the model's URL."""
+    """Return the verb of the model's URL."""
     return "predict" if _PREDICTING.match(model) else "embedContent"
 
 
 def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
-    """Nothing is cut off silently: what is too long is refused. Raises RecordError for what cannot be carried."""
+    """Return the body. Texts that are too long are refused, never cut. Raise RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if verb(model) == "embedContent":
         return add_native(_content_body(texts, request.dimensions), request, wire_format=WIRE_FORMAT)
@@ -73,7 +73,7 @@ def _content_body(texts: list[str], dimensions: int | None) -> dict[str, Any]:
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
-    """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
+    """Return the vectors. Raise RetryLaterError if there is not one for each text."""
     vectors, usage = _content(raw) or _predictions(raw)
     if len(vectors) != len(request.messages):
         raise malformed_answer(answer, "the answer has not a vector for each text", request_id="")

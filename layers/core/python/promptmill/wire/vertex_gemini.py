@@ -37,7 +37,7 @@ _JSON = "application/json"
 
 
 def write_request(request: CompletionRequest) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     names = _tool_names(request)
     optional = {
         "systemInstruction": {"parts": [{"text": request.system}]} if request.system else None,
@@ -51,7 +51,7 @@ def write_request(request: CompletionRequest) -> dict[str, Any]:
 
 
 def _tool_names(request: CompletionRequest) -> dict[str, str]:
-    """By the ids of their calls: the protocol answers a tool by its name."""
+    """Return the names of tools by the ids of their calls, because this API answers a tool by its name."""
     parts = (part for message in request.messages for part in message.parts)
     return {part.id: part.name for part in parts if isinstance(part, ToolCall)}
 
@@ -92,7 +92,7 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
 
 
 def _guess_media_type(attachment: Attachment, url: str) -> str:
-    """The protocol wants it said; "" if it cannot be told."""
+    """Return the media type, which the API demands, or "" if it cannot be guessed."""
     return attachment.media_type or mimetypes.guess_type(url.partition("?")[0])[0] or ""
 
 
@@ -183,7 +183,7 @@ class _Reply(Struct, rename="camel"):
 
 
 class _Usage(Struct, rename="camel"):
-    """What is 0 is left out; a prompt never is."""
+    """The counts of tokens. Those that are 0 are left out, but the prompt never is."""
 
     prompt_token_count: int
     candidates_token_count: int | None = None
@@ -194,7 +194,7 @@ class _Usage(Struct, rename="camel"):
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
-    """A prompt that was filtered is an answer without text.
+    """Return the completion. A prompt that was filtered is an answer without text.
 
     Raises:
         RetryLaterError: the body is no answer.
@@ -229,12 +229,12 @@ def _read_finish_reason(candidate: _Candidate, calls: tuple[ToolCall, ...], *, i
 
 
 def _read_tool_call(call: _FunctionCall, place: int) -> ToolCall:
-    """Older models give their calls no id."""
+    """Return the call. Older models give it no id."""
     return ToolCall(call.id or f"call_{place}", call.name, call.args if isinstance(call.args, dict) else {})
 
 
 def _read_usage(reported: Any) -> Usage | None:
-    """Thoughts come on top of the candidates' tokens; the prompt includes what was read from the cache."""
+    """Return the usage. Thoughts come on top of the candidates; the prompt includes what was read from the cache."""
     usage = convert(reported, _Usage)
     if usage is None:
         return None
@@ -255,7 +255,7 @@ def _read_usage(reported: Any) -> Usage | None:
 
 
 class GeminiAssembler:
-    """See Assembler. Each event is an answer of its own that holds the next piece; the last one's counts hold."""
+    """See Assembler. Each event is an answer that holds the next piece. The counts of the last one hold."""
 
     def __init__(self) -> None:
         self._whole: dict[str, Any] = {}
@@ -293,7 +293,7 @@ class GeminiAssembler:
 
 
 def _join_texts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Neighbouring texts as one, thoughts apart from what was said."""
+    """Join neighbouring texts, but keep thoughts apart from the answer."""
     runs: list[tuple[dict[str, Any], list[str]]] = []
     for part in parts:
         text = part.get("text")

@@ -37,7 +37,7 @@ _STANDARD = "standard"
 
 
 class _Block(Struct):
-    """Blocks of thinking and of the provider's own tools have types of their own, and are passed over."""
+    """A block of the answer. Thinking and the provider's own tools have types of their own, and are passed over."""
 
     type: str
     text: str | None = None
@@ -57,7 +57,7 @@ class _OutputDetails(Struct):
 
 
 class _CacheCreation(Struct):
-    """What was written, by how long it is kept."""
+    """The tokens that were written to the cache, by how long they are kept."""
 
     ephemeral_1h_input_tokens: int | None = None
 
@@ -73,7 +73,7 @@ class _Usage(Struct):
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     message = convert(raw, _Message)
     if message is None:
         raise malformed_answer(answer, "the answer has no content", request_id=request_id)
@@ -99,7 +99,7 @@ def _read_tool_call(block: _Block) -> ToolCall:
 
 
 def _read_usage(reported: Any) -> Usage | None:
-    """The provider's input excludes what was read from and written to its cache."""
+    """Return the usage. Anthropic's input excludes what was read from and written to its cache."""
     usage = convert(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
@@ -152,7 +152,7 @@ _GROWING = {
     "signature_delta": ("signature", "signature"),
     "input_json_delta": ("partial_json", "input"),
 }
-"""By the kind of a delta: its field, and the block's field that grows by it."""
+"""For each kind of delta: its own field, and the field of the block that it extends."""
 
 
 class _Event(Struct):
@@ -165,7 +165,7 @@ class _Event(Struct):
 
 
 class MessageAssembler:
-    """See Assembler. Events that nobody knows are passed over."""
+    """See Assembler. Unknown events are passed over."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -178,7 +178,7 @@ class MessageAssembler:
         return self.add_json(parse_json(event.data))
 
     def add_json(self, raw: Any) -> bool:
-        """An event whose JSON has been read."""
+        """Add an event whose JSON has been read; see Assembler."""
         event = convert(raw, _Event)
         if event is None:
             return False
@@ -205,7 +205,7 @@ class MessageAssembler:
         return bool(piece)
 
     def _finish(self, event: _Event) -> None:
-        """Counts are cumulative, and null where there is nothing new to say."""
+        """Take the stop reason and the usage. Counts are cumulative, and null where nothing changed."""
         told = {name: count for name, count in (event.usage or {}).items() if count is not None}
         before = self._message.get("usage")
         self._message.update(event.delta or {})
@@ -222,7 +222,7 @@ class MessageAssembler:
 
 
 def _parse_input(text: str) -> Any:
-    """As it came where it is none."""
+    """Return a tool's input, or the text as it came if it is no JSON."""
     try:
         return msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

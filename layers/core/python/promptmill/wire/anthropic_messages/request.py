@@ -36,14 +36,14 @@ _NATIVE_BLOCKS = {"document": "document", "search_result": "search_result", "con
 
 
 def read_system(params: Fields, notes: list[str]) -> str:
-    """A text, or text blocks joined by blank lines."""
+    """Return the system text; text blocks are joined by blank lines."""
     if isinstance(params.peek("system"), str):
         return params.require_text("system")
     return "\n\n".join(_read_text(block, notes) for block in params.take_objects("system") or ())
 
 
 def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
-    """Notes, for the result line, what is left out."""
+    """Return the messages. What is left out of them is added to ``notes``, for the result line."""
     items = params.take_objects("messages")
     if not items:
         raise params.error("messages", "there is no message", code="missing_field", remedy="add one")
@@ -82,7 +82,7 @@ def _read_block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
 
 
 def drop_cache_control(block: Fields, notes: list[str]) -> None:
-    """It cannot be carried block by block, and no answer depends on it."""
+    """Leave ``cache_control`` out, with a note: it cannot be carried block by block, and no answer depends on it."""
     if block.take("cache_control") is not None and CACHE_NOTE not in notes:
         notes.append(CACHE_NOTE)
 
@@ -147,7 +147,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def read_request(params: Fields, recipe: Recipe) -> CompletionRequest:
-    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError).
+    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError).
 
     ``cache_control`` of a single block is left out with a note; at the top of the body it is native.
     """
@@ -190,7 +190,7 @@ def _read_json_schema(params: Fields) -> JsonSchema | None:
 
 
 def _read_tools(params: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
-    """Tools of the user's own are mapped; where there are others (search, code, …), all stay native."""
+    """Return the user's own tools and the choice among them. Where there are others (search, code, …), all stay native."""
     whole = params.peek("tools")
     tools = params.take_objects("tools") or []
     if any(not _is_plain(tool) for tool in tools):
@@ -216,7 +216,7 @@ def _read_tool(tool: Fields, notes: list[str]) -> Tool:
 
 
 def _read_tool_choice(params: Fields) -> ToolChoice | None:
-    """One that says more than which tool stays native."""
+    """Return which tool is chosen. A choice that says more than that stays native."""
     match params.peek("tool_choice"):
         case {"type": "tool", "name": str(name), **rest} if not any(rest.values()):
             params.take("tool_choice")
@@ -228,14 +228,14 @@ def _read_tool_choice(params: Fields) -> ToolChoice | None:
 
 
 DEFAULT_MAX_TOKENS = 4096
-"""The protocol demands a number. Recipes should set ``max_output_tokens``; this holds where neither they nor the line do."""
+"""The API demands a number. This one holds where neither the recipe nor the line sets ``max_output_tokens``."""
 
 _UNSUPPORTED = {"seed": "seed", "json_object": "response_format"}
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_fields(request, _UNSUPPORTED, by=LABEL)
     optional = {
         "system": request.system or None,

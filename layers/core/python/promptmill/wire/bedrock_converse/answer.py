@@ -44,7 +44,7 @@ class _ToolUse(Struct, rename="camel"):
 
 
 class _Block(Struct, rename="camel"):
-    """Blocks of reasoning and citations are passed over."""
+    """A block of the answer. Reasoning and citations are passed over."""
 
     text: str | None = None
     tool_use: _ToolUse | None = None
@@ -73,7 +73,7 @@ class _Converse(Struct, rename="camel"):
 
 
 class _CacheDetail(Struct, rename="camel"):
-    """Of what was written: how long it is kept."""
+    """How long tokens that were written to the cache are kept."""
 
     ttl: str
     input_tokens: int
@@ -92,7 +92,7 @@ class _Usage(Struct, rename="camel"):
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     reply = convert(raw, _Converse)
     if reply is None:
         raise malformed_answer(answer, "the answer has no output message", request_id=request_id)
@@ -113,7 +113,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
 
 
 def _routed_model(reply: _Converse) -> str:
-    """Known only where a prompt router chose it."""
+    """Return the model that a prompt router chose. Without a router the answer names none."""
     router = reply.trace.prompt_router if reply.trace else None
     return (router.invoked_model_id or "") if router else ""
 
@@ -123,7 +123,7 @@ def _read_tool_call(use: _ToolUse) -> ToolCall:
 
 
 def _read_usage(reported: Any, tier: Any) -> Usage | None:
-    """The provider's input excludes what was read from and written to its cache."""
+    """Return the usage. Bedrock's input excludes what was read from and written to its cache."""
     usage = convert(reported, _Usage)
     if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
         return None
@@ -246,7 +246,7 @@ def _grown(block: dict[str, Any], kind: str, text: str) -> dict[str, Any]:
 
 
 def _parse_input(text: str) -> Any:
-    """A tool's arguments; as they came where they are no JSON."""
+    """Return a tool's arguments, or the text as it came if it is no JSON."""
     try:
         return msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

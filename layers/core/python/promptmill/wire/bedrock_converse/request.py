@@ -38,7 +38,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
-    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError).
+    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError).
 
     ``cachePoint`` blocks are left out with a note.
     """
@@ -146,14 +146,14 @@ def _read_tool_result(result: Fields) -> ToolResult:
 
 
 def _read_result_text(part: Fields) -> str:
-    """JSON that a tool answered goes on as its text."""
+    """Return a tool's result as text; JSON is written out."""
     if "json" in part:
         return msgspec.json.encode(part.take("json")).decode()
     return _read_text(part)
 
 
 def _read_json_schema(body: Fields) -> JsonSchema | None:
-    """A schema with a description, which other protocols have no place for, stays native."""
+    """Return the schema. One with a description stays native, because other APIs have no place for that."""
     match body.peek("outputConfig"):
         case {"textFormat": {"structure": {"jsonSchema": {"description": str()}}}}:
             return None
@@ -224,7 +224,7 @@ _IMAGES = {"image/jpeg": "jpeg", "image/jpg": "jpeg", "image/png": "png", "image
 
 
 def write_request(request: CompletionRequest) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_fields(request, _UNSUPPORTED, by=LABEL)
     optional = {
         "system": [{"text": request.system}] if request.system else None,

@@ -18,12 +18,12 @@ API_VERSION = "bedrock-2023-05-31"
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     return write_hosted_request(request, route, version=API_VERSION)
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     completion = messages_answer.read_answer(answer, raw, request, request_id=request_id)
     if completion.usage.source == "reported":
         return completion
@@ -32,7 +32,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
 
 
 class ClaudeAssembler(messages_answer.MessageAssembler):
-    """Anthropic's events, each in a chunk."""
+    """Assembles Anthropic's events, each of which comes in a chunk."""
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""

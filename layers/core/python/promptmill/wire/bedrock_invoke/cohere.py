@@ -19,7 +19,7 @@ from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupport
 
 _MAX_TEXTS = 96
 _PURPOSE = "search_document"
-"""The protocol demands one; the route's body may name another, such as ``search_query``."""
+"""The API demands a purpose. The route's body may name another, such as ``search_query``."""
 _NEWEST = "embed-v4"
 
 
@@ -32,7 +32,7 @@ class _Vectors(Struct):
 
 
 def read_request(body: Fields) -> CompletionRequest:
-    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
     texts, dimensions = body.take_texts("texts"), body.take_integer("output_dimension", least=1)
     if not texts:
         raise body.missing("texts")
@@ -43,7 +43,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     texts = texts_to_embed(request, by=LABEL)
     if request.dimensions is not None and _NEWEST not in route.model:
         raise unsupported("dimensions", "this model's vectors have one size")
@@ -63,7 +63,7 @@ def write_answer(completion: Completion) -> dict[str, Any]:
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer, or has not a vector for each text."""
+    """Return the vectors. Raise RetryLaterError if there is not one for each text."""
     told = convert(raw, _Vectors)
     vectors = (
         [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings

@@ -39,7 +39,7 @@ class _Usage(Struct):
 
 
 def read_request(body: Fields) -> CompletionRequest:
-    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
     system, messages = _read_turns(body)
     return CompletionRequest(
         messages=messages,
@@ -54,7 +54,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 
 def _read_turns(body: Fields) -> tuple[str, tuple[Message, ...]]:
-    """The system prompt stands first."""
+    """Return the system prompt, which is the first message if there is one, and the other messages."""
     system, messages = "", list[Message]()
     for place, item in enumerate(body.take_objects("messages") or []):
         role, text = item.require_text("role"), item.require_text("content")
@@ -77,7 +77,7 @@ def _read_role(item: Fields, role: str) -> Role:
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     del route
     refuse_all_but(_CARRIED, request, by=LABEL)
     optional = {
@@ -95,7 +95,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     chat = convert(raw, _Chat)
     if chat is None or not chat.choices:
         raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
@@ -127,14 +127,14 @@ def _read_usage(reported: Any) -> Usage | None:
 
 
 def ends(chunk: dict[str, Any]) -> bool:
-    """Whether it tells why the model stopped."""
+    """Return whether this chunk is the last: it says why the model stopped."""
     choices = chunk.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return isinstance(first, dict) and bool(first.get("finish_reason"))
 
 
 def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Chunks are OpenAI's, usage is on the last of them."""
+    """Join chunks, which are OpenAI's. Usage is on the last of them."""
     told: dict[str, Any] = {}
     pieces, finish = [], None
     for chunk in chunks:

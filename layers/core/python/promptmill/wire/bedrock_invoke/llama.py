@@ -34,7 +34,7 @@ class _Generation(Struct):
 
 
 def read_request(body: Fields) -> CompletionRequest:
-    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
     if "images" in body:
         raise body.unsupported("images", "images in a native body cannot be read", remedy="write it as Converse")
     return CompletionRequest(
@@ -48,7 +48,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     optional = {
         "max_gen_len": request.max_output_tokens,
@@ -61,7 +61,7 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
-    """A line of this protocol brings its own template."""
+    """Return the prompt. A line of this API brings its own template."""
     said = list(turns(request, by=LABEL))
     if request.wire_format == WIRE_FORMAT and len(said) == 1:
         return said[0][1]
@@ -81,7 +81,7 @@ def _marks(model: str) -> tuple[str, str, str]:
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     told = convert(raw, _Generation)
     if told is None:
         raise malformed_answer(answer, "the answer has no generation", request_id=request_id)
@@ -114,12 +114,12 @@ def write_answer(completion: Completion) -> dict[str, Any]:
 
 
 def ends(chunk: dict[str, Any]) -> bool:
-    """Whether it tells why the model stopped."""
+    """Return whether this chunk is the last: it says why the model stopped."""
     return bool(chunk.get("stop_reason"))
 
 
 def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Each chunk is ``{generation, prompt_token_count, generation_token_count, stop_reason}``; counts grow."""
+    """Join chunks, each ``{generation, prompt_token_count, generation_token_count, stop_reason}``. Counts grow."""
     told: dict[str, Any] = {}
     for chunk in chunks:
         told |= {name: value for name, value in chunk.items() if value is not None}

@@ -46,7 +46,7 @@ class _Vector(Struct, rename="camel"):
 
 
 def read_text_request(body: Fields) -> CompletionRequest:
-    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
     text = body.require_text("inputText")
     config = body.take_object("textGenerationConfig") or Fields({}, where=body.where)
     request = CompletionRequest(
@@ -63,7 +63,7 @@ def read_text_request(body: Fields) -> CompletionRequest:
 
 
 def write_text_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_all_but(_CARRIED, request, by=LABEL)
     fields = {
         "maxTokenCount": request.max_output_tokens,
@@ -77,7 +77,7 @@ def write_text_request(request: CompletionRequest, route: Route) -> dict[str, An
 
 
 def _prompt(request: CompletionRequest, route: Route) -> str:
-    """A single text as it is, a conversation in Titan's words."""
+    """Return a single text as it is, and a conversation with Titan's names of the roles."""
     said = list(turns(request, by=LABEL))
     if route.wire.turn or len(said) == 1:
         return flat_prompt(request, route.wire, by=LABEL).text
@@ -85,7 +85,7 @@ def _prompt(request: CompletionRequest, route: Route) -> str:
 
 
 def read_text_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     texts = convert(raw, _Texts)
     if texts is None or not texts.results:
         raise malformed_answer(answer, "the answer has no results", request_id=request_id)
@@ -120,12 +120,12 @@ def write_text_answer(completion: Completion) -> dict[str, Any]:
 
 
 def ends(chunk: dict[str, Any]) -> bool:
-    """Whether it tells why the model stopped."""
+    """Return whether this chunk is the last: it says why the model stopped."""
     return bool(chunk.get("completionReason"))
 
 
 def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Each chunk is ``{outputText, index, totalOutputTextTokenCount, completionReason, inputTextTokenCount}``."""
+    """Join chunks: ``{outputText, index, totalOutputTextTokenCount, completionReason, inputTextTokenCount}``."""
     told: dict[str, Any] = {}
     for chunk in chunks:
         told |= {name: value for name, value in chunk.items() if value is not None}
@@ -139,7 +139,7 @@ def join(chunks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def read_embedding_request(body: Fields) -> CompletionRequest:
-    """What has no place in a request stays native. Raises RecordError for what is missing or wrong."""
+    """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
     text, dimensions = body.require_text("inputText"), body.take_integer("dimensions", least=1)
     native = body.left({"normalize": (True,), "embeddingTypes": (["float"],)})
     return CompletionRequest(
@@ -148,7 +148,7 @@ def read_embedding_request(body: Fields) -> CompletionRequest:
 
 
 def write_embedding_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried, more than one text among it."""
+    """Return the body. Raise RecordError for what cannot be carried, such as several texts."""
     first = route.model.endswith(_V1) or "titan-embed-g1" in route.model
     texts = texts_to_embed(request, by=LABEL)
     if first and request.dimensions is not None:
@@ -161,7 +161,7 @@ def write_embedding_request(request: CompletionRequest, route: Route) -> dict[st
 
 
 def read_embedding_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     vector = convert(raw, _Vector)
     if vector is None:
         raise malformed_answer(answer, "the answer has no embedding", request_id=request_id)

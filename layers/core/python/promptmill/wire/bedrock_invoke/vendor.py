@@ -1,4 +1,4 @@
-"""What the vendors' own bodies have in common where InvokeModel carries them."""
+"""Helpers for the vendors' own bodies, which InvokeModel carries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptmill.wire.stream_events import StreamEvent
 WIRE_FORMAT: Final = "bedrock-invoke"
 LABEL = "Bedrock"
 METRICS = "amazon-bedrock-invocationMetrics"
-"""What the last chunk of a stream brings beside the vendor's own fields."""
+"""The field that Bedrock adds to the last chunk of a stream."""
 _COUNTS = "x-amzn-bedrock-{}-token-count"
 
 
@@ -35,13 +35,13 @@ def user_messages(*texts: str) -> tuple[Message, ...]:
 
 
 def chunk_json(event: StreamEvent) -> Any:
-    """The vendor's JSON in one event, None if there is none."""
+    """Return the vendor's JSON in an event, or None if it holds none."""
     chunk = convert(parse_json(event.data), _Chunk) if event.name == "chunk" else None
     return parse_json(chunk.data) if chunk else None
 
 
 def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
-    """By Bedrock's own count, of every vendor alike: in the headers, or in a stream's last chunk."""
+    """Return the usage as Bedrock counts it for every vendor: in the headers, or in the last chunk of a stream."""
     metrics = convert(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
     if metrics is None:
         return _usage_of_headers(headers)
@@ -67,7 +67,7 @@ def _count(headers: Mapping[str, str], name: str) -> int | None:
 
 
 def _usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
-    """The fresh input excludes what was read from and written to the cache."""
+    """Return the usage. Fresh input excludes what was read from and written to the cache."""
     if fresh < 0 or answered < 0:
         return None
     read, written = max(0, read), max(0, written)
@@ -81,11 +81,11 @@ def _usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
 
 
 class InvokeAssembler:
-    """See Assembler: of chunks that a vendor's ``join`` puts together.
+    """See Assembler. The vendor's ``join`` puts the chunks together.
 
     Args:
-        join: of the chunks' JSON, in their order.
-        ends: whether a chunk is the answer's last.
+        join: makes an answer of the JSON of all chunks, in their order.
+        ends: says whether a chunk is the answer's last.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ _FINISH: dict[str, FinishReason] = {
 }
 _FINISH_NAMES = invert_finish_reasons(_FINISH)
 UNPARSED = "_unparsed"
-"""The one argument of a tool call whose arguments were not a JSON object: the text as the model wrote it."""
+"""The only argument of a tool call whose arguments were no JSON object. It holds the text that the model wrote."""
 
 
 class _Function(Struct):
@@ -83,7 +83,7 @@ class _Usage(Struct):
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """Raises RetryLaterError: the body is no answer."""
+    """Return the completion. Raise RetryLaterError if the body is no answer."""
     chat = convert(raw, _Chat)
     if chat is None or not chat.choices:
         raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
@@ -125,7 +125,7 @@ def _read_tool_call(call: _Call) -> ToolCall:
 
 
 def read_arguments(written: str) -> dict[str, Any]:
-    """Of a tool's call: the object, or what was written under ``UNPARSED``."""
+    """Return the arguments of a tool's call: the object, or the text as written under ``UNPARSED``."""
     if not written.strip():
         return {}
     value = parse_json(written.encode())
@@ -133,7 +133,7 @@ def read_arguments(written: str) -> dict[str, Any]:
 
 
 def read_usage(raw: dict[str, Any]) -> Usage | None:
-    """What a chat completion, or a plain one, says that it used; None if it says nothing that makes sense."""
+    """Return the usage of a chat completion or a plain one, or None if it reports none that makes sense."""
     usage = convert(raw.get("usage"), _Usage)
     if usage is None or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return None
@@ -149,7 +149,7 @@ def read_usage(raw: dict[str, Any]) -> Usage | None:
 
 
 def read_tier(raw: dict[str, Any]) -> str:
-    """The service tier that served the call, "" where nothing is said."""
+    """Return the service tier that served the call, or "" where the answer does not say."""
     tier = raw.get("service_tier")
     return tier if isinstance(tier, str) else ""
 
@@ -210,7 +210,7 @@ class _StreamedChoice(Struct):
 
 
 class _Chunk(Struct):
-    """Of chat completions and of plain ones."""
+    """A chunk of a chat completion or of a plain one."""
 
     choices: list[_StreamedChoice] = []
     id: str | None = None
@@ -225,7 +225,7 @@ _HEAD = ("id", "created", "model", "service_tier", "usage")
 
 
 def read_chunk(event: StreamEvent) -> _Chunk | None:
-    """None for ``[DONE]``, and for what is no chunk."""
+    """Return the event's chunk, or None for ``[DONE]`` and for anything else."""
     try:
         return _CHUNK.decode(event.data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -233,7 +233,7 @@ def read_chunk(event: StreamEvent) -> _Chunk | None:
 
 
 class ChatAssembler:
-    """See Assembler. Usage may come after the last piece; an answer without it is an answer."""
+    """See Assembler. Usage may come after the last piece, and an answer without it is complete all the same."""
 
     def __init__(self) -> None:
         self.is_complete = False
@@ -290,7 +290,7 @@ class _GrowingCall:
 
 
 def note_head(head: dict[str, Any], chunk: _Chunk) -> None:
-    """What chunks say about the whole answer; the last word holds."""
+    """Keep what a chunk says about the whole answer. What a later chunk says replaces it."""
     head.update({name: value for name in _HEAD if (value := getattr(chunk, name)) is not None})
 
 

@@ -38,10 +38,10 @@ _NATIVE_PARTS = {"input_audio": "audio", "file": "file"}
 
 
 def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...]]:
-    """The system text and the messages after it.
+    """Return the system text and the messages after it.
 
-    Leading system and developer messages are joined by blank lines. Later ones are refused by name: other protocols
-    have no place for them. What several tools answered is one message.
+    Leading system and developer messages are joined by blank lines. Later ones are refused by name, because other APIs
+    have no place for them. Neighbouring results of tools become one message.
     """
     system: list[str] = []
     messages: list[Message] = []
@@ -81,7 +81,7 @@ def _read_message(item: Fields, role: str, recipe: Recipe) -> Message:
 
 
 def _read_plain_text(item: Fields) -> str:
-    """Content that can be text only."""
+    """Return content that can only be text."""
     if isinstance(item.peek("content"), str):
         return item.require_text("content")
     parts = item.take_objects("content")
@@ -173,7 +173,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
-    """Every field is mapped, kept as ``native``, dropped as neutral, or refused by name (RecordError)."""
+    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
     notes = take_stream(body)
     _refuse_choices(body)
     most, more_notes = _read_max_tokens(body)
@@ -201,7 +201,7 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
 
 
 def _refuse_choices(body: Fields) -> None:
-    """More answers than one a record have no place in the results, and would be paid for."""
+    """Refuse several answers to one record: results have no place for them, and they would be paid for."""
     if body.take_integer("n") not in (None, 1):
         raise body.unsupported("n", "one answer is made for each record", remedy="repeat the line instead")
 
@@ -242,7 +242,7 @@ def _read_json_schema(body: Fields, wanted: Fields, whole: Any) -> JsonSchema | 
 
 
 def _read_tools(body: Fields) -> tuple[tuple[Tool, ...], ToolChoice | None]:
-    """Functions are mapped; where there are tools of other kinds, all stay native."""
+    """Return the functions and the choice among them. Where there are tools of other kinds, all stay native."""
     whole = body.peek("tools")
     tools = body.take_objects("tools")
     if tools is None:
@@ -287,7 +287,7 @@ _AS_PROVIDER = Wire()
 def write_request(
     request: CompletionRequest, *, model: str, provider: Provider, wire: Wire = _AS_PROVIDER
 ) -> dict[str, Any]:
-    """Raises RecordError for what cannot be carried."""
+    """Return the body. Raise RecordError for what cannot be carried."""
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, provider.unsupported, by=provider.label)
     limits = {
@@ -311,7 +311,7 @@ def write_request(
 
 
 def move_system_into_user(request: CompletionRequest, wire: Wire) -> CompletionRequest:
-    """The request with its system prompt before the first of the user's texts, for models that know no such role."""
+    """Return the request with its system prompt before the user's first text, for models that know no system role."""
     if wire.system != "user" or not request.system:
         return request
     first, *others = request.messages or (Message("user", ()),)
@@ -336,7 +336,7 @@ def _write_messages(request: CompletionRequest, provider: Provider, wire: Wire) 
 
 
 def _write_user_messages(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
-    """What tools answered comes first: it must follow their calls."""
+    """Yield the results of tools first, because they must follow their calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     yield from (_write_tool_message(result, provider) for result in results)
     others = [part for part in message.parts if not isinstance(part, ToolResult)]
