@@ -19,7 +19,7 @@ Rerun = Literal["", "resume", "redrive"]
 
 
 class JobState(StrEnum):
-    """What ``status.json`` and the jobs table say. The README explains each to users."""
+    """What ``status.json`` and the jobs table say. docs/states.md explains each to users."""
 
     PLANNING = "PLANNING"
     DUPLICATE = "DUPLICATE"

@@ -146,7 +146,7 @@ def _check_moment(text: str) -> None:
         raise RecordError("not a moment with a time zone", code="invalid_envelope", field="expires_at", remedy=remedy)
 
 
-_REMEDY = "see the schema of request messages in the README, and events/request.json"
+_REMEDY = "see docs/requests.md for the fields, and events/request.json for a sample"
 
 
 _MAX_COUNT = 18

@@ -153,7 +153,7 @@ def _show_answers(out: Output, rows: Sequence[dict[str, str]], state: LocalState
     if state.is_stub:
         out.line("  A STUB answered, not a model. Its answer is always the same.", style="bold yellow")
     else:
-        out.line("  (SmolLM2 has only 135 million parameters: it is right more often than not.)")
+        out.line("  (SmolLM2 has only 135 million parameters, so some of its answers are wrong.)")
     return agreed
 
 
