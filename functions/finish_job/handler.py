@@ -46,15 +46,7 @@ def finish_run(message: FinishMessage, receipt_handle: str) -> None:
     services = services_of_process()
     finished = services.run(
         run_with_lease(
-            finish_job(
-                message,
-                objects=services.objects,
-                jobs=services.jobs,
-                queue=services.queue,
-                events=services.events,
-                manifests=services.manifests,
-                clock=services.clock,
-            ),
+            finish_job(message, services.job_context),
             services.lease(services.settings.finish_queue, receipt_handle),
             lease_s=services.settings.lease_s,
             clock=services.clock,

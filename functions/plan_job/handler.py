@@ -56,18 +56,7 @@ def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
     lease = services.lease(services.settings.uploads_queue, record.receipt_handle)
     planned = services.run(
         run_with_lease(
-            plan_job(
-                message,
-                objects=services.objects,
-                jobs=services.jobs,
-                recipes=services.recipes,
-                prices=services.prices,
-                queue=services.queue,
-                events=services.events,
-                clock=services.clock,
-                rng=services.rng,
-                day_cap=services.day_cap,
-            ),
+            plan_job(message, services.job_context),
             lease,
             lease_s=services.settings.lease_s,
             clock=services.clock,

@@ -48,7 +48,6 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext) -> None:
-    from promptmill.jobs.run_chunk import ChunkWorker
     from promptmill.jobs.run_chunks import run_chunks
 
     services, owner = services_of_process(), context.aws_request_id
@@ -56,15 +55,10 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
     services.run(lease.renew(services.settings.lease_s))  # before all else: until then it is hidden for 16 minutes
     pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
-    worker = ChunkWorker(
-        runtime=services.runtime(owner=owner, ends_at=ends_at, pacing=pacing),
-        jobs=services.jobs,
-        queue=services.queue,
-        manifests=services.manifests,
-        lease=lease,
-        redelivered=int(record.attributes.approximate_receive_count) > 1,
-    )
-    for report in services.run(run_chunks(message, worker=worker)):
+    runtime = services.runtime(owner=owner, ends_at=ends_at, pacing=pacing)
+    redelivered = int(record.attributes.approximate_receive_count) > 1
+    worker = services.chunk_worker(runtime, lease, redelivered=redelivered)
+    for report in services.run(run_chunks(message, worker)):
         note(report)
 
 

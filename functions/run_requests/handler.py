@@ -41,29 +41,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 
 async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[RequestReport | BaseException]:
-    from promptmill.requests.answer_request import RequestWorker, answer_request
+    from promptmill.requests.answer_request import answer_request
 
     services = services_of_process()
-    settings = services.settings
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     runtime = services.runtime(owner=context.aws_request_id, ends_at=ends_at)
 
-    def worker(record: SQSRecord) -> RequestWorker:
-        return RequestWorker(
-            runtime=runtime,
-            recipes=services.recipes,
-            copies=services.request_copies,
-            replies=services.replies,
-            lease=services.lease(settings.requests_queue, record.receipt_handle),
-            bucket=settings.bucket,
-            own_replies=settings.replies_prefix,
-        )
-
     async def answer(record: SQSRecord) -> RequestReport:
         """Hidden, once answered, until the slowest of the batch is over: else it comes back and is answered twice."""
-        mine = worker(record)
-        report = await answer_request(incoming(record), worker=mine)
-        await mine.lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
+        lease = services.lease(services.settings.requests_queue, record.receipt_handle)
+        report = await answer_request(incoming(record), worker=services.request_worker(runtime, lease))
+        await lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
         return report
 
     return await asyncio.gather(*map(answer, records), return_exceptions=True)

@@ -42,38 +42,24 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 def settle_message(record: SQSRecord, context: LambdaContext) -> str:
     """One of our own messages: a plan, a chunk or a finish."""
-    from promptmill.jobs.run_chunk import ChunkWorker
     from promptmill.jobs.settle_dead_letter import settle_dead_letter
 
     services = services_of_process()
-    worker = ChunkWorker(
-        runtime=services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
-        jobs=services.jobs,
-        queue=services.queue,
-        manifests=services.manifests,
-        lease=services.lease(queue_of(record.event_source_arn, services.settings), record.receipt_handle),
-        redelivered=True,
-    )
-    return services.run(settle_dead_letter(record.body, worker=worker, events=services.events))
+    runtime = services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic())
+    lease = services.lease(queue_of(record.event_source_arn, services.settings), record.receipt_handle)
+    worker = services.chunk_worker(runtime, lease, redelivered=True)
+    return services.run(settle_dead_letter(record.body, worker))
 
 
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
-    from promptmill.requests.answer_request import RequestWorker, answer_request
+    from promptmill.requests.answer_request import answer_request
     from promptmill.requests.envelope import incoming_request
 
     services = services_of_process()
-    settings = services.settings
-    worker = RequestWorker(
-        runtime=services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic()),
-        recipes=services.recipes,
-        copies=services.request_copies,
-        replies=services.replies,
-        lease=services.lease(dead_letters_of(settings.requests_queue), record.receipt_handle),
-        bucket=settings.bucket,
-        own_replies=settings.replies_prefix,
-        settling=True,
-    )
+    runtime = services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic())
+    lease = services.lease(dead_letters_of(services.settings.requests_queue), record.receipt_handle)
+    worker = services.request_worker(runtime, lease, settling=True)
     attributes = record.raw_event.get("messageAttributes", {})
     texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
     incoming = incoming_request(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)

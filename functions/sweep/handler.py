@@ -23,15 +23,8 @@ def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
     from promptmill.jobs.sweep import sweep
 
     services = services_of_process()
-    work = sweep(
-        objects=services.objects,
-        jobs=services.jobs,
-        queue=services.queue,
-        manifests=services.manifests,
-        clock=services.clock,
-    )
     try:
-        swept = services.run(work)
+        swept = services.run(sweep(services.job_context))
     except Exception as error:
         logger.error("not all swept", extra=fault_of(error))
         metrics.add_metric("SweepsFailed", MetricUnit.Count, 1)

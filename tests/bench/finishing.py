@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import FinishMessage
-from promptmill.jobs.join_run import CHUNKS
+from promptmill.jobs.context import CHUNKS_A_SEGMENT
 from promptmill.jobs.manifests import ManifestCache
 from tests.bench.process_memory import peak_mb
 from tests.bench.sparse import RECORDS
@@ -31,7 +31,7 @@ class Invocation(Struct, frozen=True):
 class Finishing:
     """``objects`` holds the chunk results of ``job_of(chunks)``, or makes them."""
 
-    def __init__(self, objects: Any, chunks: int, *, chunks_a_segment: int = CHUNKS) -> None:
+    def __init__(self, objects: Any, chunks: int, *, chunks_a_segment: int = CHUNKS_A_SEGMENT) -> None:
         self._objects, self._chunks, self._chunks_a_segment = objects, chunks, chunks_a_segment
         self.invocations: list[Invocation] = []
         self.peak_mb = 0

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-from msgspec import structs
 
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
-from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
-from promptmill.pacing.pacing import Unpaced
+from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.redaction import ALL_TYPES
 from promptmill.settings import Settings
@@ -62,21 +60,16 @@ class Loopback(Mill):
     def __init__(self, recipe: Recipe, providers: HttpModelProviders, in_flight: int) -> None:
         super().__init__(recipe, models=providers)
         pass_over_what_is_imported()
-        self._wall, self._places = BenchClock(), CallSlots(in_flight)
+        self.clock = BenchClock()  # type: ignore[assignment]
+        self.slots = in_flight
 
     def stored(self, objects: Any, folder: Path) -> None:
         """Objects elsewhere, intents in files of ``folder``: what is left here is a worker's own."""
         self.objects, self.units = objects, DiskUnits(self.jobs.shut, folder)
 
-    def runtime(self, owner: str = "worker") -> UnitRuntime:
-        return structs.replace(
-            super().runtime(owner),
-            clock=self._wall,
-            pacing=OneWorker(),
-            slots=self._places,
-            pause_switch=PauseSwitch(self.switches, self._wall),
-            ends_at=self._wall.monotonic() + 3600,
-        )
+    def pace(self, owner: str) -> JobPacing:
+        del owner
+        return OneWorker()
 
 
 async def mill(

@@ -16,7 +16,7 @@ from promptmill.aws.dynamodb.items import to_item
 from promptmill.aws.s3.multipart import Span, plan_parts
 from promptmill.domain import layout, messages
 from promptmill.domain.messages import FinishMessage, PlanMessage
-from promptmill.jobs.join_run import segments_of
+from promptmill.jobs.join_run import divide_into_segments
 from tests.bench.finishing import Finishing, job_id
 from tests.bench.metered_aws import item_size
 from tests.bench.process_memory import peak_mb
@@ -77,7 +77,7 @@ async def join(records: int) -> None:
 
 def _compare(source: ChunkResults, store: SparseStore, chunks: int, name: str) -> None:
     """Each segment with what its chunks say, byte by byte."""
-    segments = segments_of(chunks)
+    segments = divide_into_segments(chunks)
     prefix = layout.joined_prefix(name, 1, segments.chunks)
     for segment in range(len(segments)):
         digests = [hashlib.sha256() for _ in COLUMNS]
@@ -98,7 +98,7 @@ def sizes(chunks: int) -> None:
     """What grows with a run, against the limits of its service."""
     bits = set(range(max(0, chunks - 1_000), chunks))
     item = to_item({"pk": "JOB#20261122t120000z-0123456789", "sk": "RUN#0001#ENDED#000199", "ended": bits})
-    message = messages.encode(FinishMessage("20261122t120000z-0123456789", 1, len(segments_of(chunks)) - 1))
+    message = messages.encode(FinishMessage("20261122t120000z-0123456789", 1, len(divide_into_segments(chunks)) - 1))
     print(
         f"sizes an item of ended chunks {item_size(item):,} bytes (DynamoDB takes 400 KB), {-(-chunks // 1000)} of them; ",
         end="",

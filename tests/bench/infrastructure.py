@@ -26,9 +26,10 @@ from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import Message, PlanMessage
-from promptmill.engine.unit import CallSlots, UnitRuntime
+from promptmill.engine.unit import UnitRuntime
+from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.pacing.shared_pacing import SharedPacing
-from promptmill.requests.answer_request import RequestWorker, answer_request
+from promptmill.requests.answer_request import answer_request
 from promptmill.requests.envelope import IncomingRequest
 from tests.bench.aws_prices import UNSOURCED, USD
 from tests.bench.idle_bill import idle_bill
@@ -71,9 +72,9 @@ class MeteredMill(Mill):
         self.limits = Limits((LimitRule((FAST.id,), requests_per_minute=10_000),))
         self.day_cap = 10**15
 
-    def runtime(self, owner: str = "worker") -> UnitRuntime:
+    def pace(self, owner: str) -> JobPacing:
         groups = DynamoDbLimitGroups(self._dynamodb, "jobs", self.clock)  # type: ignore[arg-type]
-        pacing = SharedPacing(
+        return SharedPacing(
             groups=groups,
             limits=self.limits,
             clock=self.clock,
@@ -82,7 +83,6 @@ class MeteredMill(Mill):
             job="job",
             in_flight=500,
         )
-        return structs.replace(super().runtime(owner), pacing=pacing, slots=CallSlots(500))
 
     async def deliver(self, message: Message) -> object:
         started = self.clock.monotonic()
@@ -93,20 +93,12 @@ class MeteredMill(Mill):
 
     async def answer(self, numbers: range) -> None:
         """One batch of the requests queue, as its handler answers it."""
-        started, runtime = self.clock.monotonic(), Mill.runtime(self)
+        started, runtime = self.clock.monotonic(), self.runtime(pacing=Unpaced())
         await asyncio.gather(*(self._request(number, runtime) for number in numbers))
         self._invoked(started)
 
     async def _request(self, number: int, runtime: UnitRuntime) -> None:
-        worker = RequestWorker(
-            runtime=runtime,
-            recipes=self.recipes,
-            copies=self.copies,
-            replies=self.replies,
-            lease=self.lease,
-            bucket="bucket",
-            own_replies="replies",
-        )
+        worker = self.request_worker_of(runtime, self.lease)
         body = f'{{"recipe":"r","id":"q{number}","prompt":"Prompt {number}","reply_to":"replies"}}'
         report = await answer_request(IncomingRequest(body, f"m-{number}"), worker=worker)
         if report.verdict != "answered":

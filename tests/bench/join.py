@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from promptmill.jobs.join_run import CHUNKS
+from promptmill.jobs.context import CHUNKS_A_SEGMENT
 from tests.bench.finishing import WHOLE, Finishing, job_id
 from tests.bench.house import SETTINGS
 from tests.bench.servers import Bucket, objects_at
@@ -77,7 +77,7 @@ def main(words: Sequence[str]) -> None:
         f"{chunks:,} chunk results of {RECORDS} records, {size * chunks / 1e9:.1f} GB; S3 waits {latency_s * 1000:.0f} ms"
     )
     for where in ("memory", "S3"):
-        for chunks_a_segment in (CHUNKS, WHOLE):
+        for chunks_a_segment in (CHUNKS_A_SEGMENT, WHOLE):
             report(where, chunks, chunks_a_segment, latency_s)
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import boto3
+from msgspec import structs
 
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
 from promptmill.domain import messages
@@ -20,7 +21,7 @@ from promptmill.domain.completion import Completion, Usage
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.limit_group import Circuit, Learnt, Member
 from promptmill.domain.messages import FinishMessage
-from promptmill.jobs.duplicates import say_again
+from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
@@ -78,40 +79,20 @@ def _module(path: Path) -> ModuleType:
 
 def finish_in_segments(body: str, of: Services, *, chunks: int) -> None:
     """Do what the function finish_job does, with segments of so few chunks that a small job has some."""
-    work = finish_job(
-        messages.decode(body, FinishMessage),
-        objects=of.objects,
-        jobs=of.jobs,
-        queue=of.queue,
-        events=of.events,
-        manifests=of.manifests,
-        clock=of.clock,
-        chunks_a_segment=chunks,
-    )
-    of.run(work)
+    context = structs.replace(of.job_context, chunks_a_segment=chunks)
+    of.run(finish_job(messages.decode(body, FinishMessage), context))
 
 
 def cancel(job_id: str, of: Services) -> None:
-    work = cancel_job(job_id, jobs=of.jobs, objects=of.objects, queue=of.queue, manifests=of.manifests, clock=of.clock)
-    of.run(work)
+    of.run(cancel_job(job_id, of.job_context))
 
 
 def resume(job_id: str, of: Services, *, route: str) -> None:
-    work = rerun_job(
-        job_id,
-        "resume",
-        route=route,
-        jobs=of.jobs,
-        recipes=of.recipes,
-        queue=of.queue,
-        manifests=of.manifests,
-        clock=of.clock,
-    )
-    of.run(work)
+    of.run(rerun_job(job_id, "resume", of.job_context, route=route))
 
 
 def again(job_id: str, of: Services) -> None:
-    of.run(say_again(job_id, jobs=of.jobs, queue=of.queue))
+    of.run(release_duplicate(job_id, of.job_context))
 
 
 def limit_groups(of: Services) -> DynamoDbLimitGroups:

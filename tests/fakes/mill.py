@@ -3,61 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from msgspec import structs
 
 from promptmill.domain import layout
 from promptmill.domain.job import JobRun
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.recipe import Recipe
-from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
-from promptmill.jobs.finish_job import finish_job
-from promptmill.jobs.join_run import CHUNKS
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.chunk_unit import ChunkWorker
+from promptmill.jobs.finish_job import Finished, finish_job
 from promptmill.jobs.plan_job import Planned, plan_job
-from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter
 from promptmill.jobs.sweep import Swept, sweep
-from promptmill.pacing.pacing import Unpaced
 from promptmill.ports.model_provider import ModelProviders
-from promptmill.requests.answer_request import RequestReport, RequestWorker, answer_request
+from promptmill.requests.answer_request import RequestReport, answer_request
 from promptmill.requests.envelope import IncomingRequest
-from tests.fakes.clock import FakeClock
-from tests.fakes.jobs import FakeJobs
-from tests.fakes.ledger import FakeLedger
-from tests.fakes.model_provider import FakeModels
-from tests.fakes.object_store import FakeObjectStore
-from tests.fakes.price_book import FlatPrices
-from tests.fakes.queues import FakeCopies, FakeEvents, FakeLease, FakeReplies, FakeWorkQueue
-from tests.fakes.recipe_source import FakeRecipes
-from tests.fakes.switches import FakeSwitches
-from tests.fakes.units import FakeUnits
-
-LEASE_S = 120
-NEVER = 1e9
+from tests.fakes.deployment import Deployment
+from tests.fakes.queues import FakeReplies
 
 
-class Mill:
-    """One deployment. ``models`` may be replaced between steps."""
+class Mill(Deployment):
+    """One deployment and the workflows that run in it. ``models`` may be replaced between steps."""
 
     def __init__(
         self, *recipes: Recipe, models: ModelProviders | None = None, replies: FakeReplies | None = None
     ) -> None:
-        self.clock = FakeClock()
-        self.objects, self.jobs, self.ledger = FakeObjectStore(self.clock), FakeJobs(), FakeLedger()
-        self.queue, self.events, self.lease = FakeWorkQueue(), FakeEvents(), FakeLease()
-        self.units, self.switches = FakeUnits(self.jobs.shut), FakeSwitches()
-        self.replies, self.copies = replies or FakeReplies(), FakeCopies()
-        self.day_cap: int | None = None
-        self.chunks_a_segment = CHUNKS
-        self.recipes, self.prices = FakeRecipes(*recipes), FlatPrices()
-        self.models: ModelProviders = models or FakeModels()
-        self.rng = random.Random(7)
+        super().__init__(*recipes, models=models, replies=replies)
         self._delivered: set[ChunkMessage | None] = set()
 
     def drop(self, key: str, body: bytes) -> PlanMessage:
@@ -65,97 +40,39 @@ class Mill:
         return PlanMessage(info.key, info.version)
 
     async def plan(self, message: PlanMessage) -> Planned:
-        return await plan_job(
-            message,
-            objects=self.objects,
-            jobs=self.jobs,
-            recipes=self.recipes,
-            prices=self.prices,
-            queue=self.queue,
-            events=self.events,
-            clock=self.clock,
-            rng=self.rng,
-            day_cap=self.day_cap,
-        )
+        return await plan_job(message, self.context())
 
     async def run_chunk(self, message: ChunkMessage, *, owner: str = "worker") -> ChunkReport:
-        return await run_chunk(message, worker=self.chunk_worker(owner, message))
+        return await run_chunk(message, self.chunk_worker(owner, message))
 
     def chunk_worker(self, owner: str = "worker", message: ChunkMessage | None = None) -> ChunkWorker:
         redelivered = message in self._delivered
         self._delivered.add(message)
-        return ChunkWorker(
-            redelivered=redelivered,
-            runtime=self.runtime(owner),
-            jobs=self.jobs,
-            queue=self.queue,
-            manifests=ManifestCache(self.objects),
-            lease=self.lease,
-        )
+        return self.chunk_worker_of(self.runtime(owner=owner), self.lease, redelivered=redelivered)
 
-    def runtime(self, owner: str = "worker") -> UnitRuntime:
-        return UnitRuntime(
-            objects=self.objects,
-            units=self.units,
-            ledger=self.ledger,
-            providers=self.models,
-            prices=self.prices,
-            pacing=Unpaced(),
-            slots=CallSlots(500),
-            pause_switch=PauseSwitch(self.switches, self.clock),
-            clock=self.clock,
-            rng=self.rng,
-            owner=owner,
-            lease_s=LEASE_S,
-            ends_at=self.clock.monotonic() + NEVER,
-            day_cap=self.day_cap,
-        )
-
-    async def finish(self, message: FinishMessage) -> Any:
-        return await finish_job(
-            message,
-            objects=self.objects,
-            jobs=self.jobs,
-            queue=self.queue,
-            events=self.events,
-            manifests=ManifestCache(self.objects),
-            clock=self.clock,
-            chunks_a_segment=self.chunks_a_segment,
-        )
+    async def finish(self, message: FinishMessage) -> Finished:
+        return await finish_job(message, self.context())
 
     async def settle(self, body: str) -> str:
-        worker = structs.replace(self.chunk_worker("settler"), redelivered=True)
-        return await settle_dead_letter(body, worker=worker, events=self.events)
+        worker = self.chunk_worker_of(self.runtime(owner="settler"), self.lease, redelivered=True)
+        return await settle_dead_letter(body, worker)
 
     async def sweep(self) -> Swept:
-        return await sweep(
-            objects=self.objects,
-            jobs=self.jobs,
-            queue=self.queue,
-            manifests=ManifestCache(self.objects),
-            clock=self.clock,
-        )
+        return await sweep(self.context())
 
-    async def ask(self, body: str | dict[str, Any], *, message_id: str = "m-1", **more: Any) -> RequestReport:
+    async def ask(
+        self, body: str | dict[str, Any], *, message_id: str = "m-1", settling: bool = False, **more: Any
+    ) -> RequestReport:
         """Deliver one message of the requests queue."""
         text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
-        worker = RequestWorker(
-            runtime=self.runtime(),
-            recipes=self.recipes,
-            copies=self.copies,
-            replies=self.replies,
-            lease=self.lease,
-            bucket="bucket",
-            own_replies="promptmill-test-replies",
-            settling=more.pop("settling", False),
-        )
+        worker = self.request_worker_of(self.runtime(), self.lease, settling=settling)
         return await answer_request(IncomingRequest(text, message_id, **more), worker=worker)
 
     async def deliver(self, message: Message) -> object:
         if isinstance(message, PlanMessage):
             return await self.plan(message)
         if isinstance(message, ChunkMessage):
-            return await run_chunks(message, worker=self.chunk_worker("worker", message))
+            return await run_chunks(message, self.chunk_worker("worker", message))
         return await self.finish(message)
 
     async def pump(self, *, most: int = 10_000) -> None:

@@ -272,29 +272,29 @@ MUTANTS = (
     _mutant(
         "own manifest used, not the one that is there",
         "promptmill.jobs.plan_job",
-        "        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
-        "            return manifest\n        return msgspec.json.decode(await self.objects.read(key), type=Manifest)\n",
+        "    return msgspec.json.decode(await context.objects.read(key), type=Manifest)\n",
+        "        return manifest\n    return msgspec.json.decode(await context.objects.read(key), type=Manifest)\n",
     ),
     Mutant(
         "finished before every result is in",
         (
             Change(
                 "promptmill.jobs.finish_job",
-                " and not await results_complete(manifest, objects):\n",
+                " and not await results_complete(manifest, context.objects):\n",
                 " and False:\n",
             ),
             Change(
                 "promptmill.jobs.join_run",
-                "read_ahead(map(self._lineage.result_key, chunks), self._objects)",
-                "read_ahead([k for k in map(self._lineage.result_key, chunks) if await self._objects.head(k)], self._objects)",
+                "read_ahead(map(self._chain.result_key, chunks), self._objects)",
+                "read_ahead([k for k in map(self._chain.result_key, chunks) if await self._objects.head(k)], self._objects)",
             ),
         ),
     ),
     _mutant(
         "segments concatenated before all of them are there",
         "promptmill.jobs.finish_job",
-        "        missing = await join.missing()\n        if not missing:\n",
-        "        missing = await join.missing()\n        if missing != set(range(len(join.segments))):\n",
+        "        missing = await join.missing_segments()\n        if not missing:\n",
+        "        missing = await join.missing_segments()\n        if missing != set(range(len(join.segments))):\n",
     ),
     _mutant(
         "a segment's totals without its parts",

@@ -19,14 +19,10 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.engine.heartbeat import run_with_lease
-from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
-from promptmill.jobs.duplicates import say_again
+from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.finish_job import finish_job
-from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.plan_job import plan_job
 from promptmill.jobs.rerun_job import rerun_job
-from promptmill.jobs.run_chunk import ChunkWorker
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter
 from promptmill.jobs.stop_run import cancel_job
@@ -35,8 +31,9 @@ from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.ports.recipe_source import EVERYTHING
 from promptmill.redaction import Redacted, redact_request
-from promptmill.requests.answer_request import RequestWorker, answer_request
+from promptmill.requests.answer_request import answer_request
 from promptmill.requests.envelope import incoming_request
+from tests.fakes.deployment import OWN_REPLIES
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.simulation.functions import Received
@@ -48,9 +45,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Ports, World
 
 Handle = Callable[..., Coroutine[Any, Any, Any]]
-REPLIES = "promptmill-test-replies"
-JOINING_S = 30.0
-_PLACES = 500
 
 
 def lay_poison() -> None:
@@ -84,7 +78,7 @@ def _recipe(facts: RecipeFacts) -> Recipe:
     return recipe(
         facts.name,
         routes=routes,
-        replies=(REPLIES,),
+        replies=(OWN_REPLIES,),
         max_output_tokens=facts.max_output_tokens,
         give_up_after_h=facts.give_up_after_h,
         budget=BudgetPolicy(facts.money.per_job, facts.money.per_day, facts.money.when_day_spent),
@@ -92,24 +86,9 @@ def _recipe(facts: RecipeFacts) -> Recipe:
 
 
 async def plan(world: World, ports: Ports, received: Received, ends_at: float) -> object:
-    del ends_at
-    planned = []
-    for message in _drops_of(received.held.body):
-        work = plan_job(
-            message,
-            objects=ports.objects,
-            jobs=ports.jobs,
-            recipes=ports.recipes,
-            prices=ports.prices,
-            queue=ports.queue,
-            events=ports.events,
-            clock=ports.clock,
-            rng=ports.rng,
-            day_cap=world.scenario.day_cap,
-        )
-        lease_s = world.scenario.lease_s
-        planned.append(await run_with_lease(work, ports.lease(received), lease_s=lease_s, clock=ports.clock))
-    return planned
+    del ends_at, world
+    drops = _drops_of(received.held.body)
+    return [await ports.leased(received, plan_job(message, ports.context())) for message in drops]
 
 
 def _drops_of(body: str) -> list[PlanMessage]:
@@ -132,78 +111,27 @@ def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
         rng=ports.rng,
         worker=ports.process.name,
         job=f"{message.job_id}.{message.run}",
-        in_flight=_PLACES,
-    )
-
-
-def runtime(world: World, ports: Ports, ends_at: float, *, paced_by: JobPacing | None = None) -> UnitRuntime:
-    return UnitRuntime(
-        objects=ports.objects,
-        units=ports.units,
-        ledger=ports.ledger,
-        providers=ports,
-        prices=ports.prices,
-        pacing=paced_by or Unpaced(),
-        slots=CallSlots(_PLACES),
-        pause_switch=PauseSwitch(ports.switches, ports.clock),
-        clock=ports.clock,
-        rng=ports.rng,
-        owner=ports.process.name,
-        lease_s=world.scenario.lease_s,
-        ends_at=ends_at - JOINING_S,
-        day_cap=world.scenario.day_cap,
-    )
-
-
-def chunk_worker(
-    world: World, ports: Ports, received: Received, ends_at: float, *, paced_by: JobPacing | None = None
-) -> ChunkWorker:
-    return ChunkWorker(
-        runtime=runtime(world, ports, ends_at, paced_by=paced_by),
-        jobs=ports.jobs,
-        queue=ports.queue,
-        manifests=ManifestCache(ports.objects),
-        lease=ports.lease(received),
-        redelivered=received.held.receives > 1,
+        in_flight=ports.slots,
     )
 
 
 async def chunk(world: World, ports: Ports, received: Received, ends_at: float) -> object:
     message = messages.decode(received.held.body, ChunkMessage)
-    worker = chunk_worker(world, ports, received, ends_at, paced_by=pacing(world, ports, message))
-    reports = await run_chunks(message, worker=worker)
+    runtime = ports.runtime_until(ends_at, pacing=pacing(world, ports, message))
+    worker = ports.chunk_worker_of(runtime, ports.lease(received), redelivered=received.held.receives > 1)
+    reports = await run_chunks(message, worker)
     world.runtime.errors += [(ports.process.name, each) for each in reports if isinstance(each, Exception)]
     return reports
 
 
 async def finish(world: World, ports: Ports, received: Received, ends_at: float) -> object:
-    del ends_at
+    del ends_at, world
     message = messages.decode(received.held.body, FinishMessage)
-    work = finish_job(
-        message,
-        objects=ports.objects,
-        jobs=ports.jobs,
-        queue=ports.queue,
-        events=ports.events,
-        manifests=ManifestCache(ports.objects),
-        clock=ports.clock,
-        chunks_a_segment=world.scenario.chunks_a_segment,
-    )
-    lease_s = world.scenario.lease_s
-    return await run_with_lease(work, ports.lease(received), lease_s=lease_s, clock=ports.clock)
+    return await ports.leased(received, finish_job(message, ports.context()))
 
 
 async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:
-    worker = RequestWorker(
-        runtime=runtime(world, ports, ends_at),
-        recipes=ports.recipes,
-        copies=ports.copies,
-        replies=ports.replies,
-        lease=ports.lease(received),
-        bucket="bucket",
-        own_replies=REPLIES,
-        settling=settling,
-    )
+    worker = ports.request_worker_of(ports.runtime_until(ends_at), ports.lease(received), settling=settling)
     held = received.held
     sent_ms = f"{(world.start.timestamp() + held.sent_at) * 1000:.0f}"
     incoming = incoming_request(held.body, held.message_id, held.attributes, sent_ms=sent_ms)
@@ -215,19 +143,14 @@ async def settle_request(world: World, ports: Ports, received: Received, ends_at
 
 
 async def settle(world: World, ports: Ports, received: Received, ends_at: float) -> object:
-    worker = structs.replace(chunk_worker(world, ports, received, ends_at), redelivered=True)
-    return await settle_dead_letter(received.held.body, worker=worker, events=ports.events)
+    del world
+    worker = ports.chunk_worker_of(ports.runtime_until(ends_at), ports.lease(received), redelivered=True)
+    return await settle_dead_letter(received.held.body, worker)
 
 
 async def sweep_all(world: World, ports: Ports) -> object:
     del world
-    return await sweep(
-        objects=ports.objects,
-        jobs=ports.jobs,
-        queue=ports.queue,
-        manifests=ManifestCache(ports.objects),
-        clock=ports.clock,
-    )
+    return await sweep(ports.context())
 
 
 async def command(world: World, ports: Ports, typed: Command) -> object:
@@ -242,18 +165,13 @@ async def command(world: World, ports: Ports, typed: Command) -> object:
 
 
 async def _command(job_id: str, kind: str, ports: Ports) -> object:
-    jobs, queue, manifests, clock = ports.jobs, ports.queue, ManifestCache(ports.objects), ports.clock
     match kind:
         case "cancel":
-            return await cancel_job(
-                job_id, jobs=jobs, objects=ports.objects, queue=queue, manifests=manifests, clock=clock
-            )
+            return await cancel_job(job_id, ports.context())
         case "resume" | "redrive" as rerun:
-            return await rerun_job(
-                job_id, rerun, jobs=jobs, recipes=ports.recipes, queue=queue, manifests=manifests, clock=clock
-            )
+            return await rerun_job(job_id, rerun, ports.context())
         case "again":
-            return await say_again(job_id, jobs=jobs, queue=queue)
+            return await release_duplicate(job_id, ports.context())
     raise ValueError(kind)
 
 

@@ -10,7 +10,7 @@ from promptmill.domain.units import Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
 from promptmill.jobs import chunk_result
-from promptmill.jobs.chunk_result import results_of
+from promptmill.jobs.chunk_result import split_results
 from tests.simulation.process import Process
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Watch:
         for earlier in range(1, int(run)):
             key = layout.chunk_result_key(job_id, earlier, int(chunk))
             if self._world.objects.keys(key):
-                results = results_of(chunk_result.decode(self._world.objects.body(key)))
+                results = split_results(chunk_result.decode(self._world.objects.body(key)))
                 found.update(result.record for result in results if result.answered)
         return found
 

@@ -13,6 +13,10 @@ import msgspec
 
 from promptmill.domain.job import Source, make_job_id
 from promptmill.domain.messages import PlanMessage
+from promptmill.engine.heartbeat import run_with_lease
+from promptmill.engine.unit import UnitRuntime
+from promptmill.pacing.pacing import JobPacing
+from tests.fakes.deployment import OWN_REPLIES, Wiring
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.price_book import FlatPrices
@@ -35,11 +39,13 @@ _REAPED = 80
 _PATIENCE_S = 2.5 * 86_400.0
 _MAX_STEPS = 60_000
 """Far beyond what any seed needs: one that goes round in circles is at no rest."""
-REPLIES = "promptmill-test-replies"
+JOINING_S = 30.0
 
 
-class Ports:
+class Ports(Wiring):
     """All of them as one process sees them."""
+
+    limit_groups: Any
 
     def __init__(self, world: World, process: Process) -> None:
         self.process, self.steps = process, Steps(process, world.faults, world.trace)
@@ -60,17 +66,24 @@ class Ports:
         for name, target in shared.items():
             setattr(self, name, Faulty(name, target, self.steps))
         self.prices, self.clock, self.rng = FlatPrices(), process, random.Random(world.rng.getrandbits(32))
+        self.lease_s, self.day_cap = world.scenario.lease_s, world.scenario.day_cap
+        self.chunks_a_segment = world.scenario.chunks_a_segment
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    def runtime_until(self, ends_at: float, *, pacing: JobPacing | None = None) -> UnitRuntime:
+        """Return the runtime of an invocation that is ended at ``ends_at``, by when its results have to be written."""
+        return self.runtime(self, owner=self.process.name, pacing=pacing, ends_at=ends_at - JOINING_S)
 
     def provider_for(self, route: object) -> Any:
-        """The ``ModelProviders`` port."""
+        """Return the one provider that there is, as the ``ModelProviders`` port does."""
         del route
         return self.models
 
     def lease(self, received: Received) -> Any:
         return Faulty("lease", received, self.steps)
+
+    async def leased(self, received: Received, work: Coroutine[Any, Any, Any]) -> Any:
+        """Do work that hides its message for as long as it takes."""
+        return await run_with_lease(work, self.lease(received), lease_s=self.lease_s, clock=self.clock)
 
 
 class World:
@@ -161,7 +174,7 @@ class World:
         return make_job_id(Source(info.key, info.version, info.size, info.modified_at))
 
     def ask(self, ask: Ask) -> None:
-        body = {"recipe": ask.recipe, "prompt": ask.prompt, "reply_to": REPLIES}
+        body = {"recipe": ask.recipe, "prompt": ask.prompt, "reply_to": OWN_REPLIES}
         if ask.id:
             body["id"] = ask.id
         if ask.expires_s is not None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from promptmill.cli.main import cli
 from promptmill.domain.recipe import Recipe
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.context import JobContext
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
 from tests.fakes.mill import Mill
@@ -43,7 +43,11 @@ class FakeServices:
         self.objects, self.jobs, self.ledger = mill.objects, mill.jobs, mill.ledger
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
-        self.switches, self.queue, self.manifests = mill.switches, mill.queue, ManifestCache(mill.objects)
+        self._mill, self.switches, self.queue = mill, mill.switches, mill.queue
+
+    @property
+    def job_context(self) -> JobContext:
+        return self._mill.context()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

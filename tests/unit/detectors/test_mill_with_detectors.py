@@ -14,7 +14,6 @@ from promptmill.domain.completion import Completion, CompletionRequest, Text, Us
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.job import JobState
 from promptmill.domain.recipe import RedactionPolicy, Route
-from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.detectors import ExternalDetector, ExternalDetectors
 from promptmill.redaction import KNOWN_TYPES
 from tests.contract.detectors.conftest import detector_for
@@ -36,13 +35,6 @@ PROMPTS = [
 ]
 
 
-class MillWithDetectors(Mill):
-    detectors: ExternalDetectors | None = None
-
-    def runtime(self, owner: str = "worker") -> UnitRuntime:
-        return structs.replace(super().runtime(owner), detectors=self.detectors)
-
-
 class Parrot(FakeModels):
     """Says what it was asked, after a greeting."""
 
@@ -55,10 +47,10 @@ def asked(request: CompletionRequest) -> str:
     return "".join(part.text for message in request.messages for part in message.parts if isinstance(part, Text))
 
 
-def mill_with(*engines: str, detectors: ExternalDetectors | None) -> tuple[MillWithDetectors, Parrot]:
+def mill_with(*engines: str, detectors: ExternalDetectors | None) -> tuple[Mill, Parrot]:
     models = Parrot()
     policy = RedactionPolicy(types=KNOWN_TYPES, engines=("structured", *engines))
-    mill = MillWithDetectors(recipe(redact=policy), models=models)
+    mill = Mill(recipe(redact=policy), models=models)
     mill.detectors = detectors
     return mill, models
 

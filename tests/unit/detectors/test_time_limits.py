@@ -15,7 +15,7 @@ from promptmill.engine.unit_budget import UnitBudget
 from promptmill.ports.detectors import ExternalDetector, Findings
 from promptmill.redaction import KNOWN_TYPES
 from tests.fakes.clock import FakeClock
-from tests.fakes.mill import LEASE_S
+from tests.fakes.deployment import LEASE_S
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
 from tests.unit.engine.parts import DAY, GATE, House, LineUnit

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
@@ -21,20 +18,10 @@ from promptmill.domain.record import Attempt, Outcome, Price, RawRecord, RecordR
 from promptmill.domain.units import Claim, Gate, Verdict, call_id
 from promptmill.engine.history import History
 from promptmill.engine.journal import Page
-from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
-from promptmill.pacing.pacing import Unpaced
-from promptmill.ports.model_provider import ModelProviders
-from tests.fakes.clock import FakeClock
-from tests.fakes.ledger import FakeLedger
-from tests.fakes.mill import LEASE_S
-from tests.fakes.model_provider import FakeModels
-from tests.fakes.object_store import FakeObjectStore
-from tests.fakes.price_book import FlatPrices
+from tests.fakes.deployment import Deployment
 from tests.fakes.queues import FakeLease
 from tests.fakes.recipes import ROUTE, recipe
-from tests.fakes.switches import FakeSwitches
-from tests.fakes.units import FakeUnits
 
 UNIT = "job.1.0"
 JOURNALS = "work/job/0001/journals/00000000/"
@@ -111,50 +98,8 @@ class LineUnit:
         self.closes.append((history, verdict))
 
 
-class House(Struct, frozen=True):
+class House(Deployment):
     """The stores that all workers share."""
-
-    clock: FakeClock = field(default_factory=FakeClock)
-    shut: set[Gate] = field(default_factory=set)
-    switches: FakeSwitches = field(default_factory=FakeSwitches)
-    ledger: FakeLedger = field(default_factory=FakeLedger)
-    made: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def objects(self) -> FakeObjectStore:
-        found: FakeObjectStore = self.made.setdefault("objects", FakeObjectStore(self.clock))
-        return found
-
-    @property
-    def units(self) -> FakeUnits:
-        found: FakeUnits = self.made.setdefault("units", FakeUnits(self.shut))
-        return found
-
-    def runtime(
-        self,
-        models: ModelProviders | None = None,
-        *,
-        pacing: Unpaced | None = None,
-        ends_at: float = math.inf,
-        slots: int = 500,
-        day_cap: int | None = None,
-    ) -> UnitRuntime:
-        return UnitRuntime(
-            objects=self.objects,
-            units=self.units,
-            ledger=self.ledger,
-            providers=models or FakeModels(),
-            prices=FlatPrices(),
-            pacing=pacing or Unpaced(),
-            slots=CallSlots(slots),
-            pause_switch=PauseSwitch(self.switches, self.clock),
-            clock=self.clock,
-            rng=random.Random(3),
-            owner="worker",
-            lease_s=LEASE_S,
-            ends_at=ends_at,
-            day_cap=day_cap,
-        )
 
     async def claim(self, unit: str = UNIT, **changes: Any) -> Claim:
         """Take the unit, whoever has it. ``changes``: what it is made to look like first."""

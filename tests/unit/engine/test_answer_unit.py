@@ -176,7 +176,7 @@ async def test_behind_shut_gates_what_is_in_flight_is_kept() -> None:
     house, unit = House(), LineUnit(9, of=recipe(routes=(structs.replace(ROUTE, in_flight=3),)))
 
     async def shut() -> None:
-        house.shut.add(GATE)
+        house.jobs.shut.add(GATE)
 
     found = await answer(house, unit, runtime=house.runtime(Slow(house, 10.0, calls=3, at_last=shut)))
     assert found.why == "shut"

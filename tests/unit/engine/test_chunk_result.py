@@ -38,7 +38,7 @@ RESULTS = st.lists(
 def test_every_record_is_found_again_as_it_was(results: list[RecordResult]) -> None:
     written = chunk_result.encode(chunk_result.chunk_result(3, results, History()))
     read = chunk_result.decode(written)
-    assert list(chunk_result.results_of(read)) == results
+    assert list(chunk_result.split_results(read)) == results
     assert read.results == b"".join(one.line for one in results)
     assert read.errors == b"".join(one.error for one in results)
     assert chunk_result.encode(read) == written
@@ -91,7 +91,7 @@ def test_a_first_outcome_stands() -> None:
 
 def test_attempts_say_what_is_known_of_each_call() -> None:
     groups, pages = durable()
-    lines = [msgspec.json.decode(line) for line in chunk_result.attempt_lines(history(groups, pages)).splitlines()]
+    lines = [msgspec.json.decode(line) for line in chunk_result.encode_attempts(history(groups, pages)).splitlines()]
     assert [(line["call_id"], line["code"], line["cost_usd"], line["high_usd"]) for line in lines] == [
         (f"{UNIT}.1.0", "ok", "0.000000390", "0.000000390"),
         (f"{UNIT}.1.2", LOST, None, None),

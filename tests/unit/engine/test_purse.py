@@ -169,7 +169,7 @@ async def test_whoever_lost_the_unit_moves_no_money(move: str) -> None:
 async def test_behind_a_shut_gate_no_money_is_granted() -> None:
     house = House()
     mine = await filled(house)
-    house.shut.add(GATE)
+    house.jobs.shut.add(GATE)
     with pytest.raises(ShutError):
         await mine.fund(1, 1)
     assert house.units.budgets == {}

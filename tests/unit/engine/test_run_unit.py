@@ -95,7 +95,7 @@ async def test_a_verdict_by_whoever_took_over_is_not_overruled() -> None:
 
 async def test_shut_gates_end_it_for_the_reason_that_the_run_gives() -> None:
     house, unit = House(), LineUnit(3)
-    house.shut.add(GATE)
+    house.jobs.shut.add(GATE)
     intend = house.units.intend
 
     async def found_shut(*args: Any, **more: Any) -> Any:
@@ -120,7 +120,7 @@ async def test_answers_that_could_not_be_journaled_are_never_followed_by_a_verdi
 
     async def then_shut(unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
         done = await intend(unit, claim, group, gate=gate)
-        house.shut.add(GATE)
+        house.jobs.shut.add(GATE)
         mine.stop = "cancelled"
         return done
 

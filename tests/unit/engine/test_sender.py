@@ -363,7 +363,7 @@ async def test_a_worker_that_should_hand_over_does() -> None:
 
 async def test_behind_a_shut_gate_nothing_is_sent() -> None:
     here = await bench()
-    here.house.shut.add(GATE)
+    here.house.jobs.shut.add(GATE)
     assert whys(await asyncio.gather(*here.ask(3), return_exceptions=True)) == {"shut"}
     assert (here.sent, here.durable) == ([], [])
     await here.close()

@@ -9,7 +9,6 @@ import pytest
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.recipe import Route
-from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
@@ -63,15 +62,7 @@ async def test_a_later_run_is_held_to_the_budget_of_its_time() -> None:
     first = mill.job(planned.job_id)
     assert first.counts.stopped == 3
     mill.recipes.recipes["r"] = recipe(routes=(ROUTE, SPARE), budget=BudgetPolicy(per_job=MUCH))
-    run = await rerun_job(
-        first.job_id,
-        "resume",
-        jobs=mill.jobs,
-        recipes=mill.recipes,
-        queue=mill.queue,
-        manifests=ManifestCache(mill.objects),
-        clock=mill.clock,
-    )
+    run = await rerun_job(first.job_id, "resume", mill.context())
     await mill.pump()
     found: JobRun = mill.job(run.job_id, 2)
     assert (found.state, "nobody knows what" in found.reason) == (JobState.REJECTED, True)

@@ -20,7 +20,8 @@ from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.plan_job import open_job
 from promptmill.jobs.stop_run import stop_run
 from tests.fakes.clock import FakeClock
-from tests.fakes.mill import LEASE_S, Mill, jsonl, vanish
+from tests.fakes.deployment import LEASE_S
+from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import recipe
 
@@ -328,7 +329,7 @@ async def test_a_dead_letter_of_a_chunk_that_brought_its_workers_down_too_often_
 
 async def test_a_dead_letter_of_a_chunk_of_a_stopped_run_ends_it_without_a_call() -> None:
     mill, message, job = await planned()
-    await stop_run(job.job_id, 1, "cancelled", jobs=mill.jobs, clock=mill.clock)
+    await stop_run(job.job_id, 1, "cancelled", mill.context())
     assert await mill.settle(messages.encode(message)) == "chunk settled"
     await mill.pump()
     done = mill.job(job.job_id)
@@ -406,7 +407,7 @@ async def test_the_sweep_plans_again_what_never_was() -> None:
     message = mill.drop(KEY, b'{"id": 1, "prompt": "x"}\n')
     info = await mill.objects.head(message.key)
     assert info is not None
-    await open_job(Source(info.key, info.version, info.size, info.modified_at), mill.jobs, mill.clock)
+    await open_job(Source(info.key, info.version, info.size, info.modified_at), mill.context())
     mill.clock.advance(3600)
     assert (await mill.sweep()).plans == 1
     await mill.pump()

@@ -43,7 +43,7 @@ async def test_a_dead_plan_of_a_running_job_does_not_reject_it() -> None:
 async def test_only_a_job_that_is_being_planned_can_be_rejected() -> None:
     mill, _, job = await planned()
     error = RejectedFileError("another planner's view", code="unknown_recipe")
-    await reject_job(job, error, jobs=mill.jobs, objects=mill.objects, events=mill.events, clock=mill.clock)
+    await reject_job(job, error, mill.context())
     assert mill.job(job.job_id).state is JobState.RUNNING
     assert mill.events.published == []
 

@@ -10,8 +10,7 @@ from msgspec import structs
 from promptmill.domain.errors import RecordRefusedError, UserError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import PlanMessage, plans_of
-from promptmill.jobs.duplicates import say_again
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl
@@ -23,7 +22,7 @@ BODY = jsonl({"id": f"p{n}", "prompt": f"Prompt {n}"} for n in range(3))
 
 
 async def again(mill: Mill, job: JobRun) -> JobRun:
-    await say_again(job.job_id, jobs=mill.jobs, queue=mill.queue)
+    await release_duplicate(job.job_id, mill.context())
     await mill.pump()
     return mill.job(job.job_id)
 
@@ -122,15 +121,7 @@ async def test_a_job_without_a_single_answer_keeps_nobody_waiting() -> None:
 async def test_a_job_cancelled_before_anything_keeps_nobody_waiting() -> None:
     mill = Mill(recipe())
     planned = await mill.plan(mill.drop(KEY, BODY))
-    manifests = ManifestCache(mill.objects)
-    await cancel_job(
-        planned.job_id,
-        jobs=mill.jobs,
-        objects=mill.objects,
-        queue=mill.queue,
-        manifests=manifests,
-        clock=mill.clock,
-    )
+    await cancel_job(planned.job_id, mill.context())
     await mill.pump()
     assert (await mill.mill(KEY, BODY)).state is JobState.DONE
 
@@ -138,15 +129,7 @@ async def test_a_job_cancelled_before_anything_keeps_nobody_waiting() -> None:
 async def test_one_that_is_being_resumed_does() -> None:
     mill = Mill(recipe(), models=FakeModels({ROUTE.id: [RecordRefusedError("content_filter", status=400)] * 3}))
     first = await mill.mill(KEY, BODY)
-    await rerun_job(
-        first.job_id,
-        "resume",
-        jobs=mill.jobs,
-        recipes=mill.recipes,
-        queue=mill.queue,
-        manifests=ManifestCache(mill.objects),
-        clock=mill.clock,
-    )
+    await rerun_job(first.job_id, "resume", mill.context())
     assert (await mill.plan(mill.drop(KEY, BODY))).verdict == "duplicate"
 
 
@@ -244,26 +227,10 @@ async def test_a_word_that_overtakes_is_heard() -> None:
 async def test_a_duplicate_is_not_cancelled_and_not_resumed() -> None:
     mill = Mill(recipe())
     _, second = await two(mill)
-    manifests = ManifestCache(mill.objects)
     with pytest.raises(UserError, match="is DUPLICATE"):
-        await cancel_job(
-            second.job_id,
-            jobs=mill.jobs,
-            objects=mill.objects,
-            queue=mill.queue,
-            manifests=manifests,
-            clock=mill.clock,
-        )
+        await cancel_job(second.job_id, mill.context())
     with pytest.raises(UserError, match="promptmill again"):
-        await rerun_job(
-            second.job_id,
-            "resume",
-            jobs=mill.jobs,
-            recipes=mill.recipes,
-            queue=mill.queue,
-            manifests=manifests,
-            clock=mill.clock,
-        )
+        await rerun_job(second.job_id, "resume", mill.context())
     assert (await again(mill, second)).state is JobState.DONE
 
 

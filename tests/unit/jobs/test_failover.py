@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from msgspec import structs
-
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.job import JobState
 from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe, Route
-from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.back_off import ROW
+from promptmill.pacing.pacing import JobPacing
 from promptmill.pacing.shared_pacing import SharedPacing
 from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.mill import Mill, jsonl
@@ -44,8 +42,8 @@ class Shared(Mill):
         super().__init__(*recipes)
         self.groups = FakeLimitGroups()
 
-    def runtime(self, owner: str = "worker") -> UnitRuntime:
-        pacing = SharedPacing(
+    def pace(self, owner: str) -> JobPacing:
+        return SharedPacing(
             groups=self.groups,
             limits=Limits(),
             clock=self.clock,
@@ -54,7 +52,6 @@ class Shared(Mill):
             job="job",
             in_flight=100,
         )
-        return structs.replace(super().runtime(owner), pacing=pacing)
 
 
 async def test_a_job_of_1000_records_ends_on_the_next_route() -> None:

@@ -21,7 +21,8 @@ from promptmill.formats.file_format import format_named
 from promptmill.jobs.run_chunk import run_chunk
 from promptmill.jobs.settle_dead_letter import settle_chunk
 from tests.fakes.clock import FakeClock
-from tests.fakes.mill import LEASE_S, Mill, jsonl
+from tests.fakes.deployment import LEASE_S
+from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 
@@ -124,7 +125,7 @@ async def test_a_fault_before_the_claim_costs_a_lease_and_not_a_whole_invocation
     mill.jobs.read = broken  # type: ignore[method-assign, assignment]
     work = settle_chunk if settling else run_chunk
     with pytest.raises(ConnectionAbortedError):
-        await work(message, worker=mill.chunk_worker())
+        await work(message, mill.chunk_worker())
     assert mill.lease.renewals == [LEASE_S]
 
 

@@ -12,7 +12,8 @@ from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
 from promptmill.jobs.run_chunk import ASIDE_S, run_chunk
-from tests.fakes.mill import LEASE_S, Mill, jsonl, vanish
+from tests.fakes.deployment import LEASE_S
+from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.recipes import recipe
 
 KEY = "inbox/r/prompts.jsonl"
@@ -68,7 +69,7 @@ async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
 
     mill.units.intend = broken  # type: ignore[method-assign]
     with pytest.raises(ConnectionAbortedError):
-        await run_chunk(message, worker=structs.replace(mill.chunk_worker("worker", message), joined=True))
+        await run_chunk(message, structs.replace(mill.chunk_worker("worker", message), joined=True))
     assert mill.queue.sent[-1] == (structs.replace(message, after=1), LEASE_S)
 
 
@@ -120,7 +121,7 @@ async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_a
         return next(paused, 60)
 
     worker.runtime.pause_switch.find_pause_s = unpaused_at_first  # type: ignore[method-assign]
-    await vanish(run_chunk(message, worker=worker), after_turns=500)
+    await vanish(run_chunk(message, worker), after_turns=500)
     assert mill.units.claims[chunk_unit(message.job_id, 1, 0)].released
     mill.queue.send = send  # type: ignore[method-assign]
     await mill.switches.unpause("r")

@@ -11,7 +11,8 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
 from promptmill.jobs import run_chunks as run_chunks_module
-from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.jobs.chunk_unit import ChunkWorker
+from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.pacing.pacing import Refused, Unpaced
 from promptmill.pacing.windows import WAKE_DELAY_S
@@ -54,7 +55,7 @@ def alone(mill: Mill, message: ChunkMessage, pacing: Unpaced) -> Any:
 async def test_an_invocation_carries_on_with_its_jobs_next_chunks() -> None:
     mill, message, job = await planned()
     pacing = Alone()
-    reports = await run_chunks(message, worker=alone(mill, message, pacing))
+    reports = await run_chunks(message, alone(mill, message, pacing))
     assert [report.verdict for report in reports if not isinstance(report, BaseException)] == ["ended"] * 4
     assert mill.jobs.windows[job.job_id, 1] == RunWindow(sent=4, drained=4)
     assert pacing.drains == 1, "the share is given back once, after the last"
@@ -69,7 +70,7 @@ async def test_where_others_wait_it_does_not() -> None:
     mill, message, job = await planned()
     pacing = Alone()
     pacing.others_wait = True
-    assert len(await run_chunks(message, worker=alone(mill, message, pacing))) == 1
+    assert len(await run_chunks(message, alone(mill, message, pacing))) == 1
     assert mill.jobs.windows[job.job_id, 1] == RunWindow(sent=1, drained=1)
 
 
@@ -80,7 +81,7 @@ async def test_a_fault_in_the_window_costs_pace_only() -> None:
         raise ConnectionAbortedError
 
     mill.jobs.note_drained = broken  # type: ignore[method-assign, assignment]
-    (report,) = await run_chunks(message, worker=alone(mill, message, Alone()))
+    (report,) = await run_chunks(message, alone(mill, message, Alone()))
     assert not isinstance(report, BaseException)
     assert report.verdict == "ended"
     assert len(mill.chunk_keys(job)) == 1
@@ -96,7 +97,7 @@ async def test_a_chunk_that_was_carried_on_with_fails_alone() -> None:
         return await intend(unit, *rest, **more)
 
     mill.units.intend = broken  # type: ignore[method-assign]
-    first, second = await run_chunks(message, worker=alone(mill, message, Alone()))
+    first, second = await run_chunks(message, alone(mill, message, Alone()))
     assert not isinstance(first, BaseException)
     assert first.verdict == "ended"
     assert isinstance(second, ConnectionAbortedError)
@@ -110,7 +111,7 @@ async def test_its_own_chunks_error_is_raised() -> None:
 
     mill.units.intend = broken  # type: ignore[method-assign]
     with pytest.raises(ConnectionAbortedError):
-        await run_chunks(message, worker=alone(mill, message, Alone()))
+        await run_chunks(message, alone(mill, message, Alone()))
 
 
 async def test_a_refused_worker_sends_its_message_again_and_claims_nothing() -> None:
@@ -119,7 +120,7 @@ async def test_a_refused_worker_sends_its_message_again_and_claims_nothing() -> 
             return Refused("full", 5)
 
     mill, message, _ = await planned(20)
-    (report,) = await run_chunks(message, worker=alone(mill, message, Full()))
+    (report,) = await run_chunks(message, alone(mill, message, Full()))
     assert not isinstance(report, BaseException)
     assert (report.verdict, report.why) == ("refused", "full")
     assert mill.queue.sent[-1] == (message, 5)
@@ -137,7 +138,7 @@ async def test_whoever_finds_the_owner_alive_takes_no_share_of_a_limit() -> None
     unit = chunk_unit(message.job_id, message.run, message.chunk)
     await mill.units.claim(unit, seen=None, owner="another")
     pacing = Noting()
-    (report,) = await run_chunks(message, worker=alone(mill, message, pacing))
+    (report,) = await run_chunks(message, alone(mill, message, pacing))
     assert not isinstance(report, BaseException)
     assert (report.verdict, pacing.joined) == ("deferred", 0)
 
@@ -150,17 +151,17 @@ async def test_large_records_wait_for_memory(most_bytes: int, at_once: int, monk
     models._clock, models._latency_s = mill.clock, 10.0
     running, most = 0, 0
 
-    async def counted(chunk: ChunkMessage, *, worker: ChunkWorker) -> ChunkReport:
+    async def counted(chunk: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
         nonlocal running, most
         running, most = running + 1, max(most, running + 1)
         try:
-            return await run_chunk(chunk, worker=worker)
+            return await run_chunk(chunk, worker)
         finally:
             running -= 1
 
     monkeypatch.setattr(run_chunks_module, "run_chunk", counted)
     monkeypatch.setattr(run_chunks_module, "MAX_BYTES", most_bytes)
-    reports = await run_chunks(message, worker=alone(mill, message, Alone()))
+    reports = await run_chunks(message, alone(mill, message, Alone()))
     assert [report.verdict for report in reports if not isinstance(report, BaseException)] == ["ended"] * 2
     assert most == at_once
     await mill.pump()

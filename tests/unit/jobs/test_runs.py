@@ -15,7 +15,6 @@ from promptmill.domain.errors import RecipeError, RecordRefusedError, RouteClose
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, PlanMessage
 from promptmill.jobs import earlier_results
-from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl
@@ -43,16 +42,7 @@ def calls(mill: Mill) -> int:
 
 
 async def rerun(mill: Mill, job: JobRun, how: Literal["resume", "redrive"] = "resume", *, route: str = "") -> JobRun:
-    return await rerun_job(
-        job.job_id,
-        how,
-        route=route,
-        jobs=mill.jobs,
-        recipes=mill.recipes,
-        queue=mill.queue,
-        manifests=ManifestCache(mill.objects),
-        clock=mill.clock,
-    )
+    return await rerun_job(job.job_id, how, mill.context(), route=route)
 
 
 async def seen_through(mill: Mill, run: JobRun) -> JobRun:
@@ -61,10 +51,7 @@ async def seen_through(mill: Mill, run: JobRun) -> JobRun:
 
 
 async def cancel(mill: Mill, job_id: str) -> None:
-    manifests = ManifestCache(mill.objects)
-    await cancel_job(
-        job_id, jobs=mill.jobs, objects=mill.objects, queue=mill.queue, manifests=manifests, clock=mill.clock
-    )
+    await cancel_job(job_id, mill.context())
 
 
 async def some_failed(mill: Mill) -> JobRun:

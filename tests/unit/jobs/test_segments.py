@@ -14,8 +14,8 @@ from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs.chunk_result import ChunkHeader
-from promptmill.jobs.join_run import LANES, RunTotals, read_ahead, segments_of
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.context import CHUNKS_A_SEGMENT
+from promptmill.jobs.join_run import LANES, RunTotals, divide_into_segments, read_ahead
 from promptmill.jobs.rerun_job import rerun_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels
@@ -122,6 +122,7 @@ async def test_a_dead_letter_of_a_segment_is_joined() -> None:
     mill, message = await about_to_join(6)
     await mill.finish(message)
     dead = mill.queue.waiting.pop()
+    mill.chunks_a_segment = CHUNKS_A_SEGMENT
     assert await mill.settle(messages.encode(dead)) == "finish finished"
     await mill.pump()
     assert next(iter(mill.jobs.runs.values())).state is JobState.DONE
@@ -152,15 +153,7 @@ async def test_a_further_run_joins_what_it_kept() -> None:
     mill = a_mill(2, models=FakeModels({ROUTE.id: [ANSWER] * 20 + [failing] * 3}))
     first = await mill.mill("inbox/r/p.jsonl", prompts())
     assert first.counts.failed == 4
-    await rerun_job(
-        first.job_id,
-        "redrive",
-        jobs=mill.jobs,
-        recipes=mill.recipes,
-        queue=mill.queue,
-        manifests=ManifestCache(mill.objects),
-        clock=mill.clock,
-    )
+    await rerun_job(first.job_id, "redrive", mill.context())
     await mill.pump()
     second = mill.job(first.job_id, 2)
     assert (second.counts.answered, second.counts.failed) == (5 * CHUNKS - 1, 1)
@@ -170,7 +163,7 @@ async def test_a_further_run_joins_what_it_kept() -> None:
 
 @pytest.mark.parametrize("chunks", [0, 1, 99, 100, 101, 10_000, 200_000, 5_000_000])
 def test_segments_cover_every_chunk_once(chunks: int) -> None:
-    segments = segments_of(chunks)
+    segments = divide_into_segments(chunks)
     covered = [n for segment in range(len(segments)) for n in segments.chunks_of(segment)]
     assert covered == list(range(chunks))
     assert 1 <= len(segments) <= 800
@@ -180,7 +173,7 @@ def test_totals_joined_are_those_of_one_fold() -> None:
     """For as many names as are told apart."""
     headers = [_header(n) for n in range(9)]
     whole = _fold(headers)
-    assert _fold(headers[:4]).joined(_fold(headers[4:])) == whole
+    assert _fold(headers[:4]).followed_by(_fold(headers[4:])) == whole
     assert whole.routes["a"].attempts == 27
     assert whole.kept == 9
 

@@ -9,7 +9,6 @@ import pytest
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
-from promptmill.jobs.manifests import ManifestCache
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.ports.recipe_source import EVERYTHING
 from tests.fakes.mill import Mill, jsonl
@@ -29,14 +28,7 @@ def calls(mill: Mill) -> int:
 
 
 async def cancel(mill: Mill, job_id: str) -> Any:
-    return await cancel_job(
-        job_id,
-        jobs=mill.jobs,
-        objects=mill.objects,
-        queue=mill.queue,
-        manifests=ManifestCache(mill.objects),
-        clock=mill.clock,
-    )
+    return await cancel_job(job_id, mill.context())
 
 
 async def test_a_cancelled_job_keeps_what_is_answered() -> None:

@@ -38,7 +38,7 @@ async def planned(count: int = 40) -> tuple[Mill, ChunkMessage, JobRun]:
 async def refused(mill: Mill, message: ChunkMessage) -> None:
     worker = mill.chunk_worker("w", message)
     worker = structs.replace(worker, runtime=structs.replace(worker.runtime, pacing=Full()))
-    assert (await run_chunk(message, worker=worker)).verdict == "refused"
+    assert (await run_chunk(message, worker)).verdict == "refused"
 
 
 async def test_a_job_that_is_refused_a_place_says_so_and_is_left_alone() -> None:

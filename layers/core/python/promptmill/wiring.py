@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from promptmill.detectors.deployed import DeployedDetectors
     from promptmill.domain.limits import Limits
     from promptmill.engine.unit import UnitRuntime
-    from promptmill.jobs.manifests import ManifestCache
+    from promptmill.jobs.chunk_unit import ChunkWorker
+    from promptmill.jobs.context import JobContext
     from promptmill.pacing.pacing import JobPacing
     from promptmill.pacing.shared_pacing import SharedPacing
     from promptmill.prices.genai import GenaiPriceBook
     from promptmill.providers.registry import HttpModelProviders
+    from promptmill.requests.answer_request import RequestWorker
     from promptmill.system_clock import SystemClock
 
 
@@ -182,12 +184,6 @@ class Services:
         return S3RecipeSource(self.objects, self.clock, stage=settings.stage, engines=settings.engine_names)
 
     @cached_property
-    def manifests(self) -> ManifestCache:
-        from promptmill.jobs.manifests import ManifestCache
-
-        return ManifestCache(self.objects)
-
-    @cached_property
     def prices(self) -> GenaiPriceBook:
         from promptmill.prices.genai import GenaiPriceBook
 
@@ -262,6 +258,46 @@ class Services:
             ends_at=ends_at,
             day_cap=self.day_cap,
             detectors=self.detectors,
+        )
+
+    @cached_property
+    def job_context(self) -> JobContext:
+        """The ports of the verbs on files. Binding them is cheap: each adapter imports and opens what it needs later."""
+        from promptmill.jobs.context import JobContext
+        from promptmill.jobs.manifests import ManifestCache
+
+        return JobContext(
+            objects=self.objects,
+            jobs=self.jobs,
+            queue=self.queue,
+            events=self.events,
+            recipes=self.recipes,
+            prices=self.prices,
+            manifests=ManifestCache(self.objects),
+            clock=self.clock,
+            rng=self.rng,
+            day_cap=self.day_cap,
+        )
+
+    def chunk_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, redelivered: bool) -> ChunkWorker:
+        """Return what a message of the chunks queue is worked on with."""
+        from promptmill.jobs.chunk_unit import ChunkWorker
+
+        return ChunkWorker(self.job_context, runtime, lease, redelivered=redelivered)
+
+    def request_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, settling: bool = False) -> RequestWorker:
+        """Return what a message of the requests queue is worked on with."""
+        from promptmill.requests.answer_request import RequestWorker
+
+        return RequestWorker(
+            runtime=runtime,
+            recipes=self.recipes,
+            copies=self.request_copies,
+            replies=self.replies,
+            lease=lease,
+            bucket=self.settings.bucket,
+            own_replies=self.settings.replies_prefix,
+            settling=settling,
         )
 
     def _botocore_session(self) -> botocore.session.Session:

@@ -47,17 +47,21 @@ class _Mark(Struct, frozen=True, array_like=True):
 
 
 def chunk_result(chunk: int, results: Sequence[RecordResult], history: History, *, kept: int = 0) -> ChunkResult:
-    """A pure function: whoever ends the chunk writes the same. ``results``: one a record, in order."""
-    lines, errors = (b"".join(result.line for result in results), b"".join(result.error for result in results))
-    attempts = attempt_lines(history)
+    """Make the result of a chunk: a pure function, so that whoever ends the chunk writes the same bytes.
+
+    ``results`` holds one for each record, in order; ``kept`` counts answers taken over from an earlier run.
+    """
+    lines = b"".join(result.line for result in results)
+    errors = b"".join(result.error for result in results)
+    attempts = encode_attempts(history)
     index = msgspec.msgpack.encode([_mark(result) for result in results])
     tally = tally_results(results, (attempt for _, attempt in history.attempts()))
     sizes = (len(lines), len(errors), len(attempts), len(index))
     return ChunkResult(ChunkHeader(chunk, tally, sum_costs(history), *sizes, kept), lines, errors, attempts, index)
 
 
-def results_of(result: ChunkResult) -> Iterator[RecordResult]:
-    """Of each record, in order."""
+def split_results(result: ChunkResult) -> Iterator[RecordResult]:
+    """Return the result of each record, in order."""
     line_at = error_at = 0
     for mark in _index_decoder.decode(result.index):
         line = result.results[line_at : line_at + mark.line_size]
@@ -75,13 +79,13 @@ _decoder = msgspec.json.Decoder(ChunkHeader)
 
 
 def encode(result: ChunkResult) -> bytes:
-    """The object's bytes."""
+    """Encode a result as the bytes of its object."""
     header = msgspec.json.encode(result.header)
     return b"".join((header, b"\n", result.results, result.errors, result.attempts, result.index))
 
 
 def decode(data: bytes) -> ChunkResult:
-    """Raises ValueError: not a chunk result, or cut short."""
+    """Decode the bytes of an object. Raises ValueError: not a chunk result, or cut short."""
     end = data.index(b"\n")
     header = _decoder.decode(data[:end])
     sizes = (header.results_size, header.errors_size, header.attempts_size, header.index_size)
@@ -96,12 +100,12 @@ def decode(data: bytes) -> ChunkResult:
 
 
 def decode_header(start: bytes) -> ChunkHeader:
-    """From the first bytes of an object. Raises ValueError: its first line is not there whole."""
+    """Decode the header from the first bytes of an object. Raises ValueError: its first line is not whole."""
     return _decoder.decode(start[: start.index(b"\n")])
 
 
-def attempt_lines(history: History) -> bytes:
-    """Lines of ``attempts.jsonl``; ``cost_usd`` is text, or null where it is unknown: it is ``high_usd`` at most."""
+def encode_attempts(history: History) -> bytes:
+    """Encode the lines of ``attempts.jsonl``. ``cost_usd`` is null where it is unknown, and then at most ``high_usd``."""
     lines: Iterable[bytes] = (msgspec.json.encode(_attempt_line(*made)) + b"\n" for made in history.attempts())
     return b"".join(lines)
 
@@ -117,7 +121,7 @@ def _attempt_line(call: Call, attempt: Attempt) -> dict[str, object]:
         "started_at": attempt.started_at,
         "latency_ms": attempt.latency_ms,
         "first_token_ms": attempt.first_token_ms,
-        "tokens_per_s": _rounded(attempt.tokens_per_s),
+        "tokens_per_s": _round_rate(attempt.tokens_per_s),
         "code": attempt.code,
         "status": attempt.status,
         "input_tokens": usage.input_total,
@@ -134,5 +138,5 @@ def _attempt_line(call: Call, attempt: Attempt) -> dict[str, object]:
     }
 
 
-def _rounded(rate: float | None) -> float | None:
+def _round_rate(rate: float | None) -> float | None:
     return None if rate is None else round(rate, 1)

@@ -1,11 +1,11 @@
-"""A chunk of a run, as the engine sees it."""
+"""A chunk of a run as the engine sees it, and what a worker works on it with."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Literal
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
@@ -19,27 +19,27 @@ from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.tally import tally_results
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
+from promptmill.engine.answer_unit import Draining
 from promptmill.engine.history import History
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result
-from promptmill.jobs.earlier_results import kept_results
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.context import JobContext
+from promptmill.jobs.earlier_results import read_kept_results
 from promptmill.jobs.status import publish_status_in_turn
-from promptmill.jobs.stop_run import stop_run, stopped
-from promptmill.ports.job_store import Jobs
+from promptmill.jobs.stop_run import make_stop_failure, stop_run
 from promptmill.ports.message_queue import MessageLease
 from promptmill.ports.object_store import ObjectReader
 
 
-async def chunk_records(manifest: Manifest, chunk: ChunkRange, *, objects: ObjectReader) -> list[RawRecord]:
-    """In order; a record too large to read is one that says so.
+async def read_records(manifest: Manifest, chunk: ChunkRange, *, objects: ObjectReader) -> list[RawRecord]:
+    """Read the records of a chunk in order. One that is too large to read becomes a record that says so.
 
     Raises:
         ValueError: the bytes are not those that were cut.
     """
     if chunk.oversized:
-        return [_too_large(chunk)]
+        return [_make_oversized_record(chunk)]
     data = await objects.read(manifest.cut_key, start=chunk.start, end=chunk.end, version=manifest.cut_version)
     records = list(format_named(manifest.facts.format).split(data, chunk, manifest.facts))
     if len(records) != chunk.records:
@@ -47,15 +47,15 @@ async def chunk_records(manifest: Manifest, chunk: ChunkRange, *, objects: Objec
     return records
 
 
-def unreadable_records(chunk: ChunkRange) -> list[RawRecord]:
-    """Stand-ins for a chunk whose bytes bring every worker down: places without content."""
+def make_empty_records(chunk: ChunkRange) -> list[RawRecord]:
+    """Return stand-ins for a chunk whose bytes bring every worker down: places without content."""
     return [RawRecord(chunk.first_record + i, chunk.first_line, b"") for i in range(chunk.records)]
 
 
-def failed_records(chunk: ChunkRange, code: Literal["file_gone", "chunk_changed"]) -> list[RawRecord]:
-    """Stand-ins for a chunk that cannot be read, now or later."""
+def make_failed_records(chunk: ChunkRange, code: Literal["file_gone", "chunk_changed"]) -> list[RawRecord]:
+    """Return stand-ins for a chunk that cannot be read, now or later."""
     failure = Failure("record", code, _UNREADABLE[code])
-    return [structs.replace(record, error=failure) for record in unreadable_records(chunk)]
+    return [structs.replace(record, error=failure) for record in make_empty_records(chunk)]
 
 
 _UNREADABLE = {
@@ -64,28 +64,37 @@ _UNREADABLE = {
 }
 
 
-def _too_large(chunk: ChunkRange) -> RawRecord:
+def _make_oversized_record(chunk: ChunkRange) -> RawRecord:
     size, limit = chunk.end - chunk.start, MAX_BYTES >> 20
     message = f"line {chunk.first_line}: the record has {size:,} bytes. Split it: {limit} MiB is the most"
     return RawRecord(chunk.first_record, chunk.first_line, b"", Failure("record", "record_too_large", message))
 
 
+class ChunkWorker(Struct, frozen=True):
+    """What one message of the chunks queue is worked on with.
+
+    Attributes:
+        runtime: what the engine works with in this invocation.
+        draining: learns how far the chunk has got.
+        joined: the invocation has a share of a limit already.
+        redelivered: the message came before: whoever gave the chunk back may have done so because of this message,
+            and have sent no other.
+    """
+
+    context: JobContext
+    runtime: UnitRuntime
+    lease: MessageLease
+    draining: Draining | None = None
+    joined: bool = False
+    redelivered: bool = False
+
+
 class ChunkUnit:
     """The ``Unit`` of one chunk."""
 
-    def __init__(
-        self,
-        job: JobRun,
-        manifest: Manifest,
-        chunk: ChunkRange,
-        *,
-        jobs: Jobs,
-        lease: MessageLease,
-        runtime: UnitRuntime,
-        manifests: ManifestCache,
-    ) -> None:
+    def __init__(self, job: JobRun, manifest: Manifest, chunk: ChunkRange, worker: ChunkWorker) -> None:
         self._job, self._manifest, self._chunk = job, manifest, chunk
-        self._jobs, self._runtime, self._manifests, self.lease = jobs, runtime, manifests, lease
+        self._context, self._runtime, self.lease = worker.context, worker.runtime, worker.lease
         self._records: list[RawRecord] | None = None
         self._kept: dict[int, RecordResult] | None = None
         self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
@@ -119,17 +128,17 @@ class ChunkUnit:
         return self._manifest.facts
 
     async def stop_code(self) -> str:
-        job = await self._jobs.read(self._job.job_id, self._job.run)
+        job = await self._context.jobs.read(self._job.job_id, self._job.run)
         if job is not None and job.stop:
             return job.stop
         ends = datetime.fromisoformat(self._job.started_at) + timedelta(hours=self.recipe.give_up_after_h)
-        if self._runtime.clock.now() < ends:
+        if self._context.clock.now() < ends:
             return ""
         await self._stop("gave_up")
         return "gave_up"
 
     async def records(self) -> list[RawRecord]:
-        """Of a further run: those whose earlier outcome is not kept."""
+        """Return the records to answer. A further run leaves out those whose earlier outcome it keeps."""
         if self._records is None:
             kept = await self._kept_results()
             self._records = [record for record in await self._all_records() if record.index not in kept]
@@ -137,17 +146,15 @@ class ChunkUnit:
 
     async def _all_records(self) -> list[RawRecord]:
         try:
-            return await chunk_records(self._manifest, self._chunk, objects=self._runtime.objects)
+            return await read_records(self._manifest, self._chunk, objects=self._context.objects)
         except MissingObjectError:
-            return failed_records(self._chunk, "file_gone")
-        except ValueError:  # whatever was cut there, it is not what is there now, nor will it be
-            return failed_records(self._chunk, "chunk_changed")
+            return make_failed_records(self._chunk, "file_gone")
+        except ValueError:  # what was cut there is not what is there now, and never will be again
+            return make_failed_records(self._chunk, "chunk_changed")
 
     async def _kept_results(self) -> dict[int, RecordResult]:
         if self._kept is None:
-            self._kept = await kept_results(
-                self._manifest, self._chunk.number, objects=self._runtime.objects, manifests=self._manifests
-            )
+            self._kept = await read_kept_results(self._manifest, self._chunk.number, self._context)
         return self._kept
 
     def result(self, outcome: Outcome) -> RecordResult:
@@ -159,13 +166,11 @@ class ChunkUnit:
         return not waits
 
     async def progress(self, counts: Counts) -> None:
-        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._runtime.clock.now())
+        job_id, run, at = self._job.job_id, self._job.run, rfc3339(self._context.clock.now())
         kept = tally_results((self._kept or {}).values(), ()).counts
         place = self._manifest.place_of(self._chunk.number)
-        await self._jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
-        await publish_status_in_turn(
-            job_id, run, jobs=self._jobs, objects=self._runtime.objects, clock=self._runtime.clock
-        )
+        await self._context.jobs.note_progress(job_id, run, place, counts.plus(kept), at=at)
+        await publish_status_in_turn(job_id, run, self._context)
 
     async def close(self, history: History, verdict: Verdict) -> None:
         results = await self._results(history, verdict)
@@ -174,23 +179,23 @@ class ChunkUnit:
         for charge in make_charges(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
             await self._runtime.ledger.record(charge)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
-        if not await self._runtime.objects.create(key, chunk_result.encode(result)):
+        if not await self._context.objects.create(key, chunk_result.encode(result)):
             raise InconsistentError(f"the result of {self.name} is there, and differs")
 
     async def _results(self, history: History, verdict: Verdict) -> list[RecordResult]:
         known = await self._kept_results() | dict(history.results)
         missing = len(known) < self._chunk.records
-        records = (unreadable_records(self._chunk) if verdict.unread else await self.records()) if missing else []
+        records = (make_empty_records(self._chunk) if verdict.unread else await self.records()) if missing else []
         left = {record.index: record for record in records}
         places = range(self._chunk.first_record, self._chunk.first_record + self._chunk.records)
-        return [known.get(place) or self._stopped(left[place], verdict, history) for place in places]
+        return [known.get(place) or self._stop_result(left[place], verdict, history) for place in places]
 
-    def _stopped(self, record: RawRecord, verdict: Verdict, history: History) -> RecordResult:
-        failure = record.error or stopped(record, verdict.code)
+    def _stop_result(self, record: RawRecord, verdict: Verdict, history: History) -> RecordResult:
+        failure = record.error or make_stop_failure(record, verdict.code)
         return self.result(Outcome(record, None, failure, attempts=history.attempts_of(record.index)))
 
     async def _stop(self, code: str) -> None:
-        await stop_run(self._job.job_id, self._job.run, code, jobs=self._jobs, clock=self._runtime.clock)
+        await stop_run(self._job.job_id, self._job.run, code, self._context)
 
     async def _note_closed(self, route: str, code: str) -> None:
-        await self._jobs.close_route(self._job.job_id, self._job.run, route, code)
+        await self._context.jobs.close_route(self._job.job_id, self._job.run, route, code)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import random
 from collections.abc import AsyncIterator, Iterable
 
 from msgspec import Struct
@@ -17,12 +16,13 @@ from promptmill.domain.recipe import Recipe
 from promptmill.formats.cutting import make_cutter
 from promptmill.formats.recognise import HEAD_SIZE, Recognised, recognise
 from promptmill.formats.staging import Gunzip, Transcoder, document_lines
+from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import PAGE, encode_ranges
 from promptmill.ports.object_store import ObjectInfo, ObjectStore, ObjectWriter
 
 
 class RangeWriter:
-    """Of one cut: under a prefix of its own, so that the pages of two that cut differently never mix.
+    """Writes the pages of one cut under a prefix of their own, so that the pages of two different cuts never mix.
 
     Attributes:
         chunks, records: how many were written so far.
@@ -54,11 +54,17 @@ class RangeWriter:
         self._held.clear()
 
 
-_JOINED = 1 << 20
+_STAGED_BLOCK_BYTES = 1 << 20
 
 
 class CutFile(Struct, frozen=True):
-    """What a manifest says of the file. ``key`` and ``version``: of the object whose bytes the chunks are ranges of."""
+    """What a manifest says of the file.
+
+    Attributes:
+        key, version: of the object whose bytes the chunks are ranges of.
+        ranges: prefix of the pages that say where the chunks lie.
+        digest: SHA-256 of the source's bytes, in hex.
+    """
 
     key: str
     version: str
@@ -70,17 +76,19 @@ class CutFile(Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-async def cut_file(job: JobRun, recipe: Recipe, *, objects: ObjectStore, rng: random.Random) -> CutFile:
-    """Flat memory at any size, but for ``{"requests": […]}`` documents, which are at most 256 MB.
+async def cut_file(job: JobRun, recipe: Recipe, context: JobContext) -> CutFile:
+    """Cut a dropped file into chunks as a stream, in flat memory at any size.
+
+    Only ``{"requests": […]}`` documents are read whole; they are at most 256 MB.
 
     Raises:
         RejectedFileError: not a file of prompts; its remedy says what to drop instead.
     """
-    found = await _found(objects, job.source.key, job.source.version)
-    return await _Cutting(job, recipe, objects, rng).run(found)
+    found = await _find_object(context.objects, job.source.key, job.source.version)
+    return await _Cutting(job, recipe, context).run(found)
 
 
-async def _found(objects: ObjectStore, key: str, version: str) -> ObjectInfo:
+async def _find_object(objects: ObjectStore, key: str, version: str) -> ObjectInfo:
     found = await objects.head(key, version=version)
     if found is None:
         raise MissingObjectError(key)
@@ -90,11 +98,11 @@ async def _found(objects: ObjectStore, key: str, version: str) -> ObjectInfo:
 class _Cutting:
     """Reads the source once, whether to stage it or to cut it, and takes its digest on the way."""
 
-    def __init__(self, job: JobRun, recipe: Recipe, objects: ObjectStore, rng: random.Random) -> None:
-        self._job, self._recipe, self._objects = job, recipe, objects
+    def __init__(self, job: JobRun, recipe: Recipe, context: JobContext) -> None:
+        self._job, self._recipe, self._objects = job, recipe, context.objects
         self._digest, self._digested = hashlib.sha256(), False
         self._notes: list[str] = []
-        self._prefix = layout.ranges_prefix(job.job_id, f"{rng.getrandbits(64):016x}")
+        self._prefix = layout.ranges_prefix(job.job_id, f"{context.rng.getrandbits(64):016x}")
 
     async def run(self, found: ObjectInfo) -> CutFile:
         name = posixpath.basename(self._job.source.key)
@@ -114,10 +122,10 @@ class _Cutting:
     async def _stage(self, how: str, blocks: AsyncIterator[bytes]) -> ObjectInfo:
         key = f"{layout.staged_key(self._job.job_id)}.{how}"
         await self._objects.create_from(key, blocks)
-        return await _found(self._objects, key, "")
+        return await _find_object(self._objects, key, "")
 
     async def _blocks(self, found: ObjectInfo, *, start: int = 0) -> AsyncIterator[bytes]:
-        """From ``start`` on. All of the first object that is read, the source, goes into the digest."""
+        """Read an object from ``start`` on. The first object that is read is the source: all of it goes into the digest."""
         is_source, self._digested = not self._digested, True
         if is_source and start:
             self._digest.update(await self._objects.read(found.key, end=start, version=found.version))
@@ -146,7 +154,7 @@ class _Cutting:
         for line in document_lines(data):
             held += line
             held += b"\n"
-            if len(held) >= _JOINED:
+            if len(held) >= _STAGED_BLOCK_BYTES:
                 yield bytes(held)
                 held.clear()
         yield bytes(held)

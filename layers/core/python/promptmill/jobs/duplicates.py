@@ -1,4 +1,4 @@
-"""The same bytes under the same recipe run once, until somebody says again."""
+"""Keep a file from running twice: the same bytes under the same recipe wait until somebody says that they may run."""
 
 from __future__ import annotations
 
@@ -9,48 +9,43 @@ from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun, JobState, Manifest
 from promptmill.domain.messages import PlanMessage
 from promptmill.domain.times import rfc3339
+from promptmill.jobs.context import JobContext
 from promptmill.jobs.find_run import find_run, latest_run
-from promptmill.ports.clock import Clock
-from promptmill.ports.job_store import Jobs
-from promptmill.ports.message_queue import WorkQueue
-from promptmill.ports.object_store import ObjectReader
 
 TAG = "promptmill-again"
 _REMEMBERED = timedelta(days=7)
 
 
-async def waits_as_duplicate(
-    job: JobRun, manifest: Manifest, *, again: bool, objects: ObjectReader, jobs: Jobs, clock: Clock
-) -> bool:
-    """Whether the job waits now because another had its content first.
+async def waits_as_duplicate(job: JobRun, manifest: Manifest, context: JobContext, *, again: bool) -> bool:
+    """Return whether the job has to wait because another job had its content first.
 
-    The tag is read once the job waits: whoever tags later finds it waiting.
+    The object's tag is read only once the job is marked as waiting, so that whoever tags it later finds it waiting.
     """
     if job.state is JobState.PLANNING:
-        first = await _first(job, manifest, again=again, jobs=jobs, clock=clock)
+        first = await _find_first(job, manifest, context, again=again)
         if first is None:
             return False
-        at, (reason, remedy) = rfc3339(clock.now()), _in_words(first, job)
-        await jobs.move(job.job_id, job.run, JobState.DUPLICATE, at=at, reason=reason, remedy=remedy)
-    if not again and not await _is_tagged(job, objects):
+        at, (reason, remedy) = rfc3339(context.clock.now()), _describe(first, job)
+        await context.jobs.move(job.job_id, job.run, JobState.DUPLICATE, at=at, reason=reason, remedy=remedy)
+    if not again and not await _is_tagged(job, context):
         return True
-    await _first(job, manifest, again=True, jobs=jobs, clock=clock)
+    await _find_first(job, manifest, context, again=True)
     return False
 
 
-async def _is_tagged(job: JobRun, objects: ObjectReader) -> bool:
-    tags = await objects.tags(job.source.key, version=job.source.version)
+async def _is_tagged(job: JobRun, context: JobContext) -> bool:
+    tags = await context.objects.tags(job.source.key, version=job.source.version)
     return tags.get(TAG, "").casefold() == "true"
 
 
-async def _first(job: JobRun, manifest: Manifest, *, again: bool, jobs: Jobs, clock: Clock) -> JobRun | None:
-    """The job that had the content before; None if it is ours now.
+async def _find_first(job: JobRun, manifest: Manifest, context: JobContext, *, again: bool) -> JobRun | None:
+    """Return the job that had the content before, or None if the content is ours from now on.
 
-    A recipe that has changed is another one. A job that ended without a single answer keeps nobody waiting.
+    A recipe that has changed counts as another one. A job that ended without a single answer keeps nobody waiting.
     """
-    now, over = clock.now(), ""
+    now, over = context.clock.now(), ""
     while True:
-        first = await jobs.first_drop(
+        first = await context.jobs.first_drop(
             f"{manifest.recipe.name}@{manifest.recipe.version}",
             manifest.digest,
             job.job_id,
@@ -60,13 +55,14 @@ async def _first(job: JobRun, manifest: Manifest, *, again: bool, jobs: Jobs, cl
         )
         if first == job.job_id:
             return None
-        found = await latest_run(first, jobs=jobs)
+        found = await latest_run(first, jobs=context.jobs)
         if found is not None and not again and not (found.state.terminal and not found.counts.answered):
             return found
         over = first
 
 
-def _in_words(first: JobRun, job: JobRun) -> tuple[str, str]:
+def _describe(first: JobRun, job: JobRun) -> tuple[str, str]:
+    """Return the reason why the job waits, and what its owner can do."""
     reason = (
         f"the same file was dropped on {first.source.dropped_at} as {first.source.key}: "
         f"job {first.job_id}, which is {first.state.value}"
@@ -78,15 +74,15 @@ def _in_words(first: JobRun, job: JobRun) -> tuple[str, str]:
     )
 
 
-async def say_again(job_id: str, *, jobs: Jobs, queue: WorkQueue) -> JobRun:
-    """Let a duplicate run.
+async def release_duplicate(job_id: str, context: JobContext) -> JobRun:
+    """Let a job run that waits because its file was dropped before.
 
     Raises:
         UserError: there is no such job, or it does not wait (codes ``unknown_job``, ``no_duplicate``).
     """
-    job = await find_run(job_id, jobs=jobs)
+    job = await find_run(job_id, jobs=context.jobs)
     if job.state is not JobState.DUPLICATE:
         remedy = f"promptmill resume {job_id} runs what has no answer" if job.state.terminal else ""
         raise UserError(f"job {job_id} is {job.state.value}, and waits for nobody", code="no_duplicate", remedy=remedy)
-    await queue.send([PlanMessage(job.source.key, job.source.version, job_id, again=True)])
+    await context.queue.send([PlanMessage(job.source.key, job.source.version, job_id, again=True)])
     return job

@@ -1,4 +1,4 @@
-"""What the runs before this one came to."""
+"""Read what earlier runs of a job came to, and say what a further run keeps of it."""
 
 from __future__ import annotations
 
@@ -12,52 +12,13 @@ from promptmill.domain import layout
 from promptmill.domain.job import Counts, Manifest, Rerun
 from promptmill.domain.record import RecordResult
 from promptmill.jobs import chunk_result
-from promptmill.jobs.chunk_result import ChunkHeader, results_of
+from promptmill.jobs.chunk_result import ChunkHeader
+from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.ports.object_store import ObjectReader
 
 _AT_ONCE = 32
 _HEADER = 16 << 10  # bytes that most headers fit in
-
-
-async def read_lineage(manifest: Manifest, *, manifests: ManifestCache) -> RunChain:
-    """From this run back to the first."""
-    runs = [manifest]
-    while runs[-1].base:
-        runs.append(await manifests(manifest.job_id, runs[-1].base))
-    return RunChain(tuple(runs))
-
-
-async def kept_results(
-    manifest: Manifest, chunk: int, *, objects: ObjectReader, manifests: ManifestCache
-) -> dict[int, RecordResult]:
-    """Outcomes that a further run takes over, by record."""
-    if not manifest.base:
-        return {}
-    base = await manifests(manifest.job_id, manifest.base)
-    earlier = await read_lineage(base, manifests=manifests)
-    found = chunk_result.decode(await objects.read(earlier.result_key(chunk)))
-    return {result.record: result for result in results_of(found) if keeps(manifest.rerun, result)}
-
-
-async def read_headers(keys: Iterable[str], *, objects: ObjectReader) -> AsyncIterator[ChunkHeader]:
-    """In order, many of them read at once."""
-    left = iter(keys)
-    while batch := list(islice(left, _AT_ONCE)):
-        for header in await asyncio.gather(*(read_header(key, objects=objects) for key in batch)):
-            yield header
-
-
-async def read_header(key: str, *, objects: ObjectReader) -> ChunkHeader:
-    """Without the rest of the object."""
-    size = _HEADER
-    while True:
-        start = await objects.read(key, end=size)
-        if b"\n" in start:
-            return chunk_result.decode_header(start)
-        if len(start) < size:
-            raise ValueError(f"{key} is no chunk result")
-        size *= 8
 
 
 class RunChain(Struct, frozen=True):
@@ -69,15 +30,52 @@ class RunChain(Struct, frozen=True):
         return next(run.run for run in self.runs if run.runs(chunk))
 
     def result_key(self, chunk: int) -> str:
-        """Where its latest result is."""
+        """Return the key of the chunk's latest result."""
         return layout.chunk_result_key(self.runs[0].job_id, self.run_of(chunk), chunk)
 
 
+async def read_run_chain(manifest: Manifest, *, manifests: ManifestCache) -> RunChain:
+    runs = [manifest]
+    while runs[-1].base:
+        runs.append(await manifests(manifest.job_id, runs[-1].base))
+    return RunChain(tuple(runs))
+
+
+async def read_kept_results(manifest: Manifest, chunk: int, context: JobContext) -> dict[int, RecordResult]:
+    """Return the outcomes that a further run takes over, by record."""
+    if not manifest.base:
+        return {}
+    base = await context.manifests(manifest.job_id, manifest.base)
+    earlier = await read_run_chain(base, manifests=context.manifests)
+    found = chunk_result.decode(await context.objects.read(earlier.result_key(chunk)))
+    return {result.record: result for result in chunk_result.split_results(found) if keeps(manifest.rerun, result)}
+
+
+async def read_headers(keys: Iterable[str], *, objects: ObjectReader) -> AsyncIterator[ChunkHeader]:
+    """Read the headers of chunk results in order, many of them at once."""
+    left = iter(keys)
+    while batch := list(islice(left, _AT_ONCE)):
+        for header in await asyncio.gather(*(read_header(key, objects=objects) for key in batch)):
+            yield header
+
+
+async def read_header(key: str, *, objects: ObjectReader) -> ChunkHeader:
+    """Read the header of a chunk result without the rest of the object."""
+    size = _HEADER
+    while True:
+        start = await objects.read(key, end=size)
+        if b"\n" in start:
+            return chunk_result.decode_header(start)
+        if len(start) < size:
+            raise ValueError(f"{key} is no chunk result")
+        size *= 8
+
+
 def keeps(rerun: Rerun, result: RecordResult) -> bool:
-    """Whether an earlier outcome stays: an answer always; a redrive leaves records alone that never ran."""
+    """Return whether an earlier outcome stays: answers always do, and a redrive keeps records that never ran."""
     return result.answered or (rerun == "redrive" and result.kind == "stopped")
 
 
 def left_to_run(rerun: Rerun, counts: Counts) -> int:
-    """Records that it runs."""
+    """Return how many records a further run runs."""
     return counts.failed if rerun == "redrive" else counts.failed + counts.stopped

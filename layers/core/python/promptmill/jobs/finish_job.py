@@ -12,80 +12,72 @@ from promptmill.domain.money import usd_text
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
 from promptmill.formats.file_format import format_named
-from promptmill.jobs.earlier_results import read_lineage
-from promptmill.jobs.join_run import CHUNKS, JoinRun, RouteTotal, RunTotals
-from promptmill.jobs.manifests import ManifestCache, missing_chunks
+from promptmill.jobs.context import JobContext
+from promptmill.jobs.earlier_results import read_run_chain
+from promptmill.jobs.join_run import JoinRun, RouteTotal, RunTotals
+from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.status import encode_status as encode_json
 from promptmill.jobs.status import publish_latest_status, publish_status, publish_status_in_turn
-from promptmill.jobs.stop_run import CANCELLED, reason_of_run
-from promptmill.ports.clock import Clock
-from promptmill.ports.job_store import Jobs
-from promptmill.ports.message_queue import EventBus, WorkQueue
-from promptmill.ports.object_store import ObjectStore
+from promptmill.jobs.stop_run import CANCELLED, describe_stop
+from promptmill.ports.message_queue import EventBus
+from promptmill.ports.object_store import ObjectLister
 from promptmill.redaction.audit import make_audit_line
 
 
 class Finished(Struct, frozen=True):
-    """``waiting``: chunk results are missing still; ``joining``: segments are; ``over``: it was finished before."""
+    """What became of a finish message.
+
+    Attributes:
+        verdict: ``waiting`` if chunk results are still missing, ``joining`` if segments are, ``over`` if the run was
+            finished before, ``gone`` if there is no such run yet.
+    """
 
     verdict: Literal["finished", "waiting", "joining", "over", "gone"]
     state: str = ""
     counts: Counts = Counts()
 
 
-async def finish_job(
-    message: FinishMessage,
-    *,
-    objects: ObjectStore,
-    jobs: Jobs,
-    queue: WorkQueue,
-    events: EventBus,
-    manifests: ManifestCache,
-    clock: Clock,
-    chunks_a_segment: int = CHUNKS,
-) -> Finished:
-    """Safe to repeat: each file is written once, and the state's name follows from the chunk results alone.
+async def finish_job(message: FinishMessage, context: JobContext) -> Finished:
+    """Join what a run came to and end it, once every chunk result is in.
 
-    Where there are many chunks, segments are joined by messages of their own; whoever joins the last one sends for
-    the end.
+    It is safe to repeat: each file is written once, and the final state follows from the chunk results alone. Where
+    there are many chunks, segments are joined by messages of their own; whoever joins the last one sends the message
+    that ends the run.
     """
     job_id, run = message.job_id, message.run
-    job = await jobs.read(job_id, run)
+    job = await context.jobs.read(job_id, run)
     if job is None or job.state is JobState.PLANNING:
         return Finished("gone")
     if job.state.terminal:
-        await _see_off(job, message, jobs=jobs, objects=objects, events=events, clock=clock)
+        await _republish_end_state(job, message, context)
         return Finished("over", job.state.value, job.counts)
-    manifest = await manifests(job_id, run)
-    if job.state is not JobState.JOINING and not await results_complete(manifest, objects):
+    manifest = await context.manifests(job_id, run)
+    if job.state is not JobState.JOINING and not await results_complete(manifest, context.objects):
         return Finished("waiting")
     if message.segment is None:
-        await jobs.move(job_id, run, JobState.JOINING, at=rfc3339(clock.now()))
-        await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
-    lineage = await read_lineage(manifest, manifests=manifests)
-    join = JoinRun(manifest, lineage, objects=objects, chunks_a_segment=chunks_a_segment)
-    totals = await _join(join, message, manifest, jobs=jobs, queue=queue, objects=objects, clock=clock)
+        await context.jobs.move(job_id, run, JobState.JOINING, at=rfc3339(context.clock.now()))
+        await publish_latest_status(job_id, run, context)
+    chain = await read_run_chain(manifest, manifests=context.manifests)
+    totals = await _join(JoinRun(manifest, chain, context), message, manifest, context)
     if totals is None:
         return Finished("joining")
-    return await _end(job, manifest, totals, objects, jobs, events, clock)
+    return await _end_run(job, manifest, totals, context)
 
 
-async def _see_off(
-    job: JobRun, message: FinishMessage, *, jobs: Jobs, objects: ObjectStore, events: EventBus, clock: Clock
-) -> None:
-    """Of a run that is over, perhaps under a status, or without an event, that a finisher left behind."""
-    await publish_status(job, jobs=jobs, objects=objects, clock=clock)
+async def _republish_end_state(job: JobRun, message: FinishMessage, context: JobContext) -> None:
+    """Write the status and the event of a run that is over: whoever ended it may have vanished before that."""
+    await publish_status(job, context)
     if message.segment is None:
-        await _tell(job, events)
+        await _publish_end(job, context.events)
 
 
-async def results_complete(manifest: Manifest, objects: ObjectStore) -> bool:
-    """Whether the set of chunk results equals the manifest's set of chunks."""
+async def results_complete(manifest: Manifest, objects: ObjectLister) -> bool:
+    """Return whether the set of chunk results equals the manifest's set of chunks."""
     return not await missing_chunks(manifest, most=1, objects=objects)
 
 
 def file_keys(manifest: Manifest) -> dict[str, str]:
-    """Where the run's files are, by name."""
+    """Return the keys of the run's files by name."""
     extension = format_named(manifest.facts.format).extension
     prefix = manifest.results_prefix
     return {
@@ -96,74 +88,55 @@ def file_keys(manifest: Manifest) -> dict[str, str]:
     }
 
 
-async def _join(
-    join: JoinRun,
-    message: FinishMessage,
-    manifest: Manifest,
-    *,
-    jobs: Jobs,
-    queue: WorkQueue,
-    objects: ObjectStore,
-    clock: Clock,
-) -> RunTotals | None:
-    """None while segments are missing."""
+async def _join(join: JoinRun, message: FinishMessage, manifest: Manifest, context: JobContext) -> RunTotals | None:
+    """Join what the message asks for. Return None while segments are missing."""
     files = file_keys(manifest)
     keys = (files["results"], files["errors"], files["attempts"])
     if len(join.segments) == 1:
-        return await join.whole(keys)
+        return await join.join_all(keys)
     if message.segment is None:
-        missing = await join.missing()
+        missing = await join.missing_segments()
         if not missing:
-            return await join.concatenated(keys)
+            return await join.concatenate(keys)
         first = join.segments.first_in_lanes(missing)
-        await queue.send([structs.replace(message, segment=n) for n in first])
+        await context.queue.send([structs.replace(message, segment=n) for n in first])
         return None
-    await join.segment(message.segment)
-    await publish_status_in_turn(message.job_id, message.run, jobs=jobs, objects=objects, clock=clock)
-    missing = await join.missing()
+    await join.join_segment(message.segment)
+    await publish_status_in_turn(message.job_id, message.run, context)
+    missing = await join.missing_segments()
     after = join.segments.next_in_lane(message.segment, missing)
+    # A lane that is through ends silently while other lanes still have segments: the last of them sends the end.
     if after is not None or not missing:
-        await queue.send([structs.replace(message, segment=after)])
+        await context.queue.send([structs.replace(message, segment=after)])
     return None
 
 
-async def _end(
-    job: JobRun,
-    manifest: Manifest,
-    totals: RunTotals,
-    objects: ObjectStore,
-    jobs: Jobs,
-    events: EventBus,
-    clock: Clock,
-) -> Finished:
-    tally, at = totals.tally, rfc3339(clock.now())
-    state = _state(tally)
-    files = file_keys(manifest)
-    summary = summary_document(Summary(manifest, totals, state, files))
-    await objects.create(files["summary"], encode_json(summary), content_type="application/json")
-    reason = _reason(tally)
-    await jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
-    over = await publish_latest_status(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
-    await _tell(over or job, events)
+async def _end_run(job: JobRun, manifest: Manifest, totals: RunTotals, context: JobContext) -> Finished:
+    tally, at = totals.tally, rfc3339(context.clock.now())
+    state, reason, files = _choose_state(tally), _describe_end(tally), file_keys(manifest)
+    summary = summary_document(manifest, totals, state, files)
+    await context.objects.create(files["summary"], encode_json(summary), content_type="application/json")
+    await context.jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
+    over = await publish_latest_status(job.job_id, job.run, context)
+    await _publish_end(over or job, context.events)
     return Finished("finished", state.value, tally.counts)
 
 
-def _state(tally: Tally) -> JobState:
-    """From the results alone, so that every finisher agrees."""
+def _choose_state(tally: Tally) -> JobState:
+    """Return the final state: it follows from the results alone, so that every finisher agrees."""
     if CANCELLED in tally.failures:
         return JobState.CANCELLED
     return JobState.STOPPED if tally.counts.stopped else JobState.DONE
 
 
-def _reason(tally: Tally) -> str:
-    """Of a run that ended early, in words."""
+def _describe_end(tally: Tally) -> str:
+    """Say in words why a run ended early, or return "" if it did not."""
     if "routes_closed" in tally.failures:
         return "every route was closed; see closed_routes and the errors file"
-    return next((reason_of_run(code) for code in sorted(tally.failures) if reason_of_run(code)), "")
+    return next((describe_stop(code) for code in sorted(tally.failures) if describe_stop(code)), "")
 
 
-async def _tell(job: JobRun, events: EventBus) -> None:
-    """Of the run's end, at least once: whoever ended it may have vanished before this."""
+async def _publish_end(job: JobRun, events: EventBus) -> None:
     counts = job.counts
     detail: dict[str, str | int | None] = {
         "job_id": job.job_id,
@@ -177,23 +150,14 @@ async def _tell(job: JobRun, events: EventBus) -> None:
     await events.publish(f"Job {job.state.value.lower()}", detail)
 
 
-class Summary(Struct, frozen=True):
-    manifest: Manifest
-    totals: RunTotals
-    state: JobState
-    files: dict[str, str]
-
-
-def summary_document(summary: Summary) -> dict[str, Any]:
-    """A function of the manifest and the chunk results: every finisher writes the same."""
-    manifest, tally = summary.manifest, summary.totals.tally
-    recipe = manifest.recipe
-    counts = tally.counts
+def summary_document(manifest: Manifest, totals: RunTotals, state: JobState, files: dict[str, str]) -> dict[str, Any]:
+    """Return ``summary.json``: a function of the manifest and the chunk results, so every finisher writes the same."""
+    recipe, tally, counts = manifest.recipe, totals.tally, totals.tally.counts
     return {
         "job_id": manifest.job_id,
         "run": manifest.run,
         "rerun": manifest.rerun,
-        "state": summary.state.value,
+        "state": state.value,
         "file": manifest.source.key,
         "version": manifest.source.version,
         "dialect": manifest.facts.format,
@@ -201,7 +165,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "recipe_version": recipe.version,
         "records": manifest.records,
         "answered": counts.answered,
-        "answers_kept": summary.totals.kept,
+        "answers_kept": totals.kept,
         "failed": counts.failed,
         "stopped": counts.stopped,
         "failures": tally.failures,
@@ -212,7 +176,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "output_tokens": counts.output_tokens,
         "models_asked_for": tally.asked,
         "models_that_answered": tally.answered_by,
-        "routes": {route: _route(total) for route, total in sorted(summary.totals.routes.items())},
+        "routes": {route: _summarize_route(total) for route, total in sorted(totals.routes.items())},
         "redacted": tally.redacted,
         "redaction": make_audit_line(
             recipe.redact,
@@ -224,11 +188,11 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "code_version": manifest.versions.code,
         "price_table": manifest.versions.prices,
         "notes": list(manifest.notes),
-        "files": summary.files,
+        "files": files,
     }
 
 
-def _route(total: RouteTotal) -> dict[str, Any]:
+def _summarize_route(total: RouteTotal) -> dict[str, Any]:
     return {
         "attempts": total.attempts,
         "failed_attempts": total.failed_attempts,

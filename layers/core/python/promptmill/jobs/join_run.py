@@ -17,14 +17,13 @@ from promptmill.domain.tally import RouteCost, Tally
 from promptmill.formats.file_format import format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
+from promptmill.jobs.context import CHUNKS_A_SEGMENT, JobContext
 from promptmill.jobs.earlier_results import RunChain
-from promptmill.ports.object_store import ObjectReader, ObjectStore, ObjectWriter, Piece
+from promptmill.ports.object_store import ObjectReader, ObjectWriter, Piece
 
-CHUNKS = 100
-"""Chunks a segment: 50 MB as a rule, joined within seconds; where answers are huge, still within minutes."""
 LANES = 4
 """Segments that are joined at once: fewer than there are joiners, so that other jobs end meanwhile."""
-_MOST = 800
+_MAX_SEGMENTS = 800
 
 
 class RouteTotal(Struct, frozen=True):
@@ -38,7 +37,7 @@ class RouteTotal(Struct, frozen=True):
 
 
 class RunTotals(Struct, frozen=True):
-    """The size of it does not grow with the number of chunks.
+    """What the chunks of a run came to. Its size does not grow with their number.
 
     Attributes:
         routes: what the run's own calls came to.
@@ -50,7 +49,7 @@ class RunTotals(Struct, frozen=True):
     kept: int = 0
 
     def plus(self, header: ChunkHeader, *, own: bool) -> RunTotals:
-        """``own``: this run ran the chunk; else it only counts by its outcomes."""
+        """Add a chunk. One that an earlier run ran (not ``own``) counts by its outcomes only."""
         counts = header.tally.counts
         if not own:
             tally = structs.replace(header.tally, counts=counts.outcomes)
@@ -60,8 +59,8 @@ class RunTotals(Struct, frozen=True):
             routes[cost.route] = routes.get(cost.route, RouteTotal()).plus(cost)
         return RunTotals(self.tally.plus(header.tally), routes, self.kept + header.kept)
 
-    def joined(self, later: RunTotals) -> RunTotals:
-        """With those of chunks that come after these."""
+    def followed_by(self, later: RunTotals) -> RunTotals:
+        """Add the totals of chunks that come after these."""
         routes = dict(self.routes)
         for route, total in later.routes.items():
             routes[route] = routes.get(route, RouteTotal()).plus(total)
@@ -69,14 +68,17 @@ class RunTotals(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """What a segment came to. ``sizes``: bytes of its part of results, errors and attempts."""
+    """What a segment came to. ``sizes``: the bytes of its part of results, errors and attempts."""
 
     totals: RunTotals
     sizes: tuple[int, int, int]
 
 
 class Segments(Struct, frozen=True):
-    """How a run is divided: a function of its number of chunks, so that all who join it agree. ``chunks``: of each."""
+    """How a run is divided into segments of ``chunks`` each.
+
+    It is a function of the number of chunks (``of``), so that all who join the run agree.
+    """
 
     chunks: int
     of: int
@@ -88,26 +90,26 @@ class Segments(Struct, frozen=True):
         return range(segment * self.chunks, min(self.of, (segment + 1) * self.chunks))
 
     def next_in_lane(self, after: int, missing: set[int]) -> int | None:
-        """The next segment that whoever joined this one joins."""
+        """Return the segment that whoever joined segment ``after`` joins next."""
         return next((n for n in range(after + LANES, len(self), LANES) if n in missing), None)
 
     def first_in_lanes(self, missing: set[int]) -> list[int]:
-        """Where each lane goes on."""
+        """Return the segment at which each lane goes on."""
         lanes = (range(lane, len(self), LANES) for lane in range(LANES))
         firsts = (next((n for n in lane if n in missing), None) for lane in lanes)
         return [n for n in firsts if n is not None]
 
 
-def segments_of(chunks: int, *, least: int = CHUNKS) -> Segments:
-    """``least``: chunks a segment; more where there would be too many of them."""
-    return Segments(max(least, -(-chunks // _MOST)), chunks)
+def divide_into_segments(chunks: int, *, least: int = CHUNKS_A_SEGMENT) -> Segments:
+    """Divide a run into segments of ``least`` chunks, or of more where there would be too many segments."""
+    return Segments(max(least, -(-chunks // _MAX_SEGMENTS)), chunks)
 
 
 _AHEAD = 2  # rows that the slowest object may lag behind
 
 
 async def join_sections(rows: AsyncIterator[Sequence[bytes]], keys: Sequence[str], *, objects: ObjectWriter) -> None:
-    """Column i of every row, one after another, becomes the object ``keys[i]``, unless it is there already."""
+    """Write column i of every row, one after another, as the object ``keys[i]``, unless that is there already."""
     columns = [_Column() for _ in keys]
     async with asyncio.TaskGroup() as tasks:
         for key, column in zip(keys, columns, strict=True):
@@ -149,7 +151,7 @@ async def _write(key: str, column: _Column, objects: ObjectWriter) -> None:
 
 
 def content_type_of(key: str) -> str:
-    """By the extension of a file that people read."""
+    """Return the content type of a file that people read, by its extension."""
     kinds = {"csv": "text/csv", "txt": "text/plain", "jsonl": "application/jsonl"}
     return kinds.get(key.rpartition(".")[2], "application/octet-stream") + "; charset=utf-8"
 
@@ -162,46 +164,44 @@ _decoder = msgspec.json.Decoder(Joined)
 
 
 class JoinRun:
-    """One run's.
+    """Joins the results of one run.
 
     Whatever is written is a function of the chunk results, which never change: who writes it makes no difference. A
     segment's totals are written last: once they are there, all of it is.
     """
 
-    def __init__(
-        self, manifest: Manifest, lineage: RunChain, *, objects: ObjectStore, chunks_a_segment: int = CHUNKS
-    ) -> None:
-        self._manifest, self._lineage, self._objects = manifest, lineage, objects
-        self._dialect = format_named(manifest.facts.format)
-        self.segments: Segments = segments_of(manifest.chunks, least=chunks_a_segment)
+    def __init__(self, manifest: Manifest, chain: RunChain, context: JobContext) -> None:
+        self._manifest, self._chain, self._objects = manifest, chain, context.objects
+        self._format = format_named(manifest.facts.format)
+        self.segments = divide_into_segments(manifest.chunks, least=context.chunks_a_segment)
         self._prefix = layout.joined_prefix(manifest.job_id, manifest.run, self.segments.chunks)
 
-    async def whole(self, keys: Sequence[str]) -> RunTotals:
-        """Every chunk, at once. ``keys``: of results, errors and attempts."""
+    async def join_all(self, keys: Sequence[str]) -> RunTotals:
+        """Join every chunk at once into the files ``keys``: results, errors and attempts."""
         return (await self._join(range(self._manifest.chunks), keys)).totals
 
-    async def missing(self) -> set[int]:
-        """Segments that nobody has joined yet."""
+    async def missing_segments(self) -> set[int]:
+        """Return the segments that nobody has joined yet."""
         there = {info.key async for info in self._objects.under(layout.segments_prefix(self._prefix, _TOTALS))}
         return {n for n in range(len(self.segments)) if self._key(n, _TOTALS) not in there}
 
-    async def segment(self, number: int) -> None:
-        """Join it, unless somebody has."""
+    async def join_segment(self, number: int) -> None:
+        """Join one segment, unless somebody has."""
         if await self._objects.head(self._key(number, _TOTALS)) is not None:
             return
         keys = [self._key(number, column) for column in _COLUMNS]
         joined = await self._join(self.segments.chunks_of(number), keys)
         await self._objects.create(self._key(number, _TOTALS), msgspec.json.encode(joined))
 
-    async def concatenated(self, keys: Sequence[str]) -> RunTotals:
-        """The files, of segments that are all there. S3 moves the bytes."""
+    async def concatenate(self, keys: Sequence[str]) -> RunTotals:
+        """Make the files of segments that are all there. S3 moves the bytes."""
         totals, pieces = RunTotals(), [list[Piece]() for _ in _COLUMNS]
         numbers = iter(range(len(self.segments)))
         found = read_ahead((self._key(n, _TOTALS) for n in range(len(self.segments))), self._objects)
         async with aclosing(found):
             async for data in found:
                 number, joined = next(numbers), _decoder.decode(data)
-                totals = totals.joined(joined.totals)
+                totals = totals.followed_by(joined.totals)
                 for column, held, size in zip(_COLUMNS, pieces, joined.sizes, strict=True):
                     held.append(Piece(self._key(number, column), size))
         for key, held in zip(keys, pieces, strict=True):
@@ -212,35 +212,35 @@ class JoinRun:
         return layout.segment_key(self._prefix, column, segment)
 
     async def _join(self, chunks: range, keys: Sequence[str]) -> Joined:
-        """Of each chunk the latest result; attempts are this run's own."""
+        """Join the latest result of each chunk. Attempts are only those of this run."""
         totals, sizes = RunTotals(), [0, 0, 0]
 
         async def rows() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
             nonlocal totals
             if chunks.start == 0:
-                yield _counted(self._header(), sizes)
+                yield _count_bytes(self._header(), sizes)
             async with aclosing(self._results(chunks)) as results:
                 async for result in results:
                     own = self._manifest.runs(result.header.chunk)
                     totals = totals.plus(result.header, own=own)
                     row = (result.results, result.errors, result.attempts if own else b"")
-                    yield _counted(row, sizes)
+                    yield _count_bytes(row, sizes)
 
         await join_sections(rows(), keys, objects=self._objects)
         return Joined(totals, (sizes[0], sizes[1], sizes[2]))
 
     def _header(self) -> tuple[bytes, bytes, bytes]:
         facts = self._manifest.facts
-        return self._dialect.header(facts, self._manifest.recipe), self._dialect.error_header(facts), b""
+        return self._format.header(facts, self._manifest.recipe), self._format.error_header(facts), b""
 
     async def _results(self, chunks: range) -> AsyncGenerator[ChunkResult]:
-        async with aclosing(read_ahead(map(self._lineage.result_key, chunks), self._objects)) as found:
+        async with aclosing(read_ahead(map(self._chain.result_key, chunks), self._objects)) as found:
             async for data in found:
                 yield chunk_result.decode(data)
 
 
 async def read_ahead(keys: Iterable[str], objects: ObjectReader) -> AsyncGenerator[bytes]:
-    """In order, some of them read at once: one by one, a segment would take minutes. The fewer, the larger they are."""
+    """Read objects in order, several at once: one by one, a segment would take minutes."""
     under_way, most, largest = deque[asyncio.Task[bytes]](), 1, 1
     left = iter(keys)
     try:
@@ -252,6 +252,7 @@ async def read_ahead(keys: Iterable[str], objects: ObjectReader) -> AsyncGenerat
                 return
             data = await under_way.popleft()
             largest = max(largest, len(data))
+            # The larger the objects, the fewer at once, so that what is held in memory stays bounded.
             most = min(_READ_AT_ONCE, max(1, _BYTES_AT_ONCE // largest))
             yield data
     finally:
@@ -260,7 +261,7 @@ async def read_ahead(keys: Iterable[str], objects: ObjectReader) -> AsyncGenerat
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-def _counted(row: tuple[bytes, bytes, bytes], sizes: list[int]) -> tuple[bytes, bytes, bytes]:
+def _count_bytes(row: tuple[bytes, bytes, bytes], sizes: list[int]) -> tuple[bytes, bytes, bytes]:
     for i, part in enumerate(row):
         sizes[i] += len(part)
     return row

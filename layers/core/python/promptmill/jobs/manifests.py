@@ -1,4 +1,7 @@
-"""Where a job's chunks lie, page by page: a manifest of 100 million records stays small, and is read in part."""
+"""Manifests, and the pages beside them that say where the chunks lie.
+
+The pages keep the manifest of a job of 100 million records small, and are read in part.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ Value = TypeVar("Value")
 
 
 class ManifestCache:
-    """Neither ever changes once it is written, so the last few are kept."""
+    """Reads manifests and pages. Neither changes once it is written, so the last few are kept."""
 
     def __init__(self, objects: ObjectReader) -> None:
         self._objects = objects
@@ -63,7 +66,7 @@ class ManifestCache:
 
 
 class _Kept(Generic[Key, Value]):
-    """The last few that were read."""
+    """The last few values that were read."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -79,7 +82,8 @@ class _Kept(Generic[Key, Value]):
 
 
 async def missing_chunks(manifest: Manifest, *, most: int, objects: ObjectLister) -> list[int]:
-    """The first chunks without a result, at most so many: one pass over a listing that is in their order."""
+    """Return the first chunks of a run that have no result, at most ``most``."""
+    # One pass is enough: the listing is in the order of the chunks.
     job_id, run = manifest.job_id, manifest.run
     there = aiter(objects.under(layout.chunk_results_prefix(job_id, run)))
     found, missing = await anext(there, None), list[int]()

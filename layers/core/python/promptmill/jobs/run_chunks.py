@@ -14,14 +14,15 @@ from msgspec import structs
 from promptmill.domain.job import Manifest
 from promptmill.domain.messages import ChunkMessage
 from promptmill.engine.answer_unit import Draining
-from promptmill.jobs.run_chunk import ChunkReport, ChunkWorker, run_chunk
+from promptmill.jobs.chunk_unit import ChunkWorker
+from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.send_chunks import send_more, take_next
 from promptmill.pacing.shared_pacing import STEP_S
 from promptmill.pacing.windows import WAKE_DELAY_S, may_carry_on
 from promptmill.ports.job_store import RunWindow
 
 MAX_BYTES = 12 << 20
-"""Of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
+"""Bytes of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
 
 
 class NoMessage:
@@ -31,8 +32,11 @@ class NoMessage:
         del seconds
 
 
-async def run_chunks(message: ChunkMessage, *, worker: ChunkWorker) -> list[ChunkReport | BaseException]:
-    """What became of each chunk; errors are those of chunks taken by carrying on, whose own messages come again.
+async def run_chunks(message: ChunkMessage, worker: ChunkWorker) -> list[ChunkReport | BaseException]:
+    """Run the chunk of a message, and carry on with further ones.
+
+    Returns:
+        What became of each chunk. Errors are those of chunks taken by carrying on, whose own messages come again.
 
     Raises:
         Exception: of the message's own chunk.
@@ -56,7 +60,7 @@ class _Invocation:
             while chunk is not None:
                 chunk = await self._next_after(chunk)
             for task, draining in zip(self._tasks, self._drains, strict=True):
-                await _first(task, draining.all_sent)
+                await _wait_for_either(task, draining.all_sent)
             with suppress(Exception):  # the share ends by itself
                 await self._pacing.give_share_back()
             found = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -70,14 +74,14 @@ class _Invocation:
         return found
 
     async def _next_after(self, chunk: ChunkMessage) -> ChunkMessage | None:
-        """The chunk to carry on with, once few records of this one are left to send."""
+        """Start a chunk. Return the one to carry on with, once few records of this one are left to send."""
         draining = Draining()
         lease = NoMessage() if self._tasks else self._worker.lease
         worker = structs.replace(self._worker, lease=lease, draining=draining, joined=bool(self._tasks))
-        task = asyncio.create_task(run_chunk(chunk, worker=worker))
+        task = asyncio.create_task(run_chunk(chunk, worker))
         self._tasks.append(task)
         self._drains.append(draining)
-        await _first(task, draining.almost_all_sent)
+        await _wait_for_either(task, draining.almost_all_sent)
         if task.done() and (task.exception() or task.result().verdict not in ("ended", "known")):
             return None
         try:
@@ -86,37 +90,37 @@ class _Invocation:
             return None
 
     async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
-        jobs, queue, pacing = self._worker.jobs, self._worker.queue, self._pacing
-        manifest = await self._worker.manifests(chunk.job_id, chunk.run)
-        window: RunWindow = await jobs.note_drained(chunk.job_id, chunk.run)
+        context, pacing = self._worker.context, self._pacing
+        manifest = await context.manifests(chunk.job_id, chunk.run)
+        window: RunWindow = await context.jobs.note_drained(chunk.job_id, chunk.run)
         self._sizes[self._tasks[-1]] = await self._size_of(manifest, chunk.chunk)
         if self._in_memory() > MAX_BYTES:
-            await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
-            await self._until_there_is_memory()
-            window = await jobs.read_window(chunk.job_id, chunk.run)
+            await send_more(manifest, window, context, pacing=pacing)
+            await self._wait_for_memory()
+            window = await context.jobs.read_window(chunk.job_id, chunk.run)
         now = self._clock.monotonic()
         taken = None
         if may_carry_on(started=self._started, now=now, others_wait=pacing.others_wait, braked=pacing.braked):
-            taken = await take_next(manifest, window, pacing=pacing, jobs=jobs, queue=queue, wake_s=WAKE_DELAY_S)
+            taken = await take_next(manifest, window, context, pacing=pacing, wake_s=WAKE_DELAY_S)
             window = structs.replace(window, sent=window.sent + (taken is not None))
-        await send_more(manifest, window, pacing=pacing, jobs=jobs, queue=queue)
+        await send_more(manifest, window, context, pacing=pacing)
         return taken
 
     async def _size_of(self, manifest: Manifest, chunk: int) -> int:
-        found = await self._worker.manifests.chunk_range(manifest, chunk)
+        found = await self._worker.context.manifests.chunk_range(manifest, chunk)
         return found.end - found.start
 
     def _in_memory(self) -> int:
-        """Bytes of the chunks that have not ended."""
+        """Return the bytes of the chunks that have not ended."""
         return sum(size for task, size in self._sizes.items() if not task.done())
 
-    async def _until_there_is_memory(self) -> None:
+    async def _wait_for_memory(self) -> None:
         while self._in_memory() > MAX_BYTES:
             running = [task for task in self._sizes if not task.done()]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _refresh(self) -> None:
-        """Shares are a matter of pace: what goes wrong with them costs 429s, and is tried again."""
+        """Refresh the shares every second. They are a matter of pace: what goes wrong with them only costs 429s."""
         while True:
             await self._clock.sleep(STEP_S)
             try:
@@ -125,8 +129,8 @@ class _Invocation:
                 continue
 
 
-async def _first(task: asyncio.Task[ChunkReport], event: asyncio.Event) -> None:
-    """Whichever comes first."""
+async def _wait_for_either(task: asyncio.Task[ChunkReport], event: asyncio.Event) -> None:
+    """Wait for the task or the event, whichever comes first."""
     waiting = asyncio.create_task(event.wait())
     try:
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""``status.json``: what a person reads beside the results."""
+"""Write ``status.json``, which a person reads beside the results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import msgspec
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.money import usd_text
 from promptmill.domain.times import rfc3339
-from promptmill.ports.clock import Clock
+from promptmill.jobs.context import JobContext
 from promptmill.ports.job_store import Jobs
-from promptmill.ports.object_store import ObjectWriter
 
 IN_WORDS = {
     JobState.PLANNING: "the file is being read and cut into chunks",
@@ -27,7 +26,7 @@ IN_WORDS = {
 
 
 def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
-    """As written beside the results, and as ``promptmill status --json`` prints it."""
+    """Return the status as it is written beside the results, and as ``promptmill status --json`` prints it."""
     return {
         "state": job.state.value,
         "reason": job.reason or IN_WORDS[job.state],
@@ -57,7 +56,7 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
 
 
 def waits_for(job: JobRun, *, at: str) -> str:
-    """What has to happen next, "" once nothing has to."""
+    """Return what has to happen next, or "" once nothing has to."""
     if found := waiting_for(job, at=at):
         return found
     return {
@@ -69,7 +68,7 @@ def waits_for(job: JobRun, *, at: str) -> str:
 
 
 def waiting_for(job: JobRun, *, at: str) -> str:
-    """What keeps a run from going on, "" if nothing does."""
+    """Return what keeps a run from going on, or "" if nothing does."""
     if job.state is not JobState.RUNNING:
         return ""
     if job.stop:
@@ -78,7 +77,7 @@ def waiting_for(job: JobRun, *, at: str) -> str:
 
 
 def encode_status(document: dict[str, Any]) -> bytes:
-    """Indented, since people open it in a browser."""
+    """Encode a document with indentation, since people open it in a browser."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
@@ -87,36 +86,33 @@ _JSON = "application/json"
 
 
 async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
-    """What a run has come to: its own costs, and the outcomes that it took over."""
+    """Return what a run has come to: its own costs, and the outcomes that it took over."""
     if job.state.resting or job.state is JobState.PLANNING:
         return job.counts
     return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
 
 
-async def publish_status(job: JobRun, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> None:
-    """Now, whatever was written before."""
-    counts = await counts_so_far(job, jobs=jobs)
-    document = status_document(job, counts, at=rfc3339(clock.now()))
-    await objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
+async def publish_status(job: JobRun, context: JobContext) -> None:
+    """Write the status now, whatever was written before."""
+    counts = await counts_so_far(job, jobs=context.jobs)
+    document = status_document(job, counts, at=rfc3339(context.clock.now()))
+    await context.objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
 
 
-async def publish_status_in_turn(job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock) -> bool:
-    """If nobody has for some seconds; False if somebody has, or the run is over."""
-    now = clock.now()
-    if not await jobs.take_status_turn(job_id, run, at=rfc3339(now), not_since=rfc3339(now - _EVERY)):
-        return False
-    await publish_latest_status(job_id, run, jobs=jobs, objects=objects, clock=clock)
-    return True
+async def publish_status_in_turn(job_id: str, run: int, context: JobContext) -> None:
+    """Write the status unless somebody has within the last seconds, or the run is over."""
+    now = context.clock.now()
+    if await context.jobs.take_status_turn(job_id, run, at=rfc3339(now), not_since=rfc3339(now - _EVERY)):
+        await publish_latest_status(job_id, run, context)
 
 
-async def publish_latest_status(
-    job_id: str, run: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock
-) -> JobRun | None:
-    """The run as it was written last. If it moves on meanwhile, we may have covered its last status: once more."""
-    written, job = None, await jobs.read(job_id, run)
+async def publish_latest_status(job_id: str, run: int, context: JobContext) -> JobRun | None:
+    """Write the status of the run as it stands, and return that run."""
+    written, job = None, await context.jobs.read(job_id, run)
+    # If the run moves on while we write, our status may have covered the one of its last state: write once more.
     while job is not None and job.state is not written:
-        await publish_status(job, jobs=jobs, objects=objects, clock=clock)
-        written, job = job.state, await jobs.read(job_id, run)
+        await publish_status(job, context)
+        written, job = job.state, await context.jobs.read(job_id, run)
     return job
 
 
@@ -124,12 +120,10 @@ _SLACK = timedelta(seconds=60)
 """A message that comes back is not worked on at once."""
 
 
-async def note_waiting(
-    job: JobRun, waiting_for: str, delay_s: int, *, jobs: Jobs, objects: ObjectWriter, clock: Clock
-) -> None:
-    """One of its chunks looks again after ``delay_s``. Not written where the note that is there says it already."""
-    back = clock.now() + timedelta(seconds=delay_s)
+async def publish_waiting(job: JobRun, waiting_for: str, delay_s: int, context: JobContext) -> None:
+    """Say what holds up a chunk that is looked at again after ``delay_s``, unless the run's note says it already."""
+    back = context.clock.now() + timedelta(seconds=delay_s)
     if job.waiting_for == waiting_for and job.waiting_until and datetime.fromisoformat(job.waiting_until) >= back:
         return
-    await jobs.note_waiting(job.job_id, job.run, waiting_for=waiting_for, until=rfc3339(back + _SLACK))
-    await publish_status_in_turn(job.job_id, job.run, jobs=jobs, objects=objects, clock=clock)
+    await context.jobs.note_waiting(job.job_id, job.run, waiting_for=waiting_for, until=rfc3339(back + _SLACK))
+    await publish_status_in_turn(job.job_id, job.run, context)

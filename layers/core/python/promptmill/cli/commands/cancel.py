@@ -23,16 +23,7 @@ def cancel(invocation: Invocation, *, job: str, wait: bool) -> None:
     `cancelled`; promptmill resume runs them.
     """
     services, out = invocation.target.services, invocation.out
-    run = services.run(
-        cancel_job(
-            job,
-            jobs=services.jobs,
-            objects=services.objects,
-            queue=services.queue,
-            manifests=services.manifests,
-            clock=services.clock,
-        )
-    )
+    run = services.run(cancel_job(job, services.job_context))
     out.line(f"Job {job} is being cancelled. No new call begins.")
     if wait:
         run = watch_job(invocation, run.job_id, run=run.run, again=True)

@@ -148,7 +148,7 @@ async def gather(start: datetime, *, services: Any) -> list[ModelRow]:
     async for run in services.jobs.recent(limit=_MAX_RUNS):
         if "attempts" in run.files and run.last_progress >= since:
             await _add_attempts(run, figures, since, services.objects)
-            for route in await _routes_of(run, services.manifests):
+            for route in await _routes_of(run, services.job_context.manifests):
                 routes.setdefault(route.id, route)
     rows = [_row(found.figures(), routes, services) for found in figures.values()]
     return sorted(rows, key=lambda row: (-row.figures.attempts, row.figures.route))

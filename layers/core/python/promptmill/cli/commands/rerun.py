@@ -10,7 +10,7 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.watch import exit_code, print_end, watch_job
 from promptmill.domain.job import JobRun
 from promptmill.domain.times import rfc3339
-from promptmill.jobs.duplicates import say_again
+from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.status import counts_so_far, status_document
 
@@ -59,25 +59,14 @@ def again(invocation: Invocation, *, job: str, wait: bool) -> None:
     The state DUPLICATE says that the same file was run before.
     """
     services = invocation.target.services
-    run = services.run(say_again(job, jobs=services.jobs, queue=services.queue))
+    run = services.run(release_duplicate(job, services.job_context))
     invocation.out.line(f"Job {job} will run, although the same file was run before.")
     _report_run(invocation, run, wait=wait)
 
 
 def _rerun(invocation: Invocation, job: str, how: Literal["resume", "redrive"], route: str, *, wait: bool) -> None:
     services = invocation.target.services
-    run = services.run(
-        rerun_job(
-            job,
-            how,
-            route=route,
-            jobs=services.jobs,
-            recipes=services.recipes,
-            queue=services.queue,
-            manifests=services.manifests,
-            clock=services.clock,
-        )
-    )
+    run = services.run(rerun_job(job, how, services.job_context, route=route))
     invocation.out.line(f"Run {run.run} of job {job} begins.")
     _report_run(invocation, run, wait=wait)
 
