@@ -46,8 +46,8 @@ MUTANTS = (
     _mutant(
         "no journal before the verdict",
         "promptmill.engine.answer_unit",
-        "        await self._guarded(self._journal.flush)\n        return self._told()",
-        "        return self._told()",
+        "        await self._guarded(self._journal.flush)\n        return self._sum_up()",
+        "        return self._sum_up()",
     ),
     _mutant(
         "own journal page not recognised",
@@ -185,7 +185,7 @@ MUTANTS = (
     _mutant(
         "VOID by another worker",
         "promptmill.engine.history",
-        "settled.get(mine) or _lost(mine, intent)",
+        "settled.get(mine) or _presume_lost(mine, intent)",
         "settled.get(mine)",
     ),
     _mutant(

@@ -104,9 +104,9 @@ async def test_a_page_says_that_the_unit_moves_once() -> None:
     mine = await isolation(house, crashes=3)
     await mine.mark(4)
     before = house.units.claims[UNIT].beat
-    await mine.moved()
+    await mine.note_progress()
     assert mark_of(house) == (0, 4, 1), "who is being tried stays written down"
-    await mine.moved()
+    await mine.note_progress()
     assert house.units.claims[UNIT].beat == before + 1
 
 

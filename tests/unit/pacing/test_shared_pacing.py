@@ -348,7 +348,7 @@ def test_routes_of_one_group_share_one_pace() -> None:
     group = Group()
     worker = group.worker("a")
     same = structs.replace(ROUTE, timeout_s=1.0)
-    assert worker._of(ROUTE) is worker._of(same)
+    assert worker._group_for(ROUTE) is worker._group_for(same)
 
 
 async def test_calls_that_wait_long_on_one_route_do_not_make_the_worker_come_and_go() -> None:

@@ -1,4 +1,4 @@
-"""What a call to a model has to pass before it is made, and what it leaves behind."""
+"""The gate that a call to a model passes before it is made: its port, the most that the call may cost, closed routes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over"
 
 
 class SendingEndedError(PromptmillError):
-    """This worker sends nothing more of the unit; the record has no outcome yet, and is somebody else's to answer."""
+    """This worker sends nothing more of the unit. The record has no outcome yet, and another worker will answer it."""
 
     def __init__(self, why: EndReason) -> None:
         self.why = why
@@ -45,12 +45,12 @@ class Bound(Struct, frozen=True):
 
 
 class CallSlot:
-    """Of one call. Its intent is durable.
+    """A call that may be made now: its intent is durable.
 
     Attributes:
-        sent: set before the first byte leaves. A slot that was never used is journaled as such.
-        attempt: what came of it, None while nobody knows.
-        error: why it failed, where it did.
+        sent: set before the first byte leaves. A slot that was never used is journaled as not sent.
+        attempt: what came of the call, None while nobody knows.
+        error: why the call failed, None if it did not.
     """
 
     __slots__ = ("attempt", "call_id", "error", "sent")
@@ -65,63 +65,64 @@ class CallSlot:
 
 
 class CallGate(Protocol):
-    """The calls of one unit."""
+    """Lets the calls of one unit through."""
 
     def call(
         self, route: Route, *, record: int, bound: Bound, may_leave: bool
     ) -> AbstractAsyncContextManager[CallSlot]:
-        """Waits for a place, the route's pace, money and a durable intent; the place is held until the call is over.
+        """Wait for a slot, the route's pace, money and a durable intent; the slot is held until the call is over.
 
         Raises:
             SendingEndedError: nothing is sent any more.
-            RouteRestsError: the route is down; only if ``may_leave``, since there is another one.
+            RouteRestsError: the route is down. Raised only if ``may_leave``: another route can be asked.
         """
         ...
 
     async def pause(self, seconds: float) -> None:
-        """Before the same call is made again; cut short when sending ends. Raises SendingEndedError."""
+        """Wait before the same call is made again. Raises SendingEndedError as soon as sending ends."""
         ...
 
     async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
-        """What ``work`` returns; it is cancelled when sending ends. Raises SendingEndedError."""
+        """Return the result of ``work``. When sending ends, cancel it and raise SendingEndedError."""
         ...
 
     def is_down(self, route: Route) -> bool:
-        """Whether the route is down for all workers, so that another one should be asked if there is one."""
+        """Return True if the route is down for all workers, so that another one should be asked if there is one."""
         ...
 
     def counts_failure(self, route: Route) -> bool:
-        """Whether a failure counts among the record's tries."""
+        """Return True if a failure on the route now counts among the record's tries."""
         ...
 
 
 DEFAULT_OUTPUT_TOKENS = 4096
-"""Where a budget holds and nobody has set ``max_output_tokens``: without it an answer has no price to reckon with."""
+"""The limit that a budget sets where nobody has set ``max_output_tokens``: an answer without one has no highest price."""
 
-_OVERHEAD_TOKENS = 512  # of templates and formats that providers put around a request
+_OVERHEAD_TOKENS = 512  # for the templates and formats that providers put around a request
 _TOKENS_A_MESSAGE = 32
 _BYTES_A_TOKEN = 4  # about, for pacing
-_IMAGE_TOKENS = 32_768  # of one that is named by its address: several times what any provider makes of one
+_IMAGE_TOKENS = 32_768  # for an image that is named by its address: several times what any provider counts for one
 
 _encoder = msgspec.json.Encoder()
 
 
 def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at: datetime, priced: bool) -> Bound:
-    """A tokenizer makes at most one token of a byte, in any script; ``priced``: a budget wants to know the cost too."""
+    """Return the most that a call may take. ``priced``: a budget holds, so the cost is needed as well."""
+    # A tokenizer makes at most one token of a byte, in any script: the size bounds the input without counting tokens.
     size = len(_encoder.encode(request))
     most_output = request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
     tokens = size // _BYTES_A_TOKEN + most_output
     if not priced:
         return Bound(None, tokens)
-    elsewhere = _elsewhere(request)
+    elsewhere = _tokens_pointed_to(request)
     if elsewhere is None:
         return Bound(None, tokens)
     most_input = size + elsewhere + _OVERHEAD_TOKENS + _TOKENS_A_MESSAGE * len(request.messages)
-    return Bound(_most(route, most_input, most_output, prices, at), tokens)
+    return Bound(_highest_price(route, most_input, most_output, prices, at), tokens)
 
 
-def _elsewhere(request: CompletionRequest) -> int | None:
-    """Tokens of what the request only points to; None where that has no bound."""
+def _tokens_pointed_to(request: CompletionRequest) -> int | None:
+    """Return the most tokens of what the request only points to; None where that has no bound."""
     parts = (part for message in request.messages for part in message.parts if isinstance(part, Attachment))
     pointers = [part for part in parts if not part.data]
     if any(part.kind != "image" for part in pointers):
@@ -129,8 +130,11 @@ def _elsewhere(request: CompletionRequest) -> int | None:
     return _IMAGE_TOKENS * len(pointers)
 
 
-def _most(route: Route, most_input: int, most_output: int, prices: PriceBook, at: datetime) -> int | None:
-    """Whatever of the input is read from a cache or written to one. Time that is charged is the longest there is."""
+def _highest_price(route: Route, most_input: int, most_output: int, prices: PriceBook, at: datetime) -> int | None:
+    """Return the highest price of any split of the input into plain, cache-written and long-lived cache-written tokens.
+
+    Time that is charged for counts as the longest that the route waits.
+    """
     time_us = round(route.timeout_s * 1_000_000)
     usages = (
         Usage(input_total=most_input, output_total=most_output, compute_us=time_us),
@@ -152,11 +156,11 @@ OnClose = Callable[[str, str], Awaitable[None]]
 
 
 class ClosedRoutes:
-    """Shared by all records of one worker.
+    """Routes that a worker calls no more: closed for good, or asked to rest for long. All its records share them.
 
     Args:
         closed: route ids and codes, as known from earlier workers.
-        on_close: told each route's id and code once, when it closes: the place to make it durable.
+        on_close: called with each route's id and code once, when it closes: the place to make that durable.
     """
 
     def __init__(self, closed: Mapping[str, str] | None = None, *, on_close: OnClose | None = None) -> None:
@@ -166,11 +170,11 @@ class ClosedRoutes:
 
     @property
     def codes(self) -> Mapping[str, str]:
-        """Why each closed route is closed, by its id."""
+        """The code of each closed route, by the route's id."""
         return dict(self._codes)
 
     def code_of(self, route: str) -> str | None:
-        """Why it is closed, None if it is not."""
+        """Return the code that the route was closed with, None if it is open."""
         return self._codes.get(route)
 
     async def close(self, route: str, code: str) -> None:
@@ -180,10 +184,11 @@ class ClosedRoutes:
                 await self._on_close(route, code)
 
     def rest(self, route: str, code: str, *, until: float) -> None:
-        """``until`` is monotonic."""
+        """Let the route rest until that moment of the monotonic clock."""
+        # The longest rest counts: an answer that asks for less may have been sent before the one that asked for more.
         self._resting[route] = (max(until, self._resting.get(route, (0.0, ""))[0]), code)
 
     def rest_of(self, route: str, *, now: float) -> tuple[float, str] | None:
-        """Seconds of rest left and the code that asked for it, None if the route may be called."""
+        """Return the seconds of rest left and the code that asked for it, None if the route may be called."""
         until, code = self._resting.get(route, (0.0, ""))
         return (until - now, code) if until > now else None

@@ -1,7 +1,7 @@
 """Ask a recipe's routes, in order, until one answers.
 
-A call that may work later is repeated on its route; a route that is closed, resting, refuses the record or has used
-up its tries leaves the record to the next one. Each call made is one attempt, priced.
+A call that may work later is repeated on its route. A route that is closed, rests, refuses the record or has used up
+its tries leaves the record to the next one. Each call that is made is one attempt, with its price.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _OK = 200
 def answered_attempt(
     call_id: str, record: int, route: Route, completion: Completion, *, price: Price, at: datetime, latency_ms: int
 ) -> Attempt:
-    """Of a call that was answered."""
+    """Return the attempt of a call that was answered."""
     return Attempt(
         call_id=call_id,
         record=record,
@@ -70,7 +70,7 @@ def answered_attempt(
 def failed_attempt(
     call_id: str, record: int, route: Route, error: ProviderError, *, at: datetime, latency_ms: int
 ) -> Attempt:
-    """Of a call that failed: its cost is unknown if the provider may have answered all the same."""
+    """Return the attempt of a call that failed. Its cost is unknown if the provider may have answered all the same."""
     return Attempt(
         call_id=call_id,
         record=record,
@@ -86,11 +86,12 @@ def failed_attempt(
 
 
 class Reason(Struct, frozen=True):
-    """Of one route.
+    """Why one route gave no answer.
 
     Attributes:
-        kind: ``exhausted``: its tries are used up; ``fault``: a fault of ours;
-            ``refused``: by the provider; ``unsupported``: by us, before sending; ``closed``: for every record.
+        kind: ``exhausted``: its tries are used up; ``fault``: Promptmill itself is at fault; ``refused``: the provider
+            refuses the record; ``unsupported``: we refuse it, before sending; ``closed``: the route is closed for every
+            record.
     """
 
     route: str
@@ -101,7 +102,7 @@ class Reason(Struct, frozen=True):
 
 
 def failure_of(reasons: Sequence[Reason]) -> Failure:
-    """The failure of a record that no route answered; it names every route.
+    """Return the failure of a record that no route answered; it names every route.
 
     What may still work later outweighs what will not: a record is at fault only if every open route refused it.
     """
@@ -125,11 +126,11 @@ FAULT = "internal_error"
 
 
 class CallContext(Struct, frozen=True):
-    """What all calls of one unit share.
+    """The ports and facts that all calls of one unit share.
 
     Attributes:
-        budgeted: a budget holds: calls without a price are not made.
-        detectors: what finds sensitive values beside what is built in, None for nothing.
+        budgeted: a budget holds, so calls without a price are not made.
+        detectors: find sensitive values beside the built-in patterns; None for no others.
     """
 
     sending: CallGate
@@ -143,11 +144,11 @@ class CallContext(Struct, frozen=True):
 
 
 class RouteOutcome(Struct, frozen=True):
-    """What came of one record: a completion or a failure.
+    """The completion or the failure of one record.
 
     Attributes:
-        route: id of the route that answered, "" if none did.
-        attempts: every call made, in order.
+        route: the id of the route that answered, "" if none did.
+        attempts: every call that was made, in order.
     """
 
     completion: Completion | None
@@ -164,7 +165,9 @@ async def call_routes(
     caller: CallContext,
     earlier: Sequence[Attempt] = (),
 ) -> RouteOutcome:
-    """One record's answer, or why it has none. ``earlier``: attempts of workers before us, which used up tries.
+    """Return one record's answer, or why it has none.
+
+    ``earlier`` are the attempts of workers before us: they have used up tries.
 
     Raises:
         SendingEndedError: the record is not done.
@@ -180,12 +183,12 @@ async def call_routes(
 
 
 def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
-    """Whether one of them is open and up: a route that is down is waited for only if there is no other."""
+    """Return True if one of the routes is open and up: a route that is down is waited for only if there is no other."""
     return any(caller.closed.code_of(route.id) is None and not caller.sending.is_down(route) for route in routes)
 
 
 class CallFaultError(PromptmillError):
-    """A fault of ours in a call that may have been made: it costs the record, and the call stays accounted for."""
+    """Promptmill failed in a call that may have been made: its record has no answer, and the call is in the ledger."""
 
 
 class RestingError(PromptmillError):
@@ -204,15 +207,16 @@ class RecordCalls:
     ) -> None:
         self.attempts: list[Attempt] = []
         self._request, self._record, self._caller = request, record, caller
+        # A call that was lost with its worker used up no try: the record is not to blame for the crash.
         self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
 
     async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
-        """The route's answer, or why it gave none. ``may_leave``: there is another one to ask."""
+        """Return the route's answer, or why it gave none. ``may_leave``: there is another route to ask."""
         try:
             return await self._ask_or_close(route, may_leave=may_leave)
         except SendingEndedError:
             raise
-        except Exception as error:  # noqa: BLE001  a fault of ours costs the record a route, never the account of its calls
+        except Exception as error:  # noqa: BLE001  a fault of ours costs the record this route, and never the account of its calls
             return self._reason(route, CallFaultError(type(error).__name__))
 
     async def _ask_or_close(self, route: Route, *, may_leave: bool) -> Completion | Reason:
@@ -267,13 +271,14 @@ class RecordCalls:
         self._check_open(route)
         sending = self._caller.sending
         async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as slot:
-            self._check_open(route)  # other records may have closed it while this one waited
+            self._check_open(route)  # other records may have closed the route while this one waited for its slot
             return await self._send(route, slot)
 
     async def _send(self, route: Route, slot: CallSlot) -> Completion:
         caller = self._caller
         provider = caller.providers.provider_for(route)
         at, started = caller.clock.now(), caller.clock.monotonic()
+        # Before the call, not after it: if this is cut off from here on, the call may have been made.
         slot.sent = True
         try:
             completion = await provider.complete(route, self._request, call_id=slot.call_id)
@@ -289,19 +294,20 @@ class RecordCalls:
         except ProviderError as error:
             slot.sent = was_called(error)
             if slot.sent:
-                self._failed(route, slot, error, at, started)
+                self._note_failure(route, slot, error, at, started)
             raise
         except RecordError:  # nothing was sent
             slot.sent = False
             raise
         except Exception as error:
-            self._failed(route, slot, ProviderError(FAULT, usage_unknown=True), at, started)
+            # We do not know how far the call came, so it counts as made, with an unknown cost.
+            self._note_failure(route, slot, ProviderError(FAULT, usage_unknown=True), at, started)
             raise CallFaultError(type(error).__name__) from error
         slot.ended(attempt)
         self.attempts.append(attempt)
         return completion
 
-    def _failed(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
+    def _note_failure(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)
         attempt = failed_attempt(slot.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
         slot.ended(attempt, error)
@@ -319,5 +325,5 @@ class RecordCalls:
 
 
 def was_called(error: ProviderError) -> bool:
-    """Whether a call was made at all: a route that closes without a status was closed by us, before sending."""
+    """Return True if a call was made. A route that closes without a status was closed by us, before sending."""
     return bool(error.status) or not isinstance(error, RouteClosedError)

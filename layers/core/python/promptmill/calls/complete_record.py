@@ -24,7 +24,7 @@ from promptmill.redaction.policy import DetectorMissingError, FoundBefore, exter
 
 
 def last_start(recipe: Recipe, ends_at: float) -> float:
-    """The moment after which a call could still be running at ``ends_at``."""
+    """Return the last moment at which a call may start so that it is surely over at ``ends_at``."""
     return ends_at - max(route.timeout_s for route in recipe.routes)
 
 
@@ -37,10 +37,10 @@ async def complete_record(
     caller: CallContext,
     earlier: Sequence[Attempt] = (),
 ) -> Outcome:
-    """The record's one outcome. A record that is wrong gets a failure that names its line; nothing is raised for it.
+    """Return the record's one outcome. A record that is wrong gets a failure that names its line.
 
     Raises:
-        SendingEndedError: it has none yet.
+        SendingEndedError: the record has no outcome yet.
     """
     if record.error is not None:
         return Outcome(record, None, record.error, attempts=tuple(earlier))
@@ -49,11 +49,12 @@ async def complete_record(
     except SendingEndedError:
         raise
     except Exception as error:  # noqa: BLE001  a fault of ours costs one record, never its neighbours
-        return Outcome(record, None, fault_in(record, error), attempts=tuple(earlier))
+        return Outcome(record, None, make_fault(record, error), attempts=tuple(earlier))
 
 
-def fault_in(record: RawRecord, error: Exception) -> Failure:
-    """Of ours. What the error says may quote the record, and helps nobody."""
+def make_fault(record: RawRecord, error: Exception) -> Failure:
+    """Return the failure of a record that Promptmill itself could not handle."""
+    # Only the error's type is named: its text may quote the record.
     message = f"line {record.line}: {type(error).__name__} in Promptmill itself. Please report it"
     return Failure("worker", "internal_error", message)
 
@@ -71,29 +72,29 @@ class _Completing(Struct, frozen=True):
         try:
             request = self.file_format.parse(self.record, self.facts, self.recipe)
             routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
-            searched = await self._redacted(bounded(request, self.caller))
+            searched = await self._redact(limit_output(request, self.caller))
         except RecordError as error:
-            return self._refused(error, request)
+            return self._refuse(error, request)
         called = await call_routes(
             searched.redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
         )
         try:
-            return self._outcome(searched, called)
+            return self._restore(searched, called)
         except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
-            failure, attempts = fault_in(self.record, error), (*self.earlier, *called.attempts)
+            failure, attempts = make_fault(self.record, error), (*self.earlier, *called.attempts)
             return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
 
-    async def _redacted(self, request: CompletionRequest) -> Searched:
+    async def _redact(self, request: CompletionRequest) -> Searched:
         policy, caller = self.recipe.redact, self.caller
         if not external_detectors(policy):
             return Searched(redact_request(request, policy))
         return await redact_record(request, policy, detectors=caller.detectors, sending=caller.sending, rng=caller.rng)
 
-    def _refused(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
+    def _refuse(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
         asked = request.model if request else ""
-        return Outcome(self.record, None, failure_of(error), attempts=self.earlier, requested_model=asked)
+        return Outcome(self.record, None, _failure_from(error), attempts=self.earlier, requested_model=asked)
 
-    def _outcome(self, searched: Searched, called: RouteOutcome) -> Outcome:
+    def _restore(self, searched: Searched, called: RouteOutcome) -> Outcome:
         completion, redacted = called.completion, searched.redacted
         left: dict[str, int] = {}
         if completion is not None and self.recipe.redact.restore:
@@ -113,8 +114,8 @@ class _Completing(Struct, frozen=True):
         )
 
 
-def bounded(request: CompletionRequest, caller: CallContext) -> CompletionRequest:
-    """Under a budget, an answer has a length."""
+def limit_output(request: CompletionRequest, caller: CallContext) -> CompletionRequest:
+    """Set ``max_output_tokens`` where a budget holds and nobody has set it: without it a call has no highest price."""
     if not caller.budgeted or request.max_output_tokens is not None:
         return request
     note = f"max_output_tokens was set to {DEFAULT_OUTPUT_TOKENS}, since a budget holds"
@@ -122,7 +123,7 @@ def bounded(request: CompletionRequest, caller: CallContext) -> CompletionReques
 
 
 def routes_for(request: CompletionRequest, recipe: Recipe, *, where: str) -> tuple[Route, ...]:
-    """The recipe's routes in the order that this record takes them.
+    """Return the recipe's routes in the order in which this record asks them.
 
     Raises:
         RecordError: the line asks for a model that the recipe does not let it have.
@@ -144,19 +145,21 @@ def routes_for(request: CompletionRequest, recipe: Recipe, *, where: str) -> tup
     return tuple(sorted(recipe.routes, key=lambda route: route.id != wanted))
 
 
-def failure_of(error: RecordError) -> Failure:
-    """As the record's outcome."""
+def _failure_from(error: RecordError) -> Failure:
     return Failure("record", error.code, error.message, error.field)
 
 
 def render_result(
     outcome: Outcome, file_format: FileFormat, facts: FileFacts, recipe: Recipe, job_id: str
 ) -> RecordResult:
-    """As it will stand in the files. An answer that cannot be written is a failure of its record, never of its unit."""
+    """Return an outcome as it will stand in the files.
+
+    An answer that cannot be written is a failure of its record, never of its unit.
+    """
     try:
         line = file_format.render(outcome, facts, recipe, job_id)
-    except Exception as error:  # noqa: BLE001  whatever it is, the neighbours' answers are paid for
-        outcome = structs.replace(outcome, completion=None, failure=fault_in(outcome.record, error))
+    except Exception as error:  # noqa: BLE001  whatever the error is, the neighbours' answers are paid for
+        outcome = structs.replace(outcome, completion=None, failure=make_fault(outcome.record, error))
         line = file_format.render(outcome, facts, recipe, job_id)
     failure, completion = outcome.failure, outcome.completion
     return RecordResult(
@@ -174,7 +177,7 @@ def render_result(
 
 
 TRIES = 6
-"""Of a search that fails; while a service throttles, there is no end to them but that of the unit's sending."""
+"""How often a search may fail. Tries that a service throttles are free: only the end of the unit's sending ends them."""
 _THROTTLED = 429
 _NOT_SENT = "the record was not sent"
 
@@ -194,7 +197,7 @@ async def redact_record(
     sending: CallGate,
     rng: random.Random,
 ) -> Searched:
-    """As ``redact_request``, with the spans of all engines united.
+    """Redact a request as ``redact_request`` does, with the spans that external detectors find as well.
 
     Raises:
         RecordError: see ``redact_request``.
@@ -202,15 +205,15 @@ async def redact_record(
     """
     text = collect_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
-    for engine in external_detectors(policy) if text else ():
-        finds = await sending.cancel_when_ended(_search(engine, text, policy, detectors, sending, rng))
+    for name in external_detectors(policy) if text else ():
+        finds = await sending.cancel_when_ended(_search(name, text, policy, detectors, sending, rng))
         spans += finds.spans
         searches.update(finds.searches)
     return Searched(redact_request(request, policy, FoundBefore({text: spans})), dict(searches))
 
 
 async def _search(
-    engine: str,
+    name: str,
     text: str,
     policy: RedactionPolicy,
     detectors: ExternalDetectors | None,
@@ -218,25 +221,25 @@ async def _search(
     rng: random.Random,
 ) -> Findings:
     try:
-        return await _patiently(_find_detector(engine, detectors), text, policy, sending, rng)
+        return await _find_with_retries(_find_detector(name, detectors), text, policy, sending, rng)
     except (RecordError, SendingEndedError):
         raise
     except DetectorMissingError as missing:
         reason = str(missing)
     except ProviderError as error:
-        reason = f"the detector {engine} failed: {error.code}"
+        reason = f"the detector {name} failed: {error.code}"
     except Exception as error:  # noqa: BLE001  whatever it is, nothing may leave
-        reason = f"the detector {engine} ended in {type(error).__name__}"
+        reason = f"the detector {name} ended in {type(error).__name__}"
     raise RecordError(reason, code="redaction_failed", remedy=_NOT_SENT)  # outside of the handler: errors quote texts
 
 
-def _find_detector(engine: str, detectors: ExternalDetectors | None) -> ExternalDetector:
+def _find_detector(name: str, detectors: ExternalDetectors | None) -> ExternalDetector:
     if detectors is None:
-        raise DetectorMissingError(engine)
-    return detectors.detector(engine)
+        raise DetectorMissingError(name)
+    return detectors.detector(name)
 
 
-async def _patiently(
+async def _find_with_retries(
     detector: ExternalDetector, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
 ) -> Findings:
     throttled = False

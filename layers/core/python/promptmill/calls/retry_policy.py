@@ -1,6 +1,7 @@
-"""When a call is repeated: never in the adapters, always here.
+"""When a call is repeated: always here, never in the adapters.
 
-Rule 9 of the flow control: a provider's Retry-After times 1 to 1.5, else full jitter that grows to 30 s.
+The wait is the provider's Retry-After times 1 to 1.5, so that calls that were refused together do not come back together;
+without a Retry-After it is a random part of a backoff that grows to 30 s.
 """
 
 from __future__ import annotations
@@ -32,18 +33,20 @@ async def retry(
     pause: Callable[[float], Awaitable[None]],
     rng: random.Random,
 ) -> T:
-    """What ``call`` returns in the end, after its first try ``failed``, which counts among the ``tries``.
+    """Repeat a call until it returns. Its first try has ``failed`` already, and counts among the ``tries``.
 
-    Tries that fail while ``counts`` says no are free: the route is braked, and the record is not to blame.
+    Tries that fail while ``counts`` returns False are free: the route is braked, and the record is not to blame.
 
     Raises:
-        RetryLaterError: the last try's, once there may be no further one.
+        RetryLaterError: the error of the last try, once there may be no further one.
     """
     first_tries = iter((failed,))
     free = 0
 
     async def again() -> T:
-        for error in first_tries:  # tenacity is set up only once a try has failed: it starts from that failure
+        # Most calls succeed at once, and setting tenacity up costs time: that is done only after a failure, which is
+        # played back to it as its first try.
+        for error in first_tries:
             raise error
         return await call()
 

@@ -11,9 +11,9 @@ class BudgetLine(Struct, frozen=True):
     """One limit on what is granted.
 
     Attributes:
-        key: of the budget: ``job#…``, ``recipe#…#2026-11-23``, ``day#2026-11-23``.
-        limit: nano-dollars.
-        lasting: it does not begin anew with the next day.
+        key: the budget's key: ``job#…``, ``recipe#…#2026-11-23``, ``day#2026-11-23``.
+        limit: the most that may be granted, in nano-dollars.
+        lasting: the budget does not begin anew with the next day.
     """
 
     key: str
@@ -22,21 +22,21 @@ class BudgetLine(Struct, frozen=True):
 
 
 class BudgetState(Struct, frozen=True):
-    """``granted``: nano-dollars spent or held; ``holders``: units that hold some of it unspent."""
+    """The state of a budget: ``granted`` nano-dollars are spent or held; ``holders`` units hold some of it unspent."""
 
     granted: int = 0
     holders: int = 0
 
 
 class Grant(Struct, frozen=True):
-    """What became of asking for money. ``short``: the key of the budget that had too little, "" if granted."""
+    """The reply to a unit that asked for money. ``short`` is the key of the budget that had too little, "" if granted."""
 
     verdict: Literal["granted", "short", "superseded", "shut"]
     short: str = ""
 
 
 class BudgetPolicy(Struct, frozen=True):
-    """Of a recipe, in nano-dollars; None for no limit."""
+    """The budgets of a recipe, in nano-dollars; None for no limit."""
 
     per_job: int | None = None
     per_day: int | None = None
@@ -58,7 +58,7 @@ def day_line(day: str, limit: int) -> BudgetLine:
 def lines_for(
     policy: BudgetPolicy, *, job_id: str, recipe: str, day: str, day_cap: int | None
 ) -> tuple[BudgetLine, ...]:
-    """The budgets that a unit's calls count against. ``job_id`` is "" for requests."""
+    """Return the budgets that a unit's calls count against. ``job_id`` is "" for requests."""
     lines = []
     if job_id and policy.per_job is not None:
         lines.append(job_line(job_id, policy.per_job))

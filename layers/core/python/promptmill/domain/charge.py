@@ -1,4 +1,4 @@
-"""Charges: what the ledger holds."""
+"""Charges, their corrections, and sums of both: the entries of the ledger."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from promptmill.domain.tally import RouteCost
 
 
 class Charge(Struct, frozen=True):
-    """What the attempts of one chunk (or request) on one route in one epoch cost; immutable.
+    """The cost of the attempts of one chunk (or request) on one route in one epoch; immutable.
 
     Attributes:
         unit: ``job.run.chunk``, or ``request.<recipe>.<digest>``.
-        day: UTC, ``2026-11-22``: frozen at the epoch's claim.
-        nano_usd: sum over the priced attempts: the least that was spent; ``unpriced`` counts the others.
-        high_nano_usd: the most that was spent; open above if ``unbounded`` attempts have no price at all.
+        day: the UTC day, as ``2026-11-22``, frozen when the epoch was claimed.
+        nano_usd: the sum over the priced attempts: the least that was spent; ``unpriced`` counts the others.
+        high_nano_usd: the most that was spent; it is open above if ``unbounded`` attempts have no price at all.
     """
 
     unit: str
@@ -41,12 +41,14 @@ class Charge(Struct, frozen=True):
 
 
 class CostCorrection(Struct, frozen=True):
-    """What a call really cost that a charge counts as unknown. Written once a call, at any time; ranges only narrow.
+    """The real cost of a call that a charge counts as unknown.
+
+    It is written once a call, at any time; it only ever narrows the range of what was spent.
 
     Attributes:
         nano_usd: the actual cost; 0 if it was never sent.
         high: what the charge counts as its most, None without a price.
-        sent: False: it was never made, and is no attempt.
+        sent: False if the call was never made, and so is no attempt.
     """
 
     call_id: str
@@ -81,14 +83,17 @@ class Spending(Struct, frozen=True):
 
 
 def make_charges(costs: Iterable[RouteCost], *, unit: str, recipe: Recipe, job_id: str) -> Iterator[Charge]:
-    """A pure function of what is durable: whoever writes the charges writes the same. ``job_id`` is "" for requests."""
+    """Yield the charges of a unit; ``job_id`` is "" for requests.
+
+    They are a pure function of what is durable: whoever writes them writes the same.
+    """
     for cost in costs:
         fields = {name: getattr(cost, name) for name in cost.__struct_fields__}
         yield Charge(unit=unit, model=model_of(recipe, cost.route), recipe=recipe.name, job_id=job_id, **fields)
 
 
 def spending_of_charge(charge: Charge) -> Spending:
-    """What a charge adds to a sum."""
+    """Return what a charge adds to a sum."""
     return Spending(
         nano_usd=charge.nano_usd,
         attempts=charge.attempts,
@@ -105,27 +110,27 @@ def spending_of_charge(charge: Charge) -> Spending:
     )
 
 
-def spending_of_correction(narrowing: CostCorrection) -> Spending:
-    """What a narrowing adds to a sum that holds its charge: mostly less than nothing."""
-    unsent = int(not narrowing.sent)  # its charge counts it as an attempt, and as one that failed
+def spending_of_correction(correction: CostCorrection) -> Spending:
+    """Return what a correction adds to a sum that holds its charge: mostly less than nothing."""
+    unsent = int(not correction.sent)  # its charge counts it as an attempt, and as one that failed
     return Spending(
-        nano_usd=narrowing.nano_usd,
+        nano_usd=correction.nano_usd,
         attempts=-unsent,
         failed_attempts=-unsent,
         unpriced=-1,
-        input_tokens=narrowing.input_tokens,
-        output_tokens=narrowing.output_tokens,
-        day=narrowing.day,
-        model=narrowing.model,
-        recipe=narrowing.recipe,
-        route=narrowing.route,
-        high_nano_usd=narrowing.nano_usd - (narrowing.high or 0),
-        unbounded=-int(narrowing.high is None),
+        input_tokens=correction.input_tokens,
+        output_tokens=correction.output_tokens,
+        day=correction.day,
+        model=correction.model,
+        recipe=correction.recipe,
+        route=correction.route,
+        high_nano_usd=correction.nano_usd - (correction.high or 0),
+        unbounded=-int(correction.high is None),
     )
 
 
 def model_of(recipe: Recipe, route_id: str) -> str:
-    """``provider/model`` of a route: what spending is added up by."""
+    """Return the ``provider/model`` of a route, by which spending is added up."""
     for route in recipe.routes:
         if route.id == route_id:
             return f"{route.provider}/{route.model}"

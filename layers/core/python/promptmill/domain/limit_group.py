@@ -1,4 +1,7 @@
-"""What the workers of a limit group know of each other. Times are seconds since 1970: they decide only how long to wait."""
+"""The item in which the workers of a limit group learn of each other.
+
+Times are seconds since 1970; they decide only how long to wait.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ class Member(Struct, frozen=True, array_like=True):
     Attributes:
         job: what it works for: a run, or a recipe's requests.
         until: when it counts as dead.
-        latency_s: mean of its answered calls, 0 if there are none.
-        tokens: that a call used in the mean, 0 if not known.
-        used_of_reserved: tokens used for each one reserved, 0 if not known.
-        braked: it has stopped sending, for its calls fail.
-        used_of_share: less than 1 where its calls are throttled below its share.
+        latency_s: the mean latency of its answered calls, 0 if there are none.
+        tokens: the mean of the tokens that a call used, 0 if not known.
+        used_of_reserved: the tokens used for each one reserved, 0 if not known.
+        braked: it has stopped sending, since its calls fail.
+        used_of_share: the part of its share that it uses; less than 1 where its calls are throttled below the share.
     """
 
     job: str
@@ -33,7 +36,7 @@ class Member(Struct, frozen=True, array_like=True):
 
 
 class Learnt(Struct, frozen=True, array_like=True):
-    """Means of a group's workers, see ``Member``; or what the last to leave had measured, for those who come after it."""
+    """Means over a group's workers (see ``Member``), or what the last one to leave had measured, for those after it."""
 
     latency_s: float = 0.0
     tokens: float = 0.0
@@ -46,7 +49,7 @@ class Circuit(Struct, frozen=True, array_like=True):
 
     Attributes:
         probe_at: when the next worker may try one call.
-        probes: tried so far.
+        probes: how many were tried so far.
     """
 
     opened_at: float
@@ -55,11 +58,11 @@ class Circuit(Struct, frozen=True, array_like=True):
 
 
 class Estimate(Struct, frozen=True, array_like=True):
-    """Of a limit that nobody configured, in requests a second.
+    """The estimate of a limit that nobody configured, in requests a second.
 
     Attributes:
         moved_at: when it last changed.
-        reached: a call was throttled since it was first made: it grows slowly from then on.
+        reached: a call was throttled since the first estimate; from then on it grows slowly.
     """
 
     rate: float
@@ -68,7 +71,7 @@ class Estimate(Struct, frozen=True, array_like=True):
 
 
 class GroupState(Struct, frozen=True):
-    """A limit group's item. ``waiting``: jobs that were refused, and until when they count."""
+    """A limit group's item. ``waiting`` holds the jobs that were refused a share, and until when they count."""
 
     members: dict[str, Member] = {}
     waiting: dict[str, float] = {}
@@ -80,22 +83,22 @@ class GroupState(Struct, frozen=True):
         return ((worker, member) for worker, member in self.members.items() if member.until > now)
 
     def gone(self, now: float) -> list[str]:
-        """Workers that ended without leaving."""
+        """Return the workers that ended without leaving."""
         return [worker for worker, member in self.members.items() if member.until <= now]
 
     def stale(self, now: float) -> list[str]:
-        """Jobs that wait no more."""
+        """Return the jobs that wait no more."""
         return [job for job, until in self.waiting.items() if until <= now]
 
     def jobs(self, now: float) -> set[str]:
-        """That work or wait."""
+        """Return the jobs that work or wait."""
         return {member.job for _, member in self.live(now)} | self.waiting_jobs(now)
 
     def waiting_jobs(self, now: float) -> set[str]:
         return {job for job, until in self.waiting.items() if until > now}
 
     def mean(self, now: float) -> Learnt:
-        """Over live members that have measured; else as learnt before."""
+        """Return the means over the live members that have measured, else what was learnt before."""
         live = [member for _, member in self.live(now)]
         return Learnt(
             _mean([member.latency_s for member in live]) or self.learnt.latency_s,

@@ -136,7 +136,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
         line: its lines in the results file, ends included.
         error: the record as it came, for the errors file; b"" if it has an answer.
         kind: ``answered``, or the kind of its failure.
-        code: of its failure.
+        code: the code of its failure, "" if it has an answer.
         asked: the model that the line named.
         answered_by: the model that answered.
         redacted: counts by type.

@@ -1,4 +1,4 @@
-"""Sums over outcomes: what status, summary and charges are made of."""
+"""Sums over outcomes and attempts, for status, summary and charges."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class RouteCost(Struct, frozen=True):
     """The attempts of one epoch on one route, added up: what a charge is made of.
 
     Attributes:
-        nano_usd: of the attempts whose price is known: the least that was spent.
-        unpriced: the others.
-        high_nano_usd: the most that was spent; open above where ``unbounded`` attempts have no price at all.
-        day: UTC, of the epoch's claim.
+        nano_usd: the sum of the attempts whose price is known: the least that was spent.
+        unpriced: how many attempts have no known price.
+        high_nano_usd: the most that was spent; it is open above where ``unbounded`` attempts have no price at all.
+        day: the UTC day of the epoch's claim.
     """
 
     route: str
@@ -81,7 +81,8 @@ class RouteCost(Struct, frozen=True):
 
 
 def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    """Some come from the lines of a file, which may say a different one each: the first are named."""
+    """Add two counters by name, of which the first names are kept and the others are added up."""
+    # Names may come from the lines of a file, and each line may say a different one.
     total = Counter(one)
     for name, count in other.items():
         named = name in total or len(total) < _MAX_NAMES
@@ -90,7 +91,7 @@ def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
 
 
 def tally_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
-    """Of a unit: what its records came to, and what its calls cost."""
+    """Return the sums of a unit: what its records came to, and what its calls cost."""
     kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     redacted, searches, unrestored = Counter[str](), Counter[str](), Counter[str]()
     for result in results:

@@ -1,7 +1,7 @@
-"""Units of work: one chunk of one run, or one request. Claims, intents and verdicts.
+"""Units of work: one chunk of one run, or one request; their claims, gates, intents and verdicts.
 
 A unit belongs to the worker that raised its epoch last. Everything durable about it is written once; what follows
-from it is derived (``domain/history.py``).
+from it is derived (``engine/history.py``).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Literal
 from msgspec import Struct
 
 GATES = 16
-"""Of a run: enough that transactions of many workers seldom meet on one of them."""
+"""How many gates a run has: so many that the transactions of many workers seldom meet on one of them."""
 
 MAX_IN_GROUP = 50
-"""Intents in one item."""
+"""How many intents one group may hold: they are written as one item."""
 
 
 class Verdict(Struct, frozen=True):
@@ -23,7 +23,7 @@ class Verdict(Struct, frozen=True):
 
     Attributes:
         kind: ``completed``: every record has its outcome in a journal; ``stopped``: the others fail with ``code``.
-        unread: its bytes bring workers down, and are not read again to write the failures.
+        unread: the unit's bytes bring workers down, and are not read again to write the failures.
     """
 
     kind: Literal["completed", "stopped"]
@@ -35,7 +35,7 @@ class Claim(Struct, frozen=True):
     """Who works on a unit, and what the unit holds.
 
     Attributes:
-        beat: moves while the owner lives.
+        beat: a number that moves while the owner lives.
         owner: drawn anew for each claim, so that a claim whose answer was lost is recognised.
         released: the owner gave the unit back.
         crashes: owners in a row that ended without giving it back and without journaling anything.
@@ -43,8 +43,8 @@ class Claim(Struct, frozen=True):
         tries: workers that tried it alone, the present one included.
         granted: nano-dollars taken from the budgets, less what was returned.
         day: UTC day of the budgets that the unspent part came from, "" for none.
-        holds: counted among the holders of its budgets.
-        body_hash: of a request; the first claim sets it.
+        holds: the unit is counted among the holders of its budgets.
+        body_hash: the hash of a request's body; the first claim sets it.
     """
 
     epoch: int
@@ -62,7 +62,7 @@ class Claim(Struct, frozen=True):
 
 
 class Gate(Struct, frozen=True):
-    """One of a run's gates. Shut once and never opened again; no intent passes a shut one."""
+    """One of a run's gates. It is shut once and never opened again; no intent passes a shut gate."""
 
     job_id: str
     run: int
@@ -70,10 +70,10 @@ class Gate(Struct, frozen=True):
 
 
 class Intent(Struct, frozen=True, array_like=True):
-    """That a call may be made.
+    """The durable word that a call may be made; it is written before the call.
 
     Attributes:
-        sequence: in its epoch.
+        sequence: the number of the call in its epoch.
         record: its place in the file, from 0.
         high: the most it can cost in nano-dollars; None where the route has no price.
     """
@@ -85,7 +85,10 @@ class Intent(Struct, frozen=True, array_like=True):
 
 
 class IntentGroup(Struct, frozen=True):
-    """Intents written as one item, before any of them is sent. ``day``: UTC, frozen when the epoch was claimed."""
+    """Intents that are written as one item, before any of their calls is sent.
+
+    ``day`` is the UTC day that the calls count for, frozen when the epoch was claimed.
+    """
 
     epoch: int
     day: str
@@ -93,7 +96,7 @@ class IntentGroup(Struct, frozen=True):
 
     @property
     def first(self) -> int:
-        """Its first sequence: with the epoch, its key."""
+        """The first sequence of the group: with the epoch it is the group's key."""
         return self.intents[0].sequence
 
     @property
@@ -102,19 +105,20 @@ class IntentGroup(Struct, frozen=True):
 
 
 def chunk_unit(job_id: str, run: int, chunk: int) -> str:
-    """The unit's name."""
+    """Return the name of a chunk's unit."""
     return f"{job_id}.{run}.{chunk}"
 
 
 def call_id(unit: str, epoch: int, sequence: int) -> str:
-    """Used for one call at most."""
+    """Return the id of a call; it is used for one call at most, since epochs and sequences only grow."""
     return f"{unit}.{epoch}.{sequence}"
 
 
 def gate_of(job_id: str, run: int, chunk: int) -> Gate:
+    """Return the gate that a chunk's intents must pass."""
     return Gate(job_id, run, chunk % GATES)
 
 
 def gates_of(job_id: str, run: int) -> Iterator[Gate]:
-    """All of them."""
+    """Yield all gates of a run."""
     return (Gate(job_id, run, number) for number in range(GATES))

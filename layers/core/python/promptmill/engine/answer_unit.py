@@ -1,4 +1,7 @@
-"""Answer a unit's records: as many at once as may be in flight, each journaled when it is done."""
+"""Answer a unit's records: as many at once as may be in flight, each journaled when it is done.
+
+``Isolation`` finds the record that brings workers down, and ``Draining`` tells whoever runs the unit how far it has got.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,18 @@ from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
 
 MAX_PREPARED = 64
-"""Records that are parsed and redacted ahead of their call."""
+"""How many records are parsed and redacted ahead of their call: it bounds the memory that they take."""
 
 
 class Answering(Struct, frozen=True):
-    """What this epoch did.
+    """The result of one epoch's work on a unit.
 
     Attributes:
-        why: why records are left without an outcome, "" if none is.
-        refused: calls that could not be journaled any more.
-        fault: an error of ours or of a store that ended it.
+        why: why some records have no outcome yet; "" if every record has one.
+        history: the calls and outcomes of this epoch.
+        refused: calls that could not be journaled, since a later owner had sealed the journal.
+        delay_s: how long the unit should wait before it is tried again.
+        fault: the error, of ours or of a store, that ended the work.
     """
 
     why: EndReason | str
@@ -44,7 +49,7 @@ class Answering(Struct, frozen=True):
 async def answer_unit(
     unit: Unit, unit_budget: UnitBudget, history: History, *, runtime: UnitRuntime, draining: Draining
 ) -> Answering:
-    """Every call is journaled once this returns, or told as refused."""
+    """Answer the records. Every call is in the journal, or among ``refused``, once this returns."""
     return await _Answering(unit, unit_budget, history, runtime, draining).run()
 
 
@@ -99,29 +104,31 @@ class _Answering:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await self._guarded(self._journal.flush)
-        return self._told()
+        return self._sum_up()
 
-    def _told(self) -> Answering:
+    def _sum_up(self) -> Answering:
         unit, epoch = self._unit, self._claim.epoch
         own = fold_history(unit.name, self._sender.groups, {epoch: self._journal.pages})
         why: EndReason | str = self._sender.why or ""
-        if not self._journal.complete:  # nothing is decided on what others cannot read
+        if not self._journal.complete:
+            # No verdict may rest on a page that others cannot read: the next owner would not find these answers.
             why = "superseded" if why == "superseded" else "fault"
         elif self._unfinished == 0:
+            # Every record has its outcome, so it no longer matters that sending ended for some reason meanwhile.
             why = ""
         return Answering(why, own, self._journal.refused, self._sender.delay_s, self._fault)
 
     async def _answer_all(self) -> None:
         records = [record for record in await self._unit.records() if record.index not in self._known.results]
         self._unfinished = len(records)
-        records = await self._without_culprit(records)
+        records = await self._fail_culprit(records)
         if self._isolation.needed:
             await self._one_by_one(self._isolation.in_order(records))
         else:
-            await self._side_by_side(records)
+            await self._all_at_once(records)
 
-    async def _without_culprit(self, records: list[RawRecord]) -> list[RawRecord]:
-        """A record that brought several workers down while it alone was tried is at fault, and fails alone."""
+    async def _fail_culprit(self, records: list[RawRecord]) -> list[RawRecord]:
+        """Fail the record that brought several workers down while it alone was tried; return the others."""
         culprit = self._isolation.culprit
         for record in records:
             if record.index == culprit:
@@ -135,14 +142,16 @@ class _Answering:
         for record in records:
             if self._sender.why is not None:
                 return
+            # The mark must be durable before the record is read or redacted: those may kill the worker, too.
             await self._isolation.mark(record.index)
             if not await self._answer(record):
+                # Sending ended before the record was done. The worker lives, so this try counts against nobody.
                 await self._isolation.unmark(record.index)
                 return
             await self._journal.flush()
         await self._isolation.acquit()
 
-    async def _side_by_side(self, records: Sequence[RawRecord]) -> None:
+    async def _all_at_once(self, records: Sequence[RawRecord]) -> None:
         self._draining.begin(len(records), few=self._unit.recipe.routes[0].in_flight // 2)
         async with asyncio.TaskGroup() as tasks:
             for record in records:
@@ -153,7 +162,7 @@ class _Answering:
                 tasks.create_task(self._answer(record))
 
     async def _answer(self, record: RawRecord) -> bool:
-        """Whether it has its outcome now."""
+        """Answer one record. Return False if sending ended before it had an outcome."""
         try:
             outcome = await complete_record(
                 record,
@@ -171,10 +180,11 @@ class _Answering:
         return True
 
     def _make_room(self, record: int) -> None:
-        """For the next one to be prepared: this one's first call is let through, or it needs none."""
+        """Let the next record be prepared, once this one's first call was let through or it needs no call."""
         if record in self._preparing:
             self._preparing.remove(record)
             self._room.release()
+            # Records that are given up when sending ends were not sent: they must not end the draining.
             if self._sender.why is None:
                 self._draining.sent()
 
@@ -184,15 +194,17 @@ class _Answering:
         self._counts = self._counts.plus(count_outcome(outcome))
 
     async def _on_page(self, page: Page) -> None:
+        # Only what a durable page says may free money: a crash now would count the calls at their most again.
         self._unit_budget.release(self._claim.epoch, page)
-        await self._isolation.moved()
+        await self._isolation.note_progress()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work; an error ends the sending, and is kept until all that is known has been journaled."""
         try:
             await work()
         except SupersededError:
             self._sender.end("superseded")
-        except Exception as error:  # noqa: BLE001  told in the end, once everything that is known is journaled
+        except Exception as error:  # noqa: BLE001  it is raised once all that is known is journaled
             self._fault = self._fault or error
             self._sender.end("fault")
 
@@ -201,7 +213,7 @@ class _Answering:
         await beat_until_cancelled(self._show_life, every_s=runtime.lease_s / 6, clock=runtime.clock)
 
     async def _show_life(self) -> bool:
-        """False if another worker owns the unit."""
+        """Move the claim's beat and the message's lease. Return False if another worker owns the unit."""
         if not await self._runtime.units.beat(self._unit.name, self._claim):
             return False
         await self._unit.lease.renew(self._runtime.lease_s)
@@ -210,36 +222,42 @@ class _Answering:
 
 
 MAX_TRIES = 3
-"""Workers that may end while they try one record alone, before it is held at fault."""
+"""How many workers may end while they try one record alone before that record is held at fault."""
 
-_SUSPICIOUS_CRASHES = 2
+_SUSPICIOUS_CRASHES = 2  # one crash may be anything: a deploy, a lost machine; only then is the pace of one paid
 _NOBODY = -1
 
 
 class Isolation:
-    """Of one unit in one epoch."""
+    """Finds the record that brings workers down, in one unit and one epoch.
+
+    Records are tried one at a time, and the claim says which one before it is touched, so that the next owner knows on
+    which record this worker ended.
+    """
 
     def __init__(self, unit: Unit, claim: Claim, known: History, runtime: UnitRuntime) -> None:
         self._unit, self._claim, self._runtime = unit, claim, runtime
         self._suspects = known.suspects()
         self._crashes = claim.crashes
-        cleared = claim.trying in known.results  # its worker ended before it could say so
+        # The record was answered and journaled, and its worker ended before it could clear the mark: it is innocent.
+        cleared = claim.trying in known.results
         self._tried = (_NOBODY, 0) if cleared else (claim.trying, claim.tries)
         self._trying, self._tries = self._tried
 
     @property
     def culprit(self) -> int:
-        """The record that is at fault, -1 if none is known to be."""
+        """The record that is known to be at fault, -1 if there is none."""
         record, tries = self._tried
         return record if tries >= MAX_TRIES else _NOBODY
 
     @property
     def needed(self) -> bool:
+        """True if records should be tried one at a time."""
         suspicious = self._crashes >= _SUSPICIOUS_CRASHES or self._tried[0] != _NOBODY
         return suspicious and self.culprit == _NOBODY
 
     def in_order(self, records: Sequence[RawRecord]) -> list[RawRecord]:
-        """The one that was tried last, those whose calls are lost, the others."""
+        """Sort the likeliest culprits to the front: the record tried last, those whose calls are lost, the others."""
 
         def rank(record: RawRecord) -> int:
             if record.index == self._tried[0]:
@@ -249,22 +267,26 @@ class Isolation:
         return sorted(records, key=rank)
 
     async def mark(self, record: int) -> None:
-        """From now on, a worker that ends does so on account of this record. Raises SupersededError."""
+        """Write down that this record is tried: a worker that ends from now on counts against it.
+
+        Raises:
+            SupersededError: another worker owns the unit.
+        """
         await self._write(record, self._tries_before(record) + 1)
 
     async def unmark(self, record: int) -> None:
-        """It was not tried after all. Raises SupersededError."""
+        """Take the mark back, since the record was not tried to its end. Raises SupersededError."""
         tries = self._tries_before(record)
         await self._write(record if tries else _NOBODY, tries)
 
     async def acquit(self) -> None:
-        """Nobody is suspected any more. Raises SupersededError."""
+        """Write down that no record is suspected any more. Raises SupersededError."""
         self._crashes = 0
         await self._write(_NOBODY, 0)
 
-    async def moved(self) -> None:
-        """Something is journaled: what came before was no fault of the unit as a whole. Raises SupersededError."""
-        if self._crashes:
+    async def note_progress(self) -> None:
+        """Set the count of crashes to 0, since something was journaled. Raises SupersededError."""
+        if self._crashes:  # each write moves the claim: one is enough
             self._crashes = 0
             await self._write(self._trying, self._tries)
 
@@ -281,11 +303,11 @@ class Isolation:
 
 
 class Draining:
-    """Of one unit.
+    """How far a unit's records have got with their first calls: whoever runs it may begin the next unit meanwhile.
 
     Attributes:
-        nearly: set once few records are left that were not sent yet; a unit that starts now fills their places in time.
-        over: set once every record has first been sent: only answers and retries are left.
+        almost_all_sent: set once few records are left unsent; a unit that starts now fills their slots in time.
+        all_sent: set once every record was sent for the first time: only answers and retries are left.
     """
 
     def __init__(self) -> None:
@@ -296,7 +318,7 @@ class Draining:
         self._left, self._few = records, min(few, records // 2)
 
     def sent(self) -> None:
-        """One more record was, or needs no call."""
+        """Note that one more record was sent, or needs no call."""
         self._left -= 1
         if self._left <= self._few:
             self.almost_all_sent.set()

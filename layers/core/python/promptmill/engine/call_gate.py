@@ -1,4 +1,7 @@
-"""Calls of one unit that wait to be let through, in order of arrival, route by route."""
+"""Let the calls of one unit through: in groups, each only once its intents are durable.
+
+Calls wait in order of arrival, route by route, for a slot, the route's pace and money.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ from promptmill.engine.heartbeat import cancel_when_set, wait_for
 from promptmill.engine.journal import JournalWriter
 from promptmill.engine.unit import CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import ShutError, UnitBudget
-from promptmill.pacing.pacing import Ended, HandOver, Pacing
+from promptmill.pacing.pacing import Ended, Pacing
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import UnitIntents
 
 
 class WaitingCall:
-    """``let_through`` gets the sequence of its intent."""
+    """A call that waits. ``let_through`` gets the sequence of its intent."""
 
     __slots__ = ("bound", "let_through", "may_leave", "record", "route")
 
@@ -39,8 +42,10 @@ class WaitingCall:
 
 
 class WaitingCalls:
-    def __init__(self, places: CallSlots, pacing: Pacing) -> None:
-        self._places, self._pacing = places, pacing
+    """The calls of one unit that wait, by route."""
+
+    def __init__(self, slots: CallSlots, pacing: Pacing) -> None:
+        self._slots, self._pacing = slots, pacing
         self._queues: dict[str, deque[WaitingCall]] = {}
 
     def __bool__(self) -> bool:
@@ -50,12 +55,12 @@ class WaitingCalls:
         self._queues.setdefault(call.route.id, deque()).append(call)
 
     def next_batch(self) -> list[WaitingCall]:
-        """As many of one route as may be sent now; they stay where they are until they are ``taken``."""
+        """Return as many calls of one route as may be sent now; they stay in the queue until they are taken."""
         for queue in self._queues.values():
             self._tidy(queue)
             if queue:
                 route = queue[0].route
-                room = min(MAX_IN_GROUP, self._places.free(route))
+                room = min(MAX_IN_GROUP, self._slots.free(route))
                 if room and self._pacing.wait_s(route) <= 0:
                     return list(islice(queue, room))
         return []
@@ -71,12 +76,12 @@ class WaitingCalls:
             queue.clear()
 
     def waits(self) -> Iterator[float]:
-        """Seconds until a route may be called again, of those that wait for their pace."""
+        """Yield the seconds until a route may be called again, for each route that waits for its pace."""
         waits = (self._pacing.wait_s(queue[0].route) for queue in self._queues.values() if queue)
         return (wait for wait in waits if wait > 0)
 
     def _tidy(self, queue: deque[WaitingCall]) -> None:
-        """Without those that have left: to another route, since this one is down, or cancelled."""
+        """Drop calls that have left: for another route, since this one is down, or because they were cancelled."""
         if queue and self._pacing.circuit_is_open(queue[0].route):
             for call in queue:
                 if call.may_leave:
@@ -88,18 +93,18 @@ class WaitingCalls:
 T = TypeVar("T")
 
 _LOOK_S = 5.0
-"""How often a sender with nothing to do looks at the time, the switch and whether to hand over."""
+"""How often a gate with nothing to do looks at the time, the pause switch and whether to hand over."""
 _MIN_WAIT_S = 0.001
-"""A wait that is lost in the rounding of a clock would never end."""
+"""A shorter wait could be lost in the rounding of a clock, and the loop would spin without time passing."""
 
 
 class GateContext(Struct, frozen=True):
-    """What the sender of one unit works with; places, pacing and switch are shared by all units of an invocation.
+    """The ports of one unit's gate. Slots, pacing and pause switch are shared by all units of an invocation.
 
     Attributes:
         ends_at: ``clock.monotonic()`` after which no call starts.
-        lease_s: a call that was let through longer ago than that is not made.
-        on_let_through: told the record of each call.
+        lease_s: a call that was let through longer ago than this is not made.
+        on_let_through: called with the record of each call that is let through.
     """
 
     units: UnitIntents
@@ -115,12 +120,12 @@ class GateContext(Struct, frozen=True):
 
 
 class UnitCallGate:
-    """Of one unit in one epoch; the ``CallGate`` of its calls.
+    """The ``CallGate`` of one unit in one epoch.
 
     Attributes:
-        groups: the intents written.
-        why: why nothing is sent any more, None while calls are let through.
-        delay_s: how long the unit should wait then.
+        groups: the intents that were written, or may have been.
+        why: why nothing is sent any more; None while calls are let through.
+        delay_s: how long the unit should wait before it is tried again, once sending has ended.
     """
 
     def __init__(self, unit: str, epoch: int, day: str, gate: Gate | None, *, recipe: str, ports: GateContext) -> None:
@@ -135,7 +140,7 @@ class UnitCallGate:
         self._written_at = 0.0
         self._changed, self._ended = asyncio.Event(), asyncio.Event()
 
-    # What the calls use.
+    # Asked by the calls: ``CallGate``.
 
     @asynccontextmanager
     async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
@@ -143,7 +148,9 @@ class UnitCallGate:
         slot = CallSlot(call_id(self._unit, self._epoch, sequence))
         started = self._ports.clock.monotonic()
         try:
-            if started - self._written_at > self._ports.lease_s:  # paused in between: others may own the unit by now
+            # The process may have been frozen between the intent and here. After a lease another worker may own the
+            # unit, and every call of ours now is one that it may make as well: what was not sent yet stays unsent.
+            if started - self._written_at > self._ports.lease_s:
                 self.end("time")
                 raise SendingEndedError("time")
             yield slot
@@ -164,11 +171,12 @@ class UnitCallGate:
     def counts_failure(self, route: Route) -> bool:
         return self._ports.pacing.counts_failure(route)
 
-    # What the unit uses.
+    # Asked by the unit.
 
     def end(self, why: EndReason, *, delay_s: int = 0) -> None:
-        """Let nothing through any more; the first reason stands, unless the unit is not ours."""
+        """Let nothing through any more. The first reason stands, unless a later one says that the unit is not ours."""
         if self.why is not None:
+            # Who has lost the unit may decide nothing about it, whatever else went wrong before.
             self.why = "superseded" if why == "superseded" else self.why
             return
         self.why, self.delay_s = why, delay_s
@@ -177,10 +185,11 @@ class UnitCallGate:
         self._changed.set()
 
     async def run(self) -> None:
-        """Let calls through until sending ends. Raises what the stores raise, once nothing waits any more."""
+        """Let calls through until sending ends. Errors of the stores are raised once no call waits any more."""
         self._ports.slots.on_free(self._changed.set)
         try:
             while self.why is None:
+                # Cleared first: a call that arrives while others are let through sets it again, and is not forgotten.
                 self._changed.clear()
                 if not await self._let_some_through():
                     await wait_for(self._changed, self._patience(), self._ports.clock)
@@ -194,7 +203,7 @@ class UnitCallGate:
         finally:
             self._ports.slots.forget(self._changed.set)
 
-    # How.
+    # How calls are let through.
 
     async def _let_through(self, waiting: WaitingCall) -> int:
         if self.why is not None:
@@ -206,60 +215,62 @@ class UnitCallGate:
         return await waiting.let_through
 
     async def _let_some_through(self) -> bool:
-        """Whether any was."""
-        if await self._must_end():
+        """Let one group through. Return False if no call can be sent now."""
+        if await self._must_wait():
             return False
         batch = self._waiting.next_batch()
         if not batch:
             return False
         linger_s = self._ports.pacing.linger_s(batch[0].route)
         if linger_s and len(batch) < MAX_IN_GROUP:
+            # Each group costs a transaction: a short wait lets more calls share it.
             await self._ports.clock.sleep(linger_s)
             batch = self._waiting.next_batch()
-        batch = await self._funded(batch)
-        batch = self._paced(batch)
+        # Money first, since asking for it takes time: slots and pace are taken in the same step as the calls are.
+        batch = await self._fund(batch)
+        batch = self._pace(batch)
         if batch:
             await self._send(batch)
         return bool(batch)
 
-    async def _must_end(self) -> bool:
+    async def _must_wait(self) -> bool:
+        """Return True if nothing waits or nothing may be sent any more; end sending if it is time to."""
         ports = self._ports
         if ports.clock.monotonic() >= ports.ends_at:
             self.end("time")
         elif not self._waiting:
-            return True
+            return True  # a unit that only waits for answers need not hand over, and is not ended by a pause
         elif (delay_s := await ports.pause_switch.find_pause_s(self._recipe)) is not None:
             self.end("paused", delay_s=delay_s)
         elif (hand_over := ports.pacing.hand_over()) is not None:
-            self._hand_over(hand_over)
+            self.end("hand_over", delay_s=hand_over.delay_s)
         return self.why is not None
 
-    def _hand_over(self, hand_over: HandOver) -> None:
-        self.end("hand_over", delay_s=hand_over.delay_s)
-
-    async def _funded(self, batch: list[WaitingCall]) -> list[WaitingCall]:
-        """As many as the purse holds. What is in flight, or unjournaled, may hold what is missing."""
+    async def _fund(self, batch: list[WaitingCall]) -> list[WaitingCall]:
+        """Return as many of the calls as the unit budget can pay for at their worst."""
         unit_budget = self._ports.unit_budget
         highs = [waiting.bound.high or 0 for waiting in batch]
         if not batch or await unit_budget.fund(sum(highs), sum(highs) * 4):
             return batch
+        # Calls that have ended count at their most until they are journaled: that frees what they did not use.
         await self._ports.journal.flush()
         if await unit_budget.fund(highs[0], highs[0]):
             return batch[:1]
         if unit_budget.can_ever_hold(highs[0]):
-            if not self._in_flight:
+            if not self._in_flight:  # else one of those may cost less than its most, and leave enough
                 self.end("money")
             return []
+        # No wait can help a call that is dearer than a whole budget: its record alone fails.
         self._waiting.take(batch[:1])
-        batch[0].refuse(_over_budget())
+        batch[0].refuse(_refuse_over_budget())
         self._changed.set()
         return []
 
-    def _paced(self, batch: list[WaitingCall]) -> list[WaitingCall]:
+    def _pace(self, batch: list[WaitingCall]) -> list[WaitingCall]:
         if self.why is not None or not batch:
             return []
         route = batch[0].route
-        batch = batch[: self._ports.slots.free(route)]  # other units may have taken some meanwhile
+        batch = batch[: self._ports.slots.free(route)]  # other units may have taken some while money was asked for
         tokens = [waiting.bound.tokens for waiting in batch]
         return batch[: self._ports.pacing.take(route, tokens)]
 
@@ -273,24 +284,28 @@ class UnitCallGate:
         intents = [Intent(first + i, waiting.record, route.id, waiting.bound.high) for i, waiting in enumerate(batch)]
         durable = False
         try:
-            durable = await self._intended(IntentGroup(self._epoch, self._day, tuple(intents)))
+            durable = await self._write_intents(IntentGroup(self._epoch, self._day, tuple(intents)))
         finally:
-            if not durable:
+            if not durable:  # also if the write was cancelled or raised: then it may be durable all the same
                 self._withdraw(route, batch, intents)
         if not durable:
             return
         for waiting, intent in zip(batch, intents, strict=True):
-            if waiting.let_through.done():
-                self._unused(route, intent.sequence)
+            if waiting.let_through.done():  # cancelled while its intent was written: the journal says it was not sent
+                self._give_back_unused(route, intent.sequence)
             else:
                 waiting.let_through.set_result(intent.sequence)
                 self._ports.on_let_through(waiting.record)
 
-    async def _intended(self, group: IntentGroup) -> bool:
-        """Nobody may have heard of a group that is durable all the same: it is kept, and journaled as not sent."""
+    async def _write_intents(self, group: IntentGroup) -> bool:
+        """Write a group of intents. Return True if it is known to be durable.
+
+        The group is kept and counted before it is written: a write whose answer is lost may have been made all the
+        same, and its calls must then be journaled as not sent.
+        """
         self._ports.unit_budget.intend(self._epoch, group.intents)
         self.groups.append(group)
-        at = self._ports.clock.monotonic()
+        at = self._ports.clock.monotonic()  # before the write: the lease began when the store last saw us, not later
         done = await self._ports.units.intend(self._unit, self._ports.unit_budget.claim, group, gate=self._gate)
         self._written_at = at
         if done == "done":
@@ -301,18 +316,22 @@ class UnitCallGate:
     def _withdraw(self, route: Route, batch: list[WaitingCall], intents: list[Intent]) -> None:
         self.end("fault")
         for waiting, intent in zip(batch, intents, strict=True):
-            self._unused(route, intent.sequence)
+            self._give_back_unused(route, intent.sequence)
             waiting.refuse(SendingEndedError(self.why or "fault"))
 
-    def _unused(self, route: Route, sequence: int) -> None:
+    def _give_back_unused(self, route: Route, sequence: int) -> None:
         self._in_flight -= 1
         self._ports.slots.give_back(route)
         self._ports.journal.void(sequence)
 
     def _note(self, route: Route, slot: CallSlot, sequence: int, bound: Bound, latency_s: float) -> None:
-        """A call that was sent and of which nobody knows what came stays as it is: unknown."""
+        """Journal what came of a call, and give its slot back.
+
+        A call that was sent and has no attempt was cut off: nobody knows what it cost, so nothing is journaled, and its
+        intent counts at its most.
+        """
         if not slot.sent:
-            self._unused(route, sequence)
+            self._give_back_unused(route, sequence)
             return
         self._in_flight -= 1
         if slot.attempt is not None:
@@ -320,7 +339,7 @@ class UnitCallGate:
             usage = slot.attempt.usage
             self._ports.pacing.ended(
                 route,
-                _how(slot),
+                _classify_end(slot),
                 latency_s=latency_s,
                 reserved=bound.tokens,
                 tokens=usage.input_total + usage.output_total if usage.source != "none" else None,
@@ -336,7 +355,7 @@ class UnitCallGate:
 _THROTTLED = 429
 
 
-def _over_budget() -> RecordError:
+def _refuse_over_budget() -> RecordError:
     return RecordError(
         "this call alone could cost more than a whole budget",
         code="over_budget",
@@ -345,7 +364,7 @@ def _over_budget() -> RecordError:
     )
 
 
-def _how(slot: CallSlot) -> Ended:
+def _classify_end(slot: CallSlot) -> Ended:
     if slot.error is None:
         return "ok"
     if slot.error.status == _THROTTLED:

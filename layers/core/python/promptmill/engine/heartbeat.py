@@ -1,4 +1,4 @@
-"""Do something long, and show life while doing it."""
+"""Do something long, and show life while doing it; wait for an event, but not for ever."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from promptmill.ports.message_queue import MessageLease
 T = TypeVar("T")
 
 MAX_MISSED = 3
-"""Heartbeats in a row: half a lease, so that nobody has taken us for dead yet."""
+"""How many heartbeats in a row may fail. They take half a lease, so nobody has taken us for dead by then."""
 
 
 async def run_with_heartbeat(
     work: Coroutine[Any, Any, T], beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock
 ) -> T:
-    """The work's result; ``beat`` is called every so often until then, and may fail now and then.
+    """Return the work's result, and call ``beat`` every so often until it is there; it may fail now and then.
 
     Raises:
-        SupersededError: ``beat`` said False: another worker owns the unit, and the work was cancelled.
-        Exception: ``beat``'s own, after ``MAX_MISSED`` in a row: others may take us for dead, and the work was cancelled.
+        SupersededError: ``beat`` returned False: another worker owns the unit, and the work was cancelled.
+        Exception: ``beat`` raised it ``MAX_MISSED`` times in a row: others may take us for dead, and the work was
+            cancelled.
     """
     working, beating = (
         asyncio.create_task(work),
@@ -32,7 +33,7 @@ async def run_with_heartbeat(
     try:
         await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            await beating  # it ends only by an error
+            await beating  # it ends by an error only, which is raised here
         return await working
     finally:
         working.cancel()
@@ -41,7 +42,10 @@ async def run_with_heartbeat(
 
 
 async def run_with_lease(work: Coroutine[Any, Any, T], lease: MessageLease, *, lease_s: int, clock: Clock) -> T:
-    """The work's result; its message stays hidden until then, and comes back a lease after a worker that died."""
+    """Return the work's result, and keep its message hidden until it is there.
+
+    If the worker dies, the message comes back to another one a lease later.
+    """
 
     async def renew() -> bool:
         await lease.renew(lease_s)
@@ -56,7 +60,7 @@ async def run_with_lease(work: Coroutine[Any, Any, T], lease: MessageLease, *, l
 
 
 async def beat_until_cancelled(beat: Callable[[], Awaitable[bool]], *, every_s: float, clock: Clock) -> None:
-    """Until cancelled. Raises what ``run_with_heartbeat`` does."""
+    """Call ``beat`` every so often until cancelled. Raises what ``run_with_heartbeat`` does."""
     missed = 0
     while True:
         await clock.sleep(every_s)
@@ -72,7 +76,7 @@ async def beat_until_cancelled(beat: Callable[[], Awaitable[bool]], *, every_s: 
 
 
 async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
-    """No longer than that."""
+    """Wait for the event, but no longer than ``seconds``."""
     waiting = asyncio.create_task(event.wait())
     sleeping = asyncio.create_task(clock.sleep(seconds))
     try:
@@ -83,7 +87,7 @@ async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
 
 
 async def cancel_when_set(event: asyncio.Event, work: Coroutine[Any, Any, T], end: Callable[[], Exception]) -> T:
-    """What ``work`` returns; once the event is set it is cancelled, and what ``end`` makes is raised."""
+    """Return the work's result. Once the event is set the work is cancelled, and the error from ``end`` is raised."""
     if event.is_set():
         work.close()
         raise end()

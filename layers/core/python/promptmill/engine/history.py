@@ -1,4 +1,4 @@
-"""What is known of a unit: a fold over its intents and journals, the same for whoever folds them."""
+"""The history of a unit: a fold over its intents and journals, which is the same for whoever folds them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from promptmill.engine.journal import Page
 
 
 def sum_costs(history: History) -> tuple[RouteCost, ...]:
-    """One entry an epoch and route that calls were made on, in that order."""
+    """Return the costs of each epoch and route that calls were made on, in that order."""
     groups: dict[tuple[int, str], list[tuple[Call, Attempt]]] = {}
     for call, attempt in history.attempts():
         groups.setdefault((call.epoch, call.intent.route), []).append((call, attempt))
-    return tuple(_cost(epoch, route, groups[epoch, route]) for epoch, route in sorted(groups))
+    return tuple(_add_up(epoch, route, groups[epoch, route]) for epoch, route in sorted(groups))
 
 
-def _cost(epoch: int, route: str, made: Sequence[tuple[Call, Attempt]]) -> RouteCost:
+def _add_up(epoch: int, route: str, made: Sequence[tuple[Call, Attempt]]) -> RouteCost:
     attempts = [attempt for _, attempt in made]
     unknown = [call.intent.high for call, attempt in made if attempt.price.nano_usd is None]
     low = sum(attempt.price.nano_usd or 0 for attempt in attempts)
@@ -51,8 +51,8 @@ class Call(Struct, frozen=True):
     """One intent and what came of it.
 
     Attributes:
-        attempt: None if it was never sent, else as journaled; of a lost one, what is known.
-        high: the most it can have cost, None without a price.
+        attempt: as it was journaled; None if the call was never sent. Where no journal tells, it is an attempt with
+            the code ``LOST`` and an unknown cost.
     """
 
     epoch: int
@@ -62,59 +62,62 @@ class Call(Struct, frozen=True):
 
     @property
     def used(self) -> int:
-        """Nano-dollars that it counts for against a budget: what is unknown counts at its most."""
+        """The nano-dollars that the call counts for against a budget. An unknown cost counts at its most."""
         if self.attempt is None:
             return 0
-        actual = self.attempt.price.nano_usd
+        actual = self.attempt.price.nano_usd  # None is unknown, not free: the provider may have charged the most
         return (self.intent.high or 0) if actual is None else actual
 
 
 class History(Struct, frozen=True):
-    """Of one unit, up to the epoch that reads it."""
+    """The calls and outcomes of one unit, up to the epoch that reads them."""
 
     calls: tuple[Call, ...] = ()
     results: Mapping[int, RecordResult] = {}
 
     def plus(self, later: History) -> History:
-        """With what a later epoch did."""
+        """Return this history with that of a later epoch added."""
+        # An outcome that was journaled once is never replaced.
         return History((*self.calls, *later.calls), {**later.results, **self.results})
 
     @property
     def used(self) -> int:
-        """Nano-dollars counted against the budgets."""
+        """The nano-dollars that all calls count for against the budgets."""
         return sum(call.used for call in self.calls)
 
     def attempts(self) -> Iterator[tuple[Call, Attempt]]:
-        """Every call that was made, or may have been."""
+        """Yield every call that was made, or may have been."""
         return ((call, call.attempt) for call in self.calls if call.attempt is not None)
 
     def attempts_of(self, record: int) -> tuple[Attempt, ...]:
         return tuple(attempt for call, attempt in self.attempts() if call.intent.record == record)
 
     def suspects(self) -> set[int]:
-        """Records whose calls are lost: one of them may have brought the worker down."""
+        """Return the records whose calls are lost: one of them may have brought the worker down."""
         return {call.intent.record for call, attempt in self.attempts() if attempt.code == LOST}
 
 
 def fold_history(unit: str, groups: Iterable[IntentGroup], pages: Mapping[int, Sequence[Page]]) -> History:
-    """A pure function of what is durable.
+    """Fold a unit's intents and pages into its history; a pure function of what is durable.
 
     Args:
         unit: its name.
         groups: every intent of the unit.
-        pages: the journal's, by epoch; all earlier epochs are sealed.
+        pages: the pages of its journals, by epoch. All epochs but the reader's own must be sealed: else a late page could
+            still add to them, and two readers would fold different histories.
     """
     settled = {attempt.call_id: attempt for _, page in _in_order(pages) for attempt in page.attempts}
     voids = {call_id(unit, epoch, sequence) for epoch, page in _in_order(pages) for sequence in page.voids}
     results: dict[int, RecordResult] = {}
     for _, page in _in_order(pages):
         for result in page.results:
-            results.setdefault(result.record, result)
+            results.setdefault(result.record, result)  # the first outcome of a record is the one that counts
     calls = []
     for group in sorted(groups, key=lambda group: (group.epoch, group.first)):
         for intent in group.intents:
             mine = call_id(unit, group.epoch, intent.sequence)
-            attempt = None if mine in voids else settled.get(mine) or _lost(mine, intent)
+            # Only the worker itself can say that a call was not sent. Without its word the call may have been made.
+            attempt = None if mine in voids else settled.get(mine) or _presume_lost(mine, intent)
             calls.append(Call(group.epoch, group.day, intent, attempt))
     return History(tuple(calls), results)
 
@@ -123,5 +126,5 @@ def _in_order(pages: Mapping[int, Sequence[Page]]) -> Iterator[tuple[int, Page]]
     return ((epoch, page) for epoch in sorted(pages) for page in pages[epoch])
 
 
-def _lost(call: str, intent: Intent) -> Attempt:
+def _presume_lost(call: str, intent: Intent) -> Attempt:
     return Attempt(call, intent.record, intent.route, "", 0, LOST, 0, _NO_USAGE, _UNKNOWN)

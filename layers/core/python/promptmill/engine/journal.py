@@ -1,4 +1,8 @@
-"""A unit's journal, as its owner writes it: page after page, one at a time."""
+"""Journals: what came of a unit's calls, page by page, in the bucket.
+
+A page is written once, under the next free number of its epoch. A later owner ends an epoch with a *seal* in the place
+of its next page: from then on the epoch's journal is complete and fixed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from promptmill.ports.object_store import ObjectWriter
 
 
 class Page(Struct, frozen=True, tag="page", array_like=True):
-    """What was learned since the page before.
+    """One page: what was learned since the page before.
 
     Attributes:
         attempts: calls that ended.
@@ -31,7 +35,7 @@ class Page(Struct, frozen=True, tag="page", array_like=True):
 
 
 class Seal(Struct, frozen=True, tag="seal", array_like=True):
-    """The end of an epoch's journal: the same bytes, whoever writes it."""
+    """Marks the end of an epoch's journal. Its bytes are the same whoever writes it."""
 
 
 _decoder = msgspec.msgpack.Decoder(Page | Seal)
@@ -44,7 +48,7 @@ def encode(page: Page) -> bytes:
 
 
 def decode(data: bytes) -> Page | Seal:
-    """Raises msgspec.DecodeError: not a page of a journal."""
+    """Decode a page or a seal. Raises msgspec.DecodeError if the data is neither."""
     found: Page | Seal = _decoder.decode(data)
     return found
 
@@ -52,21 +56,20 @@ def decode(data: bytes) -> Page | Seal:
 MAX_RESULTS = 50
 MAX_BYTES = 1 << 20
 LINGER_S = 1.0
-"""A page is written once it holds that much, or that long after its first entry: what a crash may repeat."""
+"""A page is written once it holds that much, or that long after its first entry. A crash may repeat what is not in one."""
 
 _TRIES = 5
 _PAUSE_S = 0.5
 
 
 class JournalWriter:
-    """Of one epoch.
+    """Writes the journal of one unit in one epoch: page after page, one at a time.
 
     Args:
-        on_page: told of every page once it is durable.
+        on_page: called with every page once it is durable.
 
     Attributes:
-        pages: those that are durable.
-        refused: calls that were told of and are in no page; meant for once a later owner has sealed the epoch.
+        pages: the pages that are durable.
     """
 
     def __init__(
@@ -85,18 +88,25 @@ class JournalWriter:
         self._voids: list[int] = []
         self._results: list[RecordResult] = []
         self._bytes = 0
-        self._open: Page | None = None  # perhaps written: no other page may take its place
+        # A page whose write was begun and not confirmed. It may be in the store, so it is written again as it is: a page
+        # with other bytes in its place would be refused, as if a later owner had sealed the epoch.
+        self._open: Page | None = None
         self._writing = asyncio.Lock()
         self._filled = asyncio.Event()
         self._due = asyncio.Event()
 
     @property
     def complete(self) -> bool:
-        """Whether all that was said is durable."""
+        """True if everything that was noted is durable."""
         return self._open is None and self._next() == Page()
 
     @property
     def refused(self) -> Page:
+        """The calls that were noted and stand in no durable page.
+
+        It is asked for once a later owner has sealed the epoch. Calls in durable pages must not be among them: their
+        charges are right already, and would be corrected twice.
+        """
         pages = [page for page in (self._open, self._next()) if page is not None]
         return Page(
             tuple(attempt for page in pages for attempt in page.attempts),
@@ -104,17 +114,17 @@ class JournalWriter:
         )
 
     def note(self, attempt: Attempt) -> None:
-        """A call is over."""
+        """Note a call that is over."""
         self._attempts.append(attempt)
         self._filled.set()
 
     def void(self, sequence: int) -> None:
-        """A call was never made."""
+        """Note an intent whose call was never made."""
         self._voids.append(sequence)
         self._filled.set()
 
     def put(self, result: RecordResult) -> None:
-        """A record has its outcome."""
+        """Note a record's outcome."""
         self._results.append(result)
         self._bytes += len(result.line) + len(result.error)
         self._filled.set()
@@ -130,12 +140,12 @@ class JournalWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Everything that was said so far is durable once this returns.
+        """Make everything that was noted so far durable.
 
         Raises:
             SupersededError: a later owner has sealed this epoch.
         """
-        async with self._writing:
+        async with self._writing:  # pages take numbers in order: two at once would leave a gap that a seal could fill
             while not self.complete:
                 if self._open is None:
                     self._open = self._next()
@@ -144,18 +154,19 @@ class JournalWriter:
 
     async def _write(self, page: Page) -> None:
         key = layout.journal_key(self._prefix, self._epoch, len(self.pages))
-        if not await self._created(key, encode(page)):
+        # The store says True for our own bytes too: then an earlier try had been made, and only its answer was lost.
+        if not await self._create(key, encode(page)):
             raise SupersededError("another worker owns this unit")
         self.pages.append(page)
         self._open = None
         await self._on_page(page)
 
-    async def _created(self, key: str, data: bytes) -> bool:
-        """The same bytes at the same place until it is known whether they are there."""
+    async def _create(self, key: str, data: bytes) -> bool:
+        """Write the same bytes at the same place until it is known whether they are there."""
         for attempt in range(1, _TRIES):
             try:
                 return await self._objects.create(key, data)
-            except Exception:  # noqa: BLE001  the last one is raised below; answers are paid for, and worth the patience
+            except Exception:  # noqa: BLE001  the last error is raised below; answers are paid for, and worth the patience
                 await self._clock.sleep(_PAUSE_S * attempt)
         return await self._objects.create(key, data)
 

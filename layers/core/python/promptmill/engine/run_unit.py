@@ -18,11 +18,17 @@ from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
-"""Owners in a row that end without journaling anything before the unit is given up."""
+"""How many owners in a row may end without journaling anything before the unit is given up."""
 
 
 class UnitEnd(Struct, frozen=True):
-    """``yielded``: send its message again, after ``delay_s``; ``superseded``: somebody else owns it."""
+    """How running a unit ended.
+
+    Attributes:
+        verdict: ``ended``: it has its result; ``yielded``: its message must be sent again, after ``delay_s``;
+            ``superseded``: another worker owns it.
+        why: the reason of a yield.
+    """
 
     verdict: Literal["ended", "yielded", "superseded"]
     delay_s: int = 0
@@ -32,13 +38,16 @@ class UnitEnd(Struct, frozen=True):
 async def run_unit(
     unit: Unit, claim: Claim, *, runtime: UnitRuntime, stop_code: str = "", draining: Draining | None = None
 ) -> UnitEnd:
-    """``stop_code``: end it without a call, for this reason. An error gives the unit back: it is no crash."""
+    """Run a unit that we have claimed. With a ``stop_code`` it is ended for that reason, without a call.
+
+    An error gives the unit back before it is raised, so that it does not count as a crash.
+    """
     try:
         return await _run(unit, claim, runtime, stop_code, draining or Draining())
     except SupersededError:
         return UnitEnd("superseded")
     except Exception:
-        with suppress(Exception):  # the first one is raised, and tells more
+        with suppress(Exception):  # the first error is raised: it tells more than one from giving the unit back
             await runtime.units.release(unit.name, claim)
         raise
 
@@ -46,18 +55,20 @@ async def run_unit(
 async def _run(unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, draining: Draining) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=runtime.objects, units=runtime.units)
     crashed = claim.crashes >= MAX_CRASHES
-    if claim.verdict is not None:  # perhaps it was its bytes that brought the others down
+    if claim.verdict is not None:
+        # The end is decided: whoever comes next only completes it. Where it has crashed many owners, perhaps its bytes
+        # brought them down, and they are not read again to write the failures.
         await unit.close(history, structs.replace(claim.verdict, unread=claim.verdict.unread or crashed))
         return UnitEnd("ended")
-    unit_budget = await _unit_budget(unit, claim, history, runtime)
+    unit_budget = await _open_budget(unit, claim, history, runtime)
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, unit_budget, history, Verdict("stopped", code, unread=crashed))
     answering = await answer_unit(unit, unit_budget, history, runtime=runtime, draining=draining)
-    return await _follow(unit, unit_budget, history.plus(answering.history), answering, runtime)
+    return await _act_on_answering(unit, unit_budget, history.plus(answering.history), answering, runtime)
 
 
-async def _follow(
+async def _act_on_answering(
     unit: Unit, unit_budget: UnitBudget, known: History, answering: Answering, runtime: UnitRuntime
 ) -> UnitEnd:
     match answering.why:
@@ -69,15 +80,17 @@ async def _follow(
         case "shut":
             return await _end(unit, unit_budget, known, Verdict("stopped", await unit.stop_code() or "stopped"))
         case "money":
-            broke = await decide_without_money(unit, unit_budget, runtime=runtime)
-            if broke.code:
-                return await _end(unit, unit_budget, known, Verdict("stopped", broke.code))
-            return await _yield(unit, unit_budget, answering, runtime, broke)
+            wait = await decide_without_money(unit, unit_budget, runtime=runtime)
+            if wait.code:
+                return await _end(unit, unit_budget, known, Verdict("stopped", wait.code))
+            return await _yield(unit, unit_budget, answering, runtime, wait)
         case _:
             return await _yield(unit, unit_budget, answering, runtime, Wait(delay_s=answering.delay_s))
 
 
 async def _end(unit: Unit, unit_budget: UnitBudget, known: History, verdict: Verdict) -> UnitEnd:
+    # The verdict is durable before anything that follows from it. Nobody calls after it, so charges and result are a
+    # pure function of what is known now, whoever writes them.
     await unit_budget.decide(verdict)
     await unit.close(known, verdict)
     return UnitEnd("ended")
@@ -86,7 +99,7 @@ async def _end(unit: Unit, unit_budget: UnitBudget, known: History, verdict: Ver
 async def _yield(
     unit: Unit, unit_budget: UnitBudget, answering: Answering, runtime: UnitRuntime, wait: Wait
 ) -> UnitEnd:
-    """What it holds is kept unless it waits for long."""
+    """Give the unit back, to be tried again later. Its money goes back to the budgets only if it waits for long."""
     if answering.fault is not None:
         raise answering.fault
     if wait.delay_s:
@@ -96,8 +109,8 @@ async def _yield(
     return UnitEnd("yielded", wait.delay_s, wait.why or answering.why)
 
 
-async def _unit_budget(unit: Unit, claim: Claim, history: History, runtime: UnitRuntime) -> UnitBudget:
-    """What is left of another day goes back to the budgets of that day."""
+async def _open_budget(unit: Unit, claim: Claim, history: History, runtime: UnitRuntime) -> UnitBudget:
+    """Return the unit budget of today. What an earlier owner left of another day goes back to that day's budgets."""
     today = utc_day(runtime.clock.now())
 
     def unit_budget(day: str, of: Claim) -> UnitBudget:
@@ -105,7 +118,7 @@ async def _unit_budget(unit: Unit, claim: Claim, history: History, runtime: Unit
         lines = lines_for(recipe.budget, job_id=unit.job_id, recipe=recipe.name, day=day, day_cap=runtime.day_cap)
         return UnitBudget(unit.name, of, day=day, lines=lines, gate=unit.gate, used=history.used, units=runtime.units)
 
-    if claim.holds and claim.day != today:
+    if claim.holds and claim.day != today:  # the budgets of that day granted it: no others may get it back
         before = unit_budget(claim.day, claim)
         await before.give_back()
         claim = before.claim

@@ -1,7 +1,8 @@
-"""Seal the journals of a unit's earlier epochs, read them, and fold what is known.
+"""Take a unit over: claim it, seal the journals of its earlier epochs, read them, and fold what is known.
 
 The order is the point: claim, seal, read. Once an epoch is sealed its journal is complete, and since its claim is gone
-no intent of it can be written any more: what is read here stays true.
+no intent of it can be written any more: what is read here stays true. ``correct_refused_costs`` is the other side: what
+a worker does that was taken over, and knows more about its calls than its sealed journal says.
 """
 
 from __future__ import annotations
@@ -25,23 +26,34 @@ from promptmill.ports.units import UnitClaims, UnitIntents
 
 
 async def recover_unit(unit: str, claim: Claim, *, journals: str, objects: ObjectStore, units: UnitIntents) -> History:
-    """What earlier owners did. ``journals``: prefix of the unit's journal objects."""
-    if claim.epoch == 1:
+    """Return what earlier owners did.
+
+    Args:
+        unit: its name.
+        claim: ours; its epoch already fences off all earlier ones.
+        journals: the prefix of the unit's journal objects.
+        objects: the store that holds them.
+        units: the store that holds the intents.
+    """
+    if claim.epoch == 1:  # nobody owned it before: saves a listing and a query for most units
         return History()
     there = {info.key: info.size async for info in objects.under(journals)}
     earlier = range(1, claim.epoch)
-    pages = await asyncio.gather(*(_sealed(journals, epoch, there, objects) for epoch in earlier))
+    pages = await asyncio.gather(*(_seal_and_read(journals, epoch, there, objects) for epoch in earlier))
+    # Only now: an intent read before its epoch was fenced and sealed could be followed by others.
     groups = await units.intents(unit)
     return fold_history(unit, groups, dict(zip(earlier, pages, strict=True)))
 
 
-async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: ObjectStore) -> list[Page]:
-    """The epoch's pages. Where a late page takes the seal's place, it is read, and the next place is sealed."""
+async def _seal_and_read(journals: str, epoch: int, there: Mapping[str, int], objects: ObjectStore) -> list[Page]:
+    """Return the epoch's pages, after its journal was ended by a seal."""
     pages: list[Page] = []
     while True:
         key = layout.journal_key(journals, epoch, len(pages))
+        # No page is as short as a seal, so a listed size is enough to know one without reading it.
         if there.get(key) == len(SEAL) or (key not in there and await objects.create(key, SEAL)):
-            return pages  # no page is as short as a seal
+            return pages
+        # A page is here, perhaps a late one that was faster than our seal: it counts, and the next place is sealed.
         page = journal.decode(await objects.read(key))
         if isinstance(page, Seal):
             return pages
@@ -49,27 +61,32 @@ async def _sealed(journals: str, epoch: int, there: Mapping[str, int], objects: 
 
 
 async def correct_refused_costs(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
-    """Its journal was sealed before it could say so: of what stands in no page, the intents that are durable."""
+    """Write a cost correction for each call that the sealed journal could not take any more.
+
+    Only calls whose intents are durable are corrected: no charge counts the others. Calls that stand in one of the pages
+    are not among ``refused``, for their charge is right already.
+    """
     if refused == Page():
         return
     groups = await runtime.units.intents(unit.name)
-    for narrowing in _narrowings(unit, refused, [group for group in groups if group.epoch == claim.epoch]):
-        await runtime.ledger.narrow(narrowing)
+    for correction in _find_corrections(unit, refused, [group for group in groups if group.epoch == claim.epoch]):
+        await runtime.ledger.narrow(correction)
 
 
-def _narrowings(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
+def _find_corrections(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
     attempts = {attempt.call_id: attempt for attempt in refused.attempts}
     for group in groups:
         for intent in group.intents:
             name = call_id(unit.name, group.epoch, intent.sequence)
             attempt = attempts.get(name)
             if intent.sequence in refused.voids:
-                yield _narrowing(unit, group, intent, name, None)
+                yield _correct_cost(unit, group, intent, name, None)
             elif attempt is not None and attempt.price.nano_usd is not None:
-                yield _narrowing(unit, group, intent, name, attempt)
+                # A call whose cost is unknown to us as well narrows nothing.
+                yield _correct_cost(unit, group, intent, name, attempt)
 
 
-def _narrowing(unit: Unit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None) -> CostCorrection:
+def _correct_cost(unit: Unit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None) -> CostCorrection:
     return CostCorrection(
         call_id=name,
         unit=unit.name,
@@ -87,7 +104,13 @@ def _narrowing(unit: Unit, group: IntentGroup, intent: Intent, name: str, attemp
 
 
 class Claiming(Struct, frozen=True):
-    """``mine`` is None where the owner may be alive; ``seen``: its (epoch, beat), to look at again after a lease."""
+    """The result of trying to claim a unit.
+
+    Attributes:
+        mine: our claim, None where another owner may be alive.
+        seen: the other owner's (epoch, beat): if they still stand after a lease, it counts as dead.
+        body_hash: the hash of the request body that the unit was first claimed with.
+    """
 
     mine: Claim | None
     seen: tuple[int, int] | None = None
@@ -95,7 +118,7 @@ class Claiming(Struct, frozen=True):
 
 
 class Free(Struct, frozen=True):
-    """``found``: the claim as it stands, which may be taken over; None if nobody has claimed the unit yet."""
+    """A unit that may be claimed. ``found`` is its claim as it stands, None if nobody has claimed it yet."""
 
     found: Claim | None
 
@@ -103,7 +126,7 @@ class Free(Struct, frozen=True):
 async def claim_unit(
     unit: str, *, seen: tuple[int, int] | None, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
 ) -> Claiming:
-    """Look, and take what is free."""
+    """Read the unit's claim, and take the unit if it is free."""
     look = inspect_claim(await units.read(unit), seen=seen, body_hash=body_hash)
     if isinstance(look, Claiming):
         return look
@@ -111,19 +134,22 @@ async def claim_unit(
 
 
 def inspect_claim(found: Claim | None, *, seen: tuple[int, int] | None, body_hash: str = "") -> Free | Claiming:
-    """An owner is taken for dead if its (epoch, beat) stand where they stood when the message was sent again.
+    """Decide whether a unit may be claimed.
 
-    A unit that was first claimed with another ``body_hash`` is left alone.
+    An owner counts as dead if its (epoch, beat) stand where they stood when the message was sent again. Without that
+    look a takeover would rob a live owner, and count as its crash. A unit that was first claimed with another
+    ``body_hash`` is left alone.
     """
     if found is None or (found.body_hash == body_hash and _is_free(found, seen)):
         return Free(found)
-    return _left_to(found)
+    return _leave_to(found)
 
 
 async def take_unit(
     unit: str, free: Free, *, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
 ) -> Claiming:
-    """Ours, unless somebody was faster."""
+    """Claim a free unit, unless somebody else was faster."""
+    # The name is drawn anew for each claim: if the answer of the write is lost, the reread tells ours from another's.
     name = f"{owner}.{rng.getrandbits(64):016x}"
     mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash)
     if mine is None:
@@ -131,12 +157,12 @@ async def take_unit(
         if found is None:
             return Claiming(None, body_hash=body_hash)
         if found.owner != name:
-            return _left_to(found)
+            return _leave_to(found)
         mine = found
     return Claiming(mine, body_hash=mine.body_hash)
 
 
-def _left_to(owner: Claim) -> Claiming:
+def _leave_to(owner: Claim) -> Claiming:
     return Claiming(None, (owner.epoch, owner.beat), owner.body_hash)
 
 

@@ -1,4 +1,4 @@
-"""What a unit is to the engine, and what the engine works with."""
+"""The engine's view of a unit, and the ports, call slots and pause switch that it works with."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ class UnitRuntime(Struct, frozen=True):
     """The ports and values of one invocation, shared by all units that it runs.
 
     Attributes:
+        slots: bound the calls in flight of all units together.
+        pause_switch: says whether an operator has paused a recipe.
         owner: names the invocation, for people.
-        lease_s: how long a message, and a claim, outlive the last sign of life.
+        lease_s: how long a message and a claim outlive the owner's last sign of life.
         ends_at: ``clock.monotonic()`` by which every call must be over.
-        detectors: what finds sensitive values beside what is built in, None for nothing.
+        detectors: find sensitive values beside the built-in patterns; None for no others.
         day_cap: nano-dollars that the whole deployment may spend in a day, None for no limit.
     """
 
@@ -64,7 +66,7 @@ class Unit(Protocol):
 
     @property
     def job_id(self) -> str:
-        """None for a request: an empty text."""
+        """Empty for a request, which belongs to no job."""
         ...
 
     @property
@@ -72,12 +74,12 @@ class Unit(Protocol):
 
     @property
     def journals(self) -> str:
-        """Prefix of its journal objects."""
+        """The prefix of the unit's journal objects."""
         ...
 
     @property
     def gate(self) -> Gate | None:
-        """Of its run; None for a request."""
+        """The gate of the unit's run that its intents must pass; None for a request, which has no run."""
         ...
 
     @property
@@ -93,32 +95,41 @@ class Unit(Protocol):
     def lease(self) -> MessageLease: ...
 
     async def stop_code(self) -> str:
-        """Why it is to end without further calls, "" while it may go on."""
+        """Return why the unit must end without further calls, "" while it may go on."""
         ...
 
     async def records(self) -> list[RawRecord]:
-        """Those that it has to answer, in order."""
+        """Return the records that the unit has to answer, in order."""
         ...
 
     def result(self, outcome: Outcome) -> RecordResult:
-        """The outcome as it will stand in the files."""
+        """Return the outcome as it will stand in the files."""
         ...
 
     async def ends_without_money(self, code: str, *, waits: bool) -> bool:
-        """The money has ended, and nobody holds any: whether the unit ends now. ``waits``: there is more tomorrow."""
+        """Decide whether the unit ends, now that a budget is spent and no other unit holds any of it.
+
+        ``waits``: the recipe would rather wait for the next day's budget.
+        """
         ...
 
     async def progress(self, counts: Counts) -> None:
-        """Told at every heartbeat."""
+        """Report the counts so far; called at every heartbeat."""
         ...
 
     async def close(self, history: History, verdict: Verdict) -> None:
-        """Make charges and result durable: a pure function of what it is given, so that any closer may do it again."""
+        """Make charges and result durable.
+
+        What is written is a pure function of the arguments, so that whoever closes the unit again writes the same.
+        """
         ...
 
 
 class CallSlots:
-    """``total`` for all routes together, ``route.in_flight`` for each; shared by the units of one invocation."""
+    """Bounds the calls in flight: ``total`` for all routes together, ``route.in_flight`` for each route.
+
+    The units of one invocation share it.
+    """
 
     def __init__(self, total: int) -> None:
         self._free = total
@@ -126,7 +137,7 @@ class CallSlots:
         self._waiting: list[Callable[[], None]] = []
 
     def free(self, route: Route) -> int:
-        """Calls that may be made on it now."""
+        """Return how many more calls may be made on the route now."""
         return max(0, min(self._free, route.in_flight - self._taken[route.id]))
 
     def take(self, route: Route, slots: int) -> None:
@@ -140,7 +151,7 @@ class CallSlots:
             wake()
 
     def on_free(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` at every place that is given back."""
+        """Call ``wake`` whenever a slot is given back."""
         self._waiting.append(wake)
 
     def forget(self, wake: Callable[[], None]) -> None:
@@ -148,12 +159,12 @@ class CallSlots:
 
 
 FRESH_S = 5.0
-"""A pause is in force once every worker has looked again: within this time, and the time of its last group."""
+"""How long a look at the switch counts. A pause is in force once every worker has looked again and sent its last group."""
 PAUSED_DELAY_S = 60
 
 
 class PauseSwitch:
-    """Of one invocation: looks again every few seconds."""
+    """Says whether an operator has paused a recipe, or everything. One invocation has one, and looks every few seconds."""
 
     def __init__(self, switches: Switches, clock: Clock) -> None:
         self._switches, self._clock = switches, clock
@@ -161,13 +172,13 @@ class PauseSwitch:
         self._seen: Mapping[str, Pause] = {}
 
     async def find_pause_s(self, recipe: str) -> int | None:
-        """Seconds after which to look again; None if it is not paused."""
+        """Return the seconds after which a paused recipe should be tried again; None if it is not paused."""
         now = self._clock.monotonic()
         if now - self._seen_at >= FRESH_S:
             self._seen, self._seen_at = await self._switches.paused(), now
         return PAUSED_DELAY_S if pause_on(recipe, self._seen) else None
 
     def describe_pause(self, recipe: str) -> str:
-        """Who paused it, by the last look; "" if nobody did."""
+        """Return who paused the recipe, by the last look; "" if nobody did."""
         pause = pause_on(recipe, self._seen)
         return str(pause) if pause else ""

@@ -1,4 +1,4 @@
-"""What a unit may still spend: granted by the budgets, less what its calls use or may use."""
+"""The unit budget: what a unit may still spend. It is what the budgets granted, less what its calls use or may use."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from promptmill.ports.units import UnitBudgets
 
 
 class ShutError(Exception):
-    """The run's gates are shut."""
+    """The run's gates are shut: it was stopped or cancelled, and may write no further intent."""
 
 
 class UnitBudget:
-    """Of one unit in one epoch. Without lines nothing is counted, and nothing is short.
+    """The budget of one unit in one epoch. Without lines nothing is counted, and every call can be paid for.
+
+    Nothing of it is stored but the claim's ``granted``: what is used follows from intents and journals, so a crash can
+    leave nothing half moved.
 
     Args:
-        used: nano-dollars of earlier epochs' calls, what is unknown at its most.
+        used: nano-dollars that the calls of earlier epochs count for; an unknown cost counts at its most.
 
     Attributes:
         claim: as last known; its ``granted`` follows what is asked for here.
-        day: that its calls count for, also once midnight has passed.
+        day: the day that its calls count for, even once midnight has passed.
         lines: the budgets that it counts against.
-        short: key of the budget that refused last, "" if none did.
+        short: the key of the budget that refused last, "" if none did.
     """
 
     def __init__(
@@ -50,39 +53,44 @@ class UnitBudget:
 
     @property
     def counts(self) -> bool:
-        """Whether there is a budget at all."""
+        """True if there is a budget at all."""
         return bool(self.lines)
 
     @property
     def free(self) -> int:
+        """The nano-dollars that no call uses or may use. An owner of earlier epochs may have left it below 0."""
         return self.claim.granted - self._used
 
     async def fund(self, least: int, wanted: int) -> bool:
-        """Whether ``least`` is free now; up to ``wanted`` is asked for if it is not. One at a time.
+        """Make sure that ``least`` is free, and ask for up to ``wanted`` if it is not. Return False if it is refused.
+
+        Only one of these may run at a time.
 
         Raises:
             SupersededError, ShutError: nothing may be sent any more.
         """
         if not self.counts or self.free >= least:
             return True
+        # Little by little would cost a transaction a group, so more is asked for; where that much is not left, the least
+        # that helps is asked for before anybody has to wait.
         for amount in dict.fromkeys((max(wanted, least) - self.free, least - self.free)):
             if await self._grant(amount):
                 return True
         return False
 
     def can_ever_hold(self, amount: int) -> bool:
-        """Whether the budgets would hold as much if nothing else were spent."""
+        """Return True if the budgets could pay for the amount if nothing else were spent."""
         return all(amount <= line.limit for line in self.lines)
 
     def intend(self, epoch: int, intents: Iterable[Intent]) -> None:
-        """Their most counts as used from before they are written."""
+        """Count the most that the intents can cost as used; to be called before they are written."""
         for intent in intents:
             high = intent.high or 0
             self._highs[call_id(self._unit, epoch, intent.sequence)] = high
             self._used += high
 
     def release(self, epoch: int, page: Page) -> None:
-        """What a durable page tells narrows what its calls use."""
+        """Count calls at the cost that a durable page gives for them. Calls with an unknown cost stay at their most."""
         for attempt in page.attempts:
             actual = attempt.price.nano_usd
             if actual is not None:
@@ -91,16 +99,17 @@ class UnitBudget:
             self._used -= self._highs.get(call_id(self._unit, epoch, sequence), 0)
 
     async def give_back(self) -> None:
-        """All that is free, to the budgets that it came from. Raises SupersededError."""
+        """Give all that is free back to the budgets that it came from. Raises SupersededError."""
         amount = self.free
         if amount <= 0 and not self.claim.holds:
             return
+        # Also with nothing free: who is counted among the holders keeps other units waiting for money that is not there.
         if not await self._units.give_back(self._unit, self.claim, max(0, amount), lines=self.lines):
             raise SupersededError("another worker owns this unit")
         self.claim = structs.replace(self.claim, granted=self.claim.granted - max(0, amount), day="", holds=False)
 
     async def decide(self, verdict: Verdict) -> None:
-        """Raises SupersededError."""
+        """Write the verdict, and give back what is free in the same transaction. Raises SupersededError."""
         if not await self._units.decide(self._unit, self.claim, verdict, used=self._used, lines=self.lines):
             raise SupersededError("another worker owns this unit")
         granted = self._used if self.counts else self.claim.granted
@@ -127,7 +136,7 @@ _LATER_S = 900
 
 
 class Wait(Struct, frozen=True):
-    """End with ``code``, or wait ``delay_s`` for what ``why`` says."""
+    """What a unit does that cannot go on now: it ends with ``code``, or waits ``delay_s`` for what ``why`` says."""
 
     code: str = ""
     delay_s: int = 0
@@ -135,11 +144,11 @@ class Wait(Struct, frozen=True):
 
 
 async def decide_without_money(unit: Unit, unit_budget: UnitBudget, *, runtime: UnitRuntime) -> Wait:
-    """Others may hold money that comes back: then it is worth waiting. If nobody does, a budget that lasts is spent."""
+    """Decide whether a unit ends or waits whose budgets have refused to pay for one call."""
     await unit_budget.give_back()
     line = next(line for line in unit_budget.lines if line.key == unit_budget.short)
     state = await runtime.units.budget(line.key)
-    if state.holders:
+    if state.holders:  # their unspent money comes back: a budget is spent only once nobody holds any of it
         return Wait(delay_s=_SOON_S, why="money that other chunks hold")
     code = "budget_spent" if line.lasting else "day_spent"
     waits = not line.lasting and unit.recipe.budget.when_day_spent == "wait"

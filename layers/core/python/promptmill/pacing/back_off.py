@@ -1,4 +1,6 @@
-"""Below the share: throttled calls cut the worker's rate, and it climbs back.
+"""Slow down where calls are throttled (``BackOff``), and stop where all of them fail (``Brake``).
+
+Throttled calls cut a worker's rate below its share, and it climbs back.
 
 It is cut to the part that was let through, so one step is enough however much of the limit is gone. It climbs by the
 curve of CUBIC, TCP's congestion control: slowly around the rate that was let through, faster further away from it.
@@ -13,16 +15,16 @@ import math
 from collections import deque
 
 APART_S = 1.0
-"""Between cuts: what is throttled together says one thing, once."""
+"""The seconds between two cuts: calls that are throttled together say one thing, and say it once."""
 
 COUNTED_S = 2.0
-"""Over which calls are counted; older ones fade."""
+"""The seconds over which calls are counted; older ones fade."""
 
 EPISODE_S = 10.0
-"""After a cut: what is throttled in it says less of the rate than of a bucket that is empty."""
+"""The seconds after a cut in which throttled calls say less about the rate than about a bucket that is empty."""
 
 SLOWER = 0.9
-"""Of the rate, for each further cut of an episode."""
+"""The part of the rate that each further cut of an episode leaves."""
 
 BELOW, FAR_BELOW = 0.1, 0.7
 """How far below the rate that was let through the climb begins: twice as far with each further cut, so that the
@@ -30,22 +32,23 @@ provider's bucket fills again."""
 
 ABOVE = 0.5
 BACK_IN_S = 17.0
-"""To the rate that was let through."""
+"""The seconds in which the rate climbs back to the one that was let through."""
 
 MAX_CUT = 0.5
-"""Of an episode."""
+"""The most of the rate that all cuts of an episode take together."""
 
 SETTLED_S = 5.0
-"""After the first cut of an episode: what comes later is not of the rate before."""
+"""The seconds after the first cut of an episode; answers that come later are to calls sent at the new rate."""
 
 FEW, ENOUGH, PLENTY = 50, 4, 500
-"""What is refused whatever the rate is told by so many calls at least, so many of them refused; or by plenty."""
+"""How many calls it takes to know the part that is refused whatever the rate: ``FEW`` if ``ENOUGH`` of them were refused,
+else ``PLENTY``."""
 
 MIN_AT_RANDOM, MAX_AT_RANDOM = 0.004, 0.12
-"""Of the calls; what refuses more is a limit, or an outage, and what refuses less says nothing."""
+"""The bounds of that part: whoever refuses more has a limit or an outage, and a smaller part says nothing."""
 
 KNOWN_S = 60.0
-"""Then it is measured anew, at the next call that is refused."""
+"""The seconds for which that part counts as known; then it is measured anew, at the next call that is refused."""
 
 LOWEST = 0.02
 _MAX_PERIODS = 10.0
@@ -62,6 +65,7 @@ class BackOff:
         self._at_random = AtRandom()
 
     def factor(self, now: float) -> float:
+        """Return the part of the share that may be used now."""
         periods = (now - self._cut_at) / BACK_IN_S - 1
         if periods > _MAX_PERIODS:
             return 1.0
@@ -69,7 +73,7 @@ class BackOff:
         return max(LOWEST, min(1.0, self._let_through * (1 + bend * periods**3)))
 
     def start_at(self, factor: float, now: float) -> None:
-        """As the other workers of the group have learnt."""
+        """Start at the factor that the other workers of the group have learnt."""
         if factor < 1.0:
             self._let_through, self._cut_at = max(LOWEST, factor), now - BACK_IN_S
 
@@ -80,7 +84,7 @@ class BackOff:
             self._at_random.sent(calls, now)
 
     def throttled(self, now: float) -> bool:
-        """Whether it says anything of the rate."""
+        """Note a throttled call. Return False if it says nothing about the rate, as a part is refused whatever it is."""
         self._fade(now)
         self._throttled += 1
         if self._is_below(now):
@@ -110,7 +114,10 @@ class BackOff:
         self._sent = self._throttled = 0.0
 
     def _is_below(self, now: float) -> bool:
-        """The rate that was let through; what was sent before the cut is over."""
+        """Return True while the rate is below the one that was let through, and all calls from before the cut are over.
+
+        A limit would refuse nothing then: what is refused, is refused whatever the rate.
+        """
         return self._episode_at + SETTLED_S <= now < self._cut_at + BACK_IN_S
 
     def _fade(self, now: float) -> None:
@@ -126,11 +133,11 @@ class AtRandom:
         self._sent = self._throttled = 0.0
 
     def measure(self) -> None:
-        """Anew."""
+        """Start to measure anew."""
         self._sent = self._throttled = 0.0
 
     def sent(self, calls: int, now: float) -> None:
-        """Below the rate that was let through."""
+        """Note calls that were sent below the rate that was let through."""
         if self._sent >= PLENTY or (self._sent >= FEW and self._throttled >= ENOUGH):
             part = self._throttled / self._sent
             at_random = MIN_AT_RANDOM <= part <= MAX_AT_RANDOM
@@ -140,32 +147,33 @@ class AtRandom:
         self._sent += calls
 
     def throttled(self) -> None:
-        """One of those."""
+        """Note that one of those calls was throttled."""
         self._throttled += 1
 
     def known(self, now: float) -> bool:
         return now - self._learnt_at < KNOWN_S
 
     def explains(self, throttled: float, *, of: float) -> bool:
-        """Whether so many of the last calls may be refused by chance: up to two standard deviations more."""
+        """Return True if so many of the last calls may be refused by chance: up to two standard deviations more."""
         expected = self._part * of
         deviation = math.sqrt(expected + expected**2 / max(1.0, self._told_by))
         return self._part > 0 and throttled <= expected + 2 * deviation + 0.5
 
 
 ROW = 20
-"""Failures without a success between them: the provider is down, not the calls unlucky."""
+"""How many failures without a success between them it takes to say that the provider is down, not the calls unlucky."""
 
 DOUBTFUL_ROW = 5
 
 MAX_UNANSWERED = 1 / 0.85
-"""Calls sent for each that failed: while answers to earlier calls still come in, a row is judged by what was sent since."""
+"""How many calls may have been sent for each that failed. While answers to earlier calls still come in, a row of failures
+is judged by the calls that were sent since it began."""
 
 MIN_ROW_S = 1.0
-"""The calls of one group end together: a row is of more than one."""
+"""The least seconds that a row lasts: the calls of one group end together, and a row is made of more than one group."""
 
 THROTTLED_S = 10.0
-"""That nothing but throttled calls come back, however slow the worker has become."""
+"""The seconds in which nothing but throttled calls come back, however slow the worker has become."""
 
 FIRST_PROBE_S = 5.0
 MAX_PROBE_S = 30.0
@@ -173,16 +181,19 @@ RESTART = 0.25
 DOUBLES_IN_S = 5.0
 _REMEMBERED_S = 60.0
 _TAKEN_BEFORE_S = 0.3
-"""Calls are sent once their intents are durable: a little after they were taken."""
+"""Calls are sent once their intents are durable, which is a little after they were taken from the pace."""
 
 
 def probe_interval_s(probes: int) -> float:
-    """Until the next one, after so many that failed."""
+    """Return the seconds until the next probe, after so many that failed."""
     return min(MAX_PROBE_S, FIRST_PROBE_S * 2.0 ** min(probes, 10))
 
 
 class Brake:
-    """Of one worker in one limit group. Calls are told apart by when they were sent."""
+    """Stops one worker's calls to one limit group, but for a probe now and then; then lets it start again slowly.
+
+    Calls are told apart by when they were sent: an answer to a call from before the outage says nothing about it.
+    """
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -197,7 +208,7 @@ class Brake:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a failure now says more about the provider than about the call."""
+        """True if a failure now says more about the provider than about the call."""
         return self.since is not None or self._row >= DOUBTFUL_ROW
 
     def sent(self, calls: int, now: float) -> None:
@@ -210,9 +221,9 @@ class Brake:
             self._sends.popleft()
 
     def answered(self, sent_at: float, now: float) -> bool:
-        """Whether this released the brake."""
+        """Note an answer. Return True if it released the brake."""
         if self.since is not None:
-            if sent_at < self.since:
+            if sent_at < self.since:  # it was on its way before the outage
                 return False
             self.release(now)
             return True
@@ -222,7 +233,10 @@ class Brake:
         return False
 
     def failed(self, sent_at: float, now: float, *, throttled: bool = False) -> bool:
-        """Whether this put the brake on. Throttled calls do later: they slow the worker down first."""
+        """Note a failure. Return True if it put the brake on.
+
+        Throttled calls put it on later than others: they slow the worker down first.
+        """
         if self.since is not None:
             return False
         if self._row_from is None:
@@ -253,7 +267,7 @@ class Brake:
         self._probe_at, self._allowed = now, True
 
     def forbid_probes(self) -> None:
-        """But for one that was allowed."""
+        """Make no probes but one that was allowed: the workers of the group take turns."""
         if not self._allowed:
             self._probe_at = float("inf")
 
@@ -261,7 +275,7 @@ class Brake:
         return max(0.0, self._probe_at - now)
 
     def factor(self, now: float) -> float:
-        """Of the share: 0 while it is on, then a quarter that doubles."""
+        """Return the part of the share that may be used: 0 while the brake is on, then a quarter that doubles."""
         if self.since is not None:
             return 0.0
         doublings = min((now - self._released_at) / DOUBLES_IN_S, 10.0)
@@ -276,5 +290,5 @@ class Brake:
         return self._late_row >= ROW and self._late_row <= sent_since <= self._late_row * MAX_UNANSWERED
 
     def _sent_until(self, moment: float) -> int:
-        """Calls sent before that moment, as far as remembered."""
+        """Return how many calls were sent before that moment, as far as they are remembered."""
         return next((before for at, before in self._sends if at >= moment - _TAKEN_BEFORE_S), self._sent)

@@ -1,4 +1,4 @@
-"""One worker's place in its limit groups: join, stay, leave; what it notes there for all, and what it learns."""
+"""One worker's membership in its limit groups: it joins, stays and leaves, and shares what it has measured."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 
 REFRESH_S = 10.0
-_EARLY_S = 0.5  # those who call every second are not punctual
+_EARLY_S = 0.5  # a caller that comes every second may be a little early; else it would write a whole second late
 
 
 class Membership:
-    """Of one worker. Each write is one update of the group's item."""
+    """The membership of one worker in its limit groups. Each write is one update of a group's item."""
 
     def __init__(self, groups: LimitGroups, clock: Clock, *, worker: str, job: str) -> None:
         self._store, self._clock, self._worker, self._job = groups, clock, worker, job
@@ -30,27 +30,27 @@ class Membership:
         return isinstance(paced, PacedGroup) and paced.group.name in self._shown
 
     def hasten(self, paced: PacedGroup) -> None:
-        """Write with the next refresh."""
+        """Let the next refresh write, even if it is not due yet."""
         self._urgent.add(paced.group.name)
 
     def wall(self) -> float:
-        """Seconds since 1970."""
+        """Return the time in seconds since 1970: the clock that workers have in common."""
         return self._clock.now().timestamp()
 
     def others(self, state: GroupState) -> GroupState:
-        """The group without this worker."""
+        """Return the group's state without this worker."""
         return GroupState(
             {worker: member for worker, member in state.members.items() if worker != self._worker}, state.waiting
         )
 
     async def look(self, paced: PacedGroup) -> GroupState:
-        """Read only."""
+        """Read the group's state, without joining."""
         self._looked[paced.group.name] = self._clock.monotonic()
         self._see(paced, await self._store.read(paced.group.name))
         return paced.state
 
     async def show(self, paced: PacedGroup) -> None:
-        """Join or stay, and take what is now an equal share."""
+        """Join the group or stay in it, and take an equal share of its limits."""
         wall, measured = self.wall(), paced.measured
         member = Member(
             self._job,
@@ -82,7 +82,7 @@ class Membership:
         await self._store.wait(paced.group.name, self._job, until=wall + WAITING_EXPIRES_S, forget=stale)
 
     async def refresh(self, paced: PacedGroup) -> None:
-        """What is due."""
+        """Write or read what is due."""
         name, now = paced.group.name, self._clock.monotonic()
         if name in self._shown:
             if (
@@ -96,17 +96,21 @@ class Membership:
         await self.move_circuit(paced)
 
     async def move_circuit(self, paced: PacedGroup) -> None:
-        """Opened when most members brake; probed by one worker at a time; closed by whoever gets an answer."""
+        """Open, probe or close the group's circuit.
+
+        It is opened when most members brake, probed by one worker at a time, and closed by whoever gets an answer.
+        """
         wall, now, circuit = self.wall(), self._clock.monotonic(), paced.state.circuit
         if circuit is None:
             if paced.braked and paced in self and _most_brake(paced.state, wall):
                 await self._set_circuit(paced, Circuit(wall, wall + FIRST_PROBE_S))
-        elif paced.recovered_at > now - (wall - circuit.opened_at):
+        elif paced.recovered_at > now - (wall - circuit.opened_at):  # a call sent after it was opened was answered
             await self._set_circuit(paced, None)
         else:
             paced.obey_circuit(now)
             if wall >= circuit.probe_at and paced in self:
                 interval = probe_interval_s(circuit.probes + 1)
+                # The write is conditional: of all workers that find the probe due, one gets it.
                 if await self._set_circuit(paced, Circuit(circuit.opened_at, wall + interval, circuit.probes + 1)):
                     paced.brake.allow_probe(now)
 

@@ -1,4 +1,7 @@
-"""One limit group as one worker paces it: nothing here waits or is durable."""
+"""One limit group as one worker paces it: its share, its credit for calls, and its measurements.
+
+Nothing here waits, and nothing is durable.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,21 @@ from promptmill.pacing.pacing import Ended
 from promptmill.pacing.windows import START_RATE, too_many
 
 LINGER = 0.03
-"""Of the mean latency: what a place may stay empty for the sake of fewer intent groups."""
+"""The part of the mean latency for which a slot may stay empty for the sake of fewer intent groups."""
 
 MAX_LINGER_S = 0.5
 _NEARLY_ALL = 0.95
-"""Of its share: a worker that was throttled does not know what the share would bring."""
+"""The part of its share that a worker must use to judge the limit: a slower one does not know what the share would bring."""
 
 LATE_SHARE, MIN_LATE_RATE = 0.05, 0.5
-"""After the share has been given back: for retries, beside everybody's shares."""
+"""The rate that is left for late retries once the share has been given back; it comes on top of everybody's shares."""
 
 
 class PacedGroup:
-    """Times are ``clock.monotonic()`` but for those in ``state``, which is the group as last seen."""
+    """One limit group as one worker paces it.
+
+    Times are ``clock.monotonic()``, except those in ``state``, which is the group as it was last seen.
+    """
 
     def __init__(self, group: LimitGroup, now: float) -> None:
         self.group = group
@@ -45,7 +51,7 @@ class PacedGroup:
         return self._measures.own
 
     def used_of_share(self, now: float) -> float:
-        """1 where nothing is throttled."""
+        """Return the part of its share that the worker uses; 1 where nothing is throttled."""
         return self._back_off.factor(now)
 
     @property
@@ -53,7 +59,8 @@ class PacedGroup:
         return self.brake.since is not None
 
     def see(self, state: GroupState, *, wall: float, now: float) -> None:
-        """The group as it is now. ``wall``: seconds since 1970."""
+        """Take the group as it is now. ``wall`` is the time in seconds since 1970."""
+        # Calls are counted since the estimate last moved: those from before were sent at another rate.
         if state.estimate != self.state.estimate:
             self.sent = self.throttled = 0
             self.wanted_more = False
@@ -63,7 +70,7 @@ class PacedGroup:
         self._measures.before = state.mean(wall)
 
     def share(self, members: int, now: float) -> None:
-        """One of so many live members: an equal part of the limits."""
+        """Take an equal part of the limits, as one of so many live members."""
         self._share = (_part(self._requests_per_s(), members), _part(self.group.tokens_per_s, members))
         if not self._joined:
             self._joined = True
@@ -73,7 +80,7 @@ class PacedGroup:
         self._set_rates(now)
 
     def give_back(self, now: float) -> None:
-        """The share; what is left is for late retries."""
+        """Give the share back, and keep a little for late retries."""
         requests, tokens = self._share
         late = None if requests is None else max(MIN_LATE_RATE, requests * LATE_SHARE)
         self._share = (late, None if tokens is None else tokens * LATE_SHARE)
@@ -103,14 +110,17 @@ class PacedGroup:
         self._set_rates(now)
         return self._pacer.wait_s(now)
 
-    def linger_s(self, places: int) -> float:
-        """0 as long as half of the places are free: then calls wait for no place, and one more group costs little."""
-        if self._measures.in_flight * 2 < places:
+    def linger_s(self, slots: int) -> float:
+        """Return how long calls should wait for others to share their intent group.
+
+        It is 0 while half of the slots are free: then calls wait for no slot, and one more group costs little.
+        """
+        if self._measures.in_flight * 2 < slots:
             return 0.0
         return min(MAX_LINGER_S, self._measures.latency_s * LINGER)
 
     def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:
-        """Whether the brake was put on or released."""
+        """Note the end of a call. Return True if it put the brake on or released it."""
         sent_at, used = now - latency_s, self._measures.used_of_reserved
         self._measures.ended(now)
         if how == "ok":
@@ -126,7 +136,7 @@ class PacedGroup:
         return self.brake.failed(sent_at, now, throttled=how == "throttled")
 
     def obey_circuit(self, now: float) -> None:
-        """Stop with the others; who probes is agreed on with them."""
+        """Stop together with the other workers, which agree on who makes the probes."""
         if not self.braked:
             self.brake.put_on(now)
         self.brake.forbid_probes()
@@ -152,16 +162,18 @@ def _scaled(rate: float | None, factor: float) -> float | None:
 
 MIN_TICK_S = 0.25
 MAX_TICK_S = 1.0
-"""Providers count by the second at the finest: a longer tick would send more than a second's worth at once."""
+"""Providers count by the second at the finest: after a longer tick, more than a second's worth would be sent at once."""
 
 _MAX_TICKS = 1.5
-"""What a worker that was busy elsewhere may catch up with."""
+"""How many ticks' worth of calls a worker that was busy elsewhere may catch up with."""
 
 _NEARLY = 1e-9
 
 
 class Pacer:
-    """Of requests and of tokens; the tighter one binds. Rates are by the second, None for no limit.
+    """Credit for calls that grows at a rate, for requests and for tokens; the tighter one binds.
+
+    Rates are by the second, None for no limit.
 
     Where credit binds, it is given out once a tick, or when it is enough for a full group of intents: each group
     costs a write.
@@ -177,13 +189,13 @@ class Pacer:
 
     @property
     def tick_s(self) -> float:
-        """Between groups: as long as a full one takes to gather, within bounds."""
+        """The seconds between two groups: as long as a full group takes to gather, within bounds."""
         rate = self.rate
         return min(MAX_TICK_S, max(MIN_TICK_S, MAX_IN_GROUP / rate)) if rate > 0 else MAX_TICK_S
 
     @property
     def rate(self) -> float:
-        """Calls a second: of requests, or of tokens at the last call's price. Infinite without a limit."""
+        """The calls a second that both limits allow, at the last call's price in tokens. Infinite without a limit."""
         by_tokens = self._token_rate / self._price if self._token_rate is not None and self._price else math.inf
         return min(math.inf if self._rate is None else self._rate, by_tokens)
 
@@ -192,15 +204,15 @@ class Pacer:
         self._rate, self._token_rate = requests, tokens
 
     def start(self, now: float) -> None:
-        """A tick's worth at once, for a worker that has just got its share."""
+        """Give a tick's worth at once to a worker that has just got its share."""
         self._accrue(now)
         self._credit = max(self._credit, 1.0, (self._rate or 0.0) * self.tick_s)
         self._tokens = max(self._tokens, (self._token_rate or 0.0) * self.tick_s)
 
     def take(self, prices: Sequence[float], now: float) -> int:
-        """How many calls of these prices in tokens, in order."""
+        """Return how many of these calls may be sent now, in order, and charge for them. ``prices`` are in tokens."""
         self._accrue(now)
-        given = self._affordable(prices)
+        given = self._count_affordable(prices)
         if given < len(prices) and given < MAX_IN_GROUP and now < self._gate_at - _NEARLY:
             return 0
         self._price = prices[min(given, len(prices) - 1)] if prices else self._price
@@ -211,12 +223,12 @@ class Pacer:
         return given
 
     def settle(self, tokens: float) -> None:
-        """Tokens that a call used beyond its price; negative ones come back."""
+        """Charge for the tokens that a call used beyond its price. Negative ones are given back."""
         if self._token_rate is not None:
             self._tokens -= tokens
 
     def wait_s(self, now: float) -> float:
-        """Until one call can be paid for and the tick is over, or a full group can be paid for."""
+        """Return the seconds until a call can be paid for and the tick is over, or a full group can be paid for."""
         self._accrue(now)
         one = self._until(1, self._price)
         full = self._until(MAX_IN_GROUP, MAX_IN_GROUP * self._price)
@@ -231,20 +243,23 @@ class Pacer:
             self._tokens = min(self._tokens + self._token_rate * passed, max(self._tokens, most))
 
     def _most(self, rate: float) -> float:
-        return 1.0 + rate * self.tick_s * _MAX_TICKS  # the fraction of a call that is left over is not lost
+        return 1.0 + rate * self.tick_s * _MAX_TICKS  # one more, so that the unused fraction of a call is not lost
 
-    def _affordable(self, prices: Sequence[float]) -> int:
+    def _count_affordable(self, prices: Sequence[float]) -> int:
         most = len(prices) if self._rate is None else min(len(prices), int(self._credit + _NEARLY))
         if self._token_rate is None:
             return most
         given, left = 0, self._tokens
-        while given < most and left > 0:  # the last one may overdraw: it is earned before the next
+        while given < most and left > 0:  # the last call may overdraw: that is earned before the next one
             left -= prices[given]
             given += 1
         return given
 
     def _until(self, calls: int, tokens: float) -> float:
-        """Seconds; as in ``_affordable`` the last call's tokens need not be there yet."""
+        """Return the seconds until so many calls can be paid for.
+
+        As in ``_count_affordable``, the last call's tokens need not be there yet.
+        """
         waits = [0.0]
         if self._rate is not None:
             waits.append(_seconds(calls - self._credit, self._rate))
@@ -265,7 +280,7 @@ _ENOUGH = 20
 
 
 class Measures:
-    """Of calls in one limit group. ``before``: what others measured, until we have ourselves.
+    """Measurements of the calls in one limit group. ``before`` is what others measured, until we have measured ourselves.
 
     Latency is the time that calls have spent in flight, for each that was answered: a plain mean of answers would
     know at first only the quick ones, and of a slowdown only when the slow answers are in.
@@ -283,12 +298,12 @@ class Measures:
         self._in_flight += calls
 
     def ended(self, now: float) -> None:
-        """Answered or not."""
+        """Note that a call is over, whether it was answered or not."""
         self._pass(now)
         self._in_flight = max(0, self._in_flight - 1)
 
     def answered(self, *, reserved: int, tokens: int | None) -> None:
-        """Beside ``ended``. ``tokens`` as used."""
+        """Note an answer, besides ``ended``. ``tokens`` are those that were really used."""
         kept = 1 - 1 / _REMEMBERED
         self._spent, self._answers = self._spent * kept, self._answers * kept + 1
         if tokens is not None and reserved > 0:
@@ -300,7 +315,7 @@ class Measures:
 
     @property
     def own(self) -> Learnt:
-        """Zeros where too little was measured."""
+        """What this worker has measured; zeros where that is too little."""
         if self._answers < _ENOUGH:
             return Learnt()
         tokens = self._tokens / self._answers
@@ -308,7 +323,7 @@ class Measures:
 
     @property
     def latency_s(self) -> float:
-        """0 if nobody knows."""
+        """The mean latency in seconds; 0 if nobody knows it."""
         prior = self.before.latency_s
         if not prior:
             return self._spent / self._answers if self._answers >= _ENOUGH else 0.0
@@ -316,7 +331,7 @@ class Measures:
 
     @property
     def used_of_reserved(self) -> float:
-        """1 as long as nobody knows: then what is reserved counts."""
+        """The tokens used for each one reserved; 1 as long as nobody knows, so that what is reserved counts."""
         if self._reserved and self._answers >= _ENOUGH:
             return self._tokens / self._reserved
         return self.before.used_of_reserved or 1.0

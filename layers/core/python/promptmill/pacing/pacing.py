@@ -1,4 +1,4 @@
-"""How fast one worker sends: what the sender of a unit's calls asks, and what it tells."""
+"""The ports of pacing: what a call gate asks about the rate, and what an invocation asks about chunks and workers."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ Ended = Literal["ok", "throttled", "failed"]
 
 
 class HandOver(Struct, frozen=True):
-    """The worker should stop sending, and send its message again with a delay."""
+    """The order to stop sending, and to send the worker's message again with a delay."""
 
     reason: str
     delay_s: int
 
 
 class Refused(Struct, frozen=True):
-    """The worker should send its message again with that delay, and end without a claim."""
+    """The order to end without a claim, and to send the worker's message again with that delay."""
 
     reason: Literal["full", "outage"]
     delay_s: int
 
 
 class Pacing(Protocol):
-    """Of one invocation, for all units that it runs. Nothing here is durable, and nothing waits."""
+    """The pace of one invocation, for all units that it runs. Nothing here is durable, and nothing waits."""
 
     def take(self, route: Route, tokens: Sequence[int]) -> int:
-        """How many of these calls, in order, may be sent now; they count as sent. ``tokens``: reserved by each."""
+        """Return how many of these calls, in order, may be sent now; they count as sent.
+
+        ``tokens`` are those that each call reserves.
+        """
         ...
 
     def wait_s(self, route: Route) -> float:
-        """Seconds until asking again is worth while; 0 if a call may be sent now."""
+        """Return the seconds until asking again is worth while; 0 if a call may be sent now."""
         ...
 
     def linger_s(self, route: Route) -> float:
-        """Seconds that calls which may be sent wait for others, so that they share an intent."""
+        """Return the seconds that calls which may be sent should wait for others, so that they share an intent group."""
         ...
 
     def ended(
@@ -51,59 +54,59 @@ class Pacing(Protocol):
         tokens: int | None,
         retry_after_s: float | None,
     ) -> None:
-        """A call is over. ``tokens``: what it really used, None if unknown."""
+        """Note a call that is over. ``tokens`` are those that it really used, None if unknown."""
         ...
 
     def counts_failure(self, route: Route) -> bool:
-        """Whether a failure now counts against the record's tries: not while the route is braked for all."""
+        """Return True if a failure now counts among the record's tries; it does not while the route is braked for all."""
         ...
 
     def circuit_is_open(self, route: Route) -> bool:
-        """Whether the route is down for all workers, and is to be skipped: not for the call that may try it.
+        """Return True if the route is down for all workers and should be skipped. A call that may probe it gets False.
 
-        Asked before a call joins the route's queue, and again whenever it has waited there in vain.
+        It is asked before a call joins the route's queue, and again whenever it has waited there in vain.
         """
         ...
 
     def hand_over(self) -> HandOver | None:
-        """Asked now and then, while there is something to send."""
+        """Return the order to hand over, if it is time to. It is asked now and then, while there is something to send."""
         ...
 
 
 class JobPacing(Pacing, Protocol):
-    """Of an invocation that works for one job: how many workers the job gets, and how many of its chunks they take."""
+    """The pacing of an invocation that works for one job: how many workers it gets, and how many chunks they take."""
 
     @property
     def others_wait(self) -> bool:
-        """Then chunks are sent with a delay, so that other jobs' go first."""
+        """True if other jobs wait for a share. Then chunks are sent with a delay, so that those jobs' chunks go first."""
         ...
 
     @property
     def yield_delay_s(self) -> int:
-        """That delay."""
+        """The seconds of that delay."""
         ...
 
     @property
     def braked(self) -> bool: ...
 
     async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
-        """A share of a route's limit; None if there is one. ``fresh``: no chunk of the job has ended yet."""
+        """Take a share of a route's limit. Return None if there was one. ``fresh``: no chunk of the job has ended yet."""
         ...
 
     async def refresh(self) -> None:
-        """To be called about every second."""
+        """Do what is due; to be called about every second."""
         ...
 
     async def give_share_back(self) -> None:
-        """The last record has first been sent: the share goes back, and only retries are left."""
+        """Give the share back, once every record was sent for the first time and only retries are left."""
         ...
 
     async def close(self) -> None:
-        """At the end of the invocation, whatever became of it."""
+        """Leave all limit groups, at the end of the invocation, whatever became of it."""
         ...
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
-        """How many more of the job's chunks may be sent, or taken by carrying on, now."""
+        """Return how many more of the job's chunks may be sent now, or taken by carrying on."""
         ...
 
 
@@ -111,7 +114,7 @@ _MAX_SENT = 200
 
 
 class Unpaced:
-    """As fast as places allow."""
+    """Pacing without limits: calls are sent as fast as slots allow."""
 
     others_wait = braked = False
     yield_delay_s = 0

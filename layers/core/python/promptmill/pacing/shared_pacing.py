@@ -20,22 +20,22 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 
 STEP_S = 1.0
-"""How often ``refresh`` should be called: it writes only what is due."""
+"""The seconds between two calls of ``refresh``, which writes only what is due."""
 
 HAND_OVER_S = 20.0
-"""Of braking, after which a worker ends rather than waits."""
+"""The seconds of braking after which a worker ends, since one that waits costs as much as one that works."""
 
 IDLE_S = 20.0
 MAX_WAIT_S = 5.0
 
 
 class SharedPacing:
-    """Implements ``Pacing``.
+    """The ``JobPacing`` of a worker that shares its limits with all others.
 
     Args:
         worker: names the invocation; drawn at random.
         job: what it works for; see ``Member.job``.
-        in_flight: calls that the worker makes at once.
+        in_flight: how many calls the worker makes at once.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SharedPacing:
     # Asked by the loop of the invocation.
 
     async def join(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
-        """A share of the first route whose circuit is closed, or due for a probe; None if there is one.
+        """Take a share of the first route whose circuit is closed, or due for a probe. Return None if there was one.
 
         ``fresh``: no chunk of the job has ended yet.
         """
@@ -71,7 +71,7 @@ class SharedPacing:
     async def _join_one_of(self, routes: Sequence[Route], *, fresh: bool) -> Refused | None:
         outage_s = 0.0
         for route in routes:
-            paced = self._of(route)
+            paced = self._group_for(route)
             circuit, wall = (await self._membership.look(paced)).circuit, self._membership.wall()
             if circuit and wall < circuit.probe_at:
                 outage_s = max(outage_s, wall - circuit.opened_at)
@@ -80,7 +80,7 @@ class SharedPacing:
         return Refused("outage", windows.outage_delay_s(outage_s, self._rng))
 
     async def refresh(self) -> None:
-        """Call it every ``STEP_S``: stays a member, learns who else is, notes outages, moves estimates."""
+        """Stay a member, learn who else is one, note outages and move estimates; to be called every ``STEP_S``."""
         async with self._lock:
             await self._refresh()
 
@@ -97,28 +97,28 @@ class SharedPacing:
             await self._membership.refresh(paced)
 
     async def give_share_back(self) -> None:
-        """The last record has first been sent: the share goes back, and only retries are left."""
+        """Give the share back, once every record was sent for the first time and only retries are left."""
         self._drained = True
         await self.close()
 
     async def close(self) -> None:
-        """At the end of the invocation, whatever became of it."""
+        """Leave all limit groups, at the end of the invocation, whatever became of it."""
         async with self._lock:
             for paced in self._used.values():
                 if paced in self._membership:
                     await self._membership.leave(paced)
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
-        """How many more of the job's chunks may be sent, or taken by carrying on, now: ``windows.chunks_to_send``."""
+        """Return how many more chunks may be sent now, or taken by carrying on; see ``windows.chunks_to_send``."""
         return windows.chunks_to_send(
             sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on)
         )
 
     def window(self, *, carrying_on: bool = False) -> int:
-        """Chunks of the job that may be sent and not yet drained."""
+        """Return how many chunks of the job may be sent and not yet drained."""
         if self._primary is None:
             return 1
-        state, wall = self._of(self._primary).state, self._membership.wall()
+        state, wall = self._group_for(self._primary).state, self._membership.wall()
         return windows.window(
             needed=self._needed(self._primary),
             active_jobs=len(state.jobs(wall) | {self._job}),
@@ -128,34 +128,34 @@ class SharedPacing:
 
     @property
     def others_wait(self) -> bool:
-        """Then chunks are sent with a delay, so that other jobs' go first."""
+        """True if other jobs wait for a share. Then chunks are sent with a delay, so that those jobs' chunks go first."""
         wall = self._membership.wall()
         return any(windows.others_wait(paced.state, self._job, wall) for paced in self._used.values())
 
     @property
     def yield_delay_s(self) -> int:
-        """The delay of chunks that let other jobs' go first."""
+        """The delay of chunks that let those of other jobs go first."""
         wall = self._membership.wall()
         waiting = max((len(paced.state.waiting_jobs(wall)) for paced in self._paced.values()), default=0)
         return windows.refused_delay_s(waiting, self._rng)
 
     @property
     def braked(self) -> bool:
-        """On every route that is used."""
+        """True if the worker brakes on every route that is used."""
         return bool(self._used) and all(paced.braked for paced in self._used.values())
 
-    # Asked by the sender of calls: ``Pacing``.
+    # Asked by the call gate: ``Pacing``.
 
     def take(self, route: Route, tokens: Sequence[int]) -> int:
-        paced = self._in_use(route)
+        paced = self._note_use(route)
         return paced.take(tokens, self._clock.monotonic()) if self._may_send(paced) else 0
 
     def wait_s(self, route: Route) -> float:
-        paced = self._in_use(route)
+        paced = self._note_use(route)
         return min(MAX_WAIT_S, paced.wait_s(self._clock.monotonic())) if self._may_send(paced) else STEP_S
 
     def linger_s(self, route: Route) -> float:
-        return self._of(route).linger_s(self._places(route))
+        return self._group_for(route).linger_s(self._slots(route))
 
     def ended(
         self,
@@ -167,16 +167,16 @@ class SharedPacing:
         tokens: int | None,
         retry_after_s: float | None,
     ) -> None:
-        del retry_after_s  # the record waits for it; the group has its rate
-        paced, now = self._of(route), self._clock.monotonic()
+        del retry_after_s  # the record waits that long by itself; the group's rate follows from what is throttled
+        paced, now = self._group_for(route), self._clock.monotonic()
         if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now):
             self._membership.hasten(paced)
 
     def counts_failure(self, route: Route) -> bool:
-        return not self._of(route).brake.doubtful
+        return not self._group_for(route).brake.doubtful
 
     def circuit_is_open(self, route: Route) -> bool:
-        paced = self._of(route)
+        paced = self._group_for(route)
         return paced.state.circuit is not None and not paced.brake.probe_due(self._clock.monotonic())
 
     def hand_over(self) -> HandOver | None:
@@ -186,7 +186,7 @@ class SharedPacing:
             return None
         return HandOver("outage", windows.outage_delay_s(self._outage_s(), self._rng))
 
-    def _of(self, route: Route) -> PacedGroup:
+    def _group_for(self, route: Route) -> PacedGroup:
         found = self._by_route.get(route.id)
         if found is None:
             group = self._limits.group_of(route)
@@ -195,9 +195,9 @@ class SharedPacing:
             found = self._by_route[route.id] = self._paced[group.name]
         return found
 
-    def _in_use(self, route: Route) -> PacedGroup:
-        """From now on, as long as calls wait for it: a group that is not joined yet is joined by the next refresh."""
-        paced = self._of(route)
+    def _note_use(self, route: Route) -> PacedGroup:
+        """Return the route's group, and note that it is in use. The next refresh joins it, if that is not done yet."""
+        paced = self._group_for(route)
         paced.last_used = self._clock.monotonic()
         self._used.setdefault(paced.group.name, paced)
         return paced
@@ -206,7 +206,7 @@ class SharedPacing:
         return self._drained or paced in self._membership
 
     def _is_idle(self, paced: PacedGroup, now: float) -> bool:
-        """For another route is called instead."""
+        """Return True if nobody has used the group for a while, since another route is called instead."""
         return now - paced.last_used > IDLE_S and any(
             now - other.last_used <= IDLE_S for other in self._used.values() if other is not paced
         )
@@ -216,14 +216,14 @@ class SharedPacing:
         return self._membership.wall() - min(opened) if opened else 0.0
 
     def _needed(self, route: Route) -> float:
-        paced, wall = self._of(route), self._membership.wall()
+        paced, wall = self._group_for(route), self._membership.wall()
         return windows.workers_needed(
             rate=windows.allowed_rate(paced.group, paced.state, wall),
             latency_s=paced.state.mean(wall).latency_s,
-            in_flight=self._places(route),
+            in_flight=self._slots(route),
         )
 
-    def _places(self, route: Route) -> int:
+    def _slots(self, route: Route) -> int:
         return min(self._in_flight, route.in_flight)
 
     async def _join(self, route: Route, paced: PacedGroup, *, fresh: bool) -> Refused | None:
@@ -232,7 +232,8 @@ class SharedPacing:
         self._used = {paced.group.name: paced}
         self._primary, self._drained = route, False
         await self._membership.show(paced)
-        if not self._admits(route, self._membership.others(paced.state), fresh=fresh):  # others were faster
+        # The check and the write are two steps: others may have joined between them, and then the later one gives way.
+        if not self._admits(route, self._membership.others(paced.state), fresh=fresh):
             await self._membership.leave(paced)
             return await self._refuse(paced)
         await self._membership.move_circuit(paced)

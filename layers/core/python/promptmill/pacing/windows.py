@@ -1,4 +1,4 @@
-"""How many chunks and workers a job gets: pure functions for the loop of an invocation.
+"""How many chunks and workers a job gets, and what a limit that nobody configured is estimated at: pure functions.
 
 In the order of an invocation: ``admits`` before the claim; ``chunks_to_send`` whenever a chunk is drained and after
 each refresh; ``may_carry_on`` when the last record of the last chunk has first been sent.
@@ -13,26 +13,26 @@ from promptmill.domain.limit_group import Estimate, GroupState
 from promptmill.domain.limits import LimitGroup
 
 WINDOW = 1.5
-"""Chunks that are sent and not drained, for each worker that the limit needs."""
+"""How many chunks are sent and not drained, for each worker that the limit needs."""
 
 CARRYING_ON = 1.25
 FRESH_PLACES = 4
 CARRY_ON_S = 300.0
 WAKE_DELAY_S = 120
-"""Of the message of a chunk that was taken by carrying on: it finds the chunk done, or its worker dead."""
+"""The delay of the message of a chunk that was taken by carrying on: it finds the chunk done, or its worker dead."""
 
 FIRST_LATENCY_S = 5.0
-"""Until one is measured."""
+"""The latency that is assumed until one is measured."""
 
 START_RATE = 5.0
 """Requests a second, where nobody knows the limit yet."""
 
 SPARE_S = 30.0
-"""Between the end of the last call and that of the invocation: to journal, write the result and hand over."""
+"""The seconds between the end of the last call and that of the invocation, to journal, write the result and hand over."""
 
 
 def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float:
-    """Calls a second that the group's limits allow in all."""
+    """Return the calls a second that the group's limits allow in all."""
     rates = []
     if group.requests_per_s is not None:
         rates.append(group.requests_per_s)
@@ -45,14 +45,14 @@ def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float:
 
 
 def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> float:
-    """S, a fraction: workers that can use up the limit, by the mean latency as measured now."""
+    """Return how many workers can use up the limit, as a fraction, by the mean latency as it is measured now."""
     return rate * (latency_s or FIRST_LATENCY_S) / in_flight
 
 
 def window(*, needed: float, active_jobs: int, others: int, carrying_on: bool = False) -> int:
-    """Chunks that one job may have sent and not yet drained: an equal part, and what the others' workers leave over.
+    """Return how many chunks one job may have sent and not yet drained.
 
-    ``others``: workers of other jobs. A job that is alone may carry on a little above its window: else one on the brink
+    It is an equal part, or more where the workers of other jobs (``others``) leave more over. A job that is alone may carry on a little above its window: else one on the brink
     between two numbers would end and start workers all the time.
     """
     slack = CARRYING_ON if carrying_on and active_jobs <= 1 else 1.0
@@ -61,7 +61,7 @@ def window(*, needed: float, active_jobs: int, others: int, carrying_on: bool = 
 
 
 def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
-    """How many more of a run's chunks may be sent now.
+    """Return how many more of a run's chunks may be sent now.
 
     ``sent`` counts from the run's first chunk, those taken by carrying on included. It may be above what the window
     allows, for the window shrinks: then none.
@@ -70,14 +70,15 @@ def chunks_to_send(*, sent: int, drained: int, chunks: int, window: int) -> int:
 
 
 def max_members(needed: float) -> int:
-    """Of a limit group at a time."""
+    """Return how many members a limit group may have at a time."""
     return 2 * math.ceil(needed) + 2
 
 
 def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: float) -> bool:
-    """Whether one more worker may join, which is no member yet.
+    """Return True if one more worker may join, which is no member yet.
 
-    ``fresh``: no chunk of the job has ended. Such a job, if it has no worker either, finds a place where others don't.
+    ``fresh``: no chunk of the job has ended. Such a job may join where others may not, if it has no worker yet: a small
+    job should not wait until a large one has ended.
     """
     members = [member for _, member in state.live(now)]
     first = fresh and all(member.job != job for member in members)
@@ -89,17 +90,17 @@ def others_wait(state: GroupState, job: str, now: float) -> bool:
 
 
 def may_carry_on(*, started: float, now: float, others_wait: bool, braked: bool) -> bool:
-    """Whether an invocation takes its job's next chunk, and keeps its share."""
+    """Return True if an invocation may take its job's next chunk, and keep its share."""
     return now - started <= CARRY_ON_S and not others_wait and not braked
 
 
 def last_send_at(*, ends_at: float, call_timeout_s: float) -> float:
-    """After it no call may start: the invocation could end before the call."""
+    """Return the last moment at which a call may start: after it the invocation could end before the call."""
     return ends_at - call_timeout_s - SPARE_S
 
 
 def delay_s(mean_s: float, rng: random.Random) -> int:
-    """Of a message that is sent again: ± 20 %, so that they don't all come back at once."""
+    """Return the delay of a message that is sent again: ± 20 %, so that they do not all come back at once."""
     return max(1, round(mean_s * rng.uniform(0.8, 1.2)))
 
 
@@ -107,9 +108,9 @@ REFUSED_S, MAX_REFUSED_S = 5.0, 15.0
 
 
 def refused_delay_s(waiting_jobs: int, rng: random.Random) -> int:
-    """Before a refused worker's message, or one that lets others go first, comes again.
+    """Return the delay of a refused worker's message, or of one that lets others go first.
 
-    Where many wait, each comes back less often: a place is taken no later, and each try costs an invocation.
+    Where many wait, each comes back less often: a free membership is taken no later, and each try costs an invocation.
     """
     return delay_s(min(MAX_REFUSED_S, max(REFUSED_S, waiting_jobs)), rng)
 
@@ -119,39 +120,41 @@ _LONG_AFTER_S = 600.0
 
 
 def outage_delay_s(outage_s: float, rng: random.Random) -> int:
-    """Before a message comes again that met an outage of that age."""
+    """Return the delay of a message that met an outage of that age."""
     return delay_s(LONG_OUTAGE_S if outage_s > _LONG_AFTER_S else OUTAGE_S, rng)
 
 
 GROWS_S, SHRINKS_S = 10.0, 5.0
-"""Apart, at least. It shrinks sooner, so that a worker that was throttled comes before those that were not."""
+"""The least seconds between two moves. A limit shrinks sooner, so that a worker that was throttled moves it before those
+that were not."""
 
 DOUBLING, GROWTH = 2.0, 1.1
 MIN_CUT, MAX_CUT = 0.85, 0.5
 
 TOLERATED = 0.06
-"""Of the calls: some providers refuse a few whatever the rate. Growing past a limit costs as many."""
+"""The part of the calls that may be refused: some providers refuse a few whatever the rate. Growing past a limit costs
+about as many."""
 
 
 def too_many(throttled: int, *, of: int) -> bool:
-    """Refused: more than is tolerated, and not by chance."""
+    """Return True if more calls were refused than is tolerated, and not by chance."""
     return throttled > TOLERATED * of + 2 * math.sqrt(TOLERATED * of) + 1
 
 
 def _few_enough(throttled: int, *, of: int) -> bool:
-    """Refused, to try a higher rate."""
+    """Return True if so few calls were refused that a higher rate may be tried."""
     return throttled <= TOLERATED * of + math.sqrt(TOLERATED * of)
 
 
 def must_lower(seen: Estimate | None, *, now: float, sent: int, throttled: int) -> bool:
-    """Whether it is too high, and not for want of waiting: more are refused than by chance."""
+    """Return True if the estimate is too high, and was long enough in force to say so."""
     return seen is not None and too_many(throttled, of=sent) and now - seen.moved_at >= SHRINKS_S
 
 
 def next_estimate(
     seen: Estimate | None, *, now: float, sent: int, throttled: int, wanted_more: bool
 ) -> Estimate | None:
-    """What it should be now; None to leave it.
+    """Return what the estimate should be now; None to leave it as it is.
 
     ``sent`` counts the calls of one worker since the estimate moved last, ``throttled`` those of them that were
     refused; ``wanted_more`` if the estimate held calls back: one that is not used is not tested either.
