@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,13 +19,13 @@ from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.settings import Settings, to_environment
 from promptmill.system_clock import SystemClock
+from promptmill.wiring import Services
 from tests.contract.ports.conftest import create_table
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.price_book import FlatPrices
 from tests.iam.calls import World
-from tests.iam.deployed import DeployedPolicies, dev_template
+from tests.iam.deployed import DeployedPolicies, dev_template, plain
 from tests.iam.enforcement import Enforcement
-from tests.infra.templates import plain
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-central-1"
@@ -174,8 +174,16 @@ class Deployed:
 
 
 @pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
-    with mock_aws():
+def deployed() -> Iterator[Deployed]:
+    with deployed_stack() as found:
+        yield found
+    assert not ENFORCEMENTS[-1].denied, "a role lacks what its function asks for"
+
+
+@contextmanager
+def deployed_stack() -> Iterator[Deployed]:
+    """Deploy to AWS in memory, and make this process the one that its functions run in."""
+    with mock_aws(), pytest.MonkeyPatch.context() as monkeypatch:
         found = Deployed()
         environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -184,16 +192,26 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        wiring.services_of_process.cache_clear()
-        services = wiring.services_of_process()
         ENFORCEMENTS.append(found.enforcement())
-        ENFORCEMENTS[-1].guard(services.session)
-        services.__dict__ |= {"providers": FakeModels(), "prices": FlatPrices()}
+        start_process()
         yield found
-        del services.__dict__["providers"]  # a fake has nothing to close
-        services.close()
-        wiring.services_of_process.cache_clear()
-        assert not ENFORCEMENTS[-1].denied, "a role lacks what its function asks for"
+        end_process()
+
+
+def start_process(**services: Any) -> Services:
+    """Begin a process of a function, with nothing in its caches; fakes stand for providers and prices."""
+    wiring.services_of_process.cache_clear()
+    started = wiring.services_of_process()
+    ENFORCEMENTS[-1].guard(started.session)
+    vars(started).update({"providers": FakeModels(), "prices": FlatPrices(), **services})
+    return started
+
+
+def end_process() -> None:
+    services = wiring.services_of_process()
+    vars(services).pop("providers", None)  # a fake has nothing to close
+    services.close()
+    wiring.services_of_process.cache_clear()
 
 
 def upload(deployed: Deployed, body: bytes) -> dict[str, Any]:

@@ -18,12 +18,13 @@ class Enforcement:
     """The gate in front of a session.
 
     Attributes:
+        policies: what decides.
         made: what was asked for, by function.
         denied: what was refused, by function.
     """
 
     def __init__(self, policies: DeployedPolicies, world: World) -> None:
-        self._policies, self._world = policies, world
+        self.policies, self._world = policies, world
         self._function = ""
         self.made: set[tuple[str, Request]] = set()
         self.denied: set[tuple[str, Request]] = set()
@@ -47,6 +48,6 @@ class Enforcement:
         service, operation = model.service_model.service_name, model.name
         for request in requests_for(service, operation, params, self._world):
             self.made.add((self._function, request))
-            if not self._policies.allow(self._function, request):
+            if not self.policies.allow(self._function, request):
                 self.denied.add((self._function, request))
                 raise ClientError({"Error": {"Code": "AccessDenied", "Message": str(request)}}, operation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from aws_cdk.assertions import Template
 from infra.app import add_stack, cdk_context
 from infra.assets import Assets
 from infra.stages import DEV, LOCAL, PROD, StageValues
+from tests.iam.deployed import plain
 
 ACCOUNT = "111122223333"
 EXISTING_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
@@ -83,10 +83,6 @@ def synthesise(stage: str, folder: Path) -> StageTemplate:
     app = cdk.App(outdir=str(folder / "out"), context=cdk_context(), analytics_reporting=False)
     assets = Assets(**{n: str(folder / n) for n in ("core", "dependencies", "ner")}, arm=stage != "local")
     return StageTemplate(dict(Template.from_stack(add_stack(app, values, assets)).to_json()), values)
-
-
-def plain(logical_id: str) -> str:
-    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
 
 
 def text(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from promptmill.domain.layout import request_journals
+from tests.iam.deployed import plain
 from tests.infra.templates import (
     BOUNDARY,
     EXISTING_KEY,
@@ -16,7 +17,6 @@ from tests.infra.templates import (
     ONE_MODEL,
     StageTemplate,
     listed,
-    plain,
     text,
 )
 
