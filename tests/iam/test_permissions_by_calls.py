@@ -283,17 +283,7 @@ def failures_and_a_rerun(journey: Journey) -> None:
     journey.run_all()
     journey.models = FakeModels()
     services = journey.services
-    services.run(
-        rerun_job(
-            journey.job_of("e.csv"),
-            "resume",
-            jobs=services.jobs,
-            recipes=services.recipes,
-            queue=services.queue,
-            manifests=services.manifests,
-            clock=services.clock,
-        )
-    )
+    services.run(rerun_job(journey.job_of("e.csv"), "resume", services.job_context))
     journey.run_all()
 
 
@@ -302,16 +292,7 @@ def a_cancelled_job(journey: Journey) -> None:
     journey.drop("f.csv", b"text\r\ncancelled\r\n")
     journey.work("plan_job", "uploads")
     services = journey.services
-    services.run(
-        cancel_job(
-            journey.job_of("f.csv"),
-            jobs=services.jobs,
-            objects=services.objects,
-            queue=services.queue,
-            manifests=services.manifests,
-            clock=services.clock,
-        )
-    )
+    services.run(cancel_job(journey.job_of("f.csv"), services.job_context))
     journey.invoke("sweep", sample("schedule"))
     journey.run_all()
 
