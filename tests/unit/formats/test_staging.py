@@ -170,7 +170,7 @@ def test_a_broken_document_is_rejected_by_place(data: bytes, reason: str) -> Non
 
 
 def test_a_document_over_the_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "DOCUMENT_LIMIT", 20)
+    monkeypatch.setattr(staging, "MAX_DOCUMENT_BYTES", 20)
     with pytest.raises(RejectedFileError) as caught:
         list(document_lines(b'{"requests": [1, 2, 3]}'))
     assert caught.value.code == "document_too_large"

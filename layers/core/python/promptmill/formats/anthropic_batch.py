@@ -41,13 +41,13 @@ def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str
 def _result(outcome: Outcome, job_id: str) -> dict[str, Any]:
     failure = outcome.failure
     if failure is not None:
-        return {"type": "canceled"} if failure.kind == "stopped" else _errored(failure)
+        return {"type": "canceled"} if failure.kind == "stopped" else _write_error(failure)
     if outcome.completion is None:
         raise ValueError("an outcome is an answer or a failure")
     return {"type": "succeeded", "message": write_answer(outcome, outcome.completion, job_id)}
 
 
-def _errored(failure: Failure) -> dict[str, Any]:
+def _write_error(failure: Failure) -> dict[str, Any]:
     details = {"error_code": failure.code}
     error = {"type": _error_type(failure), "message": failure.message, "details": details}
     return {"type": "errored", "error": {"type": "error", "error": error, "request_id": None}}

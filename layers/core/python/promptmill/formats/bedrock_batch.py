@@ -106,7 +106,7 @@ def _vendor_of(body: Mapping[str, Any], recipe: Recipe) -> Vendor | None:
 
 
 def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", "native", ""]:
-    """What kind of body it is; the recipe's word counts, but for bodies that are surely neither."""
+    """Return the API of this body. The recipe may say which, except for bodies that are surely of neither."""
     if "messages" not in body or any(field in body for field in _OTHER_VENDORS):
         return ""
     if recipe.invocation_type != "detect":

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from promptmill.domain.errors import RejectedFileError
 from promptmill.domain.job_file import FileFacts
 
-ROW_LIMIT = 8 << 20
-"""Bytes that a row may have; chunks are no larger, so that planner and worker see the same rows."""
+MAX_ROW_BYTES = 8 << 20
+"""The size of a row in bytes. Chunks are no larger, so that planner and worker see the same rows."""
 
 _QUOTE = 0x22
 _END = re.compile(rb"\r\n|\n|\r")
@@ -27,7 +27,7 @@ _QUOTED = re.compile(rb'"[^"]*+(?:""[^"]*+)*+"')
 
 
 class Row(NamedTuple):
-    """Bytes [start, end), the line's end included, from ``line`` on. Blank rows are none.
+    """A row: bytes [start, end) with the line's end, from ``line`` on. Blank rows do not count.
 
     ``bad_field``: the field (from 1) that a stray quote opens, in ``bad_line``; or 0.
     """
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """Where the next row starts, and, if it is longer than the limit, from where to look for its end (else -1)."""
+    """The start of the next row and, if that is longer than the limit, where to look for its end (else -1)."""
 
     start: int
     line: int
@@ -48,9 +48,9 @@ class Rest(NamedTuple):
 
 
 class RowScanner:
-    """Yields the rows of a buffer that are surely whole; ``rest`` tells what is left."""
+    """Yields the rows of a buffer that are surely whole; ``rest`` says where the next one starts."""
 
-    def __init__(self, delimiter: str, *, limit: int = ROW_LIMIT) -> None:
+    def __init__(self, delimiter: str, *, limit: int = MAX_ROW_BYTES) -> None:
         self._delimiter = delimiter.encode()
         self._row, self._plain = _patterns(self._delimiter)
         self._blanks = b" \t\r\n" + self._delimiter
@@ -58,7 +58,7 @@ class RowScanner:
         self.rest = Rest(0, 1)
 
     def scan(self, data: bytes, *, line: int = 1, final: bool) -> Iterator[Row]:
-        """``line``: number of the first; ``final``: nothing comes after ``data``."""
+        """Yield the rows. ``line`` is the number of the first; ``final`` says that nothing comes after ``data``."""
         if final and data and not data.endswith((b"\n", b"\r")):
             for row in self._scan(data + b"\n", line, final=True):
                 yield row._replace(end=min(row.end, len(data)))
@@ -82,11 +82,11 @@ class RowScanner:
         self.rest = Rest(start, line)
 
     def is_blank(self, data: bytes, start: int, end: int) -> bool:
-        """Whether [start, end) is nothing but delimiters, spaces, tabs and line ends."""
+        """Return whether [start, end) holds only delimiters, spaces, tabs and line ends."""
         return start == end or (data[start] in self._blanks and not data[start:end].strip(self._blanks))
 
     def _plain_row(self, data: bytes, start: int) -> tuple[int, int]:
-        """End and lines of the row at ``start``, found faster than by the pattern, if it surely says the same; or 0."""
+        """Return the end and the lines of the row at ``start``, or 0 unless the pattern, which is slower, would say the same."""
         end = data.find(b"\n", start) + 1
         row = data[start:end]
         quote = row.find(b'"')
@@ -106,7 +106,7 @@ class RowScanner:
         return (end, lines) if end - start <= self._limit and self._is_plain(row) else (0, 0)
 
     def _is_plain(self, row: bytes) -> bool:
-        """Whether each quote is at a field's start or end, or one of two: the first is, and their number is even."""
+        """Return whether each quote is at a field's start or end, or doubled. The first is, and their number is even."""
         if _has_lone_cr(row):
             return False
         _, *between, last = row.split(b'"')[::2]
@@ -120,12 +120,12 @@ class RowScanner:
 
     def _any_row(self, data: bytes, start: int, line: int, *, final: bool) -> Row | None:
         match = self._row.match(data, start, start + self._limit)
-        if match is None or _unsure(data, match.end(), start + self._limit, final=final):
+        if match is None or _may_be_half_crlf(data, match.end(), start + self._limit, final=final):
             return self._give_up(data, start, line, final=final)
         return Row(start, match.end(), line)
 
     def _give_up(self, data: bytes, start: int, line: int, *, final: bool) -> Row | None:
-        """A row that the pattern does not take: spoiled by a stray quote, or too long. None, and ``rest``: not yet known."""
+        """Return a row that a stray quote spoils or that is too long, or None (and set ``rest``) if that is not known yet."""
         window_end = start + self._limit
         over = len(data) >= window_end
         field, quote, closed = self._find_stray_quote(data, start, min(window_end, len(data)))
@@ -141,7 +141,7 @@ class RowScanner:
         return Row(start, end, line, field, bad_line)
 
     def _find_stray_quote(self, data: bytes, start: int, stop: int) -> tuple[int, int, bool]:
-        """The field (from 1) and place of the quote at fault, or (0, -1); whether something wrong follows its closing."""
+        """Return the field (from 1) and the place of the bad quote, or (0, -1), and whether text follows its closing."""
         field, at = 1, start
         while at < stop:
             if data[at] == _QUOTE:
@@ -161,7 +161,7 @@ class RowScanner:
 
 @cache
 def _patterns(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """A whole row, and the rest of an unquoted field."""
+    """Return the patterns of a whole row and of the rest of an unquoted field."""
     d, end = re.escape(delimiter), rb"(?:\r\n|\n|\r)"
     plain = rb"[^\r\n" + d + rb"]*+"
     field = rb'(?:"[^"]*+(?:""[^"]*+)*+"(?=[\r\n' + d + rb'])|(?!")' + plain + rb")"
@@ -169,28 +169,28 @@ def _patterns(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 def find_row_end(data: bytes, start: int, *, final: bool) -> int:
-    """Behind the first line end at or after ``start``; -1 if it is still to come."""
+    """Return the place behind the first line end at or after ``start``, or -1 if it is still to come."""
     found = _END.search(data, start)
     if found is None:
         return len(data) if final else -1
-    return -1 if _unsure(data, found.end(), -1, final=final) else found.end()
+    return -1 if _may_be_half_crlf(data, found.end(), -1, final=final) else found.end()
 
 
-def _unsure(data: bytes, end: int, limit: int, *, final: bool) -> bool:
-    """Whether the CR that a row ends with may be half of a CRLF."""
+def _may_be_half_crlf(data: bytes, end: int, limit: int, *, final: bool) -> bool:
+    """Return whether the CR that a row ends with may be half of a CRLF."""
     if data[end - 1 : end] != b"\r":
         return False
     return end == limit or (end == len(data) and not final)
 
 
 def _has_lone_cr(row: bytes) -> bool:
-    """Whether there is a CR in it that is not of a CRLF at its end, or a CRLF inside: rows with those are rare."""
+    """Return whether the row holds a CR, other than in a CRLF at its end. Such rows are rare."""
     found = row.find(b"\r")
     return found >= 0 and found != len(row) - 2
 
 
 def count_line_ends(data: bytes, start: int, end: int) -> int:
-    """Line ends in [start, end), CRLF being one."""
+    """Return the number of line ends in [start, end). A CRLF is one."""
     found = data.count(b"\n", start, end)
     if data.find(b"\r", start, end) >= 0:
         found += data.count(b"\r", start, end) - data.count(b"\r\n", start, end)
@@ -198,7 +198,7 @@ def count_line_ends(data: bytes, start: int, end: int) -> int:
 
 
 def split_row(text: str, delimiter: str) -> list[str]:
-    """The cells of one row, without its end. A quote that never closes is read as text."""
+    """Return the cells of one row, which has no line end. A quote that never closes is read as text."""
     match_cell = _cell_pattern(delimiter).match
     cells, at = [], 0
     while cell := match_cell(text, at):
@@ -210,7 +210,7 @@ def split_row(text: str, delimiter: str) -> list[str]:
 
 
 def join_row(cells: Iterable[str], delimiter: str) -> str:
-    """One row with its CRLF."""
+    """Return one row with its CRLF."""
     return delimiter.join(_quote_cell(cell, delimiter) for cell in cells) + "\r\n"
 
 
@@ -233,7 +233,7 @@ _ROWS_COMPARED = 30
 
 
 def read_csv_head(head: bytes, *, start: int, whole: bool, delimiter: str = "") -> FileFacts:
-    """What the head says. Columns are read as UTF-8, with surrogates for what is wrong in it, until all is seen.
+    """Return what the head says. Columns are read as UTF-8, with surrogates for wrong bytes, until the whole file is seen.
 
     Args:
         head: of the file.
@@ -278,7 +278,7 @@ def _no_header(reason: str, code: str) -> RejectedFileError:
 
 
 def _sniff_delimiter(rest: bytes, *, whole: bool) -> str:
-    """The delimiter under which most rows have as many cells as the header, and the header the most."""
+    """Return the delimiter under which most rows have as many cells as the header, and the header the most."""
     return max(DELIMITERS, key=lambda delimiter: _rate_delimiter(rest, delimiter, whole=whole))
 
 

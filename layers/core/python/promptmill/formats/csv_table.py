@@ -1,4 +1,4 @@
-"""CSV: a row is a record, asked by the recipe's template or by its column ``prompt`` or ``text``.
+"""CSV: a row is a record. Its prompt is the recipe's template, or else its column ``prompt`` or ``text``.
 
 Results are the input's columns, then ``answer`` or one column for each property of the recipe's schema, ``status``,
 ``error``, ``model``, ``input_tokens``, ``output_tokens`` and ``cost_usd``, in UTF-8 with a byte order mark and with the
@@ -35,12 +35,12 @@ _HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")
 
 
 def defuse(cell: str) -> str:
-    """A text of ours as Excel shows it and never runs it: behind an apostrophe if it starts as formulas do."""
+    """Return a text that Excel shows and never runs: it stands behind an apostrophe if it starts as formulas do."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def defuse_input(cell: str) -> str:
-    """A cell of the user's file: as it is, unless it would be a formula. Numbers such as -5 or +49 (30) 1 are none."""
+    """Return a cell of the user's file, which stays as it is unless it would be a formula. -5 and +49 (30) 1 are numbers."""
     return cell if _HARMLESS.fullmatch(cell) else defuse(cell)
 
 
@@ -83,7 +83,7 @@ class CsvTable:
         return clean_text(join_row(cells, facts.delimiter)).encode()
 
     def error_header(self, facts: FileFacts) -> bytes:
-        """The input's header row, marked as UTF-8: a bad byte below it is not to be taken for cp1252 next time."""
+        """Return the input's header row, marked as UTF-8, so that a bad byte below it is not taken for cp1252 next time."""
         return BOM + clean_text(join_row(facts.columns, facts.delimiter)).encode()
 
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
@@ -104,7 +104,7 @@ def _stray_quote(line: int, field: int, facts: FileFacts) -> Failure:
 
 
 def _check_width(cells: list[str], record: RawRecord, facts: FileFacts) -> None:
-    """Spreadsheets leave empty cells at the end out, or add some; other cells without a column are a mistake."""
+    """Refuse cells without a column, unless they are empty: spreadsheets leave such cells out at the end, or add some."""
     if any(cell.strip() for cell in cells[len(facts.columns) :]):
         raise RecordError(
             f"{len(cells)} cells in the row, and {len(facts.columns)} in the header",
@@ -145,7 +145,7 @@ def _answer_columns(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _free_name(wanted: str, taken: list[str]) -> str:
-    """Excel's tables tell names apart without regard to case."""
+    """Return a name that no column has yet. Case makes no difference, as in Excel's tables."""
     folded, name, number = {other.strip().casefold() for other in taken}, defuse(wanted), 2
     while name.casefold() in folded:
         name, number = f"{defuse(wanted)}_{number}", number + 1
@@ -153,7 +153,7 @@ def _free_name(wanted: str, taken: list[str]) -> str:
 
 
 def _input_cells(record: RawRecord, facts: FileFacts) -> list[str]:
-    """As many as there are columns, also of a row that could not be read."""
+    """Return as many cells as there are columns, even for a row that could not be read."""
     text = record.data.decode(facts.encoding, "replace")
     cells = [defuse_input(cell) for cell in split_row(text, facts.delimiter)]
     width = len(facts.columns)
@@ -166,7 +166,7 @@ def _answer_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
         return [""] * len(columns)
     if columns == ("answer",) and not _has_properties(recipe):
         return [defuse(completion.answer_text)]
-    values = _parsed(completion.text)
+    values = _parse_object(completion.text)
     return [_value_cell((values or {}).get(column)) for column in columns]
 
 
@@ -174,7 +174,7 @@ def _has_properties(recipe: Recipe) -> bool:
     return bool((recipe.answer_schema or {}).get("properties"))
 
 
-def _parsed(text: str) -> dict[str, Any] | None:
+def _parse_object(text: str) -> dict[str, Any] | None:
     try:
         value = decode_json(text)
     except (msgspec.DecodeError, UnicodeError):
@@ -183,7 +183,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _value_cell(value: Any) -> str:
-    """Numbers stay numbers: nothing that JSON calls one is a formula."""
+    """Return a value's cell. Numbers stay numbers, because no number in JSON is a formula."""
     if value is None:
         return ""
     return defuse(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -203,11 +203,11 @@ def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
 
 
 def _error_text(outcome: Outcome, recipe: Recipe) -> str:
-    """Why there is no answer; or the answer itself, where it does not fill the schema's columns: it was paid for."""
+    """Say why there is no answer. An answer that does not fit the schema's columns stands here, because it was paid for."""
     failure, completion = outcome.failure, outcome.completion
     if failure is not None:
         return f"{failure.code}: {failure.message}"
-    if completion is not None and _has_properties(recipe) and _parsed(completion.text) is None:
+    if completion is not None and _has_properties(recipe) and _parse_object(completion.text) is None:
         return f"answer_not_json: {completion.text}"
     return ""
 

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from promptmill.domain.errors import RejectedFileError
 from promptmill.domain.job_file import ChunkRange, FileFacts
-from promptmill.formats.csv_rows import ROW_LIMIT, RowScanner, count_line_ends, find_row_end
+from promptmill.formats.csv_rows import MAX_ROW_BYTES, RowScanner, count_line_ends, find_row_end
 from promptmill.formats.encoding import Encoding, EncodingGuess
 
 _PIECE = 256 << 10
@@ -19,23 +19,23 @@ _ROWS_AT_ONCE = 4096
 
 
 class Cutter(Protocol):
-    """Fed with the bytes of the cut object from ``facts.body_start`` on, in blocks of any sizes."""
+    """Cuts the bytes that it is fed: those of the object from ``facts.body_start`` on, in blocks of any sizes."""
 
     @property
     def facts(self) -> FileFacts:
-        """Final after ``finish``: only then is the encoding known."""
+        """Return the facts, which are final after ``finish``: only then is the encoding known."""
         ...
 
     def feed(self, block: bytes) -> list[ChunkRange]: ...
 
     def finish(self) -> list[ChunkRange]:
-        """Raises RejectedFileError: there was no record at all (code ``no_records``)."""
+        """Return the last chunks. Raise RejectedFileError (``no_records``) if there was no record at all."""
         ...
 
 
-def make_cutter(facts: FileFacts, *, max_records: int = 500, max_bytes: int = ROW_LIMIT) -> Cutter:
-    """A cutter for a file of that dialect. A record larger than ``max_bytes`` is an oversized chunk of its own."""
-    if not 0 < max_bytes <= ROW_LIMIT or max_records < 1:
+def make_cutter(facts: FileFacts, *, max_records: int = 500, max_bytes: int = MAX_ROW_BYTES) -> Cutter:
+    """Return a cutter for a file of this format. A record larger than ``max_bytes`` is an oversized chunk of its own."""
+    if not 0 < max_bytes <= MAX_ROW_BYTES or max_records < 1:
         raise ValueError(f"chunks of {max_records} records and {max_bytes} bytes")
     chunker = Chunker(max_records, max_bytes)
     return RowCutter(facts, chunker) if facts.format == "csv" else LineCutter(facts, chunker)
@@ -86,7 +86,7 @@ class Chunker:
 
 
 class LineCutter:
-    """Counts and finds line ends in C: what a line costs here is a few list entries."""
+    """Cuts lines. Line ends are found and counted by C code, so that a line costs only a few list entries here."""
 
     def __init__(self, facts: FileFacts, chunker: Chunker) -> None:
         self.facts = facts
@@ -132,16 +132,16 @@ class LineCutter:
 
 
 class _LongRow:
-    """A row over the limit: where it starts, the line ends in it so far, and whether it is more than blank."""
+    """A row over the limit: its start, the line ends in it so far, and whether it is more than blank."""
 
     def __init__(self, start: int, line_ends: int, *, has_text: bool) -> None:
         self.start, self.line_ends, self.has_text = start, line_ends, has_text
 
 
 class RowCutter:
-    """CSV. Holds at most the row that it is in, and of that no more than the limit."""
+    """Cuts CSV. It holds at most the row that it is in, and of that row no more than the limit."""
 
-    def __init__(self, facts: FileFacts, chunker: Chunker, *, row_limit: int = ROW_LIMIT) -> None:
+    def __init__(self, facts: FileFacts, chunker: Chunker, *, row_limit: int = MAX_ROW_BYTES) -> None:
         self.facts = facts
         self._chunker = chunker
         self._scanner, self._row_limit = RowScanner(facts.delimiter, limit=row_limit), row_limit
@@ -200,7 +200,7 @@ class RowCutter:
         return chunks
 
     def _skip(self, row: _LongRow, data: bytes, *, final: bool) -> tuple[int, list[ChunkRange]]:
-        """Over the rest of a row that is too long: where the next one starts, and chunks."""
+        """Skip the rest of a row that is too long. Return where the next row starts, and chunks."""
         end = find_row_end(data, 0, final=final)
         row.has_text = row.has_text or not self._scanner.is_blank(data, 0, len(data) if end < 0 else end)
         if end < 0:
@@ -213,7 +213,7 @@ class RowCutter:
         return end, chunks
 
     def _keep(self, data: bytes, start: int) -> None:
-        """Hold what is left of ``data``, and wait until it has doubled: a long row is not read again for each block."""
+        """Hold the rest of ``data`` until it has doubled, so that a long row is not scanned again for each block."""
         rest = data[start:]
         self._base += start
         self._held, self._held_size = [rest], len(rest)
@@ -221,7 +221,7 @@ class RowCutter:
 
 
 def decode_columns(columns: tuple[str, ...], encoding: Encoding) -> tuple[str, ...]:
-    """Names that were read as UTF-8 with surrogates for what is wrong in it, in the encoding that the file has."""
+    """Return the names in the file's encoding. They were read as UTF-8, with surrogates for wrong bytes."""
     return tuple(name.encode("utf-8", "surrogateescape").decode(encoding, "replace") for name in columns)
 
 

@@ -1,4 +1,4 @@
-"""UTF-8 or cp1252: decided from all the bytes of a file that does not say."""
+"""Encodings of text files: UTF-8 or cp1252, told apart by all the bytes of a file that does not name its own."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MAX_TAIL = 3
 
 
 class EncodingGuess:
-    """Fed with all of a file, in blocks of any sizes.
+    """Guesses the encoding of a file that it is fed in blocks of any sizes.
 
-    cp1252 if more of its bytes are wrong in UTF-8 than belong to right sequences of several bytes, and all of the wrong
-    ones are characters of cp1252. One stray byte in a UTF-8 file so stays one bad record, and a file in some other
-    encoding (Shift JIS, say) has bad records where guessing would garble its text.
+    The guess is cp1252 if more bytes are wrong in UTF-8 than belong to right sequences of several bytes, and all of the
+    wrong ones are characters of cp1252. So one stray byte in a UTF-8 file stays one bad record, and a file in some other
+    encoding (Shift JIS, say) has bad records, where a guess would garble its text.
     """
 
     def __init__(self, *, marked: bool = False) -> None:
@@ -41,7 +41,7 @@ class EncodingGuess:
         if data.isascii():
             self._tail = b""
             return
-        cut = _unfinished(data)
+        cut = _find_cut_sequence(data)
         self._tail, data = data[cut:], data[:cut]
         self._count(data)
 
@@ -62,8 +62,8 @@ class EncodingGuess:
             self._foreign = self._foreign or _NOT_IN_CP1252.search(wrong) is not None
 
 
-def _unfinished(data: bytes) -> int:
-    """Where a sequence of several bytes starts that the end of ``data`` may have cut; its length if there is none."""
+def _find_cut_sequence(data: bytes) -> int:
+    """Return where a sequence of several bytes starts that the end of ``data`` may cut, or else the length."""
     for back in range(1, min(_MAX_TAIL, len(data)) + 1):
         lead = data[-back]
         if lead >= 0xC0:  # noqa: PLR2004 (the first byte of a sequence, and so many follow it)
@@ -73,7 +73,7 @@ def _unfinished(data: bytes) -> int:
 
 
 def decode_record(record: RawRecord, encoding: Encoding) -> str:
-    """The record's text.
+    """Return the record's text.
 
     Raises:
         RecordError: its bytes are not of that encoding (code ``invalid_utf8``, with the byte's offset).
@@ -85,7 +85,7 @@ def decode_record(record: RawRecord, encoding: Encoding) -> str:
 
 
 def as_utf8(data: bytes, encoding: Encoding) -> bytes:
-    """UTF-8 stays as it is, wrong bytes and all."""
+    """Return the bytes as UTF-8. What is UTF-8 already stays as it is, wrong bytes included."""
     return data if encoding == "utf-8" else data.decode(encoding, "replace").encode()
 
 

@@ -1,4 +1,4 @@
-"""What a file format is, and the formats by name."""
+"""The protocol of file formats, and the formats by name."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from promptmill.domain.record import Outcome, RawRecord
 
 
 class FileFormat(Protocol):
-    """Pure functions of bytes. Every bad record becomes an error of its own."""
+    """A format of job files: pure functions of bytes. Each bad record becomes an error of its own."""
 
     @property
     def name(self) -> FileFormatName: ...
 
     @property
     def extension(self) -> str:
-        """Of the result file, as in ``jsonl``."""
+        """Return the extension of the result file, such as ``jsonl``."""
         ...
 
     def split(self, data: bytes, chunk: ChunkRange, facts: FileFacts) -> Iterator[RawRecord]:
-        """The ``chunk.records`` records of one chunk's bytes, in order."""
+        """Yield the ``chunk.records`` records of a chunk's bytes, in order."""
         ...
 
     def parse(self, record: RawRecord, facts: FileFacts, recipe: Recipe) -> CompletionRequest:
-        """What the record asks.
+        """Return what the record asks.
 
         Raises:
             RecordError: it names the line, the field and the reason.
@@ -37,19 +37,19 @@ class FileFormat(Protocol):
         ...
 
     def header(self, facts: FileFacts, recipe: Recipe) -> bytes:
-        """What the result file starts with, b"" for most."""
+        """Return the start of the result file: b"" for most formats."""
         ...
 
     def render(self, outcome: Outcome, facts: FileFacts, recipe: Recipe, job_id: str) -> bytes:
-        """The record's lines in the result file, ends included."""
+        """Return the record's lines in the result file, with their ends."""
         ...
 
     def error_header(self, facts: FileFacts) -> bytes:
-        """What the errors file starts with, so that it can be dropped again."""
+        """Return the start of the errors file, so that it can be dropped as a job file again."""
         ...
 
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
-        """The record as it came, for the errors file."""
+        """Return the record as it came, for the errors file."""
         ...
 
 

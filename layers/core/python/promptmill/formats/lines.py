@@ -19,14 +19,14 @@ from promptmill.formats.recipe_defaults import apply_recipe
 from promptmill.wire.json_fields import NOTHING, Fields, decode_json, json_kind
 
 CUT_OFF = b"\x1a[cut off here]\x1a"
-"""What staging puts behind the last line of a file that breaks off in it: half a prompt is not to be answered."""
+"""The mark that staging puts behind a last line in which the file breaks off, since half a prompt must not be answered."""
 
 _TRUNCATED = "Input data was truncated"
 _PLACE = re.compile(r" \(byte (\d+)\)$")
 
 
 def split_lines(data: bytes, chunk: ChunkRange, _facts: FileFacts) -> Iterator[RawRecord]:
-    """The records of a chunk's bytes, without their ends (LF or CRLF)."""
+    """Yield the records of a chunk's bytes, without their line ends (LF or CRLF)."""
     index = chunk.first_record
     for line, content in enumerate(data.split(b"\n"), chunk.first_line):
         if content and not content.isspace():
@@ -35,7 +35,7 @@ def split_lines(data: bytes, chunk: ChunkRange, _facts: FileFacts) -> Iterator[R
 
 
 def raw_record(index: int, line: int, data: bytes) -> RawRecord:
-    """A record that is good so far, unless the file breaks off in it."""
+    """Return a record, with an error if the file breaks off in it."""
     if not data.endswith(CUT_OFF):
         return RawRecord(index, line, data)
     message = f"line {line}: the file breaks off here, so the record may not be whole. Drop it again in full"
@@ -43,7 +43,7 @@ def raw_record(index: int, line: int, data: bytes) -> RawRecord:
 
 
 def decode_object(record: RawRecord) -> dict[str, Any]:
-    """A line's JSON object.
+    """Return a line's JSON object.
 
     Raises:
         RecordError: codes ``invalid_utf8``, ``invalid_json``, ``not_an_object``.
@@ -63,7 +63,7 @@ def decode_object(record: RawRecord) -> dict[str, Any]:
 
 
 def readable_line(record: RawRecord) -> dict[str, Any]:
-    """A line's JSON object if it is one, for what its result repeats; else {}."""
+    """Return a line's JSON object, of which its result repeats some fields, or {} if it is none."""
     try:
         return decode_object(record)
     except RecordError:
@@ -71,7 +71,7 @@ def readable_line(record: RawRecord) -> dict[str, Any]:
 
 
 def line_again(record: RawRecord) -> bytes:
-    """The line as it came, to be dropped again; nothing for one that was too large to read."""
+    """Return the line as it came, so that it can be dropped again, or nothing if it was too large to read."""
     return record.data + b"\n" if record.data else b""
 
 
@@ -89,15 +89,15 @@ def _bad_json(record: RawRecord, reason: str) -> RecordError:
     except UnicodeDecodeError as error:
         return invalid_utf8(record, error)
     return RecordError(
-        f"not valid JSON{_place(record.data, reason)}",
+        f"not valid JSON{_describe_place(record.data, reason)}",
         code="invalid_json",
         where=f"line {record.line}",
         remedy="put one whole JSON object on each line",
     )
 
 
-def _place(data: bytes, reason: str) -> str:
-    """What is wrong, and at which character, in words."""
+def _describe_place(data: bytes, reason: str) -> str:
+    """Say what is wrong, and at which character."""
     place = _PLACE.search(reason)
     if place is None and _TRUNCATED not in reason:
         return f" ({reason})"
@@ -138,7 +138,7 @@ _MAX_TOKENS = 100_000
 
 
 def kind_of(line: Mapping[str, Any]) -> LineKind | None:
-    """None: no dialect that anybody has told us of."""
+    """Return the format of this line, or None if it is in no format that is known."""
     if "custom_id" not in line and isinstance(line.get("prompt", line.get("messages")), str | list):
         return "promptmill"
     for name, kind in _OBJECTS:
@@ -156,21 +156,21 @@ _OBJECTS: tuple[tuple[str, LineKind], ...] = (
 
 
 def refuse_other(line: Mapping[str, Any], record: RawRecord, expected: FileFormatName) -> None:
-    """Raises RecordError ``other_dialect`` for a line of another format than its file's."""
+    """Raise RecordError ``other_dialect`` for a line of another format than its file's."""
     kind = kind_of(line)
     if kind is not None and kind != expected:
         raise RecordError(
             f"this is a {FORMAT_TITLES[kind]} line, in a file of {FORMAT_TITLES[expected]} lines",
             code="other_dialect",
             where=f"line {record.line}",
-            remedy="drop lines of different dialects as files of their own",
+            remedy="drop lines of each format as a file of their own",
         )
 
 
 def first_object(text: bytes) -> dict[str, Any]:
-    """The top-level keys of the object that ``text`` starts with, which may be cut anywhere; {} if it is none.
+    """Return the top-level keys of the object that ``text`` starts with, or {} if it starts with none.
 
-    Their values only tell object, array and text apart.
+    The text may be cut off anywhere. The values only tell objects, arrays and texts apart.
     """
     found: dict[str, Any] = {}
     depth, name, position = 0, b"", 0
@@ -197,12 +197,12 @@ def _decode_key(quoted: bytes) -> str:
 
 
 class JsonLinesFormat(Struct, frozen=True):
-    """A dialect made of two functions.
+    """A format of JSON lines, made of two functions.
 
     Attributes:
-        read: what a line asks, before the recipe's defaults. Fields that it leaves are noted as ignored.
-        write: the result line of an outcome, from what could be read of its own line and the job's id. Notes are
-            added to it, where there are any and it has none.
+        read: returns the request of a line, before the recipe's defaults. Fields that it leaves are noted as ignored.
+        write: returns the result line of an outcome, from what could be read of its own line and the job's id. Notes
+            are added to it, where there are any and it has none.
     """
 
     name: FileFormatName

@@ -31,8 +31,8 @@ from promptmill.wire.openai_chat.request import read_messages
 
 def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
     line_id = line.take("id")
-    settings = _settings(line)
-    asked = _asked(line, line_id, record, recipe)
+    settings = _read_settings(line)
+    asked = _read_prompt(line, line_id, record, recipe)
     if asked.system and settings.system:
         raise line.error("system", "there is a system message, too", remedy="leave one of them out")
     return structs.replace(settings, messages=asked.messages, system=asked.system or settings.system)
@@ -48,13 +48,13 @@ def _write(outcome: Outcome, given: dict[str, Any], recipe: Recipe, _job_id: str
 
 
 def status_of(outcome: Outcome) -> str:
-    """answered, failed or stopped."""
+    """Return ``answered``, ``failed`` or ``stopped``."""
     if outcome.failure is None:
         return "answered"
     return "stopped" if outcome.failure.kind == "stopped" else "failed"
 
 
-def _settings(line: Fields) -> CompletionRequest:
+def _read_settings(line: Fields) -> CompletionRequest:
     schema = line.take_dict("json_schema")
     return CompletionRequest(
         messages=(),
@@ -70,9 +70,9 @@ def _settings(line: Fields) -> CompletionRequest:
     )
 
 
-def _asked(line: Fields, line_id: Any, record: RawRecord, recipe: Recipe) -> CompletionRequest:
+def _read_prompt(line: Fields, line_id: Any, record: RawRecord, recipe: Recipe) -> CompletionRequest:
     if "messages" in line:
-        return _asked_by_messages(line, recipe)
+        return _read_conversation(line, recipe)
     prompt = line.require_text("prompt")
     others = {name: _as_text(value) for name, value in line.values().items()}
     template = recipe.prompt
@@ -86,7 +86,7 @@ def _asked(line: Fields, line_id: Any, record: RawRecord, recipe: Recipe) -> Com
     return ask(prompt, record)
 
 
-def _asked_by_messages(line: Fields, recipe: Recipe) -> CompletionRequest:
+def _read_conversation(line: Fields, recipe: Recipe) -> CompletionRequest:
     if line.take("prompt") not in NOTHING:
         raise line.error("messages", "a line has a prompt or messages, not both", remedy="leave one of them out")
     system, messages = read_messages(line, recipe)

@@ -1,4 +1,4 @@
-"""What a recipe adds to every request of a job, whatever its dialect."""
+"""The recipe's part of every request of a job, in whatever format its file is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptmill.domain.templates import render_template
 
 
 def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> str:
-    """The template with the record's values. Raises RecordError ``unknown_column``, naming the line."""
+    """Fill the template with the record's values. Raise RecordError ``unknown_column``, which names the line."""
     try:
         return render_template(template, values)
     except RecordError as error:
@@ -26,7 +26,7 @@ def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> 
 
 
 def ask(prompt: str, record: RawRecord) -> CompletionRequest:
-    """One user message. Raises RecordError ``empty_prompt``."""
+    """Return a request of one user message. Raise RecordError ``empty_prompt`` if there is nothing in it."""
     if not prompt.strip():
         raise RecordError(
             "the prompt is empty",
@@ -60,7 +60,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
         )
     if request.kind == "embedding":
         return request
-    most, notes = _most_tokens(request, recipe)
+    most, notes = _limit_tokens(request, recipe)
     return structs.replace(
         request,
         max_output_tokens=most,
@@ -72,7 +72,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
     )
 
 
-def _most_tokens(request: CompletionRequest, recipe: Recipe) -> tuple[int | None, tuple[str, ...]]:
+def _limit_tokens(request: CompletionRequest, recipe: Recipe) -> tuple[int | None, tuple[str, ...]]:
     wanted, allowed = request.max_output_tokens, recipe.max_output_tokens
     if wanted is None or allowed is None:
         return (allowed if wanted is None else wanted), ()
@@ -89,6 +89,6 @@ def _schema(request: CompletionRequest, recipe: Recipe) -> JsonSchema | None:
 
 
 def answer_schema(recipe: Recipe, line: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """The schema that the answer to one of our own lines was asked to follow."""
+    """Return the schema that the answer was asked to follow: the line's own, or else the recipe's."""
     own = line.get("json_schema") if line else None
     return own if isinstance(own, dict) else recipe.answer_schema

@@ -1,4 +1,4 @@
-"""What a dropped file is, told from its head."""
+"""Recognise a dropped file by its head and its name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptmill.domain.job_file import FileFacts
 from promptmill.formats.csv_rows import read_csv_head
 from promptmill.formats.encoding import BOM
 from promptmill.formats.lines import LineKind, first_object, kind_of
-from promptmill.formats.staging import DOCUMENT_LIMIT, Transcoder, document_too_large
+from promptmill.formats.staging import MAX_DOCUMENT_BYTES, Transcoder, document_too_large
 
 _SAVE_AS_CSV = "save it as CSV UTF-8 in Excel (File, Save As) and drop that"
 _AS_TEXT = "extract its text into a .txt, .csv or .jsonl file and drop that"
@@ -54,7 +54,7 @@ _BINARY_SHARE = 0.05
 
 
 def refuse_foreign(head: bytes, name: str) -> None:
-    """Raises RejectedFileError for what is surely no text."""
+    """Raise RejectedFileError for a file that is surely not text."""
     for signature, code, what, remedy in _SIGNATURES:
         if head.startswith(signature) and not (signature.isalnum() and _looks_like_text(head)):
             raise foreign_file(what, code, remedy)
@@ -71,7 +71,7 @@ def refuse_foreign(head: bytes, name: str) -> None:
 
 
 def refuse_binary(head: bytes) -> None:
-    """Raises RejectedFileError for what holds too many control characters to be text."""
+    """Raise RejectedFileError for a file with too many control characters to be text."""
     if _looks_like_text(head):
         return
     if head.count(b"\0") > len(head) // 4:
@@ -99,7 +99,7 @@ def _archive(head: bytes, name: str) -> RejectedFileError:
 
 
 HEAD_SIZE = 1 << 20
-"""Bytes of the head to read; the file may be shorter."""
+"""The bytes of the head to read. The file may be shorter."""
 
 Utf16 = Literal["utf-16-le", "utf-16-be"]
 
@@ -115,7 +115,7 @@ _LIKELY = 0.5
 
 
 class Recognised(Struct, frozen=True):
-    """What a file is, and what has to be done before it can be cut.
+    """A file's format, and the staging that it needs before it can be cut.
 
     Attributes:
         facts: of the bytes to cut: for ``document`` and ``transcode``, of what staging makes of the file. For
@@ -129,7 +129,7 @@ class Recognised(Struct, frozen=True):
 
 
 def recognise(head: bytes, *, name: str, size: int) -> Recognised:
-    """What the file is. Content decides, and the name where content does not tell: ``.csv``, ``.tsv``, ``.txt``.
+    """Recognise a file by its content, or by its name where content does not tell: ``.csv``, ``.tsv``, ``.txt``.
 
     Args:
         head: its first ``HEAD_SIZE`` bytes, or all of it.
@@ -151,7 +151,7 @@ def _plain_name(name: str) -> str:
 
 
 def _recognise_packed(head: bytes, name: str) -> Recognised:
-    """By a first look into it, so that what is no job file is not unpacked at all."""
+    """Look into a gzip file, so that one that holds no job file is not unpacked at all."""
     inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         inner = inflate.decompress(head, HEAD_SIZE)
@@ -174,7 +174,7 @@ def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
         remedy = "drop a file with a record on each line"
         raise RejectedFileError("there is no record in this file", code="no_records", remedy=remedy)
     if isinstance(first_object(head[start:]).get("requests"), list):
-        if size > DOCUMENT_LIMIT:
+        if size > MAX_DOCUMENT_BYTES:
             raise document_too_large()
         return Recognised(FileFacts("anthropic", document=True), "document")
     return Recognised(_facts(head, start, name, whole=whole))
@@ -214,7 +214,7 @@ def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
 
 
 def _kind(text: bytes, *, whole: bool, surely: bool) -> LineKind | None:
-    """Of the first line that tells; if that has to be sure, only where most lines are of some kind."""
+    """Return the format of the first line that has one; with ``surely``, only if most lines have one."""
     kinds = list(islice(_kinds(text, whole=whole), _LINES_SEEN))
     known = [kind for kind in kinds if kind]
     if not known or (surely and len(known) <= _LIKELY * len(kinds)):
@@ -243,7 +243,7 @@ def _kind_of_line(line: bytes) -> LineKind | None:
 
 
 def _refuse_array(text: bytes, *, named_as_text: bool) -> None:
-    """An array over the whole file; one on the first line alone is a bad line."""
+    """Refuse an array that is the whole file. An array on the first line alone is a bad line."""
     if not (_ARRAY_OF_KNOWN_OBJECTS if named_as_text else _ARRAY_OF_OBJECTS).match(text):
         return
     first, _, others = text.strip().partition(b"\n")

@@ -1,4 +1,4 @@
-"""Make a file's bytes fit to be cut: unpack gzip, turn UTF-16 into UTF-8, take a document apart into lines."""
+"""Prepare a file's bytes for cutting: unpack gzip, turn UTF-16 into UTF-8, split a document into lines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from promptmill.domain.errors import RejectedFileError
 from promptmill.formats.encoding import BOM
 from promptmill.formats.lines import CUT_OFF
 
-DOCUMENT_LIMIT = 256 << 20
+MAX_DOCUMENT_BYTES = 256 << 20
 
 _PIECE = 1 << 20
 _ALWAYS_ALLOWED = 256 << 20
-_MOST = 50 << 30
+_MAX_UNPACKED = 50 << 30
 _RATIO = 200
 _GZIP = 16 + zlib.MAX_WBITS
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
@@ -27,7 +27,7 @@ _PLACE = re.compile(r" \(byte (\d+)\)$")
 
 
 class Gunzip:
-    """gzip of one or more members. What can be unpacked is; ``finish`` says what could not.
+    """Unpacks gzip of one or more members. It unpacks what it can; ``finish`` says what it could not.
 
     ``feed`` raises RejectedFileError (code ``gzip_bomb``) once more has come out than 256 MiB and 200 times what went
     in, or than 50 GiB.
@@ -41,7 +41,7 @@ class Gunzip:
         self._fault, self._cut_off = "", False
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        """What it unpacks to, in pieces of at most 1 MiB."""
+        """Yield what the block unpacks to, in pieces of at most 1 MiB."""
         self._packed += len(block)
         if not self._in_member and self._packed > len(block):
             block = block.lstrip(b"\0")  # padding between members
@@ -49,14 +49,14 @@ class Gunzip:
             block = yield from self._unpack(block)
 
     def finish(self) -> tuple[bytes, str]:
-        """What to write behind all else (a mark that the last record is cut off, or nothing), and a note or ""."""
+        """Return what to write at the end (a mark if the last record is cut off, or nothing), and a note or ""."""
         if self._in_member and not self._fault:
             self._fault, self._cut_off = "the gzip stream ends early", True
         mark = CUT_OFF if self._cut_off and self._last not in (b"", b"\n", b"\r") else b""
         return mark, f"{self._fault}: {self._unpacked:,} bytes could be unpacked" if self._fault else ""
 
     def _unpack(self, block: bytes) -> Generator[bytes, None, bytes]:
-        """To the end of the block or of its member; returns what follows that."""
+        """Unpack up to the end of the block or of its member. Return what follows that."""
         self._in_member = True
         while True:
             before = self._inflate.copy()
@@ -65,7 +65,7 @@ class Gunzip:
             except zlib.error:
                 yield from self._salvage(before, block)
                 return b""
-            yield from self._counted(piece)
+            yield from self._count(piece)
             if self._inflate.eof:
                 rest = self._inflate.unused_data.lstrip(b"\0")
                 self._inflate, self._in_member = zlib.decompressobj(_GZIP), False
@@ -75,7 +75,7 @@ class Gunzip:
                 return b""
 
     def _salvage(self, before: zlib._Decompress, block: bytes) -> Iterator[bytes]:
-        """Byte by byte up to the one that is wrong; what lies behind it is lost."""
+        """Unpack byte by byte up to the one that is wrong. What lies behind it is lost."""
         self._ended = True
         for at in range(len(block) + 1):
             try:
@@ -83,14 +83,14 @@ class Gunzip:
             except zlib.error as error:
                 self._fault, self._cut_off = _gzip_fault(str(error), started=self._unpacked > 0)
                 return
-            yield from self._counted(piece)
+            yield from self._count(piece)
 
-    def _counted(self, piece: bytes) -> Iterator[bytes]:
+    def _count(self, piece: bytes) -> Iterator[bytes]:
         if not piece:
             return
         self._unpacked += len(piece)
         self._last = piece[-1:]
-        if self._unpacked > min(max(_ALWAYS_ALLOWED, _RATIO * self._packed), _MOST):
+        if self._unpacked > min(max(_ALWAYS_ALLOWED, _RATIO * self._packed), _MAX_UNPACKED):
             raise RejectedFileError(
                 f"{self._packed:,} bytes of gzip unpack to more than {self._unpacked:,}",
                 code="gzip_bomb",
@@ -100,7 +100,7 @@ class Gunzip:
 
 
 def _gzip_fault(error: str, *, started: bool) -> tuple[str, bool]:
-    """In words, and whether the last record may be cut off by it."""
+    """Return the fault in words, and whether it may have cut off the last record."""
     if "incorrect data check" in error or "incorrect length check" in error:
         return "the gzip stream does not match its checksum, so records may be damaged", False
     if "incorrect header check" in error and started:
@@ -109,7 +109,7 @@ def _gzip_fault(error: str, *, started: bool) -> tuple[str, bool]:
 
 
 class Transcoder:
-    """UTF-16 to UTF-8, byte order mark included. What is wrong comes out as wrong UTF-8: a bad record, no more."""
+    """Turns UTF-16 into UTF-8, byte order mark included. Wrong bytes stay wrong, so that only their record is bad."""
 
     def __init__(self, encoding: Literal["utf-16-le", "utf-16-be"]) -> None:
         self._decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
@@ -119,19 +119,19 @@ class Transcoder:
         data = self._held + block
         ready = max(0, len(data) - len(CUT_OFF)) & ~1  # the end may be a mark of ours
         self._held = data[ready:]
-        return self._decoded(data[:ready])
+        return self._decode(data[:ready])
 
     def finish(self) -> bytes:
-        """The end, and a wrong byte for a file that ends in the middle of a character."""
+        """Return the end, with a wrong byte if the file ends in the middle of a character."""
         text, mark = self._held, b""
         if text.endswith(CUT_OFF):
             text, mark = text.removesuffix(CUT_OFF), CUT_OFF
         even = len(text) & ~1
-        decoded = self._decoded(text[:even])
+        decoded = self._decode(text[:even])
         pending, _ = self._decoder.getstate()
         return decoded + (b"\xff" if pending or even < len(text) else b"") + mark
 
-    def _decoded(self, data: bytes) -> bytes:
+    def _decode(self, data: bytes) -> bytes:
         return self._decoder.decode(data).encode("utf-8", "surrogatepass")
 
 
@@ -140,12 +140,12 @@ class _Document(Struct, forbid_unknown_fields=True):
 
 
 def document_lines(data: bytes) -> Iterator[bytes]:
-    """The elements of ``{"requests": [...]}``, each as one line without its end.
+    """Yield the elements of ``{"requests": [...]}``, each as one line without its end.
 
     Raises:
-        RejectedFileError: not such a document, or too large. Names the line and column, and quotes nothing.
+        RejectedFileError: this is no such document, or it is too large. The error names line and column, and quotes nothing.
     """
-    if len(data) > DOCUMENT_LIMIT:
+    if len(data) > MAX_DOCUMENT_BYTES:
         raise document_too_large()
     text = data.removeprefix(BOM).removesuffix(CUT_OFF)
     try:
@@ -166,13 +166,13 @@ def document_too_large() -> RejectedFileError:
 
 def _malformed(text: bytes, error: Exception) -> RejectedFileError:
     return RejectedFileError(
-        f'not a valid {{"requests": […]}} document{_place(text, error)}',
+        f'not a valid {{"requests": […]}} document{_describe_place(text, error)}',
         code="malformed_document",
         remedy="make it one JSON object with nothing but an array named requests, or write one object a line",
     )
 
 
-def _place(text: bytes, error: Exception) -> str:
+def _describe_place(text: bytes, error: Exception) -> str:
     if "truncated" in str(error):
         return ": it ends early"
     place = _PLACE.search(str(error))

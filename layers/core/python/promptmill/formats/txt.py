@@ -39,7 +39,7 @@ class PlainText:
         return clean_text(text.translate(_ESCAPES)).encode() + b"\n"
 
     def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (FileFormat has it)
-        """A mark that it is UTF-8: a bad byte in it is not to be taken for cp1252 next time."""
+        """Return the mark of UTF-8, so that a bad byte in the file is not taken for cp1252 next time."""
         return BOM
 
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:

@@ -28,7 +28,7 @@ def read_linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Att
     if url.startswith(("https://", "http://")):
         return Attachment("image", where, url=url)
     remedy = "use an https: address, or data: with base64"
-    raise block.error(name, "not an address of an image that can be sent", code="invalid_attachment", remedy=remedy)
+    raise block.error(name, "not the address of an image that can be sent", code="invalid_attachment", remedy=remedy)
 
 
 def read_native_block(

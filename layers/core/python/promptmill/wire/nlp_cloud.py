@@ -1,4 +1,4 @@
-"""A request and an answer in NLP Cloud's generation protocol: one text in, one text out, the model in the URL."""
+"""A request and an answer in NLP Cloud's generation API: one text in, one text out, the model in the URL."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     return Completion(
         text=text,
         finish_reason="length" if is_full else "unknown",
-        usage=_usage(told) or estimate_usage(request, text, ()),
+        usage=_read_usage(told) or estimate_usage(request, text, ()),
         wire_format=WIRE_FORMAT,
         raw=raw,
     )
 
 
-def _usage(told: _Generation) -> Usage | None:
+def _read_usage(told: _Generation) -> Usage | None:
     asked, answered = told.nb_input_tokens, told.nb_generated_tokens
     if asked is None or answered is None or min(asked, answered) < 0:
         return None

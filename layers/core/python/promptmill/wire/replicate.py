@@ -110,7 +110,7 @@ def read_answer(
     return Completion(
         text=text,
         finish_reason="unknown",
-        usage=_usage(prediction.metrics or _Metrics()) or _estimate_with_time(prediction, request, text),
+        usage=_read_usage(prediction.metrics or _Metrics()) or _estimate_with_time(prediction, request, text),
         raw_finish=prediction.status,
         model=prediction.model or "",
         request_id=prediction.id,
@@ -145,7 +145,7 @@ def _text(answer: HttpAnswer, prediction: Prediction) -> str:
     raise RouteClosedError("output_not_text", detail, request_id=prediction.id, usage_unknown=True)
 
 
-def _usage(metrics: _Metrics) -> Usage | None:
+def _read_usage(metrics: _Metrics) -> Usage | None:
     """Return the usage that official language models report. Others report only their time."""
     asked, answered = metrics.input_token_count, metrics.output_token_count
     if asked is None or answered is None or min(asked, answered) < 0:

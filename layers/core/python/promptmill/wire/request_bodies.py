@@ -60,7 +60,7 @@ def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format:
     if request.wire_format != wire_format:
         names = ", ".join(request.native)
         raise RecordError(
-            f"{names}: known to {request.wire_format or 'no protocol'} only, and this route speaks {wire_format}",
+            f"{names}: known to {request.wire_format or 'no API'} only, and this route speaks {wire_format}",
             code="unsupported_field",
             field=next(iter(request.native)),
         )

@@ -1,4 +1,4 @@
-"""An answer in Anthropic's Messages protocol, read from a provider and written to a result file."""
+"""An answer in Anthropic's Messages API, read from a provider and written to a result file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request in Anthropic's Messages protocol, read from a job file and written to a provider."""
+"""A request in Anthropic's Messages API, read from a job file and written to a provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer in Bedrock's Converse protocol, read from Bedrock and written to a result file."""
+"""An answer in Bedrock's Converse API, read from Bedrock and written to a result file."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ class ConverseAssembler:
         """See Assembler."""
         blocks = dict(self._blocks)
         for (index, kind), pieces in self._pieces.items():
-            blocks[index] = _grown(blocks.get(index, {}), kind, "".join(pieces))
+            blocks[index] = _extend_block(blocks.get(index, {}), kind, "".join(pieces))
         answer: dict[str, Any] = {
             "output": {"message": {"role": self._role, "content": [blocks[index] for index in sorted(blocks)]}}
         }
@@ -236,7 +236,7 @@ def _index(event: dict[str, Any]) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _grown(block: dict[str, Any], kind: str, text: str) -> dict[str, Any]:
+def _extend_block(block: dict[str, Any], kind: str, text: str) -> dict[str, Any]:
     match kind:
         case "input":
             return {"toolUse": {**block.get("toolUse", {}), "input": _parse_input(text)}}

@@ -1,4 +1,4 @@
-"""A request in Bedrock's Converse protocol, read from a job file and written to a provider; names as in botocore's service model."""
+"""A request in Bedrock's Converse API, read from a job file and written to a provider; names as in botocore's service model."""
 
 from __future__ import annotations
 

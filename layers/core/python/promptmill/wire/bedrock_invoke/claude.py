@@ -10,7 +10,7 @@ from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages.request import write_hosted_request
-from promptmill.wire.bedrock_invoke.vendor import chunk_json, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import chunk_json, read_counted_usage
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.stream_events import StreamEvent
 
@@ -27,7 +27,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     completion = messages_answer.read_answer(answer, raw, request, request_id=request_id)
     if completion.usage.source == "reported":
         return completion
-    counted = counted_usage(answer.headers, raw)
+    counted = read_counted_usage(answer.headers, raw)
     return msgspec.structs.replace(completion, usage=counted) if counted else completion
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
@@ -73,7 +73,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     return Completion(
         text="",
         finish_reason="stop",
-        usage=counted_usage(answer.headers, raw) or estimate_usage(request, "", ()),
+        usage=read_counted_usage(answer.headers, raw) or estimate_usage(request, "", ()),
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=tuple(map(tuple, vectors)),

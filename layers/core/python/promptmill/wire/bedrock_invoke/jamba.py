@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Message, Role, Text, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage
 from promptmill.wire.flat_prompts import refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
@@ -100,7 +100,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     if chat is None or not chat.choices:
         raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
     text, raw_finish = chat.choices[0].message.content or "", chat.choices[0].finish_reason or ""
-    usage = counted_usage(answer.headers, raw) or _read_usage(raw.get("usage"))
+    usage = read_counted_usage(answer.headers, raw) or _read_usage(raw.get("usage"))
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
@@ -85,7 +85,7 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     told = convert(raw, _Generation)
     if told is None:
         raise malformed_answer(answer, "the answer has no generation", request_id=request_id)
-    usage = counted_usage(answer.headers, raw) or _read_usage(told)
+    usage = read_counted_usage(answer.headers, raw) or _read_usage(told)
     return Completion(
         text=told.generation,
         finish_reason=_FINISH.get(told.stop_reason or "", "unknown"),

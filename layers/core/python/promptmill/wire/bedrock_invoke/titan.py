@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
-from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, counted_usage, user_messages
+from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
@@ -90,7 +90,7 @@ def read_text_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *
     if texts is None or not texts.results:
         raise malformed_answer(answer, "the answer has no results", request_id=request_id)
     text, raw_finish = texts.results[0].output_text, texts.results[0].completion_reason or ""
-    usage = counted_usage(answer.headers, raw) or _read_usage(texts)
+    usage = read_counted_usage(answer.headers, raw) or _read_usage(texts)
     return Completion(
         text=text,
         finish_reason=_FINISH.get(raw_finish, "unknown"),
@@ -168,7 +168,7 @@ def read_embedding_answer(answer: HttpAnswer, raw: Any, request: CompletionReque
     return Completion(
         text="",
         finish_reason="stop",
-        usage=counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimate_usage(request, "", ()),
+        usage=read_counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimate_usage(request, "", ()),
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=(tuple(vector.embedding),),

@@ -40,12 +40,12 @@ def chunk_json(event: StreamEvent) -> Any:
     return parse_json(chunk.data) if chunk else None
 
 
-def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
+def read_counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
     """Return the usage as Bedrock counts it for every vendor: in the headers, or in the last chunk of a stream."""
     metrics = convert(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
     if metrics is None:
-        return _usage_of_headers(headers)
-    return _usage(
+        return _read_header_usage(headers)
+    return _make_vendor_usage(
         metrics.input_token_count,
         metrics.output_token_count,
         metrics.cache_read_input_token_count or 0,
@@ -53,12 +53,12 @@ def counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
     )
 
 
-def _usage_of_headers(headers: Mapping[str, str]) -> Usage | None:
+def _read_header_usage(headers: Mapping[str, str]) -> Usage | None:
     fresh = _count(headers, "input")
     if fresh is None:
         return None
     others = (_count(headers, name) or 0 for name in ("output", "cache-read-input", "cache-write-input"))
-    return _usage(fresh, *others)
+    return _make_vendor_usage(fresh, *others)
 
 
 def _count(headers: Mapping[str, str], name: str) -> int | None:
@@ -66,7 +66,7 @@ def _count(headers: Mapping[str, str], name: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None  # noqa: PLR2004 (no count is as long)
 
 
-def _usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
+def _make_vendor_usage(fresh: int, answered: int, read: int, written: int) -> Usage | None:
     """Return the usage. Fresh input excludes what was read from and written to the cache."""
     if fresh < 0 or answered < 0:
         return None

@@ -1,6 +1,6 @@
-"""An answer in OpenAI's chat protocol, read from a provider and written to a result file.
+"""An answer in OpenAI's chat API, read from a provider and written to a result file.
 
-It is read leniently: many servers speak this protocol, each a little differently.
+It is read leniently: many servers speak this API, each a little differently.
 """
 
 from __future__ import annotations

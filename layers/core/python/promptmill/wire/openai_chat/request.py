@@ -1,4 +1,4 @@
-"""A request in OpenAI's chat protocol, read from a job file and written to a provider."""
+"""A request in OpenAI's chat API, read from a job file and written to a provider."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def _read_response_format(body: Fields) -> tuple[JsonSchema | None, bool]:
 def _read_json_schema(body: Fields, wanted: Fields, whole: Any) -> JsonSchema | None:
     named = wanted.require_object("json_schema")
     wanted.refuse_left()
-    if "description" in named:  # other protocols have no place for it
+    if "description" in named:  # other APIs have no place for it
         body.put_back("response_format", whole)
         return None
     name = named.take_text("name") or "answer"
