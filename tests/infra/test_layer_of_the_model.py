@@ -17,9 +17,9 @@ ROOM = 25 << 20
 """For compiled modules, the function itself, and what grows."""
 FIND = """
 import sys
-from promptmill.detectors.ner import OnnxEntities
+from promptmill.detectors.ner import OnnxModel
 text = "My name is Maria Keller."
-print([(s.type, text[s.start:s.end]) for s in OnnxEntities().find(text)], "numpy.f2py" in sys.modules)
+print([(s.type, text[s.start:s.end]) for s in OnnxModel().find(text)], "numpy.f2py" in sys.modules)
 """
 
 
