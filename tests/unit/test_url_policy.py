@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from promptmill.domain.errors import RetryLaterError, RouteClosedError
 from promptmill.providers.http import HttpCalls
-from promptmill.providers.url_policy import UrlPolicy, check_url, policy_of
+from promptmill.providers.url_policy import UrlPolicy, check_url, make_url_policy
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers.openai import KEY, OpenAi
 from tests.fakes.providers.server import FakeProvider
 
 DEPLOYED = UrlPolicy()
 LOCAL = UrlPolicy(local=True)
-VPC = policy_of(local=False, private_ranges="10.0.0.0/16, fd12:3456::/32,")
+VPC = make_url_policy(local=False, private_ranges="10.0.0.0/16, fd12:3456::/32,")
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
@@ -87,7 +87,7 @@ def test_private_addresses_may_be_called_where_the_deployment_allows_their_range
     ],
 )
 def test_these_addresses_are_never_called(host: str) -> None:
-    everything = policy_of(local=False, private_ranges="0.0.0.0/0,::/0") if "10.9" not in host else DEPLOYED
+    everything = make_url_policy(local=False, private_ranges="0.0.0.0/0,::/0") if "10.9" not in host else DEPLOYED
     assert code_for(f"https://{host}/latest/meta-data", everything) == "private_address"
 
 
@@ -232,4 +232,4 @@ async def test_a_name_that_does_not_exist_may_exist_later() -> None:
 @pytest.mark.parametrize("ranges", ["10.0.0.0/33", "vpc-1", "10.0.0.1/8"])
 def test_ranges_that_are_none_are_refused(ranges: str) -> None:
     with pytest.raises(ValueError, match=r"10\.0\.0|vpc-1"):
-        policy_of(local=False, private_ranges=ranges)
+        make_url_policy(local=False, private_ranges=ranges)

@@ -18,7 +18,7 @@ from tests.fakes.providers.server import FakeProvider, Speaks
 
 
 class Written(Struct, frozen=True):
-    """What a document says about a provider's calls: test_addresses.py holds ours to it.
+    """A document's word on a provider's calls: test_addresses.py holds ours to it.
 
     Attributes:
         source, read: the document, and the day on which it was read.

@@ -1,4 +1,4 @@
-"""What every provider adapter does alike."""
+"""Every adapter of a provider does these things alike."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ ERROR_EVENT = {"type": "error", "error": {"type": "overloaded_error", "message":
 
 
 def body_problem(body: dict[str, Any], *, also: frozenset[str] = frozenset()) -> str | None:
-    """By the SDK's types, and by what the service checks besides. ``also``: fields of an envelope."""
+    """Return what the SDK's types and the service find wrong with a body; ``also`` are fields of an envelope."""
     params = MessageCreateParamsStreaming if body.get("stream") else MessageCreateParamsNonStreaming
     return problem_with(body, params, also=_SAMPLING | also) or _empty_text(body)
 

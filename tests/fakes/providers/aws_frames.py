@@ -23,7 +23,7 @@ def exception(name: str, message: str) -> bytes:
 
 
 def chunk(native: dict[str, Any]) -> bytes:
-    """What InvokeModel streams: the vendor's own JSON in base64."""
+    """Return a chunk of InvokeModel's streams: the vendor's own JSON in base64."""
     return event("chunk", {"bytes": base64.b64encode(msgspec.json.encode(native)).decode(), "p": "abc"})
 
 

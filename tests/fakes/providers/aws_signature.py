@@ -19,7 +19,7 @@ _AUTHORIZATION = re.compile(
 
 
 def signature_problem(sent: Sent, service: str, *, signed: frozenset[str] = frozenset()) -> str | None:
-    """What is wrong with a request's signature; ``signed``: headers that it must cover besides the usual."""
+    """Return what is wrong with a signature; ``signed`` are headers that it must cover besides the usual ones."""
     found = _AUTHORIZATION.fullmatch(sent.headers.get("authorization", ""))
     if found is None:
         return "Authorization header requires a signature"

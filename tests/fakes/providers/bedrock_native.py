@@ -103,7 +103,7 @@ _BODIES: Mapping[str, type[Struct]] = {
 
 
 def problem(model: str, sent: Sent) -> str | None:
-    """What is wrong with a body for this model."""
+    """Return what is wrong with a body for this model."""
     if "anthropic." in model:
         return _claude_problem(sent.body)
     kind = next((kind for prefix, kind in _BODIES.items() if prefix in model), None)

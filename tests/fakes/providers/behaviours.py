@@ -1,4 +1,4 @@
-"""What a fake provider does with the next call, in no provider's protocol."""
+"""Say what a fake provider does with the next call, in no provider's own format."""
 
 from __future__ import annotations
 

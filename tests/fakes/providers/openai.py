@@ -112,7 +112,7 @@ class OpenAi:
 
 
 def common_problem(sent: Sent, dialect: Dialect, *, also: frozenset[str] = frozenset()) -> str | None:
-    """What any such server refuses: what OpenAI's own types do, and a schema that is not closed."""
+    """Return what any such server finds wrong: by OpenAI's own types, and a schema that is not closed."""
     if sent.headers.get("content-type") != "application/json":
         return "Content-Type must be application/json"
     streamed = sent.body.get("stream") is True
@@ -120,7 +120,7 @@ def common_problem(sent: Sent, dialect: Dialect, *, also: frozenset[str] = froze
 
 
 def answer_in(dialect: Dialect, behaviour: Answer, sent: Sent, *, headers: dict[str, str], model: str) -> Wire:
-    """As whole, or as a stream where one was asked for."""
+    """Return the answer as a whole, or as a stream if one was asked for."""
     if dialect == "embeddings":
         return Wire(200, openai_answers.embeddings(behaviour, sent, model), headers)
     shape = openai_responses if dialect == "responses" else openai_answers

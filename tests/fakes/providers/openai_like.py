@@ -38,7 +38,7 @@ _STATUS: Mapping[Trouble, int] = {
 
 
 class _Like(OpenAi):
-    """What they have in common: errors of their own, and a request's id."""
+    """A server that has errors of its own, and gives requests an id."""
 
     request_id: Mapping[str, str] = {"x-request-id": "req_fake_1"}
     max_tokens_field = "max_tokens"

@@ -38,7 +38,7 @@ _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
 
 
 class _Input(Struct, forbid_unknown_fields=True):
-    """As meta-llama-3's schema has it."""
+    """The input of meta-llama-3, by its schema."""
 
     prompt: str
     system_prompt: str = ""

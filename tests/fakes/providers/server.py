@@ -73,7 +73,7 @@ class FakeProvider:
         return await self._behave(request, sent, self.script.popleft() if self.script else Answer())
 
     def _aside(self, sent: Sent) -> Wire | None:
-        """For what is no call to a model: tokens are given out, predictions polled."""
+        """Answer what is no call to a model: tokens are given out, predictions are polled."""
         answer = getattr(self._protocol, "aside", None)
         wire: Wire | None = answer(sent) if answer else None
         if wire is not None:

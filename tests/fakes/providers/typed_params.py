@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 
 def problem_with(body: dict[str, Any], params: type, *, also: frozenset[str] = frozenset()) -> str | None:
-    """What is wrong with a body by a TypedDict of an SDK; None if nothing. ``also``: fields it has forgotten."""
+    """Return what a TypedDict of an SDK finds wrong with a body, else None; ``also`` are fields it has forgotten."""
     unknown = body.keys() - params.__annotations__.keys() - _inherited(params) - also
     if unknown:
         return f"unknown fields: {', '.join(sorted(unknown))}"

@@ -86,10 +86,10 @@ class DeployedDetectors:
         from promptmill.detectors.aws_calls import MAX_AT_ONCE, AwsCalls  # noqa: PLC0415 (as above)
         from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415
         from promptmill.providers.http import HttpCalls  # noqa: PLC0415
-        from promptmill.providers.url_policy import policy_of  # noqa: PLC0415
+        from promptmill.providers.url_policy import make_url_policy  # noqa: PLC0415
 
         if self._http is None:
-            policy = policy_of(local=bool(aws.base_url), private_ranges=aws.private_ranges)
+            policy = make_url_policy(local=bool(aws.base_url), private_ranges=aws.private_ranges)
             self._http = HttpCalls(in_flight=2 * MAX_AT_ONCE, policy=policy, clock=self._clock)
         signer = AwsSigner(aws.make_session)
         return AwsCalls(http=self._http, signer=signer, clock=self._clock, base_url=aws.base_url)

@@ -118,7 +118,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     @property
     def holds_to_schemas(self) -> bool:
-        """Whether answers can be held to a JSON schema."""
+        """Return True if answers can be held to a JSON schema."""
         return "structured output" not in self.lacks
 
 

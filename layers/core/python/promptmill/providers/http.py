@@ -1,4 +1,4 @@
-"""HTTP calls to providers: one session a process, never repeated, never redirected, bounded in time and size."""
+"""Make HTTP calls to providers: over one session, never repeated or redirected, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 64 << 20
 CONNECT_TIMEOUT_S = 10.0
 IDLE_S = 4.0
-"""No connection is used after such a pause: uvicorn closes it after 5 s, and a frozen function would not notice. A
-POST into a closed connection is lost with its cost unknown."""
+"""No connection is used after such a pause: uvicorn closes it after 5 s, and a frozen function would not notice.
+A POST into a closed connection is lost, and nobody knows what it cost."""
 _COPIED_BODY_BYTES = 1 << 20
 """aiohttp warns about sending more than this from one bytes object."""
 
 
 class HttpCalls:
-    """Proxies, cookies and credentials of the environment are ignored.
+    """Make calls. Proxies, cookies and credentials of the environment are ignored.
 
     Args:
-        in_flight: most connections at once.
-        policy: what may be called.
-        make_resolver: of names to addresses, one a session.
+        in_flight: the highest number of connections at once.
+        policy: says what may be called.
+        make_resolver: makes what resolves the names of hosts, once a session.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class HttpCalls:
         self._used_at = clock.now()
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
-        """``url`` goes out as it is, percent signs included.
+        """Send ``body`` and return the whole answer. ``url`` goes out as it is, percent signs included.
 
         Raises:
             RouteClosedError: the URL may not be called (see url_policy.py), or its certificate is not good.
@@ -69,7 +69,7 @@ class HttpCalls:
             return await reply.read()
 
     async def get(self, url: str, *, headers: Mapping[str, str], timeout_s: float) -> HttpAnswer:
-        """As ``post``; for providers that are polled."""
+        """Return the whole answer, for providers that are polled. Raise as ``post`` does."""
         async with self._exchange("GET", url, b"", headers, timeout_s) as reply:
             return await reply.read()
 
@@ -84,7 +84,7 @@ class HttpCalls:
         stall_s: float,
         method: Literal["POST", "GET"] = "POST",
     ) -> AsyncIterator[HttpStream]:
-        """As ``post``, with the reply as it arrives. Leaving the context early ends the call.
+        """Yield the reply as it arrives. Leaving the context early ends the call. Raise as ``post`` does.
 
         ``timeout_s`` bounds the whole stream and the wait for its first event, ``stall_s`` the silence between events.
         """
@@ -102,15 +102,15 @@ class HttpCalls:
         try:
             async with session.request(
                 method,
-                _encoded(url),
-                data=_payload(body) if body else None,
+                _encode_url(url),
+                data=_make_payload(body) if body else None,
                 headers=headers,
-                timeout=_timeout(timeout_s),
+                timeout=_make_timeout(timeout_s),
                 allow_redirects=False,
             ) as response:
                 yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=self._max_answer_bytes)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _translated(error) from error
+            raise _translate(error) from error
         finally:
             self._running -= 1
             self._used_at = self._clock.now()
@@ -162,16 +162,16 @@ class HttpStream:
 
     @property
     def elapsed_s(self) -> float:
-        """Since sending."""
+        """Return the time since sending."""
         return self._clock.monotonic() - self._started
 
     def note_token(self) -> None:
-        """A piece of the answer has come."""
+        """Take note that a piece of the answer has come."""
         if self.first_token_ms is None:
             self.first_token_ms = round(self.elapsed_s * 1000)
 
     async def read(self) -> HttpAnswer:
-        """What is left of the reply, as a whole."""
+        """Return the rest of the reply as a whole."""
         blocks = []
         while block := await self._block():
             blocks.append(block)
@@ -179,7 +179,7 @@ class HttpStream:
         return HttpAnswer(self.status, self.headers, body, self.elapsed_s)
 
     async def events(self, decoder: StreamDecoder) -> AsyncIterator[StreamEvent]:
-        """Until the stream ends.
+        """Yield events until the stream ends.
 
         Raises:
             RetryLaterError: as ``HttpCalls.post``, or silent for too long (``stalled``).
@@ -194,7 +194,7 @@ class HttpStream:
             yield event
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """The bytes as they come, for streams that nothing keeps alive but their events. Raises as ``events``."""
+        """Yield the bytes as they come, for streams that nothing but their events keeps alive. Raise as ``events`` does."""
         silent_until: float | None = None
         while block := await self._block_before(silent_until):
             yield block
@@ -204,7 +204,7 @@ class HttpStream:
         return asyncio.get_running_loop().time() + self._stall_s
 
     async def _block_before(self, moment: float | None) -> bytes:
-        """``moment``: of the event loop's clock; whatever else comes until then, no event did."""
+        """Return the next block. Raise RetryLaterError at ``moment`` of the event loop's clock: heartbeats are no events."""
         limit = asyncio.timeout_at(moment)
         try:
             async with limit:
@@ -225,21 +225,21 @@ class HttpStream:
 
 
 @lru_cache(maxsize=256)
-def _encoded(url: str) -> URL:
+def _encode_url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
 @lru_cache(maxsize=64)
-def _timeout(total_s: float) -> aiohttp.ClientTimeout:
+def _make_timeout(total_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
 
 
-def _payload(body: bytes) -> bytes | io.BytesIO:
+def _make_payload(body: bytes) -> bytes | io.BytesIO:
     return body if len(body) < _COPIED_BODY_BYTES else io.BytesIO(body)
 
 
-def _translated(error: aiohttp.ClientError | OSError) -> ProviderError:
-    """Usage is unknown once the request may have arrived."""
+def _translate(error: aiohttp.ClientError | OSError) -> ProviderError:
+    # Usage is unknown once the request may have arrived.
     detail = str(error)[:500]
     match error:
         case aiohttp.ClientConnectorCertificateError():

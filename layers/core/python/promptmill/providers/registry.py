@@ -161,9 +161,9 @@ class HttpModelProviders:
         return self._opened
 
     def _url_policy(self) -> UrlPolicy:
-        from promptmill.providers.url_policy import policy_of  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.url_policy import make_url_policy  # noqa: PLC0415 (imported when first needed)
 
-        return policy_of(local=self._is_local, private_ranges=self._settings.private_ranges)
+        return make_url_policy(local=self._is_local, private_ranges=self._settings.private_ranges)
 
     @property
     def _is_local(self) -> bool:

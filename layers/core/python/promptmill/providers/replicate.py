@@ -68,9 +68,9 @@ class Replicate:
         headers = await key_headers(self._provider, route, self._secrets)
         started = self._clock.monotonic()
         answer = await self._http.post(
-            f"{host}{path}", body=body, headers={**headers, **_patience(route)}, timeout_s=route.timeout_s
+            f"{host}{path}", body=body, headers={**headers, **_waiting_headers(route)}, timeout_s=route.timeout_s
         )
-        prediction, raw = self._read(answer)
+        prediction, raw = self._read_prediction(answer)
         first_token_ms = None
         if not prediction.is_over:
             stream_url = stream_url_of(raw, base_url=host) if route.stream else None
@@ -99,7 +99,7 @@ class Replicate:
             first = reply.first_token_ms
             return None if first is None else round((opened - started) * 1000) + first
 
-    def _read(self, answer: HttpAnswer) -> tuple[Prediction, dict[str, Any]]:
+    def _read_prediction(self, answer: HttpAnswer) -> tuple[Prediction, dict[str, Any]]:
         raw = parse_json(answer.body)
         if answer.status not in _MADE:
             raise self._error(answer, raw)
@@ -116,12 +116,12 @@ class Replicate:
         while (left := until - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(pause, left))
             pause = min(2 * pause, _MAX_PAUSE_S)
-            state = await self._state(url, headers)
+            state = await self._ask_state(url, headers)
             if state is not None and state[0].is_over:
                 return state
         raise RetryLaterError("timeout", request_id=request_id, usage_unknown=True)
 
-    async def _state(self, url: str, headers: Mapping[str, str]) -> tuple[Prediction, dict[str, Any]] | None:
+    async def _ask_state(self, url: str, headers: Mapping[str, str]) -> tuple[Prediction, dict[str, Any]] | None:
         """Return the prediction as it stands now, None if Replicate does not say."""
         try:
             answer = await self._http.get(url, headers=headers, timeout_s=_POLL_TIMEOUT_S)
@@ -158,7 +158,7 @@ def _address(route: Route, model_path: str) -> tuple[str, dict[str, Any]]:
     return (f"/{name}/predictions" if is_deployment else model_path.replace("{model}", name)), {}
 
 
-def _patience(route: Route) -> dict[str, str]:
+def _waiting_headers(route: Route) -> dict[str, str]:
     """Return the headers that say how long the POST is held open, and when the prediction ends by itself."""
     # Nobody is to pay for a prediction that nobody waits for any more.
     life = {"Cancel-After": f"{max(_MIN_LIFE_S, math.ceil(route.timeout_s))}s"}

@@ -1,4 +1,4 @@
-"""Which URLs may be called: checked by their text, and again by the addresses that their hosts turn out to have.
+"""Decide which URLs may be called: by their text, and again by the addresses that their hosts turn out to have.
 
 Connections go to the addresses that were checked, never to a second answer of the DNS.
 """
@@ -46,38 +46,38 @@ _NEVER = tuple(
 
 
 class UrlPolicy(Struct, frozen=True):
-    """What a deployment may call.
+    """The addresses that a deployment may call.
 
     Attributes:
-        local: plain HTTP, and loopback at all. (A function's own loopback is Lambda's runtime.)
-        private_ranges: private addresses that may be called.
+        local: allows plain HTTP to loopback addresses. (The loopback of a function is Lambda's runtime.)
+        private_ranges: the private addresses that may be called.
     """
 
     local: bool = False
     private_ranges: tuple[Network, ...] = ()
 
     def allows(self, address: Address) -> bool:
-        """Whether a connection may go there. An address that stands for another one must be allowed as both."""
-        return all(self._allows(one) for one in (address, *_inner(address)))
+        """Return True if a connection may go there. An address that carries another one must be allowed as both."""
+        return all(self._allows(one) for one in (address, *_carried_addresses(address)))
 
     def _allows(self, address: Address) -> bool:
         if address.is_loopback:
             return self.local
         if address.is_multicast or any(address in network for network in _NEVER):
             return False
-        if isinstance(address, ipaddress.IPv6Address) and _inner(address):
+        if isinstance(address, ipaddress.IPv6Address) and _carried_addresses(address):
             return True  # its inner address decides
         return address.is_global or any(address in network for network in self.private_ranges)
 
 
-def policy_of(*, local: bool, private_ranges: str) -> UrlPolicy:
-    """``private_ranges``: CIDR blocks, separated by commas. Raises ValueError."""
+def make_url_policy(*, local: bool, private_ranges: str) -> UrlPolicy:
+    """Return the policy; ``private_ranges`` are CIDR blocks, separated by commas. Raise ValueError for any other text."""
     blocks = (block.strip() for block in private_ranges.split(","))
     return UrlPolicy(local, tuple(ipaddress.ip_network(block) for block in blocks if block))
 
 
-def _inner(address: Address) -> tuple[Address, ...]:
-    """The IPv4 addresses that an IPv6 address carries: mapped, compatible, 6to4, Teredo, NAT64."""
+def _carried_addresses(address: Address) -> tuple[Address, ...]:
+    """Return the IPv4 addresses that an IPv6 address carries: mapped, compatible, 6to4, Teredo, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return ()
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -89,27 +89,27 @@ def _inner(address: Address) -> tuple[Address, ...]:
 
 @lru_cache(maxsize=256)
 def check_url(url: str, policy: UrlPolicy) -> None:
-    """By its text alone.
+    """Check a URL by its text alone.
 
     Raises:
         RouteClosedError: not https (``insecure_url``), not a URL that can be called (``bad_url``), or one of an address
             that this deployment does not call (``private_address``).
     """
-    parts = _parts(url)
+    parts = _split(url)
     host = parts.hostname or ""
-    address = _literal(host)
+    address = _parse_address(host)
     if parts.scheme != "https" and not (parts.scheme == "http" and policy.local and _is_loopback(host, address)):
         raise RouteClosedError("insecure_url", "only https is called")
     if not host or "@" in parts.netloc or parts.fragment or not _VISIBLE.fullmatch(url) or "\\" in url:
         raise RouteClosedError("bad_url", "a URL with a host and without user, password and fragment is needed")
     if address is not None:
         if not policy.allows(address):
-            raise refused(host)
+            raise address_refused(host)
     elif not _HOST.fullmatch(host) or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         raise RouteClosedError("bad_url", "not the name of a host")
 
 
-def _parts(url: str) -> SplitResult:
+def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         if parts.port == 0:
@@ -119,7 +119,7 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _literal(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -130,13 +130,13 @@ def _is_loopback(host: str, address: Address | None) -> bool:
     return host == "localhost" if address is None else address.is_loopback
 
 
-def refused(host: str) -> RouteClosedError:
-    """For an address that may not be called; it does not say which one."""
+def address_refused(host: str) -> RouteClosedError:
+    """Return the error for an address that may not be called; it does not say which one."""
     return RouteClosedError("private_address", f"{host} has an address that this deployment does not call")
 
 
 class CheckedResolver(AbstractResolver):
-    """Gives addresses only if each of them may be called: a name with one that may not is not trusted at all."""
+    """Resolve names. A name with one address that may not be called is not trusted at all."""
 
     def __init__(self, policy: UrlPolicy, resolver: AbstractResolver) -> None:
         self._policy, self._resolver = policy, resolver
@@ -144,10 +144,10 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises RouteClosedError (``private_address``), or OSError: there is no such host."""
+        """Return the addresses. Raise RouteClosedError (``private_address``), or OSError if there is no such host."""
         found = await self._resolver.resolve(host, port, family)
         if not all(self._policy.allows(ipaddress.ip_address(one["host"].partition("%")[0])) for one in found):
-            raise refused(host)
+            raise address_refused(host)
         return found
 
     async def close(self) -> None:

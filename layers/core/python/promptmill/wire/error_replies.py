@@ -1,4 +1,4 @@
-"""When a provider says that it may be asked again."""
+"""Classify what a provider refuses: try again (and when), fail the record, or close the route."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ _IN_WORDS = re.compile(
     rf"\b(?:(?:try again|retry)(?: (?:in|after))|resets? in) ~?({_DURATION.pattern})(?![A-Za-z])", re.IGNORECASE
 )
 _MAX_IN_WORDS_S = 600.0
-"""A message may quote a prompt, and nobody's prompt closes a route for a day."""
+"""A message may quote a prompt, and a prompt must not put a route to rest for a day."""
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime, message: str = "") -> float | None:
-    """Seconds to wait, None if nothing says how long.
+    """Return the seconds to wait, None if nothing says how long.
 
-    From ``retry-after-ms``, else ``retry-after`` (seconds, an HTTP date, or a duration such as ``6m0s``), else words of
+    They come from ``retry-after-ms``, else ``retry-after`` (seconds, an HTTP date, or a duration such as ``6m0s``), else words of
     the error's message: ``Please try again in 20s``.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = headers.get("retry-after")
-    readings = (_number(value), _seconds_until(value, now), _duration(value or ""), _told_in_words(message))
+    readings = (_parse_number(value), _seconds_until(value, now), _parse_duration(value or ""), _read_words(message))
     return next((seconds for seconds in readings if seconds is not None), None)
 
 
-def _told_in_words(message: str) -> float | None:
+def _read_words(message: str) -> float | None:
     found = _IN_WORDS.search(message)
-    return min(_seconds_of(found[1]), _MAX_IN_WORDS_S) if found else None
+    return min(_sum_parts(found[1]), _MAX_IN_WORDS_S) if found else None
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """What ``x-should-retry`` says, None if it says nothing."""
+    """Return what ``x-should-retry`` says, None if it says nothing."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
 
 
-def _number(value: str | None) -> float | None:
+def _parse_number(value: str | None) -> float | None:
     try:
         number = float(value or "")
     except ValueError:
@@ -64,11 +64,11 @@ def _seconds_until(value: str | None, now: datetime) -> float | None:
         return None
 
 
-def _duration(text: str) -> float | None:
-    return _seconds_of(text) if _DURATION.fullmatch(text.strip()) else None
+def _parse_duration(text: str) -> float | None:
+    return _sum_parts(text) if _DURATION.fullmatch(text.strip()) else None
 
 
-def _seconds_of(duration: str) -> float:
+def _sum_parts(duration: str) -> float:
     return sum(float(amount) * _unit(name) for amount, name in re.findall(_PART, duration, re.IGNORECASE))
 
 
@@ -89,10 +89,10 @@ _GATEWAY = frozenset({502, 504, 520, 521, 522, 523, 524})
 
 
 class ErrorReply(Struct, frozen=True):
-    """An error as it came.
+    """An error as the provider sent it.
 
     Attributes:
-        codes: what the body calls it, the most telling first.
+        codes: the names that the body gives it, the most telling first.
         in_stream: it came in the middle of an answer, which the provider may charge for.
     """
 
@@ -105,7 +105,7 @@ class ErrorReply(Struct, frozen=True):
 
 
 class Verdicts(Struct, frozen=True):
-    """What a provider's own codes mean.
+    """The meaning of a provider's own codes.
 
     Attributes:
         closing_messages: matched at the start of a message only, so that a quoted prompt cannot close a route.
@@ -120,8 +120,8 @@ class Verdicts(Struct, frozen=True):
 
 
 def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> ProviderError:
-    """The error to raise for a reply."""
-    kind, code = _by_code(reply, verdicts) or _by_status(reply)
+    """Return the error to raise for a reply. Codes decide first, then the status: spending limits come as 429."""
+    kind, code = _classify_by_code(reply, verdicts) or _classify_by_status(reply)
     if kind is RecordRefusedError and verdicts.too_long and verdicts.too_long.search(reply.message):
         code = TOO_LONG
     detail = reply.message[:_MAX_DETAIL]
@@ -133,16 +133,16 @@ def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> P
         status=reply.status,
         request_id=reply.request_id,
         usage_unknown=reply.in_stream or (reply.status in _GATEWAY and not reply.codes),
-        retry_after_s=retry_after_s(reply.headers, now=now, message=_words(reply)),
+        retry_after_s=retry_after_s(reply.headers, now=now, message=_message_about_waiting(reply)),
     )
 
 
-def _words(reply: ErrorReply) -> str:
-    """Those that may tell how long to wait; other errors may quote the prompt."""
+def _message_about_waiting(reply: ErrorReply) -> str:
+    # Only a throttled call says how long to wait: the messages of other errors may quote the prompt.
     return reply.message if reply.status == _THROTTLED else ""
 
 
-def _by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
+def _classify_by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
     for code in reply.codes:
         if code in verdicts.closes:
             return RouteClosedError, code
@@ -151,30 +151,30 @@ def _by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError]
         if code in verdicts.retries:
             return RetryLaterError, code
     if verdicts.closing_messages and verdicts.closing_messages.match(reply.message):
-        return RouteClosedError, _own_code(reply)
+        return RouteClosedError, _safe_code(reply)
     return None
 
 
-def _by_status(reply: ErrorReply) -> tuple[type[ProviderError], str]:
-    status, told, code = reply.status, should_retry(reply.headers), _own_code(reply)
-    if told is True:
+def _classify_by_status(reply: ErrorReply) -> tuple[type[ProviderError], str]:
+    status, says_retry, code = reply.status, should_retry(reply.headers), _safe_code(reply)
+    if says_retry is True:
         return RetryLaterError, code
-    if status in _CLOSING or status < 400 or (status == 429 and told is False):  # noqa: PLR2004 (HTTP's own numbers)
+    if status in _CLOSING or status < 400 or (status == 429 and says_retry is False):  # noqa: PLR2004 (HTTP's own numbers)
         return RouteClosedError, code
-    if (status in _RETRIED or status >= 500) and told is not False:  # noqa: PLR2004
+    if (status in _RETRIED or status >= 500) and says_retry is not False:  # noqa: PLR2004
         return RetryLaterError, code
     return RecordRefusedError, code
 
 
-def _own_code(reply: ErrorReply) -> str:
+def _safe_code(reply: ErrorReply) -> str:
     safe = (code for code in reply.codes if _SAFE_CODE.fullmatch(code))
     return next(safe, f"http_{reply.status}")
 
 
 def error_fields(body: Any) -> tuple[tuple[str, ...], str]:
-    """Codes and message of an error body in any of the shapes that OpenAI-like servers and Anthropic use.
+    """Return codes and message of an error body, in the shapes of OpenAI-like servers and of Anthropic.
 
-    ``{"error": {"code", "type", "message", "details": {"error_code"}}}``, ``{"error": "…"}``, ``{"message", "type"}``
+    They are ``{"error": {"code", "type", "message", "details": {"error_code"}}}``, ``{"error": "…"}``, ``{"message", "type"}``
     and ``{"detail": "…"}``.
     """
     if not isinstance(body, dict):
@@ -185,7 +185,7 @@ def error_fields(body: Any) -> tuple[tuple[str, ...], str]:
     if not isinstance(error, dict):
         return (), ""
     details = error.get("details")
-    detailed = details.get("error_code") if isinstance(details, dict) else None
-    codes = (detailed, error.get("code"), error.get("type"))
+    detailed_code = details.get("error_code") if isinstance(details, dict) else None
+    codes = (detailed_code, error.get("code"), error.get("type"))
     message = error.get("message", error.get("detail", ""))
     return tuple(c for c in codes if isinstance(c, str) and c), message if isinstance(message, str) else ""

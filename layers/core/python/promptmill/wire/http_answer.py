@@ -1,4 +1,4 @@
-"""A whole HTTP answer."""
+"""The whole answer to an HTTP call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class HttpAnswer(Struct, frozen=True):
-    """Header names are case-insensitive. ``elapsed_s``: from sending to the last byte."""
+    """One answer. Names of headers are case-insensitive; ``elapsed_s`` runs from sending to the last byte."""
 
     status: int
     headers: Mapping[str, str]

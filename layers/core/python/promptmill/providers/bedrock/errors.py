@@ -1,4 +1,4 @@
-"""AWS event streams cut into events, by botocore's parser, which checks both checksums of each."""
+"""Decode AWS's event streams by botocore's parser, which checks the checksums, and classify AWS's errors."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ class AwsEventDecoder:
         try:
             for message in self._buffer:
                 self._unread -= message.prelude.total_length
-                yield _event(message.headers, message.payload)
+                yield _read_event(message.headers, message.payload)
         except (ParserError, KeyError, ValueError, struct.error) as error:
-            raise _malformed("the bytes are no event stream") from error
+            raise _malformed_stream("the bytes are no event stream") from error
 
     def end(self) -> Iterator[AwsEvent]:
         """See StreamDecoder. Raises RetryLaterError: in the middle of an event."""
         if self._unread:
-            raise _malformed("the stream ends in the middle of an event")
+            raise _malformed_stream("the stream ends in the middle of an event")
         yield from ()
 
 
-def _event(headers: dict[str, Any], payload: bytes) -> AwsEvent:
+def _read_event(headers: dict[str, Any], payload: bytes) -> AwsEvent:
     if headers.get(":message-type") == "event":
         return AwsEvent(str(headers.get(":event-type", "")), payload)
     name = headers.get(":exception-type") or headers.get(":error-code") or ""
     return AwsEvent(str(name), payload or str(headers.get(":error-message", "")).encode(), is_error=True)
 
 
-def _malformed(reason: str) -> RetryLaterError:
+def _malformed_stream(reason: str) -> RetryLaterError:
     return RetryLaterError("malformed_stream", reason, usage_unknown=True)
 
 

@@ -1,4 +1,4 @@
-"""JSON web tokens signed with a service account's key. Imported only where such a key is used."""
+"""Sign JSON web tokens with a service account's key. Imported only if such a key is used: cryptography is large."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from promptmill.domain.errors import RouteClosedError
 
 
-def signed_jwt(claims: dict[str, Any], *, private_key: str, key_id: str) -> str:
-    """By RS256. Raises RouteClosedError: the key, in PEM, is none (``credentials_malformed``)."""
+def sign_jwt(claims: dict[str, Any], *, private_key: str, key_id: str) -> str:
+    """Return the token, signed by RS256. Raise RouteClosedError (``credentials_malformed``) for a key that is no PEM."""
     header = {"alg": "RS256", "typ": "JWT", **({"kid": key_id} if key_id else {})}
-    signed = f"{_segment(header)}.{_segment(claims)}"
-    signature = _rsa_key(private_key).sign(signed.encode(), PKCS1v15(), SHA256())
-    return f"{signed}.{_base64(signature)}"
+    signed = f"{_encode_segment(header)}.{_encode_segment(claims)}"
+    signature = _read_rsa_key(private_key).sign(signed.encode(), PKCS1v15(), SHA256())
+    return f"{signed}.{_encode_base64(signature)}"
 
 
-def _rsa_key(pem: str) -> RSAPrivateKey:
+def _read_rsa_key(pem: str) -> RSAPrivateKey:
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -33,9 +33,9 @@ def _rsa_key(pem: str) -> RSAPrivateKey:
     return key
 
 
-def _segment(value: dict[str, Any]) -> str:
-    return _base64(msgspec.json.encode(value))
+def _encode_segment(value: dict[str, Any]) -> str:
+    return _encode_base64(msgspec.json.encode(value))
 
 
-def _base64(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

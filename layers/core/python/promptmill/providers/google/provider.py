@@ -223,7 +223,7 @@ class Vertex:
         if answer.status == _UNAUTHORIZED and not isinstance(credentials, ApiKey):
             # A token that is refused is made anew, once: the next attempt has another one.
             token = secret.removeprefix(self._provider.key_prefix)
-            if not self._tokens.is_fresh(credentials, token):
+            if self._tokens.forget(credentials, token):
                 return RetryLaterError("token_expired", status=_UNAUTHORIZED)
         return error_of(answer, raw, now=self._clock.now())
 

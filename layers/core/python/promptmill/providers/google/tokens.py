@@ -1,7 +1,8 @@
-"""Google's credential documents, as a secret holds them: a service account's key, or how AWS's identity is exchanged.
+"""Read Google's credential documents from secrets, and exchange them for tokens.
 
-The second holds no secret at all, and needs none to be stored: it names a workload identity pool that trusts an AWS
-role. A secret that is no document is an API key of the express mode.
+A document is a service account's key, or it says how AWS's identity is exchanged. The second kind holds no secret at
+all: it names a workload identity pool that trusts an AWS role. A secret that is no document is an API key of the express
+mode.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class AwsSource(Struct, frozen=True):
 
 
 class ExternalAccount(Struct, frozen=True, tag_field="type", tag="external_account"):
-    """As in Google's AIP-4117. Only identities of AWS are exchanged."""
+    """An external account, as Google's AIP-4117 describes it. Only identities of AWS are exchanged."""
 
     audience: str
     subject_token_type: AwsTokenType = "urn:ietf:params:aws:token-type:aws4_request"  # noqa: S105 (a kind of token)
@@ -67,10 +68,10 @@ GoogleCredentials = ServiceAccount | ExternalAccount | ApiKey
 
 
 def read_credentials(secret: str, *, local: bool) -> GoogleCredentials:
-    """Of a secret as the store returns it; ``local`` allows loopback addresses too.
+    """Return the credentials that a secret holds; ``local`` allows loopback addresses too.
 
     Raises:
-        RouteClosedError: the document is none of these, or would have its token made by a stranger.
+        RouteClosedError: the document is of no known kind, or names a stranger's address for its tokens.
     """
     if not secret.startswith("{"):
         return ApiKey(secret)
@@ -78,19 +79,19 @@ def read_credentials(secret: str, *, local: bool) -> GoogleCredentials:
         credentials = msgspec.json.decode(secret, type=ServiceAccount | ExternalAccount)
     except msgspec.DecodeError as error:
         raise RouteClosedError("credentials_malformed", "no Google credentials that are known") from error
-    for url in _addresses(credentials):
-        _check(url, local=local)
+    for url in _token_urls(credentials):
+        _check_host(url, local=local)
     return credentials
 
 
-def _addresses(credentials: ServiceAccount | ExternalAccount) -> tuple[str, ...]:
+def _token_urls(credentials: ServiceAccount | ExternalAccount) -> tuple[str, ...]:
     if isinstance(credentials, ServiceAccount):
         return (credentials.token_uri,)
     impersonation = credentials.service_account_impersonation_url
     return (credentials.token_url, impersonation) if impersonation else (credentials.token_url,)
 
 
-def _check(url: str, *, local: bool) -> None:
+def _check_host(url: str, *, local: bool) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -104,8 +105,9 @@ def _check(url: str, *, local: bool) -> None:
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LIFETIME = timedelta(hours=1)
 _EARLY = timedelta(minutes=5)
-"""How long before its end a token is replaced."""
+"""A token is replaced this long before its end."""
 _YOUNG = timedelta(minutes=1)
+"""A token that is refused although it is younger than this is not made anew: the next one would be refused too."""
 _TIMEOUT_S = 10.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _OK = 200
@@ -130,11 +132,11 @@ class _ImpersonatedReply(Struct, rename="camel"):
 
 
 class GoogleTokens:
-    """Cached until shortly before they end.
+    """Access tokens, cached until shortly before they end.
 
     Args:
         make_signer: called when an AWS identity is first exchanged.
-        region: of AWS, whose STS vouches for the identity.
+        region: the AWS region whose STS vouches for the identity.
     """
 
     def __init__(self, *, http: HttpCalls, clock: Clock, make_signer: Callable[[], AwsSigner], region: str) -> None:
@@ -144,48 +146,48 @@ class GoogleTokens:
         self._making: dict[ServiceAccount | ExternalAccount, asyncio.Lock] = {}
 
     async def token(self, credentials: ServiceAccount | ExternalAccount) -> str:
-        """One that is good for minutes, made once however many calls wait for it.
+        """Return a token that is good for minutes. It is made once, however many calls wait for it.
 
         Raises:
-            RouteClosedError: Google does not accept the credentials, or the key is none.
-            RetryLaterError: it cannot be asked now.
+            RouteClosedError: Google does not accept the credentials, or the key cannot be read.
+            RetryLaterError: Google cannot be asked now.
         """
-        if (known := self._known(credentials)) is not None:
+        if (known := self._cached(credentials)) is not None:
             return known
         async with self._making.setdefault(credentials, asyncio.Lock()):
             try:
-                return self._known(credentials) or await self._made(credentials)
+                return self._cached(credentials) or await self._make(credentials)
             finally:
                 self._making.pop(credentials, None)
 
-    def is_fresh(self, credentials: ServiceAccount | ExternalAccount, token: str) -> bool:
-        """Whether a token that was refused is so new that a newer one would not help; else it is forgotten."""
+    def forget(self, credentials: ServiceAccount | ExternalAccount, token: str) -> bool:
+        """Forget a token that was refused. Return False if it is so new that another one would not help."""
         known = self._tokens.get(credentials)
         if known is None or known.value != token:
-            return False
-        if self._clock.now() - known.made < _YOUNG:
             return True
+        if self._clock.now() - known.made < _YOUNG:
+            return False
         del self._tokens[credentials]
-        return False
+        return True
 
-    def _known(self, credentials: ServiceAccount | ExternalAccount) -> str | None:
+    def _cached(self, credentials: ServiceAccount | ExternalAccount) -> str | None:
         token = self._tokens.get(credentials)
         return token.value if token and self._clock.now() < token.ends - _EARLY else None
 
-    async def _made(self, credentials: ServiceAccount | ExternalAccount) -> str:
+    async def _make(self, credentials: ServiceAccount | ExternalAccount) -> str:
         try:
             if isinstance(credentials, ServiceAccount):
-                token = await self._by_key(credentials)
+                token = await self._exchange_key(credentials)
             else:
-                token = await self._by_aws_identity(credentials)
+                token = await self._exchange_aws_identity(credentials)
         except ProviderError as error:
             error.usage_unknown = False  # no model was asked
             raise
         self._tokens[credentials] = token
         return token.value
 
-    async def _by_key(self, account: ServiceAccount) -> _Token:
-        from promptmill.providers.google.jwt import signed_jwt  # noqa: PLC0415 (0.1 s and 17 MB: only for keys)
+    async def _exchange_key(self, account: ServiceAccount) -> _Token:
+        from promptmill.providers.google.jwt import sign_jwt  # noqa: PLC0415 (0.1 s and 17 MB: only for keys)
 
         now = self._clock.now()
         seconds = int(now.timestamp())
@@ -196,11 +198,11 @@ class GoogleTokens:
             "iat": seconds,
             "exp": seconds + int(_LIFETIME.total_seconds()),
         }
-        assertion = signed_jwt(claims, private_key=account.private_key, key_id=account.private_key_id)
+        assertion = sign_jwt(claims, private_key=account.private_key, key_id=account.private_key_id)
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-        return await self._exchanged(account.token_uri, form, now)
+        return await self._exchange(account.token_uri, form, now)
 
-    async def _by_aws_identity(self, account: ExternalAccount) -> _Token:
+    async def _exchange_aws_identity(self, account: ExternalAccount) -> _Token:
         now = self._clock.now()
         form = {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -208,14 +210,14 @@ class GoogleTokens:
             "scope": SCOPE,
             "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "subject_token_type": account.subject_token_type,
-            "subject_token": await self._aws_proof(account),
+            "subject_token": await self._prove_aws_identity(account),
         }
-        federated = await self._exchanged(account.token_url, form, now)
+        federated = await self._exchange(account.token_url, form, now)
         url = account.service_account_impersonation_url
-        return await self._impersonated(url, federated, now) if url else federated
+        return await self._impersonate(url, federated, now) if url else federated
 
-    async def _aws_proof(self, account: ExternalAccount) -> str:
-        """A signed question to AWS of who we are, which Google asks in our place."""
+    async def _prove_aws_identity(self, account: ExternalAccount) -> str:
+        """Return a signed question to AWS who we are, which Google asks in our place."""
         url = account.credential_source.regional_cred_verification_url.replace("{region}", self._region)
         named = {"x-goog-cloud-target-resource": account.audience}
         signed = await self._make_signer().headers("POST", url, b"", service="sts", region=self._region, headers=named)
@@ -227,27 +229,30 @@ class GoogleTokens:
         }
         return quote(json.dumps(proof, separators=(",", ":")))
 
-    async def _exchanged(self, url: str, form: Mapping[str, str], now: datetime) -> _Token:
+    async def _exchange(self, url: str, form: Mapping[str, str], now: datetime) -> _Token:
         body = urlencode(form).encode()
         answer = await self._http.post(url, body=body, headers=_FORM, timeout_s=_TIMEOUT_S)
         reply = convert(parse_json(answer.body), _TokenReply)
         if answer.status != _OK or reply is None:
-            raise _refusal(answer)
+            raise _refused(answer)
         return _Token(reply.access_token, now, now + min(_LIFETIME, timedelta(seconds=max(0, reply.expires_in))))
 
-    async def _impersonated(self, url: str, federated: _Token, now: datetime) -> _Token:
+    async def _impersonate(self, url: str, federated: _Token, now: datetime) -> _Token:
         headers = {"Authorization": f"Bearer {federated.value}"}
         body = msgspec.json.encode({"scope": [SCOPE], "lifetime": f"{int(_LIFETIME.total_seconds())}s"})
         answer = await self._http.post(url, body=body, headers=headers, timeout_s=_TIMEOUT_S)
         reply = convert(parse_json(answer.body), _ImpersonatedReply)
         if answer.status != _OK or reply is None:
-            raise _refusal(answer)
+            raise _refused(answer)
         ends = reply.expire_time
         return _Token(reply.access_token, now, min(ends, now + _LIFETIME) if ends.tzinfo else now + _LIFETIME)
 
 
-def _refusal(answer: HttpAnswer) -> ProviderError:
-    """``{"error": "invalid_grant", …}`` of the exchange, ``{"error": {"status": …}}`` of the impersonation."""
+def _refused(answer: HttpAnswer) -> ProviderError:
+    """Return the error for a reply without a token.
+
+    It is ``{"error": "invalid_grant", …}`` from the exchange, ``{"error": {"status": …}}`` from the impersonation.
+    """
     code = _code(parse_json(answer.body)) or "token_refused"
     if answer.status in {_OK, _THROTTLED} or answer.status >= _SERVER_ERROR:
         return RetryLaterError("token_unavailable", code, status=answer.status)
