@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import botocore.session
 import msgspec
 import pytest
 
-from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
+from promptmill.domain.completion import (
+    Attachment,
+    Completion,
+    CompletionRequest,
+    JsonSchema,
+    Message,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
 from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
 from promptmill.providers.registry import HttpModelProviders
@@ -31,6 +44,38 @@ KEYS = {
 def vertex_route(model: str, **settings: str) -> Route:
     place = {"provider": "vertex", "account": vertex.PROJECT, "region": vertex.LOCATION, "key": "google-key"}
     return msgspec.convert({"id": f"vertex/{model}", "model": model, **place, **settings}, Route)
+
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"type": "string"}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
+WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
+EVERYTHING = CompletionRequest(
+    system="Be brief.",
+    messages=(
+        Message("user", (Text("What is this?"), Attachment("image", "messages[0]", "image/png", data=PNG))),
+        Message("assistant", (Text("I look."), ToolCall("call_0", "weather", {"place": "Kyōto"}))),
+        Message("user", (ToolResult("call_0", "rain"), Text("And now?"))),
+    ),
+    max_output_tokens=20,
+    temperature=0.5,
+    top_p=0.9,
+    stop=("##",),
+    json_schema=JsonSchema(SCHEMA),
+    tools=(WEATHER,),
+    tool_choice=ToolChoice("named", "weather"),
+)
+"""A request that holds everything that most APIs can carry."""
+
+
+def asking(*parts: Text | Attachment | ToolResult, **fields: Any) -> CompletionRequest:
+    """Return a short request with these parts, or about the colour of the sky."""
+    request = CompletionRequest(messages=(Message("user", parts or (Text("Sky colour?"),)),), max_output_tokens=20)
+    return msgspec.structs.replace(request, **fields)
 
 
 CLAUDE = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -130,7 +175,7 @@ async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
 
 @pytest.fixture
 def plain() -> CompletionRequest:
-    return CompletionRequest(messages=(Message("user", (Text("Sky colour?"),)),), max_output_tokens=20)
+    return asking()
 
 
 @contextmanager

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
-from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text, Tool
+from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.provider_table import ABILITIES, PROVIDERS, Ability
 from promptmill.prices.genai import GenaiPriceBook
-from tests.contract.providers.conftest import nothing_sent
+from tests.contract.providers.conftest import SCHEMA, WEATHER, asking, nothing_sent
 from tests.contract.providers.scenes import SCENES, opened
 from tests.fakes.clock import START
 from tests.fakes.providers.behaviours import Answer, Break, Refuse, Reply
 
-PLAIN = CompletionRequest(messages=(Message("user", (Text("Sky colour?"),)),), max_output_tokens=20)
-SCHEMA = {
-    "type": "object",
-    "properties": {"colour": {"type": "string"}},
-    "required": ["colour"],
-    "additionalProperties": False,
-}
-WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
-
-
-def asking(**fields: Any) -> CompletionRequest:
-    return CompletionRequest(messages=PLAIN.messages, max_output_tokens=20, **fields)
-
-
+PLAIN = asking()
 EMBEDDING = CompletionRequest(messages=tuple(Message("user", (Text(t),)) for t in ("sky", "sea!")), kind="embedding")
 SYSTEM = asking(system="Be brief.")
 STRUCTURED = asking(json_schema=JsonSchema(SCHEMA))

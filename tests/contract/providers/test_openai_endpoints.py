@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import suppress
 from typing import Any
 
@@ -10,21 +9,25 @@ import msgspec
 import pytest
 
 from promptmill.domain.completion import (
-    Attachment,
     CompletionRequest,
     JsonSchema,
     Message,
     Text,
-    Tool,
     ToolCall,
-    ToolChoice,
-    ToolResult,
 )
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
 from promptmill.providers.registry import HttpModelProviders
-from tests.contract.providers.conftest import fake_aws_session, local_settings, nothing_sent
+from tests.contract.providers.conftest import (
+    EVERYTHING,
+    SCHEMA,
+    WEATHER,
+    asking,
+    fake_aws_session,
+    local_settings,
+    nothing_sent,
+)
 from tests.contract.providers.scenes import SCENES, opened
 from tests.fakes.clock import FakeClock
 from tests.fakes.providers import openai
@@ -33,25 +36,12 @@ from tests.fakes.providers.openai_like import KEYS
 from tests.fakes.providers.server import FakeProvider
 from tests.fakes.secret_store import FakeSecretStore
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-SCHEMA = {
-    "type": "object",
-    "properties": {"colour": {"type": "string"}},
-    "required": ["colour"],
-    "additionalProperties": False,
-}
-WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
 SPOKEN = [
     (provider.name, endpoint)
     for provider in PROVIDERS.values()
     for endpoint in provider.endpoints
     if provider.wire_format.startswith("openai-") and endpoint != "embeddings"
 ]
-
-
-def asking(*parts: Text | Attachment, **fields: Any) -> CompletionRequest:
-    request = CompletionRequest(messages=(Message("user", parts or (Text("Sky colour?"),)),), max_output_tokens=20)
-    return msgspec.structs.replace(request, **fields)
 
 
 def embedding(*texts: str) -> CompletionRequest:
@@ -141,20 +131,7 @@ async def test_an_answer_that_ended_is_kept_though_its_connection_was_lost() -> 
 
 
 async def test_responses_carry_everything_that_a_request_can_hold() -> None:
-    request = CompletionRequest(
-        system="Be brief.",
-        messages=(
-            Message("user", (Text("What is this?"), Attachment("image", "messages[0]", "image/png", data=PNG))),
-            Message("assistant", (Text("I look."), ToolCall("call_0", "weather", {"place": "Kyōto"}))),
-            Message("user", (ToolResult("call_0", "rain"), Text("And now?"))),
-        ),
-        max_output_tokens=20,
-        temperature=0.5,
-        top_p=0.9,
-        json_schema=JsonSchema(SCHEMA),
-        tools=(WEATHER,),
-        tool_choice=ToolChoice("named", "weather"),
-    )
+    request = msgspec.structs.replace(EVERYTHING, stop=())
     async with opened("openai", endpoint="responses") as stand:
         stand.will(Answer(finish="tool", tool_call=("weather", {"place": "東京"})))
         completion = await stand.ask(request)

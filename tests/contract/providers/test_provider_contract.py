@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from urllib.parse import unquote
 
 import msgspec
@@ -12,32 +11,15 @@ import pytest
 from promptmill.domain.completion import (
     Attachment,
     CompletionRequest,
-    JsonSchema,
     Message,
     Text,
-    Tool,
     ToolCall,
     ToolChoice,
-    ToolResult,
     Usage,
 )
 from promptmill.domain.errors import ProviderError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
-from tests.contract.providers.conftest import Stand, nothing_sent
+from tests.contract.providers.conftest import EVERYTHING, PNG, WEATHER, Stand, asking, nothing_sent
 from tests.fakes.providers.behaviours import Answer, CutOff, Finish, Hang, Refuse, Reply, Trouble
-
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
-SCHEMA = {
-    "type": "object",
-    "properties": {"colour": {"type": "string"}},
-    "required": ["colour"],
-    "additionalProperties": False,
-}
-WEATHER = Tool("weather", "of a place", {"type": "object", "properties": {"place": {"type": "string"}}})
-
-
-def asking(*parts: Text | Attachment | ToolResult, **fields: object) -> CompletionRequest:
-    request = CompletionRequest(messages=(Message("user", parts or (Text("Sky colour?"),)),), max_output_tokens=20)
-    return msgspec.structs.replace(request, **fields)
 
 
 async def test_a_good_answer(stand: Stand, plain: CompletionRequest) -> None:
@@ -76,24 +58,9 @@ async def test_finish_reasons(stand: Stand, plain: CompletionRequest, finish: Fi
 
 
 async def test_everything_a_request_can_hold_is_carried(stand: Stand) -> None:
-    request = CompletionRequest(
-        system="Be brief.",
-        messages=(
-            Message("user", (Text("What is this?"), Attachment("image", "messages[0]", "image/png", data=PNG))),
-            Message("assistant", (Text("I look."), ToolCall("call_0", "weather", {"place": "Kyōto"}))),
-            Message("user", (ToolResult("call_0", "rain"), Text("And now?"))),
-        ),
-        max_output_tokens=20,
-        temperature=0.5,
-        top_p=0.9,
-        stop=("##",),
-        json_schema=JsonSchema(SCHEMA),
-        tools=(WEATHER,),
-        tool_choice=ToolChoice("named", "weather"),
-    )
     stand.will(Answer(finish="tool", tool_call=("weather", {"place": "東京"})))
 
-    completion = await stand.ask(request)
+    completion = await stand.ask(EVERYTHING)
 
     assert stand.fake.refused == []
     assert completion.tool_calls == (ToolCall("call_1", "weather", {"place": "東京"}),)
