@@ -57,7 +57,7 @@ SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "request.schema.json").read
 OUR_FOLDERS = ("functions", "layers", "infra", "events", "samples", "tests", "docs", "requirements", ".ci")
 OUR_PARTS = tuple(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
 GONE_PARTS = ("workflows", "adapters")
-BEING_REWRITTEN = ("CONTRIBUTING.md", "engine.md")
+BEING_REWRITTEN = ("CONTRIBUTING.md",)
 IN_THE_BUCKET = ("recipes/_limits.yaml",)
 MINIMAL = "routes: [bedrock/amazon.nova-lite-v1:0]"
 
