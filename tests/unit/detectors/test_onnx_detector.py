@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from promptmill.detectors.ner import LONGEST, CancelledSearchError, OnnxDetector, OnnxModel
+from promptmill.detectors.ner import MAX_CHARACTERS, CancelledSearchError, OnnxDetector, OnnxModel
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import KNOWN_TYPES, Span
@@ -117,7 +117,7 @@ async def test_the_model_is_loaded_once(model: Model) -> None:
 
 async def test_a_text_that_takes_longer_than_a_worker_lives_is_refused(detector: OnnxDetector) -> None:
     with pytest.raises(RecordError, match="1,048,576 at most") as raised:
-        await detector.find("a" * (LONGEST + 1), POLICY)
+        await detector.find("a" * (MAX_CHARACTERS + 1), POLICY)
     assert raised.value.code == "redaction_failed"
 
 

@@ -1,4 +1,4 @@
-"""Calls to AWS services that search texts, over plain HTTP with botocore's signature."""
+"""Call AWS services that search texts, over plain HTTP with botocore's signature."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ from promptmill.wire.json_answers import parse_json
 TIMEOUT_S = 20.0
 MAX_AT_ONCE = 16
 """Services allow some twenty calls a second: more at once would only be throttled."""
+ENTITY_TYPES: Mapping[str, str] = {
+    "NAME": "person",
+    "ADDRESS": "address",
+    "EMAIL": "email",
+    "PHONE": "phone",
+    "URL": "url",
+    "IP_ADDRESS": "ip",
+    "MAC_ADDRESS": "mac",
+    "PASSWORD": "password",
+    "PIN": "password",
+    "AWS_ACCESS_KEY": "api_key",
+    "AWS_SECRET_KEY": "api_key",
+    "INTERNATIONAL_BANK_ACCOUNT_NUMBER": "iban",
+    "DRIVER_ID": "driving_licence",
+    "CA_SOCIAL_INSURANCE_NUMBER": "national_id",
+    "UK_NATIONAL_INSURANCE_NUMBER": "national_id",
+    "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER": "tax_id",
+    "US_INDIVIDUAL_TAX_IDENTIFICATION_NUMBER": "tax_id",
+    "CA_HEALTH_NUMBER": "medical_id",
+    "UK_NATIONAL_HEALTH_SERVICE_NUMBER": "medical_id",
+}
+"""Our types by the names that all AWS services have for them."""
 _OK, _THROTTLED = 200, 429
 _THROTTLES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 _VERDICTS = Verdicts(
@@ -43,7 +65,7 @@ _VERDICTS = Verdicts(
 
 
 class AwsCalls:
-    """Args: ``base_url`` takes the place of every service's own address, for tests."""
+    """Posts signed requests, a few at once. ``base_url`` takes the place of every service's own address, for tests."""
 
     def __init__(self, *, http: HttpCalls, signer: AwsSigner, clock: Clock, base_url: str = "") -> None:
         self._http, self._signer, self._clock, self._base_url = http, signer, clock, base_url
@@ -59,11 +81,11 @@ class AwsCalls:
         region: str,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """The reply's JSON object.
+        """Return the reply's JSON object.
 
         Raises:
-            RetryLaterError: the same call may work later; with status 429 it was one too many.
-            ProviderError: it will not.
+            RetryLaterError: the same call may work later; status 429 means that the service throttles.
+            ProviderError: the same call will never work.
             TypeError: the reply is no object.
         """
         data = msgspec.json.encode(body)
@@ -79,7 +101,7 @@ class AwsCalls:
         return found
 
     def _error(self, answer: HttpAnswer, found: Any) -> ProviderError:
-        """Some throttle with status 400."""
+        # Some services throttle with status 400.
         codes = codes_of(answer, found)
         reply = ErrorReply(
             status=_THROTTLED if _THROTTLES.intersection(codes) else answer.status,

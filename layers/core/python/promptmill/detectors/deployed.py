@@ -1,4 +1,4 @@
-"""Which adapter finds what for which engine; each is imported and made when its first record needs it."""
+"""Make the detectors that are deployed here; each is imported and made when the first record needs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AwsAccess(Struct, frozen=True):
-    """What services are asked with. ``base_url`` takes the place of every service's own address, for tests."""
+    """The means to ask AWS services. ``base_url`` takes the place of every service's own address, for tests."""
 
     region: str
     make_session: Callable[[], botocore.session.Session]
@@ -29,31 +29,32 @@ class AwsAccess(Struct, frozen=True):
 
 
 class DeployedDetectors:
-    """Those of one process.
+    """The external detectors of one process.
 
     Args:
-        engines: names of those that are deployed here.
-        aws: None where no service is asked.
+        names: the detectors that are deployed here.
+        aws: None if no service may be asked.
     """
 
-    def __init__(self, engines: Collection[str], *, clock: Clock, aws: AwsAccess | None = None) -> None:
-        self._engines, self._clock, self._aws = frozenset(engines), clock, aws
+    def __init__(self, names: Collection[str], *, clock: Clock, aws: AwsAccess | None = None) -> None:
+        self._names, self._clock, self._aws = frozenset(names), clock, aws
         self._made: dict[str, ExternalDetector] = {}
         self._http: HttpCalls | None = None
         self._model: OnnxDetector | None = None
 
-    def detector(self, engine: str) -> ExternalDetector:
-        """See ports/entity_finder.py."""
-        if engine not in self._made:
+    def detector(self, name: str) -> ExternalDetector:
+        """Return a detector by its name: see ``ExternalDetectors``."""
+        if name not in self._made:
             makers: Mapping[str, Callable[[], ExternalDetector]] = {"ner": self._make_ner}
             if self._aws is not None:
                 makers = {**makers, "comprehend": self._make_comprehend, "guardrail": self._make_guardrail}
-            if engine not in self._engines or engine not in makers:
-                raise DetectorMissingError(engine)
-            self._made[engine] = makers[engine]()
-        return self._made[engine]
+            if name not in self._names or name not in makers:
+                raise DetectorMissingError(name)
+            self._made[name] = makers[name]()
+        return self._made[name]
 
     async def close(self) -> None:
+        """Close what the detectors hold open."""
         self._made.clear()
         if self._model is not None:
             self._model.close()

@@ -1,4 +1,4 @@
-"""A Bedrock guardrail's sensitive information filters (ApplyGuardrail) as an ``ExternalDetector``."""
+"""Find sensitive values with the sensitive information filters of a Bedrock guardrail (ApplyGuardrail)."""
 
 from __future__ import annotations
 
@@ -7,63 +7,47 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from promptmill.detectors.aws_calls import AwsCalls
-from promptmill.detectors.texts import searched
+from promptmill.detectors.aws_calls import ENTITY_TYPES, AwsCalls
+from promptmill.detectors.texts import cut_for_service
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
 from promptmill.ports.detectors import Findings
 from promptmill.redaction.spans import Span
 
 MAX_CHARACTERS, OVERLAP = 20_000, 500
-"""Of a call: 20 text units, of the 25 that a guardrail takes a second where nobody has raised its quota."""
+"""A call takes 20 text units, of the 25 a second that a guardrail takes unless its quota was raised."""
 _SENSITIVE = "sensitiveInformationPolicy"
 _SCORE = 0.9
-"""A guardrail gives none."""
+"""The score of every span, since a guardrail gives none."""
 TYPES: Mapping[str, str] = {
-    "NAME": "person",
-    "ADDRESS": "address",
-    "EMAIL": "email",
-    "PHONE": "phone",
-    "URL": "url",
-    "IP_ADDRESS": "ip",
-    "MAC_ADDRESS": "mac",
-    "PASSWORD": "password",
-    "PIN": "password",
-    "AWS_ACCESS_KEY": "api_key",
-    "AWS_SECRET_KEY": "api_key",
+    **ENTITY_TYPES,
     "CREDIT_DEBIT_CARD_NUMBER": "card",
-    "INTERNATIONAL_BANK_ACCOUNT_NUMBER": "iban",
     "US_BANK_ACCOUNT_NUMBER": "bank_account",
     "US_BANK_ROUTING_NUMBER": "routing_number",
     "US_SOCIAL_SECURITY_NUMBER": "us_ssn",
     "US_PASSPORT_NUMBER": "passport",
-    "DRIVER_ID": "driving_licence",
-    "CA_SOCIAL_INSURANCE_NUMBER": "national_id",
-    "UK_NATIONAL_INSURANCE_NUMBER": "national_id",
-    "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER": "tax_id",
-    "US_INDIVIDUAL_TAX_IDENTIFICATION_NUMBER": "tax_id",
-    "CA_HEALTH_NUMBER": "medical_id",
-    "UK_NATIONAL_HEALTH_SERVICE_NUMBER": "medical_id",
 }
-"""Whatever is not here is ``other``, and so is what a guardrail's own patterns match."""
+"""Our types by a guardrail's. Whatever is not here is ``other``, and so is what a guardrail's own patterns match."""
 
 
 class GuardrailDetector:
+    """An ``ExternalDetector`` that asks the guardrail of the recipe."""
+
     def __init__(self, calls: AwsCalls, *, region: str) -> None:
         self._calls, self._region = calls, region
 
     async def find(self, text: str, policy: RedactionPolicy) -> Findings:
-        """See ports/entity_finder.py. What the guardrail blocks is refused (``redaction_refused``)."""
+        """Search a text: see ``ExternalDetector``. What the guardrail blocks is refused (``redaction_refused``)."""
         spans, searches = list[Span](), Counter[str]()
-        for start, piece in searched(text, most=MAX_CHARACTERS, overlap=OVERLAP):
+        for start, piece in cut_for_service(text, most=MAX_CHARACTERS, overlap=OVERLAP):
             reply = await self._apply(piece, policy.guardrail)
             spans += (
                 Span(start + first, start + last, kind, _SCORE, "guardrail")
-                for match, kind in _matches(reply)
-                for first, last in _places(match, piece)
+                for match, kind in _read_matches(reply)
+                for first, last in _find_places(match, piece)
             )
             searches["guardrail calls"] += 1
-            searches["guardrail units"] += _units(reply["usage"])
+            searches["guardrail units"] += _count_units(reply["usage"])
         return Findings(tuple(spans), dict(searches))
 
     async def _apply(self, piece: str, guardrail: Guardrail) -> dict[str, Any]:
@@ -80,7 +64,7 @@ class GuardrailDetector:
 
 
 def _check_searched(reply: dict[str, Any]) -> None:
-    """Raises RecordError: the guardrail did not look at all of the text, or not for what is sensitive."""
+    """Raise RecordError unless the guardrail looked at the whole text, and for what is sensitive."""
     usage = reply["usage"]
     if not usage.get(f"{_SENSITIVE}Units", 0) + usage.get(f"{_SENSITIVE}FreeUnits", 0):
         raise _failed("it has no filters for sensitive information")
@@ -89,29 +73,33 @@ def _check_searched(reply: dict[str, Any]) -> None:
         raise _failed("it did not look at the whole text")
 
 
-def _matches(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What it anonymizes, and the type. Raises RecordError: it blocks something, for whatever reason."""
+def _read_matches(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each text that the guardrail anonymizes, and its type. Raise RecordError if it blocks anything."""
     anonymized = False
     for assessment in reply["assessments"]:
         for policy, found in assessment.items():
-            for item in _items(found):
+            for item in _iterate_items(found):
                 if item.get("action") == "BLOCKED":
-                    raise _blocked(policy)
+                    raise _blocked_error(policy)
                 if item.get("action") == "ANONYMIZED":
                     anonymized = True
                     yield item["match"], TYPES.get(item.get("type", ""), "other")
     if reply["action"] != "NONE" and not anonymized:
-        raise _blocked("guardrail")
+        raise _blocked_error("guardrail")
 
 
-def _items(found: Any) -> Iterator[dict[str, Any]]:
-    """The entries of all lists of one policy's assessment."""
+def _iterate_items(found: Any) -> Iterator[dict[str, Any]]:
+    """Yield the entries of all lists of one policy's assessment."""
     for entries in found.values() if isinstance(found, dict) else ():
         yield from (entry for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
 
 
-def _places(match: str, text: str) -> list[tuple[int, int]]:
-    """Where it stands: as a word, or else wherever it is. Raises RecordError: nowhere, so that it can't be hidden."""
+def _find_places(match: str, text: str) -> list[tuple[int, int]]:
+    """Return where a match stands: as a word, or else wherever it is.
+
+    Raises:
+        RecordError: it stands nowhere, so that it can't be hidden.
+    """
     if not match:
         raise _failed("it matched nothing")
     places = []
@@ -129,18 +117,20 @@ def _is_word(text: str, start: int, end: int) -> bool:
     return not (start > 0 and before.isalnum()) and not (end < len(text) and behind.isalnum())
 
 
-def _units(usage: dict[str, int]) -> int:
-    """What is charged for."""
+def _count_units(usage: dict[str, int]) -> int:
+    """Count the units that are charged for."""
     return sum(count for name, count in usage.items() if name.endswith("PolicyUnits"))
 
 
-def _blocked(policy: str) -> RecordError:
+def _blocked_error(policy: str) -> RecordError:
     return RecordError(
         f"the guardrail blocks the record ({policy})",
         code="redaction_refused",
-        remedy="take out what it blocks; the record was not sent",
+        remedy="take out what the guardrail blocks; the record was not sent",
     )
 
 
 def _failed(reason: str) -> RecordError:
-    return RecordError(f"the guardrail can't be relied on: {reason}", code="redaction_failed", remedy="look at it")
+    return RecordError(
+        f"the guardrail can't be relied on: {reason}", code="redaction_failed", remedy="correct the guardrail"
+    )

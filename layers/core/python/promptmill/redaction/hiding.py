@@ -1,4 +1,4 @@
-"""Values replaced by their placeholders, wherever they stand."""
+"""Replace values by their placeholders, wherever they stand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Repeats:
-    """Finds every occurrence of known values, the longest first; of names and places, as words: Al is not in Also."""
+    """Finds every occurrence of known values, the longest first. Names and places count as whole words: Al is not in Also."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -40,7 +40,7 @@ class Repeats:
 
 
 class Hider:
-    """Puts placeholders in the place of spans, and of repeats where none were looked for; ``counts`` by type."""
+    """Puts placeholders in the place of spans, or of repeats if no spans are given, and counts them by type in ``counts``."""
 
     def __init__(self, repeats: Repeats, placeholders: Placeholders) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""JSON inside of text: rewritten literal by literal, with everything between the literals as it was."""
+"""Rewrite JSON inside of a text literal by literal; everything between the literals stays as it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 OnText = Callable[[str, str], str]
-"""Text and the key it stands under → the new text."""
+"""Takes a text and the key that it stands under, and returns the new text."""
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+\-]*')
 _COLON = re.compile(r"\s*:")
@@ -17,7 +17,7 @@ _CONTAINERS = {"{": "}", "[": "]"}
 
 
 def is_json(text: str) -> bool:
-    """Whether the whole text is one JSON object or array."""
+    """Return True if the whole text is one JSON object or array."""
     stripped = text.strip()
     if _CONTAINERS.get(stripped[:1]) != stripped[-1:]:
         return False
@@ -29,7 +29,7 @@ def is_json(text: str) -> bool:
 
 
 def rewrite_literals(text: str, on_text: OnText, on_key: OnText, on_number: OnText) -> str:
-    """A JSON text (``is_json``) with new strings. A number for which ``on_number`` has another text becomes a string."""
+    """Return a JSON text (see ``is_json``) with new literals. A number that ``on_number`` changes becomes a string."""
     pieces, done, key = [], 0, ""
     for match in _TOKEN.finditer(text):
         token = match[0]
@@ -53,7 +53,7 @@ def _content(literal: str) -> str:
 
 
 def _string(literal: str, old: str, new: str) -> str:
-    """What the literal was if nothing changed; else a literal that is no less escaped than it was."""
+    """Return the literal as it was if its text is the same, else a new one that escapes no less than the old one did."""
     if new == old:
         return literal
     only_ascii = literal.isascii() or any("\ud800" <= char <= "\udfff" for char in new)

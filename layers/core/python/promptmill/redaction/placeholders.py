@@ -1,4 +1,4 @@
-"""Placeholders such as ``<EMAIL_1>``: given out, and known again after a model has had them in hand."""
+"""Give out placeholders such as ``<EMAIL_1>``, and know them again however a model has written them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptmill.redaction.policy import MASK, WHOLE_FIELD, hash_number
 from promptmill.redaction.spans import KNOWN_TYPES
 
 Slot = tuple[str, int]
-"""Type and number of a placeholder."""
+"""The type and the number of a placeholder."""
 
 _JOINT = r"(?:\\?_|[ \-]){0,2}"
 _OPEN = r"(?:\\?<|&lt;|%3C|\\u003c)[ *_`]{0,3}"
@@ -23,13 +23,14 @@ _BUILT_IN = frozenset((*KNOWN_TYPES, WHOLE_FIELD))
 
 
 def _label_pattern(names: AbstractSet[str]) -> str:
-    """The longest first: of ``PERSON`` and ``PERSON_ID``, the second is meant where it stands."""
+    """Return a pattern for the names of all types."""
+    # The longest first, or PERSON would match the beginning of PERSON_ID.
     return "|".join(name.upper().replace("_", _JOINT) for name in sorted(_BUILT_IN | names, key=lambda n: (-len(n), n)))
 
 
 @cache
 def _mention_pattern(names: frozenset[str]) -> re.Pattern[str]:
-    """When first needed: a cold start has no time for it."""
+    """Compile the pattern of a placeholder when it is first needed: a cold start has no time for it."""
     return re.compile(
         rf"(?:(?P<opened>{_OPEN})|(?<![^\W_])(?<![^\W_]_))(?P<label>{_label_pattern(names)})(?P<joint>{_JOINT})"
         rf"(?P<number>\d{{1,15}})(?!_*[^\W_])(?P<closed>{_CLOSE})?",
@@ -43,7 +44,7 @@ def _trace_pattern(names: frozenset[str]) -> re.Pattern[str]:
 
 
 class Placeholders:
-    """Gives each value one placeholder, and none that ``taken`` holds; ``values`` has those that were given."""
+    """Gives each value one placeholder, and never one that ``taken`` holds. ``values`` maps those given to their values."""
 
     def __init__(self, taken: AbstractSet[Slot], actions: Mapping[str, str] | None = None, salt: str = "") -> None:
         self._actions, self._salt = actions or {}, salt
@@ -68,7 +69,10 @@ class Placeholders:
 
 
 def find_slots(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> set[Slot]:
-    """Every placeholder that might be seen in ``texts`` once parts of them are replaced: also within words and numbers."""
+    """Return every placeholder that ``texts`` might show once parts of them are replaced.
+
+    Placeholders within words and numbers count too, and so does each shorter number that their digits begin with.
+    """
     own = frozenset(names) - _BUILT_IN
     return {
         _read_slot(match[1], match[2][:length], own)
@@ -79,7 +83,7 @@ def find_slots(texts: Iterable[str], names: AbstractSet[str] = frozenset()) -> s
 
 
 def read_slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
-    """The values by type and number, for ``restore_placeholders`` and ``restore_exact_placeholders``."""
+    """Return the values by type and number, as ``restore_placeholders`` and ``restore_exact_placeholders`` take them."""
     found = {}
     for placeholder, value in values_by_placeholder.items():
         if match := _EXACT.fullmatch(placeholder):
@@ -88,14 +92,14 @@ def read_slots(values_by_placeholder: Mapping[str, str]) -> dict[Slot, str]:
 
 
 def _labels_among(values: Mapping[Slot, str]) -> frozenset[str]:
-    """The types whose placeholders are looked for: all that are built in, and those of these values."""
+    """Return the types whose placeholders are looked for: all that are built in, and those of these values."""
     return _BUILT_IN | {label for label, _ in values}
 
 
 def restore_placeholders(text: str, values: Mapping[Slot, str], *, start: int = 0, end: int = sys.maxsize) -> str:
-    """The text with values for placeholders, however a model has bent them; those it made up stay.
+    """Return [start, end) of a text with values for placeholders, however a model has bent them; those it made up stay.
 
-    Of [start, end) only, at which no placeholder is cut; what stands around says what is one.
+    The text around [start, end) is only read: it may tell that something inside is no placeholder.
     """
     own = _labels_among(values) - _BUILT_IN
     pieces, done = [], start
@@ -111,7 +115,7 @@ def restore_placeholders(text: str, values: Mapping[Slot, str], *, start: int = 
 
 
 def find_unknown_slots(text: str, values: Mapping[Slot, str]) -> Iterator[Slot]:
-    """Each bracketed placeholder that stands for no value: what a model has made up, or bent too far."""
+    """Yield each bracketed placeholder that stands for no value: a model has made it up, or bent it too far."""
     own = _labels_among(values) - _BUILT_IN
     for match in _mention_pattern(own).finditer(text):
         slot = _read_slot(match["label"], match["number"], own)
@@ -120,12 +124,12 @@ def find_unknown_slots(text: str, values: Mapping[Slot, str]) -> Iterator[Slot]:
 
 
 def restore_exact_placeholders(text: str, values: Mapping[Slot, str]) -> str:
-    """The same for keys, where ``email_1`` is a likely name of its own: only ``<EMAIL_1>`` counts."""
+    """Restore placeholders in a key. Only ``<EMAIL_1>`` counts, since ``email_1`` is a likely name of a key itself."""
     return _EXACT.sub(lambda match: values.get(_read_slot(match[1], match[2]), match[0]), text)
 
 
 def _read_slot(label: str, number: str, own: frozenset[str] = frozenset()) -> Slot:
-    """``US SSN``, ``us-ssn`` and ``USSSN`` are all ``us_ssn``."""
+    """Return a placeholder's type and number: ``US SSN``, ``us-ssn`` and ``USSSN`` are all ``us_ssn``."""
     words = re.findall(r"[a-z]+", label.lower())
     name = "_".join(words)
     if name not in own and name not in _BUILT_IN:
@@ -139,14 +143,14 @@ def _by_letters(own: frozenset[str]) -> dict[str, str]:
 
 
 def _is_meant(match: re.Match[str]) -> bool:
-    """Without its opening bracket, ``EMAIL 1`` and ``email_1`` are placeholders; ``email 1`` is English."""
+    """Return False if a mention is English: without a bracket, ``EMAIL 1`` and ``email_1`` count, ``email 1`` does not."""
     if match["opened"]:
         return True
     return "_" in match["joint"] or (bool(match["joint"]) and match["label"].isupper())
 
 
 def _keep_surroundings(match: re.Match[str]) -> tuple[str, str]:
-    """What was matched before and behind a placeholder and is none of it."""
+    """Return what was matched before and behind a placeholder but belongs to the text around it."""
     opened, closed = match["opened"] or "", match["closed"] or ""
     if not opened:  # the > of <a href=EMAIL_1> belongs to the tag
         before = match.string[match.start() - 1 : match.start()]

@@ -1,4 +1,4 @@
-"""A recipe's policy applied to what engines found: types, scores, values that may leave, patterns of the operator's own."""
+"""Apply a recipe's policy: which detectors search, and which of their spans count (types, scores, permitted values)."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.spans import Detector, Span, unite
 
 WHOLE_FIELD = "field"
-"""The type of a text that is redacted whole because of the field that it stands in."""
+"""The type of a text that is redacted as a whole because of the field that it stands in."""
 MASK = "****"
 BUILT_IN = "structured"
 _HASH_DIGITS = 10**15
 
 
 class DetectorMissingError(PromptmillError):
-    """A policy asks for an engine that is not there."""
+    """A policy asks for a detector that is not there."""
 
-    def __init__(self, engine: str) -> None:
-        super().__init__(f"the detector {engine} is not deployed here")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the detector {name} is not deployed here")
 
 
 def external_detectors(policy: RedactionPolicy) -> tuple[str, ...]:
-    """Names of the policy's engines that are not built in: models and services."""
+    """Return the names of the policy's detectors that are not built in: models and services."""
     return tuple(name for name in policy.engines if name != BUILT_IN)
 
 
 def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> Detector:
-    """All engines of a policy as one. ``others``: those that are not built in.
+    """Return all detectors of a policy as one. ``others`` stands for those that are not built in.
 
     Raises:
-        DetectorMissingError: the policy wants such, and there are none; nothing may be sent without them.
+        DetectorMissingError: the policy wants others and none are given. Nothing may be sent without them.
     """
     if external_detectors(policy) and others is None:
         raise DetectorMissingError(external_detectors(policy)[0])
@@ -46,7 +46,7 @@ def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> De
 
 
 def make_built_in_detector(policy: RedactionPolicy) -> Detector:
-    """Without models and services, which take every identifier for somebody's name."""
+    """Return the built-in detectors of a policy as one, without models: those take every identifier for a name."""
     return _CombinedDetector(_built_in_detectors(policy), policy)
 
 
@@ -55,7 +55,7 @@ def _built_in_detectors(policy: RedactionPolicy) -> list[Detector]:
 
 
 class FoundBefore(Struct, frozen=True):
-    """An ``Detector`` for texts that were searched beforehand; an unknown text is an error."""
+    """A ``Detector`` for texts that were searched beforehand. An unknown text is an error."""
 
     spans: dict[str, list[Span]]
 
@@ -71,20 +71,20 @@ def _load_structured_detector() -> Detector:
 
 
 class _CombinedDetector:
-    def __init__(self, engines: Sequence[Detector], policy: RedactionPolicy) -> None:
-        self._engines, self._policy = engines, policy
+    def __init__(self, detectors: Sequence[Detector], policy: RedactionPolicy) -> None:
+        self._detectors, self._policy = detectors, policy
 
     def find(self, text: str) -> list[Span]:
-        spans = [span for engine in self._engines for span in engine.find(text)]
+        spans = [span for detector in self._detectors for span in detector.find(text)]
         if not all(0 <= span.start < span.end <= len(text) for span in spans):
-            raise ValueError("an engine's span lies outside of its text")
+            raise ValueError("a detector's span lies outside of its text")
         if self._policy.patterns:
             spans += _find_own(text, self._policy)
-        return unite(spans) if len(self._engines) > 1 or self._policy.patterns else spans
+        return unite(spans) if len(self._detectors) > 1 or self._policy.patterns else spans
 
 
 def select_spans(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span]:
-    """Those that the policy wants replaced."""
+    """Return the spans that the policy wants replaced."""
     types = {*policy.types, *(pattern.name for pattern in policy.patterns)}
     return [
         span
@@ -97,13 +97,13 @@ def select_spans(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> l
 
 
 def hash_number(value: str, salt: str) -> int:
-    """A number for a value that all workers agree on, and nobody without the salt can look up."""
+    """Return a number for a value: the same on all workers, and not to be looked up without the salt."""
     digest = hmac.new(salt.encode(), value.encode(errors="surrogatepass"), hashlib.sha256).digest()
     return int.from_bytes(digest[:8], "big") % _HASH_DIGITS
 
 
 def policy_hash(policy: RedactionPolicy) -> str:
-    """The same for the same policy; for audits. Says nothing of the salt."""
+    """Return a hash that is the same for the same policy, for audits. It tells nothing of the salt."""
     shown = msgspec.structs.replace(policy, salt="set" if policy.salt else "")
     return hashlib.sha256(msgspec.json.encode(shown, order="deterministic")).hexdigest()[:12]
 
@@ -138,14 +138,14 @@ def is_pattern(entry: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> Any:
-    """Raises re2's error if it is none. Few: they come from recipes."""
+    """Compile an RE2 pattern, or raise re2's error. All are kept: recipes hold few."""
     import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
 
     return re2.compile(pattern)
 
 
 def pattern_fault(pattern: str) -> str:
-    """What is wrong with an RE2 pattern, "" if nothing is."""
+    """Return what is wrong with an RE2 pattern, "" if nothing is."""
     import re2  # noqa: PLC0415
 
     options = re2.Options()

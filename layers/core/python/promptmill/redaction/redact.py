@@ -1,4 +1,4 @@
-"""A request without what must not leave."""
+"""Redact a request: every value that must not leave is replaced by a placeholder."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from promptmill.redaction.request_text import rewrite_request
 from promptmill.redaction.spans import Detector, Span, unite
 
 DETECTOR_VERSION = "structured-3"
-"""Changes whenever the same text may give other spans; a job's manifest holds it."""
+"""This changes whenever the same text may give other spans. A job's manifest holds it."""
 
-_FEWEST_DIGITS = 7
+_MIN_DIGITS = 7
 _MAX_HINT = 40
 _SAY_NOTHING = frozenset(
     ("content", "text", "note", "notes", "comment", "input", "output", "value", "body", "message", "messages", "prompt", "data",
      "description", "summary", "title", "arguments", "query", "question", "answer", "system", "user")
 )  # fmt: skip
-"""Keys that say nothing of what stands under them."""
+"""Keys that say nothing about what stands under them."""
 _BETWEEN = "\n\0\n"
-"""Stands between two texts: nothing that is looked for has it in it."""
+"""The separator of two texts: nothing that is looked for holds it."""
 
 Leaf = tuple[str, str]
-"""A text and the key it stands under."""
+"""A text and the key that it stands under."""
 
 
 class Redacted(Struct, frozen=True):
-    """What may be sent.
+    """A request that may be sent.
 
     Attributes:
-        map: placeholder → value. Lives in memory only: never stored, never logged.
+        map: values by their placeholders. It lives in memory only, and is never stored or logged.
         counts: replacements made, by type.
     """
 
@@ -59,12 +59,12 @@ class Redacted(Struct, frozen=True):
 
 
 def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
-    """Placeholders for every value of the policy's types, the same one wherever a value recurs.
+    """Replace every value of the policy's types by a placeholder, the same one wherever a value recurs.
 
-    ``others``: see ``make_detector``. Those that take their time search the request's ``collect_text`` beforehand.
+    ``others``: see ``make_detector``. Slow ones search the text of ``collect_text`` beforehand (``FoundBefore``).
 
     Raises:
-        RecordError: the request can't be made safe, so it must not be sent (code ``redaction_failed``).
+        RecordError: the request can't be made safe and must not be sent (code ``redaction_failed``).
     """
     if not _is_wanted(policy):
         return Redacted(request)
@@ -76,45 +76,46 @@ def redact_request(request: CompletionRequest, policy: RedactionPolicy, others: 
         reason = str(missing)
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing may leave)
         reason = f"the search for sensitive data ended in {type(error).__name__}"
-    raise _failed(reason)  # outside of the handler: the error itself may quote the text, and is not carried along
+    # Outside of the handler: the error may quote the text, and must not be carried along as the cause.
+    raise _failed(reason)
 
 
 def collect_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
-    """What engines that are not built in are asked about a request; "" for nothing."""
+    """Return all texts of a request in one, for detectors that are not built in; "" if nothing is to be searched."""
     if not _is_wanted(policy):
         return ""
-    finder = _Search(FoundBefore({}), policy)
-    rewrite_request(request, finder)
-    return finder.joined()
+    search = _Search(FoundBefore({}), policy)
+    rewrite_request(request, search)
+    return search.join_texts()
 
 
 def _is_wanted(policy: RedactionPolicy) -> bool:
     return bool(policy.types or policy.patterns or policy.whole)
 
 
-def _redact(request: CompletionRequest, policy: RedactionPolicy, engine: Detector) -> Redacted:
-    finder = _Search(engine, policy)
-    rewrite_request(request, finder)
-    finder.search()
-    if finder.repeats is None:
+def _redact(request: CompletionRequest, policy: RedactionPolicy, detector: Detector) -> Redacted:
+    search = _Search(detector, policy)
+    rewrite_request(request, search)
+    search.search()
+    if search.repeats is None:
         return Redacted(request)
-    if refused := {kind for kind in finder.values.values() if policy.actions.get(kind) == "refuse"}:
+    if refused := {kind for kind in search.values.values() if policy.actions.get(kind) == "refuse"}:
         raise _refused_error(refused)
-    placeholders = Placeholders(find_slots(finder.texts, set(finder.values.values())), policy.actions, policy.salt)
-    hider = Hider(finder.repeats, placeholders)
-    hidden = rewrite_request(request, _Rewriter(hider, finder))
+    placeholders = Placeholders(find_slots(search.texts, set(search.values.values())), policy.actions, policy.salt)
+    hider = Hider(search.repeats, placeholders)
+    hidden = rewrite_request(request, _Rewriter(hider, search))
     return Redacted(hidden, placeholders.values, dict(hider.counts))
 
 
 class _Search:
-    """Reads every text, changing nothing, and then searches all of them in one go: an engine's call has its price."""
+    """Reads every text, changing nothing, and then searches all of them at once: each call of a detector has its price."""
 
-    def __init__(self, engine: Detector, policy: RedactionPolicy) -> None:
+    def __init__(self, detector: Detector, policy: RedactionPolicy) -> None:
         self.values: dict[str, str] = {}
         self.texts: list[str] = []
         self.spans: dict[Leaf, list[Span]] = {}
         self.repeats: Repeats | None = None
-        self._engine, self._policy, self._fixed = engine, policy, dict[str, None]()
+        self._detector, self._policy, self._fixed = detector, policy, dict[str, None]()
         self._skipped, self._whole = frozenset(policy.skip), frozenset(policy.whole)
         self._wholes: list[Leaf] = []
 
@@ -140,39 +141,40 @@ class _Search:
             self.texts.append(text)
             self._fixed[text] = None
 
-    def joined(self) -> str:
-        """Every text, with hints."""
-        return _BETWEEN.join(self._hinted())
+    def join_texts(self) -> str:
+        """Return every text in one, each behind the key that it stands under if the key says something."""
+        return _BETWEEN.join(self._texts_with_hints())
 
-    def _hinted(self) -> list[str]:
+    # A key such as "phone" is a word beside a number, as a sentence has it: without it, the number would prove nothing.
+    def _texts_with_hints(self) -> list[str]:
         return [
             f"{key[-_MAX_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
             for text, key in self.spans
         ]
 
     def search(self) -> None:
-        """Raises RecordError if a name holds a value."""
-        for span in self._found_in(_BETWEEN.join(self._fixed), make_built_in_detector(self._policy)):
+        """Raise RecordError if a name holds a value: it can't be rewritten."""
+        for span in self._find_in(_BETWEEN.join(self._fixed), make_built_in_detector(self._policy)):
             raise _unreachable_error(span.type)
-        joined = self.joined()
-        ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._hinted()))
-        found = self._found_in(joined, self._engine)
-        for (text, _), span in self._by_leaf(found, ends):
+        joined = self.join_texts()
+        ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._texts_with_hints()))
+        found = self._find_in(joined, self._detector)
+        for (text, _), span in self._split_by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
         for text, _ in self._wholes:
             self.values[text] = WHOLE_FIELD
         if self.values:
             self.repeats = Repeats(self.values)
-            for leaf, span in self._by_leaf(unite([*found, *self.repeats.find(joined)]), ends):
+            for leaf, span in self._split_by_leaf(unite([*found, *self.repeats.find(joined)]), ends):
                 self.spans[leaf].append(span)
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
 
-    def _found_in(self, text: str, engine: Detector) -> list[Span]:
-        return select_spans(engine.find(text), text, self._policy) if text else []
+    def _find_in(self, text: str, detector: Detector) -> list[Span]:
+        return select_spans(detector.find(text), text, self._policy) if text else []
 
-    def _by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
-        """Each span's part in each leaf; what lies in a hint or between two leaves is nothing of the request's."""
+    def _split_by_leaf(self, spans: Iterable[Span], ends: list[int]) -> Iterator[tuple[Leaf, Span]]:
+        """Yield the part of each span that lies in a leaf. Hints and separators are not part of the request."""
         leaves = list(self.spans)
         for span in spans:
             for number in range(bisect_right(ends, span.start), bisect_left(ends, span.end) + 1):
@@ -184,42 +186,42 @@ class _Search:
 
 
 class _Rewriter:
-    """Writes every text anew."""
+    """Writes every text anew, with placeholders for its spans."""
 
-    def __init__(self, hider: Hider, finder: _Search) -> None:
-        self._hider, self._finder = hider, finder
+    def __init__(self, hider: Hider, search: _Search) -> None:
+        self._hider, self._search = hider, search
 
     def text(self, text: str, key: str = "") -> str:
-        if is_json(text) and (text, key) not in self._finder.spans:
+        if is_json(text) and (text, key) not in self._search.spans:
             return self._hider.hide(rewrite_literals(text, self.text, self.text, self.number))
-        return self._hider.hide(text, self._finder.spans.get((text, key)))
+        return self._hider.hide(text, self._search.spans.get((text, key)))
 
     def number(self, token: str, key: str = "") -> str:
-        return self._hider.hide(token, self._finder.spans.get((token, key)))
+        return self._hider.hide(token, self._search.spans.get((token, key)))
 
     def fixed(self, text: str) -> None:
-        for span in self._finder.repeats.find(text) if self._finder.repeats else ():
+        for span in self._search.repeats.find(text) if self._search.repeats else ():
             raise _unreachable_error(span.type)
 
 
 def _may_be_personal(token: str) -> bool:
-    """Whether a number could be somebody's: long, or a latitude."""
+    """Return True if a number could be somebody's: it is long, or has enough digits for a latitude."""
     plain = token.lstrip("-")
-    return (plain.isdigit() and len(plain) >= _FEWEST_DIGITS) or ("." in plain and len(plain) >= _FEWEST_DIGITS)
+    return (plain.isdigit() and len(plain) >= _MIN_DIGITS) or ("." in plain and len(plain) >= _MIN_DIGITS)
 
 
 def _refused_error(kinds: Iterable[str]) -> RecordError:
     return RecordError(
         f"the record holds what the recipe refuses: {', '.join(sorted(kinds))}",
         code="redaction_refused",
-        remedy="take it out of the record; it was not sent",
+        remedy="take the value out of the record; it was not sent",
     )
 
 
 def _unreachable_error(kind: str) -> RecordError:
     return _failed(
         f"a value of type {kind} is part of a name, a key or a permitted value, which can't be rewritten",
-        remedy="take it out of there, or leave its type out of the recipe's redact.types",
+        remedy="take the value out of it, or leave its type out of the recipe's redact.types",
     )
 
 

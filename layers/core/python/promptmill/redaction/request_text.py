@@ -1,4 +1,4 @@
-"""Every text of a request: where it stands, and whether it may be rewritten."""
+"""Walk every text of a request, and tell those that may be rewritten from those that may not."""
 
 from __future__ import annotations
 
@@ -17,70 +17,72 @@ _SCHEMA_FIXED = frozenset(
 
 
 class Visitor(Protocol):
-    """Meets each text once and says what stands there from now on."""
+    """Sees each text once and returns what stands there from now on."""
 
     def text(self, text: str, key: str = "") -> str:
-        """Free text; ``key`` is the name it stands under in a document, "" if none."""
+        """Take free text. ``key`` is the name that it stands under in a document, "" if there is none."""
         ...
 
     def number(self, token: str, key: str = "") -> str: ...
 
     def fixed(self, text: str) -> None:
-        """A name, a key, an id, an enum's value: can't be rewritten."""
+        """Take a text that can't be rewritten: a name, a key, an id, an enum's value."""
         ...
 
 
 def rewrite_request(request: CompletionRequest, visitor: Visitor) -> CompletionRequest:
-    """The request with every text as ``visitor`` returns it. Attachments can't be read and stay as they are."""
+    """Return the request with every text as ``visitor`` returns it. Attachments can't be read and stay as they are."""
     visitor.fixed(request.tool_choice.name if request.tool_choice else "")
     return msgspec.structs.replace(
         request,
         system=visitor.text(request.system),
-        messages=tuple(Message(m.role, tuple(_part(part, visitor) for part in m.parts)) for m in request.messages),
+        messages=tuple(
+            Message(m.role, tuple(_rewrite_part(part, visitor) for part in m.parts)) for m in request.messages
+        ),
         stop=tuple(visitor.text(stop) for stop in request.stop),
-        json_schema=_json_schema(request.json_schema, visitor),
-        tools=tuple(_tool(tool, visitor) for tool in request.tools),
-        native={name: _data(value, visitor, name, keys_fixed=True) for name, value in request.native.items()},
+        json_schema=_rewrite_json_schema(request.json_schema, visitor),
+        tools=tuple(_rewrite_tool(tool, visitor) for tool in request.tools),
+        native={name: _rewrite_data(value, visitor, name, keys_fixed=True) for name, value in request.native.items()},
     )
 
 
-def _part(part: Part, visitor: Visitor) -> Part:
+def _rewrite_part(part: Part, visitor: Visitor) -> Part:
     if isinstance(part, Text):
         return Text(visitor.text(part.text))
     if isinstance(part, ToolCall):
         visitor.fixed(part.id)
         visitor.fixed(part.name)
-        return ToolCall(part.id, part.name, _data(part.arguments, visitor, ""))
+        return ToolCall(part.id, part.name, _rewrite_data(part.arguments, visitor, ""))
     if isinstance(part, ToolResult):
         visitor.fixed(part.call_id)
         return ToolResult(part.call_id, visitor.text(part.text), part.is_error)
     return part
 
 
-def _tool(tool: Tool, visitor: Visitor) -> Tool:
+def _rewrite_tool(tool: Tool, visitor: Visitor) -> Tool:
     visitor.fixed(tool.name)
-    description, parameters = visitor.text(tool.description), _schema(tool.parameters, visitor)
+    description, parameters = visitor.text(tool.description), _rewrite_schema(tool.parameters, visitor)
     return msgspec.structs.replace(tool, description=description, parameters=parameters)
 
 
-def _json_schema(schema: JsonSchema | None, visitor: Visitor) -> JsonSchema | None:
+def _rewrite_json_schema(schema: JsonSchema | None, visitor: Visitor) -> JsonSchema | None:
     if schema is None:
         return None
     visitor.fixed(schema.name)
-    return msgspec.structs.replace(schema, schema=_schema(schema.schema, visitor))
+    return msgspec.structs.replace(schema, schema=_rewrite_schema(schema.schema, visitor))
 
 
-def _data(value: Any, visitor: Visitor, key: str, *, keys_fixed: bool = False) -> Any:
-    """Values of a document, and its keys too unless they are somebody's field names."""
+def _rewrite_data(value: Any, visitor: Visitor, key: str, *, keys_fixed: bool = False) -> Any:
+    """Rewrite the values of a document, and its keys too unless they are field names that somebody defined."""
     if isinstance(value, str):
         return visitor.text(value, key)
     if isinstance(value, dict):
         return {
-            _key(k, visitor, keys_fixed=keys_fixed): _data(v, visitor, k, keys_fixed=keys_fixed)
+            _rewrite_key(k, visitor, keys_fixed=keys_fixed): _rewrite_data(v, visitor, k, keys_fixed=keys_fixed)
             for k, v in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_data(item, visitor, key, keys_fixed=keys_fixed) for item in value]
+        return [_rewrite_data(item, visitor, key, keys_fixed=keys_fixed) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         token = repr(value)
         new = visitor.number(token, key)
@@ -88,44 +90,44 @@ def _data(value: Any, visitor: Visitor, key: str, *, keys_fixed: bool = False) -
     return value
 
 
-def _key(key: str, visitor: Visitor, *, keys_fixed: bool) -> str:
+def _rewrite_key(key: str, visitor: Visitor, *, keys_fixed: bool) -> str:
     if not keys_fixed:
         return visitor.text(key)
     visitor.fixed(key)
     return key
 
 
-def _schema(schema: Any, visitor: Visitor) -> Any:
-    """A JSON schema: its words and examples may be rewritten; its keys, names and permitted values may not."""
+def _rewrite_schema(schema: Any, visitor: Visitor) -> Any:
+    """Rewrite the words and examples of a JSON schema. Its keys, names and permitted values can't be rewritten."""
     if isinstance(schema, list):
-        return [_schema(item, visitor) for item in schema]
+        return [_rewrite_schema(item, visitor) for item in schema]
     if isinstance(schema, str):
         return visitor.text(schema)
     if not isinstance(schema, dict):
         return schema
-    return {name: _keyword(name, value, visitor) for name, value in schema.items()}
+    return {name: _rewrite_keyword(name, value, visitor) for name, value in schema.items()}
 
 
-def _keyword(name: str, value: Any, visitor: Visitor) -> Any:
+def _rewrite_keyword(name: str, value: Any, visitor: Visitor) -> Any:
     visitor.fixed(name)
     if name in _SCHEMA_FIXED:
-        _fix(value, visitor)
+        _visit_fixed(value, visitor)
         return value
     if name in _SCHEMA_WORDS and isinstance(value, str):
         return visitor.text(value)
     if name in _SCHEMA_DATA:
-        return _data(value, visitor, "")
+        return _rewrite_data(value, visitor, "")
     if name in _SCHEMA_NAMES and isinstance(value, dict):
-        _fix(list(value), visitor)
-        return {key: _schema(item, visitor) for key, item in value.items()}
-    return _schema(value, visitor)
+        _visit_fixed(list(value), visitor)
+        return {key: _rewrite_schema(item, visitor) for key, item in value.items()}
+    return _rewrite_schema(value, visitor)
 
 
-def _fix(value: Any, visitor: Visitor) -> None:
+def _visit_fixed(value: Any, visitor: Visitor) -> None:
     if isinstance(value, str):
         visitor.fixed(value)
     elif isinstance(value, dict):
-        _fix([*value.keys(), *value.values()], visitor)
+        _visit_fixed([*value.keys(), *value.values()], visitor)
     elif isinstance(value, list | tuple):
         for item in value:
-            _fix(item, visitor)
+            _visit_fixed(item, visitor)

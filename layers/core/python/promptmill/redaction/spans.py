@@ -1,4 +1,4 @@
-"""What an engine finds, and how overlapping finds become one."""
+"""Spans are what a detector finds; overlapping ones become one."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ RedactionType = Literal[
 ]
 NerType = Literal["person", "address", "location", "other"]
 ALL_TYPES: tuple[str, ...] = get_args(RedactionType)
-"""What patterns find, in order of precedence: where two overlap, the earlier one names both."""
+"""Types that patterns find, in order of precedence: where two overlap, the earlier one names both."""
 NER_TYPES: tuple[str, ...] = get_args(NerType)
-"""What takes a model or a service to find, ``other`` being a service's finds of any further kind: after the rest in
-precedence."""
+"""Types that take a model or a service, after the others in precedence. ``other`` is whatever else a service finds."""
 KNOWN_TYPES = ALL_TYPES + NER_TYPES
 
 _RANK = {name: rank for rank, name in enumerate(KNOWN_TYPES)}
@@ -48,7 +47,7 @@ class Span(Struct, frozen=True):
     Attributes:
         type: one of ``KNOWN_TYPES``, or the name of an operator's own pattern.
         score: how sure the rule is, from 0 to 1.
-        rule: what found it; for people who ask why.
+        rule: the name of the rule that found it, for people who ask why.
     """
 
     start: int
@@ -59,15 +58,15 @@ class Span(Struct, frozen=True):
 
 
 class Detector(Protocol):
-    """Structured patterns, secrets, a model, a service: whatever finds what must not leave."""
+    """Finds what must not leave: the built-in patterns, a model or a service."""
 
     def find(self, text: str) -> list[Span]:
-        """In order, not overlapping. Any error means that nothing is known about the text."""
+        """Return spans in order, not overlapping. Any error means that nothing is known about the text."""
         ...
 
 
 def unite(spans: Iterable[Span]) -> list[Span]:
-    """Spans in order, with overlapping ones joined under the type that takes precedence."""
+    """Return spans in order, with overlapping ones joined under the type that takes precedence."""
     joined: list[Span] = []
     for span in sorted(spans, key=lambda one: (one.start, -one.end)):
         if joined and span.start < joined[-1].end:

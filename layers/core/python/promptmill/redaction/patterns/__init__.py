@@ -1,1 +1,1 @@
-"""Patterns of sensitive values: contacts, documents, secrets."""
+"""The structured detector: patterns of personal data and of secrets."""

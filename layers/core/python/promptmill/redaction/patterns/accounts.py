@@ -1,4 +1,4 @@
-"""Payment cards, IBANs and wallets of cryptocurrencies, by their shape and check digits."""
+"""Find payment cards, IBANs and wallets of cryptocurrencies by their shape and check digits."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _find_cards_in(folded: FoldedText, groups: Sequence[tuple[int, int]]) -> Ite
 
 
 def _find_card_end(folded: FoldedText, groups: Sequence[tuple[int, int]], first: int) -> int | None:
-    """The last group of the longest card number that starts with group ``first``."""
+    """Return the last group of the longest card number that starts with group ``first``, or None."""
     digits, found = "", None
     for last in range(first, min(first + _MAX_GROUPS, len(groups))):
         start, end = groups[last]
@@ -104,7 +104,7 @@ def find_ibans(folded: FoldedText) -> Iterator[Span]:
 
 
 def _find_end(text: str, start: int, length: int) -> int | None:
-    """Where ``length`` letters and digits from ``start`` on end, with at most one separator between two."""
+    """Return where ``length`` letters and digits end, with at most one separator between two, or None."""
     left, separated = length, False
     for at in range(start, min(len(text), start + 2 * length)):
         char = text[at]

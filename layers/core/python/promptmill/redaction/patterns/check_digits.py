@@ -1,4 +1,4 @@
-"""Check digits of identity numbers. Each function takes digits (and letters) without separators.
+"""Check digits of identity numbers. Each function takes digits (and letters) without separators and returns True if it fits.
 
 python-stdnum checks the same numbers and is not used here: it cleans every text again and reports by exceptions, which took
 redaction 11% more time with the fourteen kinds that agree with ours, and 33% with all of them. Tests compare the two.
@@ -18,7 +18,7 @@ _VERHOEFF_SHIFT = (
 
 
 def luhn(digits: str) -> bool:
-    """The check digit of ISO/IEC 7812."""
+    """Check the last digit by ISO/IEC 7812."""
     doubled = "".join([str(2 * int(digit)) for digit in digits[-2::-2]])
     return (sum(map(int, digits[::-2])) + sum(map(int, doubled))) % 10 == 0
 
@@ -35,7 +35,7 @@ def verhoeff(digits: str) -> bool:
 
 
 def mod_11_10(digits: str) -> bool:
-    """ISO 7064 mod 11,10."""
+    """Check the last digit by ISO 7064 mod 11,10."""
     check = 5
     for digit in digits:
         check = ((check or 10) * 2 % 11 + int(digit)) % 10
@@ -43,25 +43,25 @@ def mod_11_10(digits: str) -> bool:
 
 
 def mod_97(text: str) -> bool:
-    """ISO 7064 mod 97,10 over letters and digits."""
+    """Check letters and digits by ISO 7064 mod 97,10."""
     return int("".join(str(int(char, 36)) for char in text)) % 97 == 1
 
 
 def mrz(text: str) -> bool:
-    """The check digit of travel documents (ICAO 9303), the last character."""
+    """Check the last character as travel documents have it (ICAO 9303)."""
     total = sum(int(char, 36) * (7, 3, 1)[place % 3] for place, char in enumerate(text[:-1]))
     return text[-1].isdigit() and total % 10 == int(text[-1])
 
 
 def brazilian(digits: str, weights: Sequence[int]) -> bool:
-    """Two check digits mod 11, the second over the first too."""
+    """Check two last digits mod 11; the second one covers the first."""
     first = weighted(digits, weights[1:]) % 11
     second = weighted(digits, weights) % 11
     return digits[-2:] == f"{0 if first < 2 else 11 - first}{0 if second < 2 else 11 - second}"  # noqa: PLR2004 (remainders without a digit)
 
 
 def is_date(year: str, month: str, day: str) -> bool:
-    """Month and day of a calendar; the year may be of two digits."""
+    """Return True for a month and a day of a calendar. The year may have two digits."""
     return year.isdigit() and 1 <= int(month) <= 12 and 1 <= int(day) <= _DAYS[int(month)]  # noqa: PLR2004 (months)
 
 

@@ -1,4 +1,4 @@
-"""Where people and machines can be reached: e-mail, network addresses, places, URLs, telephone numbers."""
+"""Find where people and machines can be reached: e-mail and network addresses, places, URLs, telephone numbers."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def find_emails(folded: FoldedText) -> Iterator[Span]:
 
 
 _SPELLED = r"(?i)\b[a-z0-9][\w.+\-]*\s?[\[({<]\s?at\s?[\])}>]\s?[a-z0-9\-]+(?:(?:\s?[\[({<]\s?(?:dot|punkt|point)\s?[\])}>]\s?|\.)[a-z0-9\-]+)+"
-"""``bob (at) example (dot) org``."""
+"""An address written as ``bob (at) example (dot) org``."""
 
 
 def _count_opening(found: str) -> int:
-    """How many quotes and dots stand before an address, not in it."""
+    """Return how many quotes and dots stand before an address, not in it."""
     return len(found) - len(found.lstrip("'.")) if found[0] in "'." else 0
 
 
@@ -97,7 +97,7 @@ _PRECISE = 4
 
 
 def _is_point(folded: FoldedText, start: int, end: int) -> bool:
-    """A latitude and a longitude, written to some metres or called by their names."""
+    """Return True for a latitude and a longitude, written to some metres or called by their names."""
     latitude, longitude = _NUMBERS.findall(folded.text[start:end])[:2]
     if abs(float(latitude)) > 90 or abs(float(longitude)) > 180 or not folded.stands_alone(start, end):  # noqa: PLR2004 (degrees)
         return False
@@ -146,7 +146,7 @@ _PUBLIC = re.compile(
     r"|cloudflare\.com|amazonaws\.com|azure\.com|openai\.com|anthropic\.com|huggingface\.co|sonarcloud\.io|djangoproject\.com)",
     re.IGNORECASE,
 )
-"""Hosts that say nothing about anybody: registries, standards, documentation, the names that RFC 2606 sets aside."""
+"""Hosts that say nothing about a person: registries, standards, documentation, the names that RFC 2606 sets aside."""
 _ASSET = re.compile(r"\.(?:png|jpe?g|gif|ico|svg|webp|css|js|woff2?|tgz|gz|zip|xsd|dtd)$", re.IGNORECASE)
 _API_GROUP = re.compile(r"/v\d+(?:(?:alpha|beta)\d+)?$")
 _HOST = re.compile(r"(?:\w+://)?([^/?#:]*)")
@@ -188,13 +188,13 @@ def find_bare_hosts(folded: FoldedText) -> Iterator[Span]:
 
 
 def _is_in_code(folded: FoldedText, start: int) -> bool:
-    """An endpoint of a program or of a curl command says nothing of a person."""
+    """Return True for an endpoint of a program or of a curl command, which says nothing of a person."""
     in_command = folded.text.rfind("curl ", max(0, start - 160), start) >= 0
     return in_command or _CODE_BEFORE.search(folded.text_before(start, 24)) is not None
 
 
 def _trim(found: str) -> str:
-    """Without what ends the sentence rather than the address."""
+    """Cut off what ends the sentence rather than the address."""
     while found and found[-1] in _TRAILING and not (found[-1] == ")" and "(" in found):
         found = found[:-1]
     return found
@@ -268,7 +268,7 @@ def _find_phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
 
 
 def _find_end_of_first(folded: FoldedText, start: int, end: int) -> int:
-    """Where the first of two numbers ends that only a blank parts; 0 if they are something else."""
+    """Return where the first of two numbers ends that only a blank separates; 0 if they are something else."""
     blank, tries = folded.text.rfind(" ", start, end), _MAX_TRIES
     while blank > start and tries:
         run = folded.text[start:blank]
@@ -281,7 +281,7 @@ def _find_end_of_first(folded: FoldedText, start: int, end: int) -> int:
 
 
 def _count_unclosed(run: str) -> int:
-    """1 if the bracket before a number is not closed in it: ``(555-0100)``."""
+    """Return 1 if the bracket before a number is not closed in it, as in ``(555-0100)``, else 0."""
     return int(run.startswith("(") and run.count("(") > run.count(")"))
 
 
@@ -294,7 +294,7 @@ def _skip_dates(text: str, start: int, end: int) -> int:
 
 
 def _stands_free(folded: FoldedText, start: int, end: int) -> bool:
-    """Not a piece of a longer word, number, identifier or path."""
+    """Return True if [start, end) is not a piece of a longer word, number, identifier or path."""
     text = folded.text
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] in ("_", "+") or _PATH_BEFORE.fullmatch(before):
@@ -305,7 +305,7 @@ def _stands_free(folded: FoldedText, start: int, end: int) -> bool:
 
 
 def _rate(folded: FoldedText, start: int, end: int, run: str) -> float:
-    """0 where the digits are something else."""
+    """Return how sure it is that the digits are a telephone number; 0 if they are something else."""
     digits = sum(map(str.isdigit, run))
     if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
         return 0

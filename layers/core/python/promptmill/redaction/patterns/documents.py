@@ -1,4 +1,4 @@
-"""Numbers that only the words before them give away: passports, licences, accounts, patients, taxpayers; dates of birth."""
+"""Find numbers that only the words before them give away (passports, licences, accounts, patients) and dates of birth."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _CONNECTING = frozenset(
 
 
 class Named(Struct, frozen=True):
-    """Words, and what a number behind them is made of.
+    """Words that announce a number, and what the number is made of.
 
     Attributes:
-        digits: the fewest digits.
-        length: the fewest characters.
+        digits: the least number of digits.
+        length: the least number of characters.
     """
 
     name: str
@@ -87,7 +87,10 @@ def _make_named_rule(kind: Named) -> Rule:
 
 
 def _find_value(text: str, at: int, kind: Named) -> tuple[int, int] | None:
-    """The first number behind the words at ``at``, within the sentence and with nothing but small words between."""
+    """Return the first number behind the words that end at ``at``, or None.
+
+    It stands in the same sentence, with only small words between.
+    """
     limit, words = at + _MAX_REACH, 0
     done = at
     for piece in _PIECE.finditer(text, at, limit):
@@ -121,7 +124,7 @@ def _is_value(piece: str, kind: Named) -> bool:
 
 
 def _extend_by_groups(text: str, end: int, value: str) -> int:
-    """The number's further groups: ``12-34-56 1234 5678``."""
+    """Return the end of a number with its further groups, as in ``12-34-56 1234 5678``."""
     groups = _GROUPED.match(text, end, end + 40) if value.isupper() or value.isdigit() else None
     if groups is None or not any(map(str.isdigit, groups[0])):
         return end

@@ -1,4 +1,8 @@
-"""A text as the rules see it: look-alikes folded to ASCII, invisible characters taken out, searched in linear time."""
+"""A text as the rules see it: look-alikes folded to ASCII, invisible characters taken out, searched in linear time.
+
+Rules search whole texts with RE2, which never backtracks: no text can make them slow. Python's ``re`` only looks at what
+RE2 has found or at a few characters around it, since it knows look-around and is faster on short texts.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ _OTHER_LETTER, _OTHER_SIGN = "\u00e9", "\u00a7"
 
 
 class _Folds(dict[int, int | None]):
-    """Code point → what the rules see in its place; None for what nobody sees. Filled as characters come along."""
+    """Maps a code point to what the rules see in its place, None for what nobody sees. It fills as characters come along."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = folded = _fold(chr(code))
@@ -51,7 +55,7 @@ def _fold(char: str) -> int | None:
 
 
 class _Bytes(dict[int, str]):
-    """Code point → one of Latin-1: letters of other scripts are letters, everything else is a sign."""
+    """Maps a code point to one of Latin-1: letters of other scripts become a letter, everything else a sign."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -71,48 +75,50 @@ _BYTES = _Bytes()
 
 
 class FoldedText:
-    """Offsets are those of ``text``, the folded one; ``to_original`` turns spans into spans of the text that came.
+    """A text that rules can search. Offsets are those of ``text``; ``to_original`` turns spans into spans of the original.
 
     Attributes:
-        raw: ``text`` with one byte a character, for RE2.
+        text: the folded text.
+        raw: ``text`` with one byte for each character, so that RE2's offsets are those of ``text``.
     """
 
-    __slots__ = ("_came", "_origins", "raw", "text")
+    __slots__ = ("_original", "_origins", "raw", "text")
 
-    def __init__(self, came: str) -> None:
-        self._came, self._origins = came, None
-        if "\\" in came:  # JSON inside of prose: "\n555-0100" starts a line, "n555-0100" would be part of a word
-            came = _ESCAPED_BREAK.sub("  ", came)
-        if came.isascii():
-            self.text, self.raw = came, came.encode()
+    def __init__(self, original: str) -> None:
+        self._original, self._origins = original, None
+        text = original
+        # JSON inside of prose: "\n555-0100" starts a line, where "n555-0100" would be part of a word.
+        if "\\" in text:
+            text = _ESCAPED_BREAK.sub("  ", text)
+        if text.isascii():
+            self.text, self.raw = text, text.encode()
             return
-        strange = {char for char in set(came) if char > "\x7f"}
+        strange = {char for char in set(text) if char > "\x7f"}
+        self.text = text
         if any(_FOLDS[ord(char)] != ord(char) for char in strange):
-            self.text = _replace_characters(came, strange, _FOLDS)
-            if len(self.text) != len(came):
-                self._origins = [at for at, char in enumerate(came) if _FOLDS[ord(char)] is not None]
-        else:
-            self.text = came
+            self.text = _replace_characters(text, strange, _FOLDS)
+            if len(self.text) != len(text):
+                self._origins = [at for at, char in enumerate(text) if _FOLDS[ord(char)] is not None]
         self.raw = _to_latin_1(self.text)
 
     _origins: list[int] | None
 
     def to_original(self, span: Span) -> Span:
-        """With the offsets of the text that came, and marks that combine with its last character."""
+        """Return a span of the original text, with the marks that combine with its last character."""
         if self._origins is None:
             return span
         start, end = self._origins[span.start], self._origins[span.end - 1] + 1
-        while end < len(self._came) and unicodedata.category(self._came[end]) in ("Mn", "Me"):
+        while end < len(self._original) and unicodedata.category(self._original[end]) in ("Mn", "Me"):
             end += 1
         return Span(start, end, span.type, span.score, span.rule)
 
     def find_spans(self, pattern: str, *, group: int = 0) -> Iterator[tuple[int, int]]:
-        """Where an RE2 pattern (or a group of it) matches, from left to right."""
+        """Yield where an RE2 pattern (or a group of it) matches, from left to right."""
         for match in compile_re2(pattern).finditer(self.raw):
             yield match.span(group)
 
     def blank_out(self, spans: Iterable[Span]) -> FoldedText:
-        """The same text with something that no rule looks for in the place of each span."""
+        """Return the same text with characters that no rule looks for in the place of each span."""
         pieces, raw, done = [], bytearray(self.raw), 0
         for start, end in sorted((span.start, span.end) for span in spans):
             hidden = max(0, end - max(start, done))
@@ -127,11 +133,11 @@ class FoldedText:
         return self.text[max(0, at - length) : at]
 
     def stands_alone(self, start: int, end: int) -> bool:
-        """Whether no letter, digit or underscore touches [start, end)."""
+        """Return True if no letter, digit or underscore touches [start, end)."""
         return not (_is_word_character(self.text[start - 1 : start]) or _is_word_character(self.text[end : end + 1]))
 
     def fills_its_line(self, start: int, end: int) -> bool:
-        """Whether nothing but blanks and quotes shares the line with [start, end)."""
+        """Return True if only blanks and quotes share the line with [start, end)."""
         text = self.text
         first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
         rest = text[max(first, start - 9) : start] + text[end : min(end + 9, last if last >= 0 else len(text))]
@@ -147,7 +153,7 @@ def _to_latin_1(text: str) -> bytes:
 
 
 def _replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
-    """``translate``, and faster where few characters change."""
+    """Do what ``str.translate`` does, and faster where few characters change."""
     if len(strange) > _FEW:
         return text.translate(table)
     for char in strange:
@@ -158,7 +164,7 @@ def _replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int
 
 
 def make_span(folded: FoldedText, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:
-    """A find, without blanks at its ends."""
+    """Return a span without the blanks at its ends."""
     found = folded.text[start:end]
     return Span(start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip()), kind, score, rule)
 
@@ -169,14 +175,14 @@ def _is_word_character(char: str) -> bool:
 
 @cache
 def compile_re2(pattern: str) -> Any:
-    """An RE2 pattern: no backtracking, so no text makes it slow. Kept for good: only for patterns of our own."""
+    """Compile an RE2 pattern and keep it for good: only for patterns of our own, which are limited in number."""
     import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
 
     return re2.compile(pattern.encode("latin-1"), _latin_1_options())
 
 
 def matches_whole(pattern: str, text: str) -> bool:
-    """Whether an RE2 pattern matches the whole of a (folded) text."""
+    """Return True if an RE2 pattern matches the whole of a (folded) text."""
     return compile_re2(pattern).fullmatch(text.encode("latin-1", "replace")) is not None
 
 

@@ -1,4 +1,4 @@
-"""National identity numbers, tax numbers, health insurance numbers: by shape, check digits and the words beside them."""
+"""Find national, tax and health insurance numbers by their shape, check digits and the words beside them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _find_numbers(folded: FoldedText) -> Iterator[Span]:
 
 
 def _find_pieces(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
-    """Two numbers with a blank between them."""
+    """Find each of several numbers that only blanks separate."""
     run = folded.text[start:end]
     if " " in run:
         for piece in re.finditer(r"[^ ]{8,}", run):
@@ -99,8 +99,9 @@ def _find_mixed_numbers(folded: FoldedText) -> Iterator[Span]:
 def _judge_kinds(
     folded: FoldedText, start: int, end: int, plain: str, layout: str, kinds: Iterable[IdentityKind]
 ) -> Iterator[Span]:
-    """One for each kind that the number can be."""
+    """Yield a span for each kind that the number can be."""
     for kind in kinds:
+        # Check digits first: the words beside a number take longer to look for.
         if not kind.valid(plain):
             continue
         score = _rate(folded, start, end, layout, kind)
@@ -123,7 +124,7 @@ def _rate(folded: FoldedText, start: int, end: int, layout: str, kind: IdentityK
 
 
 def _has_word(folded: FoldedText, start: int, end: int, words: str) -> bool:
-    """Whether one of ``words`` stands before [start, end), or shortly behind it."""
+    """Return True if one of ``words`` stands before [start, end), or shortly behind it."""
     expression = _compile_words(words)
     before, after = folded.text_before(start, _WINDOW), folded.text[end : end + _WINDOW_AFTER]
     return expression.search(before) is not None or expression.search(after.partition("\n")[0]) is not None
@@ -135,14 +136,14 @@ def _compile_words(words: str) -> re.Pattern[str]:
 
 
 def _pick_surest(spans: Iterable[Span]) -> Iterator[Span]:
-    """The surest of several readings of one number."""
+    """Yield the surest of several readings of one number."""
     best = max(spans, key=lambda span: span.score, default=None)
     if best is not None:
         yield best
 
 
 def _is_part_of_more(folded: FoldedText, start: int, end: int) -> bool:
-    """Whether [start, end) is a piece of a longer word, number, path or code."""
+    """Return True if [start, end) is a piece of a longer word, number, path or code."""
     before, after = folded.text_before(start, 2), folded.text[end : end + 2]
     if not folded.stands_alone(start, end) or before[-1:] in ("/", "\\", "+", "=", "$", ")"):
         return True

@@ -1,4 +1,4 @@
-"""Kinds of identity numbers: their shapes, their check digits and the words beside them."""
+"""The table of identity numbers: their shapes, check digits, usual layouts and the words beside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from promptmill.redaction.patterns import check_digits as check
 from promptmill.redaction.spans import RedactionType
 
 Proof = Literal["check", "strong", "context"]
-"""What a valid number still needs: ``strong`` nothing; ``check`` its usual layout, a line of its own or a word before it;
-``context`` a word before it."""
+"""The proof that a valid number still needs: ``strong`` none; ``check`` its usual layout, a line of its own or a word
+before it; ``context`` a word before it."""
 
 
 class IdentityKind(Struct, frozen=True):
-    """A kind of number. ``words`` before it are proof on their own; ``layouts`` have 9 for every digit."""
+    """A kind of identity number.
+
+    Attributes:
+        words: a pattern of words beside the number, which prove it on their own.
+        layouts: how it is usually written, with 9 for every digit.
+    """
 
     name: str
     type: RedactionType
@@ -204,7 +209,7 @@ MIXED: tuple[tuple[re.Pattern[str], IdentityKind], ...] = (
      IdentityKind("passport_de", "passport", lambda t: sum(map(str.isdigit, t)) >= _DIGITS_OF_A_DOCUMENT and check.mrz(t), "pass")),
     (re.compile(r"U1[A-Z0-9]{7}[A-Z]"), IdentityKind("licence_it", "driving_licence", lambda _: True, "patente")),
 )  # fmt: skip
-"""What takes more than a shape: letters and digits in the same places. The whole number, without separators."""
+"""Numbers that have letters or digits in the same place, so that a shape can't tell them; without separators."""
 
 WITH_SEPARATORS: tuple[tuple[str, IdentityKind], ...] = (
     (r"(?i)\b[a-z]{2} ?\d\d ?\d\d ?\d\d ?[a-d]\b", IdentityKind("nino_gb", "national_id", check.nino, "insurance", "strong")),
@@ -217,4 +222,4 @@ WITH_SEPARATORS: tuple[tuple[str, IdentityKind], ...] = (
     (r"\b[A-Z]{2}\d\d [A-Z]{3}\b", IdentityKind("plate_gb", "national_id", lambda _: True, r"registration|vehicle|plate|\breg\b")),
     (r"\b(?:AT|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK) \d[\d ]{7,12}\d\b", _VAT),
 )  # fmt: skip
-"""RE2 patterns of numbers whose separators are blanks or say what they are."""
+"""RE2 patterns of numbers with blanks in them, or whose separators tell what they are."""

@@ -1,4 +1,4 @@
-"""What a secret looks like, and what only looks like one: placeholders, words, hashes, versions, paths."""
+"""Tell secrets from what only looks like one: placeholders, words, hashes, versions, paths."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FOLLOWERS = dict(
         strict=True,
     )
 )  # fmt: skip
-"""Which letters follow which in words and names of code: 98.5 of 100 pairs there, some 60 of 100 among random letters."""
+"""The letters that follow a letter in words and names of code: 98.5 of 100 pairs there, some 60 among random letters."""
 _WITHOUT_VOWELS = str.maketrans("", "", "aeiouy")
 _CHANGE = re.compile(r"[a-z](?=[A-Z])")
 _JUDGED = 96
@@ -50,14 +50,14 @@ _MIN_FILLER = 20
 
 
 def is_placeholder(text: str) -> bool:
-    """``your-api-key``, ``xxxx``, ``***``: written where a secret belongs."""
+    """Return True for what is written where a secret belongs: ``your-api-key``, ``xxxx``, ``***``."""
     if text.endswith("-1234567890") or (len(text) <= _LONG and _ALPHABET in text.lower()):
         return True
     return len(set(text)) <= 3 or matches_whole(_PLACEHOLDER, text)  # noqa: PLR2004 (0, a and a dash)
 
 
 def is_filler(text: str) -> bool:
-    """``abcdef…123456``, ``xyzxyzxyz12``: no words, made of a sequence or a repeat. A key, beside a service's name."""
+    """Return True for a sequence or a repeat, as ``abcdef…123456``. Beside a service's name it counts as a key."""
     if len(text) < _MIN_FILLER or not text.isalnum() or len(set(text)) <= 3:  # noqa: PLR2004 (as above)
         return False
     plain = text.lower()
@@ -68,12 +68,12 @@ def is_filler(text: str) -> bool:
 
 
 def is_reference(text: str) -> bool:
-    """Code or a template that stands for a value: ``$TOKEN``, ``os.environ["TOKEN"]``, ``{{ token }}``."""
+    """Return True for code or a template that stands for a value: ``$TOKEN``, ``os.environ["TOKEN"]``, ``{{ token }}``."""
     return matches_whole(_REFERENCE, text)
 
 
 def looks_random(text: str, *, least: int = 8) -> bool:
-    """Whether a word is none that a person would read: digits among letters, or letters that make no words."""
+    """Return True for a word that nobody could read: digits among letters, or letters that make no words."""
     if len(text) < least or is_placeholder(text) or matches_whole(_NEVER, text):
         return False
     digits, letters = sum(map(str.isdigit, text)), sum(map(str.isalpha, text))
@@ -89,7 +89,7 @@ def looks_random(text: str, *, least: int = 8) -> bool:
 
 
 def is_unreadable(text: str) -> bool:
-    """Letters that seldom follow each other, few vowels, many changes of case, or an alphabet."""
+    """Return True if letters seldom follow each other so, vowels are few, cases change often, or an alphabet is in it."""
     plain = text.lower()
     if any(sequence in plain for sequence in _SEQUENCES):
         return True
@@ -99,7 +99,7 @@ def is_unreadable(text: str) -> bool:
 
 
 def _has_rare_pairs(plain: str) -> bool:
-    """Whether a quarter of the letters that stand side by side would hardly do so in words."""
+    """Return True if a quarter of the pairs of letters hardly occur in words."""
     pairs = rare = 0
     for (one, other), times in Counter(pairwise(plain)).items():
         if one in _FOLLOWERS and other in _FOLLOWERS:
@@ -109,7 +109,7 @@ def _has_rare_pairs(plain: str) -> bool:
 
 
 class Judge:
-    """Verdicts on the words of one text, each word judged once: a text may hold the same one a thousand times.
+    """Judges the words of one text, each word once: a text may hold the same one a thousand times.
 
     Made anew for every text, so that nothing of it is kept.
     """
@@ -119,7 +119,7 @@ class Judge:
         self._references: dict[str, bool] = {}
 
     def random(self, word: str, *, least: int = 8) -> bool:
-        """``looks_random`` of its first characters, and no reference."""
+        """Return True if the first characters look random and are no reference."""
         key = (word[:_JUDGED], least)
         if key not in self._random:
             self._random[key] = looks_random(key[0], least=least) and not self.reference(word)

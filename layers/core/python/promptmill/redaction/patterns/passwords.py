@@ -1,4 +1,4 @@
-"""Passwords, by the words and the code around them, and as programs take them: options, statements, lines of configuration."""
+"""Find passwords by the words and code around them, and where programs take them: options, statements, configuration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _find_assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
 
 
 def _find_spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
-    """``password Qr7!dke#39``: only where it could be no word."""
+    """Find ``password Qr7!dke#39``, where no sign stands between: only a value that could be no word counts."""
     match = _SPOKEN.match(text, at, at + 100)
     if match is None or text[start:at].lower() == "secret":
         return None
@@ -140,7 +140,8 @@ _OPTIONS: tuple[tuple[str, str, str, RedactionType], ...] = (
     ("okta_token", r"(?i)\bokta", r"[\w ]{0,24}[\"' ]{0,3}(?:=>|[:=])[\"' ]{0,3}(00[\w\-]{40})(?:[^\w\-]|$)", "api_key"),
     ("contribsys", r"(?i)contribsys", r"(?:\.com|__com)[\"']?\s{0,3}[:=]\s{0,3}[\"']?([0-9a-f]{8}:[0-9a-f]{8})", "password"),
 )  # fmt: skip
-"""What a text must hold for the rest to be looked for, and the rest; its first group, or all of it, is the value."""
+"""A name, what a text must hold for the rest to be looked for, the rest, and the type. The value is the rest's first group,
+or all of it."""
 _OF_ONE_LENGTH = frozenset(("aws_secret", "okta_token"))
 _ANYTHING_GOES = frozenset(("login_option", "archive"))
 _FLAG = re.compile(r"-{1,2}[A-Za-z][\w\-]*")

@@ -1,4 +1,4 @@
-"""Rules: one RE2 set says which of them have anything to look for in a text, and only those look."""
+"""Rules find spans. One RE2 set tells which rules have anything to look for in a text, and only those look."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Valid = Callable[[FoldedText, int, int], bool]
 
 
 class Rule(Struct, frozen=True):
-    """``gate`` is an RE2 pattern that matches in any text where ``find`` finds something."""
+    """A rule. ``gate`` is an RE2 pattern that matches in every text in which ``find`` finds something."""
 
     gate: str
     find: Find
@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True):
 def make_rule(
     name: str, kind: RedactionType, pattern: str, score: float, valid: Valid, *, group: int = 0, gate: str = ""
 ) -> Rule:
-    """A rule that is its pattern and a check of what the pattern found.
+    """Make a rule of a pattern and a check of what the pattern found.
 
     A ``gate`` that is shorter than the pattern spares the set of all rules from counting what the pattern counts.
     """
@@ -39,7 +39,7 @@ def make_rule(
 
 
 class Gate:
-    """All rules at once. Built when first needed: patterns take a while to compile.
+    """Asks all rules at once. It is built when first needed, since patterns take a while to compile.
 
     Rules come in a few groups, each a set of its own: what one automaton has to remember multiplies with every rule, and the
     first texts pay for it.
@@ -49,7 +49,7 @@ class Gate:
         self._groups = tuple((_compile_set([rule.gate for rule in group]), tuple(group)) for group in groups)
 
     def find(self, folded: FoldedText) -> list[Span]:
-        """Unordered; overlapping where rules are of different minds."""
+        """Return what all rules find, in no order. Spans overlap where rules disagree."""
         return [
             span
             for patterns, rules in self._groups

@@ -1,4 +1,4 @@
-"""Keys that have no format of their own, by the words before them: ``api_key = …``, ``Authorization: Bearer …``."""
+"""Find keys without a format of their own by the words before them: ``api_key = …``, ``Authorization: Bearer …``."""
 
 from __future__ import annotations
 
@@ -60,27 +60,27 @@ def _about_something_else(folded: FoldedText, start: int, end: int) -> bool:
 
 
 def _is_in_a_blob(folded: FoldedText, start: int) -> bool:
-    """``key`` in the middle of base64."""
+    """Return True if a word such as ``key`` stands in the middle of base64."""
     before = folded.text_before(start, _BLOB)
     return len(before) == _BLOB and before.translate(_WITHOUT_SIGNS).isalnum()
 
 
 def _ends_in_a_name(folded: FoldedText, end: int) -> bool:
-    """``token_url``, ``keySelector``: about secrets, and none."""
+    """Return True if a name goes on, as ``token_url`` or ``keySelector``: it is about secrets, and names none."""
     match = _SUFFIX_OF_A_NAME.match(folded.text, end, end + 30)
     return match is not None and bool(match[0])
 
 
 def _find_quoted(text: str, at: int, judge: Judge) -> tuple[int, int] | None:
-    """A value in quotes is what the quotes hold, whatever its signs."""
+    """Return a value in quotes: all that the quotes hold, whatever its signs."""
     match = _QUOTED.match(text, at, at + _MAX_LENGTH)
     return match.span(2) if match and judge.random(match[2], least=12) and "://" not in match[2] else None
 
 
 def _find_secret(text: str, at: int, following: int, judge: Judge) -> tuple[int, int] | None:
-    """The first word behind ``at`` that nobody would read, with only names and signs between.
+    """Return the first word behind ``at`` that looks random, with only names and signs between, or None.
 
-    What starts behind the ``following`` word for a secret is that one's.
+    What starts behind the ``following`` word for a secret belongs to that one.
     """
     words, done = 0, at
     for match in _WORD.finditer(text, at, at + _MAX_REACH):
@@ -98,14 +98,14 @@ def _find_secret(text: str, at: int, following: int, judge: Judge) -> tuple[int,
 
 
 def _counts_twice(value: str, between: str, judge: Judge) -> bool:
-    """A word of a sentence or of code is further away from a name than one of a configuration."""
+    """Return True for a word of a sentence or of code: a secret is less likely behind it than in a configuration."""
     if not value:
         return False
     return judge.reference(value) or (value.islower() and len(value) >= _MIN_WORD and "=" not in between)
 
 
 def _find_closing_quote(text: str, start: int, end: int) -> int:
-    """Where the quotes close that a value stands in, if no blank is between."""
+    """Return where the quotes around a value close if no blank comes before, else the value's end."""
     quote = text[start - 1 : start]
     if quote not in ("'", '"', "`"):
         return end
@@ -114,7 +114,7 @@ def _find_closing_quote(text: str, start: int, end: int) -> int:
 
 
 def _find_whole_end(text: str, end: int, limit: int) -> int:
-    """The end of a word that goes on behind the limit."""
+    """Return the end of a word that may go on behind the limit."""
     if end < limit:
         return end
     match = _WORD.match(text, end, end + _MAX_LENGTH)
@@ -122,7 +122,7 @@ def _find_whole_end(text: str, end: int, limit: int) -> int:
 
 
 def _is_too_far(text: str, done: int, start: int) -> bool:
-    """A sentence, a statement or a second line ended in between."""
+    """Return True if a sentence, a statement or a second line ended in between."""
     between = text[done:start]
     return (
         "\0" in between
@@ -133,7 +133,7 @@ def _is_too_far(text: str, done: int, start: int) -> bool:
 
 
 def _trim_value(text: str, start: int, end: int, judge: Judge) -> tuple[int, int]:
-    """Without a name glued to its front, signs around it, and what a URL goes on with."""
+    """Cut off a name glued to the front of a value, signs around it, and what a URL goes on with."""
     while start < end and text[start] in "=:-.*#&?!@/_+~" and not _is_body(text, start, end):
         start += 1
     glued = _GLUED.match(text, start, end)
@@ -147,7 +147,7 @@ def _trim_value(text: str, start: int, end: int, judge: Judge) -> tuple[int, int
 
 
 def _is_body(text: str, start: int, end: int) -> bool:
-    """Whether a sign is a character of the secret itself: one of base64 at the front of a long word."""
+    """Return True if a sign belongs to the secret itself: it is one of base64, at the front of a long word."""
     return text[start] in "_/+~." and end - start >= 40 and text[start + 1 : start + 2].isalnum()  # noqa: PLR2004 (a key's length)
 
 

@@ -1,4 +1,4 @@
-"""Keys beside the name of the service that gave them out."""
+"""Find keys beside the name of the service that gave them out: there a random word is a key."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ AMBIGUOUS = frozenset(
     zoom
     """.split()  # noqa: SIM905 (as above)
 )
-"""Those that are words as well: a random word beside them has to be long."""
+"""Services whose names are words as well: a random word beside them has to be long."""
 
 
 _SERVICE = r"(?i)\b(?:" + "|".join(sorted({*SERVICES, *AMBIGUOUS}, key=lambda name: (-len(name), name))) + ")"
@@ -157,7 +157,7 @@ def find_service_secrets(folded: FoldedText) -> Iterator[Span]:
 
 
 def _is_another_word(text: str, start: int, end: int) -> bool:
-    """``revision`` has ``rev`` in it, and is none; ``adobeKey`` and ``adobekey`` are."""
+    """Return True if a name is the beginning of another word, as ``rev`` of ``revision``, but not for ``adobekey``."""
     goes_on = text[end : end + 1].islower() and text[start:end].islower()
     return goes_on and not _GOES_ON.match(text, end)
 
@@ -171,7 +171,7 @@ def _is_key(value: str, judge: Judge, *, ambiguous: bool) -> bool:
 
 
 def _in_equal_groups(value: str) -> bool:
-    """``ABCDE12-ABCDE12-ABCDE12-ABCDE12``."""
+    """Return True for ``ABCDE12-ABCDE12-ABCDE12-ABCDE12``."""
     return _GROUPS.fullmatch(value) is not None and len({len(group) for group in value.split("-")}) == 1
 
 

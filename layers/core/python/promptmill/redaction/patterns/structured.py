@@ -1,4 +1,4 @@
-"""The detector that is always there: patterns, check digits and the words beside a number."""
+"""The structured detector is always there: patterns, check digits and the words beside a number."""
 
 from __future__ import annotations
 

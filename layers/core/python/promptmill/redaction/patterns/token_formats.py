@@ -1,4 +1,4 @@
-"""Keys and tokens that say by their first characters who gave them out: (service, how it starts, what follows)."""
+"""The table of keys that tell by their first characters who gave them out: (service, how it starts, what follows)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private keys, tokens whose format tells who gave them out, and tokens that nobody here has heard of."""
+"""Find private keys, tokens whose format tells who gave them out, and tokens of services that are not known here."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _WITHOUT_DIGITS = frozenset(("hugging_face", "beamer"))
 _WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
 _MIN_CHARACTERS = 5
 _MAX_LENGTH = 1_000
-"""What a format looks at: a text full of beginnings would be read to its end from each of them."""
+"""Characters that a format looks at. Without a limit, a text full of beginnings would be read to its end from each one."""
 _REST = re.compile(r"[A-Za-z0-9_\-+/=.]*")
 _AZURE = re.compile(r".{3}\dQ~.{31,34}")
 
 
 @cache
 def _formats_by_start() -> dict[str, list[tuple[str, str]]]:
-    """Names and patterns by first two characters, the longest beginnings first."""
+    """Return names and patterns by their first two characters, the longest beginnings first."""
     found: dict[str, list[tuple[str, str]]] = {}
     for name, start, rest in sorted(TOKEN_FORMATS, key=lambda one: -len(one[1])):
         found.setdefault(start[:2], []).append((name, re.escape(start) + rest))
@@ -75,7 +75,7 @@ def find_tokens(folded: FoldedText) -> Iterator[Span]:
 
 
 def _find_whole_end(text: str, start: int, end: int) -> int:
-    """The end of a key that is longer than what was looked at."""
+    """Return the end of a key, which may be longer than what was looked at."""
     rest = _REST.match(text, end) if end == start + _MAX_LENGTH else None
     return rest.end() if rest else end
 
@@ -102,7 +102,7 @@ def _make_variety_check(least: int) -> Valid:
 
 
 def _is_azure_secret(folded: FoldedText, start: int, end: int) -> bool:
-    """Not the middle of something longer that has the same signs in it."""
+    """Return True for a whole secret, not the middle of something longer with the same signs in it."""
     found = folded.text[start:end]
     return _AZURE.fullmatch(found) is not None and found != found.lower() and not is_placeholder(found)
 
@@ -148,7 +148,7 @@ _NAMES_A_THING = frozenset(
     sg sha sha1 sha256 sha384 sha512 snap span src step sub subnet task thread toolu trace ts txn uid user uuid vendor vol vpc vs
     """.split()  # noqa: SIM905 (a word a line would fill a page)
 )
-"""What stands before an id or a hash, which opens no door."""
+"""Names before an id or a hash, which gives no access to anything."""
 _IS_AN_ID = re.compile(
     r"(?:\b|_)(?:[Ii][Dd]s?|uuid|ref|reference)\b[^\w\n]{0,3}(?:is |of |for example,? |e\.g\.,? )?[^\w\n]{0,4}$|(?<=[a-z])I[Dd][^\w\n]{0,4}$"
 )
@@ -160,7 +160,7 @@ _GOES_ON = re.compile(r"[./@:\\][A-Za-z0-9]|[*#…]")
 
 
 def find_dotted_tokens(folded: FoldedText) -> Iterator[Span]:
-    """``hawk.nHAOHdJj….R2gqQh2a…``: parts with dots between."""
+    """Find parts with dots between, as in ``hawk.nHAOHdJj….R2gqQh2a…``."""
     for start, end in folded.find_spans(_DOTTED):
         found = folded.text[start:end].rstrip(".-_")
         if (
@@ -203,7 +203,7 @@ def _is_opaque_token(folded: FoldedText, start: int, end: int) -> bool:
 
 
 def _is_mixed(body: str, *, named: bool) -> bool:
-    """Digits among letters of both cases; of one, if it is long or a name says so."""
+    """Return True for digits among letters of both cases, or of one case if it is long or a name says so."""
     digits = sum(map(str.isdigit, body))
     if digits < _MIN_DIGITS or digits > len(body) * 2 // 3:
         return False
