@@ -1,7 +1,7 @@
-"""One request to a model and its answer, in no provider's dialect.
+"""A request to a model and its answer, in no provider's format.
 
-Dialects parse job-file lines into ``CompletionRequest`` and render ``Completion`` back; provider adapters do the
-opposite. Neither knows the other. What a request holds and an adapter cannot carry is refused by name
+File formats read a ``CompletionRequest`` from a job file and write its ``Completion`` to the results; providers do the
+opposite. Neither knows the other. What a request holds and an API cannot carry is refused by name
 (``RecordError(code="unsupported_field", field=…)``), never dropped.
 """
 
@@ -28,7 +28,7 @@ WireFormat = Literal[
     "nlpcloud",
     "",
 ]
-"""Wire protocols whose bodies a dialect and an adapter may have in common; "" is none."""
+"""The APIs whose bodies a file format and a provider may share; "" is none."""
 
 
 class Text(Struct, frozen=True, tag="text"):
@@ -36,7 +36,7 @@ class Text(Struct, frozen=True, tag="text"):
 
 
 class ToolCall(Struct, frozen=True, tag="tool_call"):
-    """The model asks for a tool. ``arguments`` is a parsed JSON object."""
+    """The model's call of a tool. ``arguments`` is a JSON object."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class ToolCall(Struct, frozen=True, tag="tool_call"):
 
 
 class ToolResult(Struct, frozen=True, tag="tool_result"):
-    """What a tool answered, in a user message."""
+    """A tool's answer, in a user message."""
 
     call_id: str
     text: str
@@ -54,8 +54,8 @@ class ToolResult(Struct, frozen=True, tag="tool_result"):
 class Attachment(Struct, frozen=True, tag="attachment"):
     """Something that is not text: an image, a document, audio.
 
-    ``data`` (base64) or ``url`` is set for images that any protocol can carry; otherwise ``native`` holds the block
-    as it came and only an adapter of the same ``protocol`` carries it. ``where`` is its place in the user's line.
+    ``data`` (base64) or ``url`` is set for images that any API can carry. Otherwise ``native`` holds the block as it
+    came, and only a provider of the same ``wire_format`` carries it. ``where`` is its place in the user's line.
     """
 
     kind: str
@@ -94,15 +94,15 @@ class ToolChoice(Struct, frozen=True):
 
 
 class CompletionRequest(Struct, frozen=True):
-    """What is to be asked of a model. None means: the provider's default.
+    """A request to a model. None stands for the provider's default.
 
     Attributes:
-        model: the model the line named, "" if none. The recipe's routes decide which one answers.
-        native: fields of the line that have no place here, by name, with the ``protocol`` they belong to: an adapter
-            of that protocol sends them as they are, every other one refuses the record by their name.
-        notes: what was changed on the way in, for the result line: ``stream: true was set to false``.
+        model: the model that the line named, "" if none. The recipe's routes decide which one answers.
+        native: fields of the line that have no place here. A provider of the same ``wire_format`` sends them as they
+            are; every other one refuses the record by their name.
+        notes: what was changed in reading, for the result line, such as ``stream: true was set to false``.
         kind: ``embedding`` asks for a vector of each message's text; the messages are the user's, one text each.
-        dimensions: of those vectors.
+        dimensions: the size of those vectors.
     """
 
     messages: tuple[Message, ...]
@@ -130,9 +130,9 @@ class Usage(Struct, frozen=True):
 
     Attributes:
         cache_write_1h: the part of ``cache_write`` that is kept for an hour, at a higher rate.
-        service_tier: the one that served the call, as the provider calls it; "" where it doesn't tell.
-        compute_us: microseconds that prices by time hold for: the provider's own count, or else how long the call took.
-        reported_nano_usd: what the provider says that the call cost; None if it doesn't.
+        service_tier: the tier that served the call, as the provider calls it; "" where it does not say.
+        compute_us: the microseconds that prices by time count: the provider's own, or else how long the call took.
+        reported_nano_usd: the cost of the call as the provider reports it, None if it does not.
     """
 
     input_total: int = 0
@@ -148,14 +148,14 @@ class Usage(Struct, frozen=True):
 
 
 class Completion(Struct, frozen=True):
-    """What one call returned.
+    """The answer of one call.
 
     Attributes:
-        raw: the provider's body as parsed JSON; a dialect of the same ``protocol`` returns it whole.
-        request_id: the provider's own.
-        first_token_ms: from sending to the first piece of the answer; None where it was not streamed.
+        raw: the provider's body as JSON; a file format of the same ``wire_format`` returns it whole.
+        request_id: the provider's own id of the call.
+        first_token_ms: the time from sending to the first piece of the answer; None where it was not streamed.
         embeddings: the vectors, in the order of the request's messages, for an ``embedding``; ``raw`` is empty then.
-        notes: what looks wrong about the answer, for its result line.
+        notes: warnings about the answer, for its result line.
     """
 
     text: str
@@ -173,7 +173,7 @@ class Completion(Struct, frozen=True):
 
     @property
     def answer_text(self) -> str:
-        """The text; the vector as JSON, or a list of them, where the answer is no text."""
+        """Return the text or, where the answer is a vector or several, these as JSON."""
         if not self.embeddings:
             return self.text
         vectors = self.embeddings[0] if len(self.embeddings) == 1 else self.embeddings

@@ -12,13 +12,13 @@ FileFormatName = Literal["openai", "anthropic", "bedrock", "promptmill", "txt", 
 
 
 class FileFacts(Struct, frozen=True):
-    """What the head of a file tells about all of it; frozen in the manifest.
+    """The facts about a file that its head tells; the manifest freezes them.
 
     Attributes:
-        encoding: ``utf-8`` or ``cp1252`` of the bytes that are cut (UTF-16 is transcoded before).
-        body_start: where records start: after a BOM, a ``sep=`` line, a header row.
-        first_line: number of the line at ``body_start``, from 1.
-        columns: CSV only.
+        encoding: the encoding of the bytes that are cut (UTF-16 is transcoded before).
+        body_start: the place where records start: after a BOM, a ``sep=`` line, a header row.
+        first_line: the number of the line at ``body_start``, from 1.
+        columns: the names of the columns, for CSV only.
         document: True for ``{"requests": [...]}``: staged as lines before it is cut.
         marked: the file says by a byte order mark that it is Unicode: its encoding is no guess.
     """
@@ -55,9 +55,9 @@ class ChunkRange(Struct, frozen=True, array_like=True):
 
 MAX_RECORDS = 500
 MAX_BYTES = 8 << 20
-_ROUNDS = 5  # of calls in flight that one invocation has the time for
+_ROUNDS = 5  # so many times can one invocation wait for all of its calls in flight
 
 
 def records_per_chunk(recipe: Recipe) -> int:
-    """At most 500; fewer where the first route lets few calls be in flight, so that a chunk ends in good time."""
+    """Return at most 500, and fewer where the first route allows few calls in flight, so that a chunk ends in time."""
     return max(1, min(MAX_RECORDS, _ROUNDS * recipe.routes[0].in_flight))

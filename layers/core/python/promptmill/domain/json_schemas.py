@@ -13,7 +13,7 @@ _NAMED = frozenset(("properties", "$defs", "definitions"))  # maps of names to s
 
 
 def close_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with what its objects leave open filled in: no other properties, and all of them required.
+    """Return the schema with its objects closed: no other properties are allowed, and all of their own are required.
 
     What the schema says itself is kept: optional properties stay optional, and ``is_strict`` is then False.
     """
@@ -26,7 +26,7 @@ def close_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether strict mode takes it."""
+    """Return whether strict mode accepts the schema."""
     if isinstance(schema, list):
         return all(map(is_strict, schema))
     if not isinstance(schema, dict):

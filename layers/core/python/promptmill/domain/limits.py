@@ -7,16 +7,16 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 
 DOCUMENT = "_limits"
-"""Of the operator, beside the recipes, under a name that no recipe can have."""
+"""The name of the operator's document, which stands beside the recipes and is no recipe's name."""
 
 _SECONDS = 60.0
 
 
 class LimitGroup(Struct, frozen=True):
-    """Limits that hold together. None where nobody has said: requests are then learnt from what is refused.
+    """The limits of a provider that routes share. None is unknown: requests are then learnt from refusals.
 
     Attributes:
-        name: of its item; the same for every worker.
+        name: the name of its item, which is the same for every worker.
     """
 
     name: str
@@ -40,7 +40,7 @@ class LimitRule(Struct, frozen=True):
     """One entry of the operator's document; "" stands for any.
 
     Attributes:
-        models: ids of routes that share the limits.
+        models: the ids of the routes that share the limits.
     """
 
     models: tuple[str, ...]
@@ -64,17 +64,17 @@ class LimitRule(Struct, frozen=True):
 
     @property
     def precision(self) -> int:
-        """How many of its places are given: the more, the earlier it is taken."""
+        """Return how many places are given. The rule with the most of them holds."""
         return sum(map(bool, (self.key, self.account, self.region, self.base_url)))
 
 
 class Limits(Struct, frozen=True):
-    """All that is configured."""
+    """All limits that the operator has configured."""
 
     rules: tuple[LimitRule, ...] = ()
 
     def group_of(self, route: Route) -> LimitGroup:
-        """By provider, model and account. A rule that leaves the account open limits each account by itself."""
+        """Return the group of a route: provider, model and account. A rule without an account limits each account by itself."""
         fitting = [rule for rule in self.rules if rule.fits(route)]
         rule = max(fitting, key=lambda rule: rule.precision, default=None)
         models = "+".join(rule.models) if rule else route.id

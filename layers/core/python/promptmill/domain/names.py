@@ -1,4 +1,4 @@
-"""Names of recipes, and what somebody may have meant by another one."""
+"""Names of recipes, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _LIKE_ENOUGH = 0.6
 
 
 def valid_name(name: str) -> bool:
-    """At most 64 lowercase letters, digits, ``-`` and ``_``, the last two not at an end: safe as a folder and a key."""
+    """Return whether a name is safe as a folder and a key: at most 64 of a-z, 0-9, ``-`` and ``_``, these two not at an end."""
     return _NAME.fullmatch(name) is not None
 
 
 def nearest(name: str, names: Iterable[str], *, limit: int = 3) -> list[str]:
-    """At most ``limit`` of ``names`` that ``name`` may stand for, the nearest first; upper and lower case are one."""
+    """Return at most ``limit`` of ``names`` that ``name`` may stand for, the nearest first. Case makes no difference."""
     from difflib import get_close_matches  # noqa: PLC0415 (only needed once something is wrong)
 
     by_folded = {other.casefold(): other for other in sorted(names, reverse=True) if len(other) <= _MAX_COMPARED}
@@ -25,6 +25,6 @@ def nearest(name: str, names: Iterable[str], *, limit: int = 3) -> list[str]:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """``did you mean a or b?``, or "" if nothing is near."""
+    """Return ``did you mean a or b?``, or "" if no name is near."""
     near = nearest(name, names)
     return f"did you mean {' or '.join(near)}?" if near else ""

@@ -1,4 +1,4 @@
-"""A recipe, resolved: what the workflows read, and what a job's manifest freezes.
+"""A resolved recipe: workflows read it, and a job's manifest freezes it.
 
 ``recipe_document`` turns the operator's YAML into this.
 """
@@ -13,13 +13,13 @@ from promptmill.domain.budget import BudgetPolicy
 
 
 class UserPrice(Struct, frozen=True):
-    """Set by the operator: USD as decimal text. A call costs the sum of all that are set.
+    """A price that the operator sets, in USD as decimal text. A call costs the sum of all parts that are set.
 
     Attributes:
         cache_*: None where the table's own price holds.
-        usd_per_request: of each call; it covers the first ``covered_output_tokens`` of its answer.
-        usd_per_second: of compute as the provider counts it, else of the call's time.
-        usd_per_hour: of a machine that answers ``calls_at_once`` calls at a time.
+        usd_per_request: the price of each call; it covers the first ``covered_output_tokens`` of its answer.
+        usd_per_second: the price of compute as the provider counts it, or else of the call's time.
+        usd_per_hour: the price of a machine that answers ``calls_at_once`` calls at a time.
     """
 
     input_usd_per_mtok: str = "0"
@@ -38,14 +38,14 @@ class Wire(Struct, frozen=True):
     """How an endpoint differs from its provider's row, as the operator says; "" and None leave it at that.
 
     Attributes:
-        max_tokens: name of the field that bounds the answer.
-        system: role that the system prompt is sent in; ``user`` puts it before the first message.
+        max_tokens: the name of the field that limits the answer.
+        system: the role in which the system prompt is sent; ``user`` puts it before the first message.
         answer_format: how a JSON schema is asked for: as one, as any JSON object, or not at all.
         stream_usage: whether usage is asked for in a stream by ``stream_options``.
         key_header: the header that carries the key; ``Authorization`` has ``Bearer`` before it.
-        turn: template of one message for protocols that take one text only, with ``{{ role }}`` and ``{{ text }}``.
-        reply: what such a text ends with, where the model goes on.
-        names: of fields of the request's body by the names that we use, for models that have their own.
+        turn: the template of a message for APIs that take one text only, with ``{{ role }}`` and ``{{ text }}``.
+        reply: the end of such a text, where the model continues.
+        names: the model's own names of fields of the request's body, by the names that we use.
     """
 
     max_tokens: str = ""
@@ -59,7 +59,7 @@ class Wire(Struct, frozen=True):
 
 
 Endpoint = Literal["", "chat", "responses", "completions", "embeddings", "messages", "converse", "invoke", "generate"]
-"""Which of its protocols a provider is spoken to in; "" is its first."""
+"""The API of a provider that a route calls; "" is its first."""
 
 
 class Route(Struct, frozen=True):
@@ -68,18 +68,18 @@ class Route(Struct, frozen=True):
     Attributes:
         id: ``provider/model`` as written in the recipe; unique in it; used in tables and logs.
         provider: a name that ``wiring`` knows an adapter for.
-        key: name of the secret in Secrets Manager, "" for none.
-        base_url: "" for the provider's own.
-        region: for AWS providers, "" for the deployment's own.
-        in_flight: calls at once from one worker.
-        timeout_s: of one attempt.
-        attempts: tries on this route for one record, the first included.
-        body: fields merged into each request body as they are (operator's own, never a line's).
-        stream: the answer is streamed from the provider, which measures its first token and detects a stall.
+        key: the name of the secret in Secrets Manager, "" for none.
+        base_url: the address of the endpoint, "" for the provider's own.
+        region: the region of an AWS provider, "" for the deployment's own.
+        in_flight: the number of calls at once from one worker.
+        timeout_s: the limit of one attempt.
+        attempts: the tries on this route for one record, the first included.
+        body: fields merged into each request body as they are (the operator's, never a line's).
+        stream: True if the answer is streamed, which measures its first token and detects a stall.
         stall_s: how long a stream may be silent after its first event.
-        api_version: of the provider's protocol, "" for the adapter's own.
+        api_version: the version of the provider's API, "" for the adapter's own.
         account: the provider's account, project or workspace, where its addresses or headers name one.
-        price_as: ``provider/model`` whose price in the table holds, "" for the route's own.
+        price_as: the ``provider/model`` whose price in the table holds, "" for the route's own.
     """
 
     id: str

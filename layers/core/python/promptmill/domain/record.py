@@ -26,9 +26,9 @@ class RawRecord(Struct, frozen=True):
 
     Attributes:
         index: its place in the file, from 0: its identity.
-        line: the line it starts on, from 1, for people.
+        line: the line that it starts on, counted from 1, for people.
         data: its bytes, without the line's end.
-        error: why it could not even be cut out of the file (``code``, words), None for a good one.
+        error: why it could not even be cut out of the file; None for a good one.
     """
 
     index: int
@@ -69,10 +69,10 @@ class Attempt(Struct, frozen=True):
     """One call to a provider.
 
     Attributes:
-        call_id: job.run.chunk.epoch.sequence; used once.
+        call_id: job.run.chunk.epoch.sequence, used once.
         code: "ok", or the error's code.
-        latency_ms: from the first byte sent to the last byte read.
-        first_token_ms: to the first piece of a streamed answer, None where it was not streamed.
+        latency_ms: the time from the first byte sent to the last byte read.
+        first_token_ms: the time to the first piece of a streamed answer, None where it was not streamed.
     """
 
     call_id: str
@@ -90,7 +90,7 @@ class Attempt(Struct, frozen=True):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Output tokens a second, from the first one on where that was measured; None for no answer."""
+        """Return the output tokens a second, after the first one where that was measured, or None without an answer."""
         answering_ms = self.latency_ms - (self.first_token_ms or 0)
         return self.usage.output_total * 1000 / answering_ms if self.code == "ok" and answering_ms > 0 else None
 
@@ -99,7 +99,7 @@ class Outcome(Struct, frozen=True):
     """The one outcome of a record: an answer or a failure, and the attempts it took.
 
     Attributes:
-        searches: what services were asked before it was redacted: calls, and units that they charge for.
+        searches: the calls to services that looked for sensitive values, and the units that those charge for.
         unrestored: placeholders in the answer that stand for nothing, by type.
     """
 
@@ -116,7 +116,7 @@ class Outcome(Struct, frozen=True):
 
     @property
     def cost_nano(self) -> int | None:
-        """What the record's attempts cost together; None if any of them is unknown."""
+        """Return the cost of all attempts of the record, or None if one of them is unknown."""
         total = 0
         for attempt in self.attempts:
             if attempt.price.nano_usd is None:

@@ -14,12 +14,12 @@ _NAMES_SHOWN = 20
 
 
 def template_names(template: str) -> tuple[str, ...]:
-    """The names that a template uses, each once, in order."""
+    """Return the names that a template uses, each once, in order."""
     return tuple(dict.fromkeys(match[1].strip() for match in _SLOT.finditer(template) if match[1].strip()))
 
 
 def template_fault(template: str) -> str:
-    """What is wrong with a template, in words; "" if nothing is."""
+    """Return what is wrong with a template, or "" if nothing is."""
     rest = _SLOT.sub(lambda match: "" if match[1].strip() else _OPENING, template)
     if _OPENING in rest:
         return "a {{ is not followed by a name and }}"
@@ -27,7 +27,7 @@ def template_fault(template: str) -> str:
 
 
 def render_template(template: str, values: Mapping[str, str]) -> str:
-    """The template with each name's value in its place, in one pass: what a value holds is never read as a template.
+    """Replace each name by its value, in one pass, so that a value is never read as a template.
 
     Raises:
         RecordError: there is no such name (code ``unknown_column``).

@@ -1,4 +1,4 @@
-"""The values of a recipe document, each checked by itself. A reason never repeats what could be a secret."""
+"""Checks of single values in a recipe document. Reasons never repeat a value that could be a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptmill.redaction.policy import WHOLE_FIELD, is_pattern, pattern_fault
 _MAX_USD = 1_000_000
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}|[a-z]+-[a-z]+\d{1,2}|global|us|eu")
-"""Of AWS, or of Google."""
+"""A region of AWS or of Google."""
 _QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
 _RANDOM_LOOKING = re.compile(
     r"(?=[A-Za-z]*\d)(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{20,}|[0-9a-fA-F]{32,}|[^/]{80,}"
@@ -31,11 +31,11 @@ _HEADERS_OF_HTTP = frozenset(
 
 
 class FieldError(ValueError):
-    """What is wrong with a value, in words for whoever wrote it."""
+    """A value is wrong; the message tells its author why."""
 
 
 def price_text(value: Any) -> str:
-    """A price in USD, exactly as it was written."""
+    """Return a price in USD, exactly as it was written."""
     amount = Decimal(value) if isinstance(value, str) and re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", value) else value
     if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
         raise FieldError('a price is a number such as "0.25"')
@@ -45,7 +45,7 @@ def price_text(value: Any) -> str:
 
 
 def price_fault(given: dict[str, Any]) -> str:
-    """What is wrong with a price as a whole, "" if nothing: a part left out by mistake would cost nothing."""
+    """Return what is wrong with a price as a whole, or "". A part that is left out by mistake would cost nothing."""
     if not given.keys() & {"input_usd_per_mtok", "output_usd_per_mtok", *_OTHER_PRICES}:
         return f"a price has input_usd_per_mtok and output_usd_per_mtok, or one of {', '.join(_OTHER_PRICES)}"
     per_token = {"input_usd_per_mtok", "output_usd_per_mtok"} - given.keys()
@@ -83,12 +83,12 @@ def number(value: Any) -> float:
 
 
 def digits_as_text(value: Any) -> Any:
-    """YAML reads a version such as 3 as a number."""
+    """Return a number as text, because YAML reads a version such as 3 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def hours(value: Any) -> int:
-    """Of ``36h`` or ``3d``."""
+    """Return the hours in ``36h`` or ``3d``."""
     match = re.fullmatch(r"([1-9]\d{0,3})\s*(h|d)", str(value))
     if match is None:
         raise FieldError("write hours or days, as in 36h or 3d")
@@ -96,7 +96,7 @@ def hours(value: Any) -> int:
 
 
 def plain(value: Any) -> Any:
-    """The same with JSON's numbers for exact ones: for what is sent as it is."""
+    """Return the value with JSON's numbers in place of decimals, for fields that are sent as they are."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def region(value: str) -> str:
 
 
 def address(value: str, *, stage: str) -> str:
-    """An endpoint's base URL, without a slash at its end."""
+    """Return an endpoint's base URL, without a slash at its end."""
     parts = _parts(value)
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise FieldError("an address holds no user name or password: name the secret in `key`")
@@ -156,7 +156,7 @@ def reply_queue(value: str, *, stage: str) -> str:
 
 
 def redaction_types(value: Any) -> tuple[str, ...]:
-    """All of them, none, or those listed; in the order of precedence."""
+    """Return all types, none, or those listed, in the order of precedence."""
     if value in ("all", "none"):
         return ALL_TYPES if value == "all" else ()
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
@@ -180,7 +180,7 @@ def own_type(value: str) -> str:
 
 
 def own_pattern(value: str) -> str:
-    """An RE2 pattern that finds something rather than nothing."""
+    """Return the pattern. It must be RE2's, and find more than empty texts."""
     if fault := pattern_fault(value):
         raise FieldError(f"not a pattern for RE2: {fault}")
     return value
@@ -193,7 +193,7 @@ def allowed_value(value: str) -> str:
 
 
 def answer_schema(value: Any) -> dict[str, Any]:
-    """An object schema that a model can be held to."""
+    """Return an object schema that a model can be made to follow."""
     schema = plain(value)
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise FieldError("a schema with `type: object` is wanted")

@@ -1,4 +1,4 @@
-"""The limits of providers as their operator writes them, beside the recipes. Brings pydantic and yaml, like recipes."""
+"""The limits of providers, as an operator writes them beside the recipes. Like recipes, it brings pydantic and yaml."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ class LimitsDocument(_Strict):
 
 
 def parse_limits(text: str | bytes) -> Limits:
-    """What a document says.
+    """Return the limits that a document sets.
 
     Raises:
-        RecipeError: with everything that is wrong (code ``invalid_limits``).
+        RecipeError: the document is wrong (code ``invalid_limits``); the error lists every problem.
     """
     limits, problems = check_limits(text)
     if limits is None:
@@ -80,7 +80,7 @@ def parse_limits(text: str | bytes) -> Limits:
 
 
 def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
-    """The limits, or None and all that is wrong with them."""
+    """Return the limits, or None and every problem of the document."""
     source = read_yaml(text)
     if not isinstance(source.data, dict):
         return None, list(source.problems) or [Problem("", "a map with the key `limits:` is wanted")]

@@ -1,4 +1,4 @@
-"""The shape of a recipe document, as pydantic models: every key that there is."""
+"""The shape of a recipe document as pydantic models, with every key that exists."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _staged(check: Any) -> AfterValidator:
-    """A check that depends on the stage, which the caller passes as context."""
+def _check_in_stage(check: Any) -> AfterValidator:
+    """Return a check that depends on the stage, which the caller passes as context."""
 
     def validate(value: str, info: ValidationInfo) -> str:
         checked: str = check(value, stage=(info.context or {}).get("stage", ""))
@@ -28,8 +28,8 @@ def _staged(check: Any) -> AfterValidator:
     return AfterValidator(validate)
 
 
-def spelled_out(value: Any) -> Any:
-    """A route in its short form, ``- provider/model``, as a map."""
+def expand_route(value: Any) -> Any:
+    """Return a route in its short form, ``- provider/model``, as a map."""
     return {"model": value} if isinstance(value, str) else value
 
 
@@ -83,7 +83,7 @@ class WireDocument(_Strict):
 class RouteDocument(_Strict):
     model: Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[!-~]{1,256}$")]
     key: Annotated[str, AfterValidator(fields.secret_name)] = ""
-    base_url: Annotated[str, _staged(fields.address)] = ""
+    base_url: Annotated[str, _check_in_stage(fields.address)] = ""
     region: Annotated[str, AfterValidator(fields.region)] = ""
     in_flight: Annotated[int, Field(ge=1, le=1000)] = 100
     timeout: Annotated[float, BeforeValidator(fields.number), Field(ge=1, le=600)] = 120.0
@@ -155,7 +155,7 @@ class RedactDocument(_Strict):
 
 
 class RecipeDocument(_Strict):
-    routes: Annotated[list[Annotated[RouteDocument, BeforeValidator(spelled_out)]], Field(min_length=1, max_length=20)]
+    routes: Annotated[list[Annotated[RouteDocument, BeforeValidator(expand_route)]], Field(min_length=1, max_length=20)]
     model: Literal["route", "line"] = "route"
     models: Annotated[dict[str, str], BeforeValidator(_names_to_routes)] = Field(default_factory=dict)
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -170,6 +170,6 @@ class RecipeDocument(_Strict):
     give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
     attachments: Literal["refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
-    replies: Annotated[list[Annotated[str, _staged(fields.reply_queue)]], Field(max_length=50)] = Field(
+    replies: Annotated[list[Annotated[str, _check_in_stage(fields.reply_queue)]], Field(max_length=50)] = Field(
         default_factory=list
     )

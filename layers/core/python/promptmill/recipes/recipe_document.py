@@ -28,7 +28,7 @@ from promptmill.recipes.model import (
     RedactDocument,
     RouteDocument,
     WireDocument,
-    spelled_out,
+    expand_route,
 )
 from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
 from promptmill.redaction import ALL_TYPES, NER_TYPES
@@ -61,10 +61,10 @@ _LATER_KEYS = frozenset(
 def parse_recipe(
     name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
 ) -> Recipe:
-    """The recipe that a document describes.
+    """Return the recipe that a document describes.
 
     Raises:
-        RecipeError: with everything that is wrong, each with its path in the document (code ``invalid_recipe``).
+        RecipeError: the document is wrong (code ``invalid_recipe``); the error lists every problem with its path.
     """
     recipe, problems = check_recipe(name, text, stage=stage, provider_names=provider_names)
     if recipe is None:
@@ -75,7 +75,7 @@ def parse_recipe(
 def check_recipe(
     name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
 ) -> tuple[Recipe | None, list[Problem]]:
-    """The recipe, or None and all that is wrong with it."""
+    """Return the recipe, or None and every problem of the document."""
     if not valid_name(name):
         return None, [Problem("", f"{name!r} is no name for a recipe: lowercase letters, digits, - and _")]
     source = read_yaml(text)
@@ -160,7 +160,7 @@ def _find_route_problems(source: Document, stage: str, provider_names: AbstractS
     routes = source.data.get("routes")
     for index, raw in enumerate(routes if isinstance(routes, list) else []):
         try:
-            route = RouteDocument.model_validate(spelled_out(raw), context={"stage": stage})
+            route = RouteDocument.model_validate(expand_route(raw), context={"stage": stage})
         except ValidationError:
             continue  # its shape is wrong, and reported as such
         for key, reason in _find_route_faults(route, stage, provider_names):
@@ -225,7 +225,7 @@ def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]
 
 
 def resolve_recipe(name: str, document: RecipeDocument) -> Recipe:
-    """Its version is a hash of all that it says."""
+    """Return the resolved recipe. Its version is a hash of everything in it."""
     recipe = Recipe(
         name=name,
         version="",
@@ -289,7 +289,7 @@ def _resolve_route(document: RouteDocument, recipe: RecipeDocument) -> Route:
 
 
 def _resolve_endpoint(route: RouteDocument, recipe: RecipeDocument) -> Endpoint:
-    """What is said about the lines of Bedrock's batch files holds for the calls of its routes that say nothing."""
+    """Return the route's API. ``invocation_type``, which is about Bedrock's batch lines, holds where the route sets none."""
     if route.dialect or route.provider != "bedrock":
         return route.dialect
     wanted: Mapping[str, Endpoint] = {"native": "invoke", "converse": "converse"}
@@ -297,14 +297,14 @@ def _resolve_endpoint(route: RouteDocument, recipe: RecipeDocument) -> Endpoint:
 
 
 def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:
-    """A recipe's word holds for those of its routes that can."""
+    """Return whether the route streams. The recipe's ``stream`` holds for those of its routes that can."""
     if route.stream is not None:
         return route.stream
     return recipe.stream and route.dialect != "embeddings" and "streaming" not in PROVIDERS[route.provider].lacks
 
 
 def routes_by_name(document: RecipeDocument) -> dict[str, str]:
-    """Ids of routes by id and by bare model; where two routes have the same model, the first."""
+    """Return the ids of routes by id and by bare model. Of two routes with the same model the first counts."""
     by_name = {route.model: route.model for route in document.routes}
     for route in document.routes:
         by_name.setdefault(route.model.partition("/")[2], route.model)
@@ -315,7 +315,7 @@ _ENGINES_FOR_NAMES = ("ner", "comprehend", "guardrail")
 
 
 def resolve_redaction(document: RedactDocument) -> RedactionPolicy:
-    """``types: all`` takes in names and addresses where an engine finds them."""
+    """Return the policy. ``types: all`` includes names and addresses where a detector finds them."""
     finds_names = any(name in document.engines for name in _ENGINES_FOR_NAMES)
     types = document.types + NER_TYPES if finds_names and document.types == ALL_TYPES else document.types
     return RedactionPolicy(
@@ -335,7 +335,7 @@ def resolve_redaction(document: RedactDocument) -> RedactionPolicy:
 
 
 def _find_redaction_contradictions(document: RedactDocument) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Paths below ``redact`` and what is wrong there."""
+    """Yield paths below ``redact``, each with what is wrong there."""
     policy = resolve_redaction(document)
     known = {*policy.types, *(own.name for own in document.patterns), WHOLE_FIELD}
     for name in document.types:
@@ -351,10 +351,10 @@ def _find_redaction_contradictions(document: RedactDocument) -> Iterator[tuple[t
 
 
 def read_policy(text: bytes) -> RedactionPolicy:
-    """The policy of a YAML document: a recipe, or only what stands under its ``redact``.
+    """Return the policy of a YAML document: a recipe, or only the part under its ``redact``.
 
     Raises:
-        RecipeError: with what is wrong in it (code ``invalid_recipe``).
+        RecipeError: the document is wrong (code ``invalid_recipe``).
     """
     source = read_yaml(text)
     data = source.data.get("redact", source.data) if isinstance(source.data, dict) else None

@@ -1,4 +1,4 @@
-"""YAML of operators, read safely: no tags, no repeated keys, no bombs, and numbers with every digit that was written."""
+"""Operators' YAML, read safely: no tags, no repeated keys, no bombs, and numbers keep every digit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 
 
 class Problem(Struct, frozen=True):
-    """One thing wrong in a document. ``path`` as in ``routes[1].model``; ``line`` from 1, 0 if unknown."""
+    """A problem in a document. ``path`` is written ``routes[1].model``; ``line`` counts from 1 and is 0 if unknown."""
 
     path: str
     reason: str
@@ -38,7 +38,7 @@ class Problem(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """Plain data: dicts with text keys, lists, str, int, Decimal, bool, None; and the line of each path."""
+    """The plain data of a document (dicts with text keys, lists, str, int, Decimal, bool, None) and each path's line."""
 
     data: Any
     lines: dict[Path, int]
@@ -51,13 +51,13 @@ class Document(Struct, frozen=True):
 
 
 def path_text(path: Path) -> str:
-    """``("routes", 1, "model")`` as ``routes[1].model``."""
+    """Write ``("routes", 1, "model")`` as ``routes[1].model``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
 def read_yaml(text: str | bytes) -> Document:
-    """The document; with ``problems`` instead of data where it can't be read at all."""
+    """Return the document. It has ``problems`` and no data if it cannot be read at all."""
     try:
         root = _compose(text)
     except _UnreadableError as error:
@@ -98,7 +98,7 @@ def _from_yaml(error: yaml.YAMLError) -> _UnreadableError:
 
 
 class _Reader:
-    """Turns nodes into data; counts what it visits, since an alias is visited again wherever it stands."""
+    """Turns nodes into data. It counts its visits, because an alias is visited again wherever it stands."""
 
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
