@@ -54,7 +54,7 @@ class FakeCopies:
     async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
         del delay_s
         self.copies.append(copy)
-        self.sent.append((copy.body, copy.copied_id, copy.seen))
+        self.sent.append((copy.body, copy.copied_id, copy.owner_seen))
 
 
 class FakeEvents:

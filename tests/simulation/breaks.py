@@ -209,8 +209,8 @@ MUTANTS = (
     _mutant(
         "delete before copy",
         "promptmill.jobs.run_chunk",
-        "    await send_again(structs.replace(message, seen=claiming.seen)",
-        "    return 'deferred'\n    await send_again(structs.replace(message, seen=claiming.seen)",
+        "    await send_again(structs.replace(message, owner_seen=claiming.seen)",
+        "    return 'deferred'\n    await send_again(structs.replace(message, owner_seen=claiming.seen)",
     ),
     _mutant(
         "dead letters are verdicts",

@@ -142,6 +142,6 @@ class SimCopies:
 
     async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
         attributes = {"promptmill_id": copy.copied_id, "promptmill_since": str(copy.since)}
-        if copy.seen is not None:
-            attributes["promptmill_seen"] = f"{copy.seen[0]}.{copy.seen[1]}"
+        if copy.owner_seen is not None:
+            attributes["promptmill_seen"] = f"{copy.owner_seen[0]}.{copy.owner_seen[1]}"
         self._requests.send(copy.body, attributes=attributes, delay_s=min(delay_s, 900))

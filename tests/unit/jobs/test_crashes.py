@@ -84,14 +84,14 @@ async def test_a_chunk_whose_owner_lives_is_left_to_it() -> None:
     report = await mill.run_chunk(message)
     assert report.verdict == "deferred"
     copy, delay = mill.queue.sent[-1]
-    assert copy == structs.replace(message, seen=(1, 0))
+    assert copy == structs.replace(message, owner_seen=(1, 0))
     assert delay == LEASE_S
 
 
 async def test_a_chunk_whose_owner_stood_still_is_taken_over() -> None:
     mill, message, _ = await planned()
     await mill.units.claim(unit_of(message), seen=None, owner="dead")
-    assert (await mill.run_chunk(structs.replace(message, seen=(1, 0)))).verdict == "ended"
+    assert (await mill.run_chunk(structs.replace(message, owner_seen=(1, 0)))).verdict == "ended"
     assert mill.units.claims[unit_of(message)].epoch == 2
 
 
@@ -100,8 +100,8 @@ async def test_a_chunk_whose_owner_moved_is_looked_at_again_after_another_lease(
     claim = await mill.units.claim(unit_of(message), seen=None, owner="other")
     assert claim is not None
     await mill.units.beat(unit_of(message), claim)
-    assert (await mill.run_chunk(structs.replace(message, seen=(1, 0)))).verdict == "deferred"
-    assert mill.queue.sent[-1] == (structs.replace(message, seen=(1, 1)), LEASE_S)
+    assert (await mill.run_chunk(structs.replace(message, owner_seen=(1, 0)))).verdict == "deferred"
+    assert mill.queue.sent[-1] == (structs.replace(message, owner_seen=(1, 1)), LEASE_S)
 
 
 async def test_a_worker_that_vanished_is_replaced_and_every_record_comes_once() -> None:
@@ -168,7 +168,7 @@ async def test_a_chunk_that_always_crashes_becomes_error_lines_and_the_job_ends(
         assert claim is not None
         assert mill.chunk_keys(job) == []
     found = mill.units.claims[unit_of(message)]
-    mill.queue.waiting.append(structs.replace(message, seen=(found.epoch, found.beat)))
+    mill.queue.waiting.append(structs.replace(message, owner_seen=(found.epoch, found.beat)))
     await mill.pump()
     done = mill.job(job.job_id)
     assert (done.state, done.counts.failed) == (JobState.DONE, 10)
@@ -217,7 +217,7 @@ async def test_an_exception_gives_the_chunk_back_and_counts_no_crash(monkeypatch
             await mill.run_chunk(message)
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes) == (True, 0)
-    assert (await mill.run_chunk(structs.replace(message, after=None))).verdict == "ended"
+    assert (await mill.run_chunk(structs.replace(message, released_at_epoch=None))).verdict == "ended"
 
 
 async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lost(
@@ -234,7 +234,7 @@ async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lo
             await mill.run_chunk(message)
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes, claim.verdict) == (True, 0, None), "nothing is decided"
-    mill.queue.waiting.append(structs.replace(message, after=None))
+    mill.queue.waiting.append(structs.replace(message, released_at_epoch=None))
     await mill.pump()
     done = mill.job(job.job_id)
     assert (done.state, done.counts.answered, done.counts.unpriced) == (JobState.DONE, 10, 10)
@@ -249,7 +249,7 @@ async def test_a_superseded_worker_stops_and_what_its_calls_cost_is_told_all_the
     await turns(50)
     assert len(slow.calls) == 10
     claim = mill.units.claims[unit_of(message)]
-    second = mill.run_chunk(structs.replace(message, seen=(claim.epoch, claim.beat)), owner="second")
+    second = mill.run_chunk(structs.replace(message, owner_seen=(claim.epoch, claim.beat)), owner="second")
     reports = await asyncio.gather(first, second)
     assert [report.verdict for report in reports] == ["superseded", "ended"]
     await mill.pump()
@@ -277,7 +277,7 @@ async def test_what_a_superseded_worker_could_still_journal_is_kept_and_its_mess
     assert mill.chunk_keys(job) == []
     assert mill.queue.sent[-1] == (message, LEASE_S)
     claim = mill.units.claims[unit]
-    mill.queue.waiting.append(structs.replace(message, seen=(claim.epoch, claim.beat)))
+    mill.queue.waiting.append(structs.replace(message, owner_seen=(claim.epoch, claim.beat)))
     await mill.pump()
     assert mill.job(job.job_id).counts.answered == len(slow.calls) == 10
     assert mill.ledger.narrowings == {}
@@ -288,13 +288,13 @@ async def test_a_dead_letter_of_a_live_chunk_goes_back_to_the_workers() -> None:
     await mill.units.claim(unit_of(message), seen=None, owner="alive")
     assert await mill.settle(messages.encode(message)) == "chunk deferred"
     assert mill.chunk_keys(job) == []
-    assert mill.queue.waiting == [structs.replace(message, seen=(1, 0))]
+    assert mill.queue.waiting == [structs.replace(message, owner_seen=(1, 0))]
 
 
 async def test_a_dead_letter_of_an_unowned_chunk_starts_it_again() -> None:
     mill, message, job = await planned()
     assert await mill.settle(messages.encode(message)) == "chunk sent again"
-    assert mill.queue.sent[-1] == (structs.replace(message, after=1), 0)
+    assert mill.queue.sent[-1] == (structs.replace(message, released_at_epoch=1), 0)
     await mill.pump()
     done = mill.job(job.job_id)
     assert (done.state, done.counts.answered) == (JobState.DONE, 10)
@@ -318,7 +318,7 @@ async def test_a_dead_letter_of_a_chunk_that_brought_its_workers_down_too_often_
     for n in range(MAX_CRASHES):
         await mill.units.claim(unit_of(message), seen=mill.units.claims.get(unit_of(message)), owner=f"{n}")
     found = mill.units.claims[unit_of(message)]
-    dead = structs.replace(message, seen=(found.epoch, found.beat))
+    dead = structs.replace(message, owner_seen=(found.epoch, found.beat))
     assert await mill.settle(messages.encode(dead)) == "chunk settled"
     assert await mill.settle(messages.encode(dead)) == "chunk known"
     await mill.pump()
@@ -379,7 +379,7 @@ async def test_a_result_is_never_without_its_charges(monkeypatch: pytest.MonkeyP
     assert mill.chunk_keys(job) == []
     claim = mill.units.claims[unit_of(message)]
     assert claim.verdict == Verdict("completed")
-    mill.queue.waiting.append(structs.replace(message, seen=(claim.epoch, claim.beat)))
+    mill.queue.waiting.append(structs.replace(message, owner_seen=(claim.epoch, claim.beat)))
     await mill.pump()
     assert isinstance(mill.models, FakeModels)
     assert len(mill.models.calls) == sum(c.attempts for c in mill.ledger.charges.values()) == 10

@@ -195,7 +195,7 @@ async def test_intents_that_may_be_durable_and_are_not_sent_are_told_as_not_sent
     mill.units.intend = intend  # type: ignore[method-assign]
     assert isinstance(mill.models, FakeModels)
     assert mill.models.calls == []
-    done = await ended(mill, structs.replace(message, after=None), job)
+    done = await ended(mill, structs.replace(message, released_at_epoch=None), job)
     assert (done.counts.answered, done.counts.attempts, done.counts.unpriced) == (10, 10, 0)
 
 

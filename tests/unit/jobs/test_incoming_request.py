@@ -13,13 +13,13 @@ SENT_MS = "1700000000123"
 
 def test_a_first_message_was_published_when_it_was_sent() -> None:
     found = incoming_request("{}", "m-1", {}, sent_ms=SENT_MS)
-    assert (found.identity, found.seen, found.since) == ("m-1", None, 1_700_000_000)
+    assert (found.identity, found.owner_seen, found.since) == ("m-1", None, 1_700_000_000)
 
 
 def test_a_copy_is_the_message_that_it_copies() -> None:
     attributes = {"promptmill_id": "m-0", "promptmill_seen": "3.14", "promptmill_since": "1600000000"}
     found = incoming_request("{}", "m-1", attributes, sent_ms=SENT_MS)
-    assert (found.identity, found.seen, found.since) == ("m-0", (3, 14), 1_600_000_000)
+    assert (found.identity, found.owner_seen, found.since) == ("m-0", (3, 14), 1_600_000_000)
 
 
 @pytest.mark.parametrize("since", ["", "x", "-1", "9" * 40, "1800000000"])

@@ -88,7 +88,7 @@ async def test_a_request_whose_owner_lives_is_sent_again() -> None:
     ((sent, request_id, seen),) = house.copies.sent
     body = msgspec.json.encode(ASK).decode()
     assert (sent, request_id, seen) == (body, "m-1", (1, 0)), "its own id is in the body"
-    assert (await house.ask(ASK, copied_id=request_id, seen=seen)).verdict == "answered", "the owner stood still"
+    assert (await house.ask(ASK, copied_id=request_id, owner_seen=seen)).verdict == "answered", "the owner stood still"
 
 
 async def claimed(house: Mill, times: int = 1) -> None:
@@ -107,8 +107,8 @@ async def test_another_body_under_the_same_id_is_refused_at_every_moment(when: s
         unit = request_unit("r", "order-17")
         await house.units.release(unit, house.units.claims[unit])
     elif when == "answered":
-        await house.ask(ASK, seen=(1, 0))
-    report = await house.ask(ASK | {"prompt": "Bye"}, seen=(1, 0))
+        await house.ask(ASK, owner_seen=(1, 0))
+    report = await house.ask(ASK | {"prompt": "Bye"}, owner_seen=(1, 0))
     assert (report.verdict, report.code) == ("refused", "id_reused")
     assert calls(house) == (1 if when == "answered" else 0)
 
@@ -129,7 +129,7 @@ async def test_a_request_whose_worker_vanished_is_answered_and_its_answer_is_pai
     house.objects.create = create  # type: ignore[method-assign]
     claim = house.units.claims[request_unit("r", "order-17")]
     assert (claim.verdict, calls(house), replies(house)) == (Verdict("completed"), 1, [])
-    report = await house.ask(ASK, seen=(claim.epoch, claim.beat))
+    report = await house.ask(ASK, owner_seen=(claim.epoch, claim.beat))
     assert (report.verdict, report.code) == ("answered", "ok")
     assert calls(house) == 1
     assert sum(charge.attempts for charge in house.ledger.charges.values()) == 1
@@ -234,7 +234,7 @@ async def test_large_answers_go_by_pointer_with_the_id() -> None:
 async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
     house = mill()
     await claimed(house, MAX_CRASHES)
-    report = await house.ask(ASK, seen=(MAX_CRASHES, 0))
+    report = await house.ask(ASK, owner_seen=(MAX_CRASHES, 0))
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
     assert calls(house) == 0
 
@@ -244,13 +244,13 @@ async def test_a_dead_letter_of_a_request_starts_it_again() -> None:
     assert (await house.ask(ASK, settling=True)).verdict == "deferred"
     assert (calls(house), replies(house)) == (0, [])
     ((body, request_id, seen),) = house.copies.sent
-    assert (await house.ask(body, copied_id=request_id, seen=seen)).code == "ok"
+    assert (await house.ask(body, copied_id=request_id, owner_seen=seen)).code == "ok"
 
 
 async def test_a_dead_letter_of_a_request_that_brought_its_workers_down_too_often_is_answered_with_that() -> None:
     house = mill()
     await claimed(house, MAX_CRASHES)
-    report = await house.ask(ASK, seen=(MAX_CRASHES, 0), settling=True)
+    report = await house.ask(ASK, owner_seen=(MAX_CRASHES, 0), settling=True)
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
 
 
@@ -258,7 +258,7 @@ async def test_a_request_that_brings_its_workers_down_is_answered_with_that() ->
     house = mill(Deadly())
     seen: tuple[int, int] | None = None
     for _ in range(20):
-        await vanish(house.ask(ASK, seen=seen), after_turns=100)
+        await vanish(house.ask(ASK, owner_seen=seen), after_turns=100)
         if house.replies.sent:
             break
         claim = house.units.claims[request_unit("r", "order-17")]

@@ -126,8 +126,8 @@ class SqsRequestQueue:
         attributes = {"promptmill_id": copy.copied_id}
         if copy.since:
             attributes["promptmill_since"] = str(copy.since)
-        if copy.seen is not None:
-            attributes["promptmill_seen"] = f"{copy.seen[0]}.{copy.seen[1]}"
+        if copy.owner_seen is not None:
+            attributes["promptmill_seen"] = f"{copy.owner_seen[0]}.{copy.owner_seen[1]}"
         typed: Any = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
         await to_thread(
             self._sqs.send_message,

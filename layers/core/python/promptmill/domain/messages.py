@@ -1,6 +1,7 @@
 """What travels through the internal queues: ids and places, never prompts or answers.
 
-The requests queue is public and has a schema of its own: ``domain/requests.py``.
+Messages that are on their way survive an update, so fields keep the names under which they are stored. The requests
+queue is public and has a schema of its own: ``requests/envelope.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import unquote_plus
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class PlanMessage(Struct, frozen=True, tag="plan"):
@@ -17,9 +18,9 @@ class PlanMessage(Struct, frozen=True, tag="plan"):
 
     Attributes:
         job_id: "" where nobody knows of a job yet.
-        run: those after the first go on from the runs before.
+        run: number of the run; a later one goes on from the runs before.
         again: run it although the same bytes were run before.
-        tagged: the object's tags have changed: nothing for a job that does not wait for that.
+        tagged: the object's tags have changed, which matters only to a job that waits for that.
     """
 
     key: str
@@ -34,22 +35,28 @@ class ChunkMessage(Struct, frozen=True, tag="chunk"):
     """Run one chunk.
 
     Attributes:
-        seen: (epoch, beat) of the owner that a deferral saw.
-        after: the epoch whose owner sent this, on giving the chunk back; 0 for the first message. If the chunk was
-            given back in a later epoch, that owner should have sent a message too. None: nothing is known of others.
-        aside: it was taken for left over in the epoch ``after``: if the chunk has moved on since, it is.
+        owner_seen: (epoch, beat) of the owner that a deferral saw.
+        released_at_epoch: the epoch whose owner sent this message as it gave the chunk back, or 0 for the first
+            message. An owner that gives the chunk back in a later epoch sends a message of its own. None where nothing
+            is known of other messages.
+        is_recheck: this copy was taken for stale in the epoch ``released_at_epoch``, and looks again in case the newer
+            message was lost. If the chunk has moved on since, it is stale indeed.
     """
 
     job_id: str
     run: int
     chunk: int
-    seen: tuple[int, int] | None = None
-    after: int | None = None
-    aside: bool = False
+    owner_seen: tuple[int, int] | None = field(default=None, name="seen")
+    released_at_epoch: int | None = field(default=None, name="after")
+    is_recheck: bool = field(default=False, name="aside")
 
 
 class FinishMessage(Struct, frozen=True, tag="finish", omit_defaults=True):
-    """See whether a run's chunks are all in, and join them. ``segment``: join this one; None: see to all that is left."""
+    """Join a run if all of its chunks are in.
+
+    Attributes:
+        segment: the segment to join, or None to see to all that is left.
+    """
 
     job_id: str
     run: int
@@ -66,12 +73,12 @@ def encode(message: Message) -> str:
 
 
 def decode(body: str, kind: type[AnyMessage]) -> AnyMessage:
-    """Raises msgspec.DecodeError: not a message of that kind."""
+    """Decode a message. Raises msgspec.DecodeError: not one of that kind."""
     return msgspec.json.decode(body, type=kind)
 
 
 def decode_any(body: str) -> Message:
-    """Raises msgspec.DecodeError: not a message of ours."""
+    """Decode any of our messages. Raises msgspec.DecodeError: not one of ours."""
     message: Message = msgspec.json.decode(body, type=Message)
     return message
 
@@ -99,7 +106,9 @@ _decoder = msgspec.json.Decoder(_Notification)
 
 
 def plans_of(body: str) -> list[PlanMessage]:
-    """One for each object of a notification, created or tagged; keys come URL-encoded, with ``+`` for a space.
+    """Return a message for each object of a notification that was created or tagged.
+
+    Keys come URL-encoded, with ``+`` for a space.
 
     Raises:
         msgspec.DecodeError: not a notification.

@@ -25,14 +25,14 @@ from promptmill.jobs.earlier_results import read_header
 from promptmill.jobs.send_chunks import send_more
 from promptmill.jobs.status import publish_status, publish_status_in_turn, publish_waiting
 
-Unclaimed = Literal["deferred", "left_over"]
-"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``left_over``: the
-owner before gave it back and has sent a message of its own; in case that got lost, a copy looks again much later."""
+Unclaimed = Literal["deferred", "stale"]
+"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``stale``: a later
+owner gave the chunk back and has sent a message of its own; in case that got lost, a copy looks again much later."""
 
-ASIDE_S = 900
+RECHECK_DELAY_S = 900
 """The longest that a queue delays a message."""
 
-Verdict = Literal["ended", "known", "deferred", "left_over", "refused", "yielded", "superseded", "over"]
+Verdict = Literal["ended", "known", "deferred", "stale", "refused", "yielded", "superseded", "over"]
 
 
 class ChunkReport(Struct, frozen=True):
@@ -126,19 +126,20 @@ async def look_at_chunk(message: ChunkMessage, worker: ChunkWorker) -> Free | Un
     """Return how the chunk can be claimed, or why it is left alone."""
     found = await worker.runtime.units.read(chunk_unit(message.job_id, message.run, message.chunk))
     if found is not None and _is_overtaken(message, found, worker):
-        if not message.aside and found.released:
-            aside = structs.replace(message, seen=None, after=found.epoch, aside=True)
-            await send_again(aside, worker, delay_s=ASIDE_S)
-        if message.aside or found.released:
-            return "left_over"
-    look = inspect_claim(found, seen=message.seen)
+        if not message.is_recheck and found.released:
+            recheck = structs.replace(message, owner_seen=None, released_at_epoch=found.epoch, is_recheck=True)
+            await send_again(recheck, worker, delay_s=RECHECK_DELAY_S)
+        if message.is_recheck or found.released:
+            return "stale"
+    look = inspect_claim(found, seen=message.owner_seen)
     return look if isinstance(look, Free) else await _defer(message, look, worker)
 
 
 def _is_overtaken(message: ChunkMessage, found: Claim, worker: ChunkWorker) -> bool:
     """Return True if the chunk was claimed after this message was sent, so that a newer message exists."""
-    after = None if worker.redelivered else message.after
-    return after is not None and after < found.epoch and found.verdict is None
+    # A message that came before may be the reason why the chunk was given back, so there may be no other.
+    released_at = None if worker.redelivered else message.released_at_epoch
+    return released_at is not None and released_at < found.epoch and found.verdict is None
 
 
 async def claim_chunk(message: ChunkMessage, free: Free, worker: ChunkWorker) -> Claim | Unclaimed:
@@ -148,7 +149,7 @@ async def claim_chunk(message: ChunkMessage, free: Free, worker: ChunkWorker) ->
 
 
 async def _defer(message: ChunkMessage, claiming: Claiming, worker: ChunkWorker) -> Unclaimed:
-    await send_again(structs.replace(message, seen=claiming.seen), worker, delay_s=worker.runtime.lease_s)
+    await send_again(structs.replace(message, owner_seen=claiming.seen), worker, delay_s=worker.runtime.lease_s)
     return "deferred"
 
 
@@ -171,14 +172,14 @@ async def run_claimed(
         tally = (await record_chunk_end(manifest, message.chunk, context)).tally
         return ChunkReport("ended", tally.counts, tally.failures)
     if end.verdict == "superseded":
-        await send_again(structs.replace(message, seen=None), worker, delay_s=lease_s)
+        await send_again(structs.replace(message, owner_seen=None), worker, delay_s=lease_s)
         return ChunkReport("superseded")
     return await _yield_chunk(job, make_release_message(message, claim), end, worker)
 
 
 def make_release_message(message: ChunkMessage, claim: Claim) -> ChunkMessage:
     """Return the message that an owner sends when it gives the chunk back."""
-    return structs.replace(message, seen=None, after=claim.epoch, aside=False)
+    return structs.replace(message, owner_seen=None, released_at_epoch=claim.epoch, is_recheck=False)
 
 
 async def send_again(message: ChunkMessage, worker: ChunkWorker, *, delay_s: int) -> None:

@@ -51,4 +51,4 @@ async def take_next(
 
 
 def _make_message(manifest: Manifest, position: int) -> ChunkMessage:
-    return ChunkMessage(manifest.job_id, manifest.run, manifest.to_run[position], after=0)
+    return ChunkMessage(manifest.job_id, manifest.run, manifest.to_run[position], released_at_epoch=0)

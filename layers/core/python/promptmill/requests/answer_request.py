@@ -114,7 +114,7 @@ async def _run(
     if paused_s is not None and not expired:
         return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
     claiming = await claim_unit(
-        unit.name, seen=incoming.seen, owner=runtime.owner, units=runtime.units, rng=runtime.rng, body_hash=digest
+        unit.name, seen=incoming.owner_seen, owner=runtime.owner, units=runtime.units, rng=runtime.rng, body_hash=digest
     )
     if claiming.body_hash != digest:
         raise id_reused()
@@ -147,7 +147,7 @@ async def _send_again(
     delay_s: int,
     verdict: Literal["deferred", "yielded", "superseded"] = "deferred",
 ) -> RequestReport:
-    copy = structs.replace(incoming, copied_id=incoming.identity, seen=seen)
+    copy = structs.replace(incoming, copied_id=incoming.identity, owner_seen=seen)
     await worker.copies.send_again(copy, delay_s=delay_s)
     return RequestReport(verdict)
 

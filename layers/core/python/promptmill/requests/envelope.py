@@ -157,14 +157,14 @@ class IncomingRequest(Struct, frozen=True):
 
     Attributes:
         copied_id: of the message that this is a copy of, "" if it is none.
-        seen: (epoch, beat) of the owner that a deferral saw.
+        owner_seen: (epoch, beat) of the owner that a deferral saw.
         since: when it was published, in seconds since 1970; 0 if nobody knows.
     """
 
     body: str
     message_id: str
     copied_id: str = ""
-    seen: tuple[int, int] | None = None
+    owner_seen: tuple[int, int] | None = None
     since: int = 0
 
     @property

@@ -11,7 +11,7 @@ from msgspec import structs
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
-from promptmill.jobs.run_chunk import ASIDE_S, run_chunk
+from promptmill.jobs.run_chunk import RECHECK_DELAY_S, run_chunk
 from tests.fakes.deployment import LEASE_S
 from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.recipes import recipe
@@ -39,8 +39,10 @@ async def given_back(mill: Mill, message: ChunkMessage, *, times: int = 1) -> No
 async def test_a_message_from_before_the_chunk_was_given_back_is_put_aside(after: int) -> None:
     mill, message = await planned()
     await given_back(mill, message, times=2)
-    assert (await mill.run_chunk(structs.replace(message, after=after, seen=(1, 7)))).verdict == "left_over"
-    assert mill.queue.sent[-1] == (structs.replace(message, after=2, aside=True), ASIDE_S)
+    assert (
+        await mill.run_chunk(structs.replace(message, released_at_epoch=after, owner_seen=(1, 7)))
+    ).verdict == "stale"
+    assert mill.queue.sent[-1] == (structs.replace(message, released_at_epoch=2, is_recheck=True), RECHECK_DELAY_S)
     assert mill.units.claims[chunk_unit(message.job_id, 1, 0)].epoch == 2, "it was not even claimed"
 
 
@@ -51,14 +53,14 @@ async def test_what_was_put_aside_ends_if_another_message_was_worked_on(*, alive
     unit = chunk_unit(message.job_id, 1, 0)
     if alive:
         await mill.units.claim(unit, seen=mill.units.claims[unit], owner="alive")
-    assert (await mill.run_chunk(structs.replace(message, after=1, aside=True))).verdict == "left_over"
+    assert (await mill.run_chunk(structs.replace(message, released_at_epoch=1, is_recheck=True))).verdict == "stale"
     assert mill.queue.waiting == []
 
 
 async def test_what_was_put_aside_is_worked_on_if_no_other_message_came() -> None:
     mill, message = await planned()
     await given_back(mill, message, times=2)
-    assert (await mill.run_chunk(structs.replace(message, after=2, aside=True))).verdict == "ended"
+    assert (await mill.run_chunk(structs.replace(message, released_at_epoch=2, is_recheck=True))).verdict == "ended"
 
 
 async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
@@ -70,17 +72,17 @@ async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
     mill.units.intend = broken  # type: ignore[method-assign]
     with pytest.raises(ConnectionAbortedError):
         await run_chunk(message, structs.replace(mill.chunk_worker("worker", message), joined=True))
-    assert mill.queue.sent[-1] == (structs.replace(message, after=1), LEASE_S)
+    assert mill.queue.sent[-1] == (structs.replace(message, released_at_epoch=1), LEASE_S)
 
 
 @pytest.mark.parametrize("after", [2, None])
 async def test_the_message_of_the_last_owner_and_those_of_the_sweep_are_worked_on(after: int | None) -> None:
     mill, message = await planned()
     await given_back(mill, message, times=2)
-    assert (await mill.run_chunk(structs.replace(message, after=after))).verdict == "ended"
+    assert (await mill.run_chunk(structs.replace(message, released_at_epoch=after))).verdict == "ended"
 
 
-async def test_a_message_of_a_chunk_that_is_owned_is_not_left_over() -> None:
+async def test_a_message_of_a_chunk_that_is_owned_is_not_stale() -> None:
     mill, message = await planned()
     await given_back(mill, message)
     unit = chunk_unit(message.job_id, 1, 0)
