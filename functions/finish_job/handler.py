@@ -1,4 +1,4 @@
-"""Finish queue → ``finish_job``: a run's chunk results become the files that people read."""
+"""Join a run's chunk results into the files that people read, on a message of the finish queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """An SQS event in, a partial batch response out."""
+    """Take an SQS event and return a partial batch response."""
     return process_partial_response(event=event, record_handler=finish, processor=processor, context=context)
 
 

@@ -1,4 +1,4 @@
-"""Uploads queue → ``plan_job``: a dropped file becomes chunks, or is rejected in words."""
+"""Turn a dropped file into chunks, or reject it in words, on a message of the uploads queue."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """An SQS event in, a partial batch response out."""
+    """Take an SQS event and return a partial batch response."""
     return process_partial_response(event=event, record_handler=plan, processor=processor, context=context)
 
 
 def plan(record: SQSRecord) -> None:
-    """Every drop that a message tells of."""
+    """Plan every drop that a message tells of."""
     metrics.add_metric("UploadMessages", MetricUnit.Count, 1)
     try:
         for message in drops_of(record.body):
@@ -41,7 +41,7 @@ def plan(record: SQSRecord) -> None:
 
 
 def drops_of(body: str) -> list[PlanMessage]:
-    """From S3's notification, or from the sweep's own message."""
+    """Decode S3's notification, or a message of our own."""
     try:
         return [messages.decode(body, PlanMessage)]
     except msgspec.ValidationError:

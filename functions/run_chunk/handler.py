@@ -1,4 +1,4 @@
-"""Chunks queue → ``run_chunk``: the records of one chunk get their outcomes."""
+"""Answer the records of a chunk, on a message of the chunks queue."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ JOINING_S = 30  # kept back for the chunk's result, once the last call is over
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """An SQS event in, a partial batch response out."""
+    """Take an SQS event and return a partial batch response."""
     return process_partial_response(event=event, record_handler=run, processor=processor, context=context)
 
 
 def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
-    """Powertools passes the context to a record handler that has a ``lambda_context``."""
+    """Run one message. Powertools passes the context to a record handler that has a ``lambda_context``."""
     try:
         message = messages.decode(record.body, ChunkMessage)
         logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
@@ -73,7 +73,7 @@ def limits(services: Services) -> Limits:
 
 
 def note(report: ChunkReport | BaseException) -> None:
-    """What became of one chunk; one that was taken by carrying on, and failed, has a message of its own."""
+    """Log what became of one chunk. One that was taken by carrying on, and failed, has a message of its own."""
     if isinstance(report, BaseException):
         logger.error("chunk not run", extra=fault_of(report))
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)

@@ -1,4 +1,4 @@
-"""Requests queue → ``answer_request``, side by side for all messages of a batch."""
+"""Answer the messages of a batch from the requests queue, all at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SLACK_S = 60  # by which a message stays hidden beyond the end of the invocation
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """An SQS event in, a partial batch response out. The answers are in before Powertools asks for each."""
+    """Take an SQS event and return a partial batch response. All answers are in before Powertools asks for each."""
     records = [SQSRecord(record) for record in event["Records"]]
     reports = services_of_process().run(answer_all(records, context))
     by_id = dict(zip((record.message_id for record in records), reports, strict=True))
@@ -48,7 +48,7 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
     runtime = services.runtime(owner=context.aws_request_id, ends_at=ends_at)
 
     async def answer(record: SQSRecord) -> RequestReport:
-        """Hidden, once answered, until the slowest of the batch is over: else it comes back and is answered twice."""
+        """Answer one message, and hide it until the slowest of the batch is over: else it comes back."""
         lease = services.lease(services.settings.requests_queue, record.receipt_handle)
         report = await answer_request(incoming(record), worker=services.request_worker(runtime, lease))
         await lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
@@ -58,15 +58,15 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
 
 
 def incoming(record: SQSRecord) -> IncomingRequest:
-    from promptmill.requests.envelope import incoming_request
+    from promptmill.requests.envelope import read_incoming
 
     attributes = record.raw_event.get("messageAttributes", {})
     texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items()}
-    return incoming_request(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
+    return read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
 
 
 def note(message_id: str, report: RequestReport | BaseException) -> None:
-    """Log what became of one; raise what was raised, so that the message comes again."""
+    """Log what became of one request; raise what was raised, so that the message comes again."""
     if isinstance(report, BaseException):
         logger.error("request not answered", extra={"sqs_message_id": message_id} | fault_of(report))
         metrics.add_metric("RequestsErrored", MetricUnit.Count, 1)

@@ -1,4 +1,4 @@
-"""Every dead-letter queue → an end for what could not be run, in words that its owner sees."""
+"""End what could not be run, in words that its owner sees, on a message of any dead-letter queue."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REQUESTS = "-requests-dead-letters"
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> Any:
-    """An SQS event in, a partial batch response out."""
+    """Take an SQS event and return a partial batch response."""
     return process_partial_response(event=event, record_handler=settle, processor=processor, context=context)
 
 
 def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
-    """Powertools passes the context to a record handler that has a ``lambda_context``."""
+    """Settle one message. Powertools passes the context to a record handler that has a ``lambda_context``."""
     is_request = record.event_source_arn.endswith(REQUESTS)
     try:
         verdict = settle_request(record, lambda_context) if is_request else settle_message(record, lambda_context)
@@ -41,7 +41,7 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def settle_message(record: SQSRecord, context: LambdaContext) -> str:
-    """One of our own messages: a plan, a chunk or a finish."""
+    """Settle one of our own messages: a plan, a chunk or a finish."""
     from promptmill.jobs.settle_dead_letter import settle_dead_letter
 
     services = services_of_process()
@@ -52,9 +52,9 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 
 
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
-    """A request gets a fresh start, or, if it brought its workers down, an answer that says so."""
+    """Give a request a fresh start or, if it brought its workers down, an answer that says so."""
     from promptmill.requests.answer_request import answer_request
-    from promptmill.requests.envelope import incoming_request
+    from promptmill.requests.envelope import read_incoming
 
     services = services_of_process()
     runtime = services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic())
@@ -62,7 +62,7 @@ def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     worker = services.request_worker(runtime, lease, settling=True)
     attributes = record.raw_event.get("messageAttributes", {})
     texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
-    incoming = incoming_request(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
+    incoming = read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
     report = services.run(answer_request(incoming, worker=worker))
     return f"request {report.verdict}"
 
@@ -72,7 +72,7 @@ def dead_letters_of(queue_url: str) -> str:
 
 
 def queue_of(arn: str, settings: Settings) -> str:
-    """URL of the queue that a message of ours came from: one of the internal dead-letter queues."""
+    """Return the URL of the internal dead-letter queue that a message came from."""
     name = arn.rpartition(":")[2]
     urls = (settings.uploads_queue, settings.chunks_queue, settings.finish_queue)
     return next((dead_letters_of(url) for url in urls if dead_letters_of(url).endswith(f"/{name}")), urls[0])

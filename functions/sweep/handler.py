@@ -1,4 +1,4 @@
-"""Schedule → ``sweep``: what has gone quiet is started again."""
+"""Start again what has gone quiet, on a schedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ metrics = Metrics()
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
-    """What was found and sent."""
+    """Sweep, and return how much was found and sent."""
     from promptmill.jobs.sweep import sweep
 
     services = services_of_process()

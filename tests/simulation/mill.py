@@ -32,7 +32,7 @@ from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.ports.recipe_source import EVERYTHING
 from promptmill.redaction import Redacted, redact_request
 from promptmill.requests.answer_request import answer_request
-from promptmill.requests.envelope import incoming_request
+from promptmill.requests.envelope import read_incoming
 from tests.fakes.deployment import OWN_REPLIES
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
@@ -134,7 +134,7 @@ async def request(world: World, ports: Ports, received: Received, ends_at: float
     worker = ports.request_worker_of(ports.runtime_until(ends_at), ports.lease(received), settling=settling)
     held = received.held
     sent_ms = f"{(world.start.timestamp() + held.sent_at) * 1000:.0f}"
-    incoming = incoming_request(held.body, held.message_id, held.attributes, sent_ms=sent_ms)
+    incoming = read_incoming(held.body, held.message_id, held.attributes, sent_ms=sent_ms)
     return await answer_request(incoming, worker=worker)
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from promptmill.domain.job_file import MAX_BYTES
-from promptmill.requests.envelope import body_hash, encode_reply, parse_envelope, reply_queue_of, request_unit
+from promptmill.requests.envelope import body_hash, encode_reply, find_reply_queue, parse_envelope, request_unit
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
@@ -24,7 +24,7 @@ def mill(replies: FakeReplies | None = None) -> Mill:
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, '{"prompt": ' + "[" * 500 + "]" * 500 + "}"])
 async def test_a_message_nested_too_deeply_is_refused(deep: str) -> None:
-    assert reply_queue_of(deep.encode()) == ""
+    assert find_reply_queue(deep.encode()) == ""
     report = await mill().ask(deep)
     assert (report.verdict, report.code) == ("refused", "invalid_json")
 

@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptmill.requests.envelope import incoming_request
+from promptmill.requests.envelope import read_incoming
 
 SENT_MS = "1700000000123"
 
 
 def test_a_first_message_was_published_when_it_was_sent() -> None:
-    found = incoming_request("{}", "m-1", {}, sent_ms=SENT_MS)
+    found = read_incoming("{}", "m-1", {}, sent_ms=SENT_MS)
     assert (found.identity, found.owner_seen, found.since) == ("m-1", None, 1_700_000_000)
 
 
 def test_a_copy_is_the_message_that_it_copies() -> None:
     attributes = {"promptmill_id": "m-0", "promptmill_seen": "3.14", "promptmill_since": "1600000000"}
-    found = incoming_request("{}", "m-1", attributes, sent_ms=SENT_MS)
+    found = read_incoming("{}", "m-1", attributes, sent_ms=SENT_MS)
     assert (found.identity, found.owner_seen, found.since) == ("m-0", (3, 14), 1_600_000_000)
 
 
 @pytest.mark.parametrize("since", ["", "x", "-1", "9" * 40, "1800000000"])
 def test_nobody_publishes_in_the_future(since: str) -> None:
-    found = incoming_request("{}", "m-1", {"promptmill_since": since}, sent_ms=SENT_MS)
+    found = read_incoming("{}", "m-1", {"promptmill_since": since}, sent_ms=SENT_MS)
     assert found.since == 1_700_000_000
 
 
 @given(st.dictionaries(st.sampled_from(["promptmill_id", "promptmill_seen", "promptmill_since"]), st.text()), st.text())
 def test_nothing_there_stops_a_request(attributes: dict[str, str], sent_ms: str) -> None:
-    assert incoming_request("{}", "m-1", attributes, sent_ms=sent_ms).body == "{}"
+    assert read_incoming("{}", "m-1", attributes, sent_ms=sent_ms).body == "{}"

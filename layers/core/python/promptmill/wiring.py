@@ -1,4 +1,4 @@
-"""The only place that picks adapters. Each is imported when it is first needed: cold starts pay for nothing else."""
+"""Pick the adapters, which happens here alone. Each is imported when it is first needed, so a cold start pays for no other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _lambda_session() -> boto3.Session:
 
 
 class Services:
-    """One process's adapters, made when first asked for.
+    """The adapters of one process, made when first asked for.
 
     Args:
         make_session: gives the credentials, region and endpoint of every AWS call.
@@ -68,13 +68,13 @@ class Services:
         self._runner: asyncio.Runner | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """On the one event loop of this process, which keeps its HTTP connections from call to call."""
+        """Run work on the one event loop of this process, which keeps its HTTP connections from call to call."""
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(work)
 
     def close(self) -> None:
-        """Close what is open; for processes that end."""
+        """Close what is open, in a process that ends."""
         if "providers" in self.__dict__:
             self.run(self.providers.close())
         if "detectors" in self.__dict__:
@@ -84,7 +84,7 @@ class Services:
             self._runner = None
 
     def client(self, service: Any) -> Any:
-        """A boto3 client. Throttling is retried underneath; calls to models never are."""
+        """Return a boto3 client. Throttling is retried underneath; calls to models never are."""
         from botocore.config import Config
 
         config = Config(
@@ -165,7 +165,7 @@ class Services:
         return SqsReplySender(self._sqs)
 
     def lease(self, queue_url: str, receipt_handle: str) -> SqsMessageLease:
-        """On one received message."""
+        """Return the lease of a received message."""
         from promptmill.aws.sqs import SqsMessageLease
 
         return SqsMessageLease(self._sqs, queue_url, receipt_handle)
@@ -215,7 +215,7 @@ class Services:
         return DeployedDetectors(settings.engine_names, clock=self.clock, aws=None if is_local else aws)
 
     def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
-        """Of one invocation that works for ``job``."""
+        """Return the pacing of one invocation that works for ``job``."""
         from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
         from promptmill.pacing.shared_pacing import SharedPacing
 
@@ -231,14 +231,14 @@ class Services:
 
     @cached_property
     def day_cap(self) -> int | None:
-        """Nano-dollars that the deployment may spend in a day (UTC), None for no limit."""
+        """Return the nano-dollars that the deployment may spend in a day (UTC), or None for no limit."""
         from promptmill.domain.money import parse_usd
 
         cap = self.settings.day_cap_usd
         return parse_usd(cap) if cap else None
 
     def runtime(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> UnitRuntime:
-        """Of one invocation. ``ends_at``: ``clock.monotonic()`` by which every call must be over."""
+        """Return what the engine works with in one invocation, whose calls must be over at ``ends_at`` (``clock.monotonic()``)."""
         from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
         from promptmill.pacing.pacing import Unpaced
 
@@ -262,7 +262,7 @@ class Services:
 
     @cached_property
     def job_context(self) -> JobContext:
-        """The ports of the verbs on files. Binding them is cheap: each adapter imports and opens what it needs later."""
+        """Bind the ports of the verbs on files. This is cheap: each adapter imports what it needs when it is used."""
         from promptmill.jobs.context import JobContext
         from promptmill.jobs.manifests import ManifestCache
 
@@ -306,21 +306,21 @@ class Services:
 
 @cache
 def services_of_process() -> Services:
-    """Those of the function that runs here, from its environment."""
+    """Return the services of the function that runs here, from its environment."""
     pass_over_what_is_imported()
     return Services(from_environment(os.environ))
 
 
 def pass_over_what_is_imported() -> None:
-    """In collections of garbage: with hundreds of calls in flight they cost a worker a fifth of its CPU.
+    """Freeze imported objects out of the garbage collector: with hundreds of calls in flight, collection takes a fifth of the CPU.
 
-    They come as often as ever: calls leave cycles behind that hold their prompts.
+    Collections still come as often as ever, since calls leave cycles behind that hold their prompts.
     """
     gc.freeze()
 
 
 def offline_detectors() -> DeployedDetectors:
-    """For this machine alone: nothing leaves it."""
+    """Return the detectors that run on this machine alone: no text leaves it."""
     from promptmill.detectors.deployed import DeployedDetectors
     from promptmill.system_clock import SystemClock
 

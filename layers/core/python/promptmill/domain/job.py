@@ -36,7 +36,7 @@ class JobState(StrEnum):
 
     @property
     def resting(self) -> bool:
-        """Nothing happens any more, unless somebody says so."""
+        """Return whether nothing happens any more unless a person asks for it."""
         return self.terminal or self is JobState.DUPLICATE
 
 
@@ -82,7 +82,7 @@ class Counts(Struct, frozen=True):
 
     @property
     def outcomes(self) -> Counts:
-        """Without what they cost."""
+        """Return the counts without what they cost."""
         return Counts(self.answered, self.failed, self.stopped)
 
     def plus(self, other: Counts) -> Counts:
@@ -99,7 +99,7 @@ class Counts(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """Written once by plan_job, read back, and used as read.
+    """All that a run depends on. It is written once by plan_job, read back, and used as read.
 
     Attributes:
         cut_key: the object whose bytes the chunks are ranges of: the source, or its staged form.
@@ -135,18 +135,18 @@ class Manifest(Struct, frozen=True):
 
     @property
     def to_run(self) -> Sequence[int]:
-        """Numbers of the chunks that this run runs, in order. A chunk's place in it is what progress goes by."""
+        """Return the numbers of the chunks that this run runs, in order. Progress goes by a chunk's place among them."""
         return range(self.chunks) if self.pending is None else self.pending
 
     def place_of(self, chunk: int) -> int:
-        """Raises ValueError: the run does not run it."""
+        """Return the place of a chunk in ``to_run``. Raises ValueError: the run does not run it."""
         place = bisect_left(self.to_run, chunk)
         if not self.runs(chunk):
             raise ValueError(f"run {self.run} of job {self.job_id} does not run chunk {chunk}")
         return place
 
     def runs(self, chunk: int) -> bool:
-        """Whether the chunk is one of those."""
+        """Return whether this run runs the chunk."""
         place = bisect_left(self.to_run, chunk)
         return place < len(self.to_run) and self.to_run[place] == chunk
 
@@ -193,7 +193,7 @@ class JobRun(Struct, frozen=True):
 
 
 def make_job_id(source: Source) -> str:
-    """The id of the job that a dropped object version starts, the same at every delivery; sorts by time of the drop."""
+    """Return the id of the job that a dropped version starts: the same at every delivery. Ids sort by the time of the drop."""
     moment = datetime.fromisoformat(source.dropped_at).astimezone(UTC)
     digest = hashlib.sha256(f"{source.key}\n{source.version}".encode()).hexdigest()[:10]
     return f"{moment:%Y%m%dt%H%M%Sz}-{digest}"

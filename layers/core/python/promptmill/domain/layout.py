@@ -1,4 +1,4 @@
-"""Where everything lies in the bucket."""
+"""Say where everything lies in the bucket."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _IGNORED_NAMES = re.compile(
 
 
 def starts_a_job(key: str) -> bool:
-    """False for folder markers and what tools leave beside files."""
+    """Return whether a dropped key starts a job: folder markers and what tools leave beside files do not."""
     name = posixpath.basename(key)
     return key.startswith(INBOX) and bool(name) and not _IGNORED_NAMES.fullmatch(name)
 
 
 def recipe_of(key: str) -> str:
-    """The recipe that a dropped key names: ``inbox/<recipe>/…``, or the default one for ``inbox/<file>``."""
+    """Return the recipe that a dropped key names: ``inbox/<recipe>/…``, or the default one for ``inbox/<file>``."""
     recipe, slash, _ = key.removeprefix(INBOX).partition("/")
     return recipe if slash else DEFAULT_RECIPE
 
 
 def results_prefix(key: str, job_id: str) -> str:
-    """``results/<recipe>/<path of the file>/<job>/``: beside each other, whatever the file is called."""
+    """Return ``results/<recipe>/<path of the file>/<job>/``, made safe and short enough whatever the file is called."""
     path = key.removeprefix(INBOX)
     if "/" not in path:
         path = f"{DEFAULT_RECIPE}/{path}"
@@ -48,7 +48,7 @@ def results_prefix(key: str, job_id: str) -> str:
 
 
 def rerun_prefix(key: str, job_id: str, run: int) -> str:
-    """Of a further run: in the job's own folder."""
+    """Return the prefix of a further run, which is in the job's own folder."""
     return f"{results_prefix(key, job_id)}run-{run}/"
 
 
@@ -71,7 +71,7 @@ def manifest_key(job_id: str, run: int) -> str:
 
 
 def ranges_prefix(job_id: str, token: str) -> str:
-    """Of the pages of one cut."""
+    """Return the prefix of the pages of one cut."""
     return f"{WORK}{job_id}/ranges/{token}/"
 
 
@@ -88,42 +88,42 @@ def chunk_results_prefix(job_id: str, run: int) -> str:
 
 
 def chunk_result_key(job_id: str, run: int, chunk: int) -> str:
-    """Sorts by chunk number."""
+    """Return the key of a chunk's result. Keys sort by the number of the chunk."""
     return f"{chunk_results_prefix(job_id, run)}{chunk:08d}"
 
 
 def joined_prefix(job_id: str, run: int, chunks: int) -> str:
-    """Of a run's segments of so many chunks each."""
+    """Return the prefix of a run's segments of so many chunks each."""
     return f"{run_prefix(job_id, run)}joined/{chunks}/"
 
 
 def segments_prefix(prefix: str, column: str) -> str:
-    """Of all segments' parts of a file."""
+    """Return the prefix of all segments' parts of a file."""
     return f"{prefix}{column}/"
 
 
 def segment_key(prefix: str, column: str, segment: int) -> str:
-    """Of a segment's part of a file; sorts by segment."""
+    """Return the key of a segment's part of a file. Keys sort by the number of the segment."""
     return f"{segments_prefix(prefix, column)}{segment:06d}"
 
 
 def chunk_journals(job_id: str, run: int, chunk: int) -> str:
-    """Prefix of a chunk's journals."""
+    """Return the prefix of a chunk's journals."""
     return f"{run_prefix(job_id, run)}journals/{chunk:08d}/"
 
 
 def request_journals(recipe: str, request_id: str) -> str:
-    """Prefix of a request's journals."""
+    """Return the prefix of a request's journals."""
     digest = hashlib.sha256(request_id.encode()).hexdigest()
     return f"{WORK}requests/{recipe}/{digest[:2]}/{digest}/"
 
 
 def journal_key(journals: str, epoch: int, page: int) -> str:
-    """Sorts by epoch and page."""
+    """Return the key of a page. Keys sort by epoch and page."""
     return f"{journals}{epoch:06d}/{page:06d}"
 
 
 def answer_key(recipe: str, request_id: str) -> str:
-    """Of a request's answer: a digest, since an id may hold anything."""
+    """Return the key of a request's answer. It holds a digest, since an id may hold anything."""
     digest = hashlib.sha256(request_id.encode()).hexdigest()
     return f"{ANSWERS}{recipe}/{digest[:2]}/{digest}.json"

@@ -1,4 +1,4 @@
-"""Moments as text."""
+"""Write moments as text."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def rfc3339(moment: datetime) -> str:
-    """In UTC, to the millisecond: ``2026-11-22T20:56:21.004Z``. Sorts as time does."""
+    """Write a moment in UTC to the millisecond, as ``2026-11-22T20:56:21.004Z``. The text sorts as time does."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc_day(moment: datetime) -> str:
-    """``2026-11-22``."""
+    """Write the day of a moment in UTC, as ``2026-11-22``."""
     return moment.astimezone(UTC).date().isoformat()

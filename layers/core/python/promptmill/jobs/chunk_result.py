@@ -18,7 +18,7 @@ from promptmill.engine.history import Call, History, sum_costs
 
 
 class ChunkHeader(Struct, frozen=True):
-    """The sizes are in bytes. ``kept``: answers taken over from an earlier run."""
+    """The first line of the object. The sizes are in bytes; ``kept`` counts answers taken over from an earlier run."""
 
     chunk: int
     tally: Tally

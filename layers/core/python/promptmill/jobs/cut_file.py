@@ -1,4 +1,4 @@
-"""From a dropped object to chunk ranges: unpack or transcode it if need be, then cut it as a stream."""
+"""Cut a dropped object into chunk ranges as a stream, after unpacking or transcoding it if need be."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _HEADER = 16 << 10  # bytes that most headers fit in
 
 
 class RunChain(Struct, frozen=True):
-    """``runs``: a run, the one that it goes on from, and so on to the first, which ran every chunk."""
+    """A run, the run that it goes on from, and so on to the first, which ran every chunk."""
 
     runs: tuple[Manifest, ...]
 

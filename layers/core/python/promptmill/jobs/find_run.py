@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun
-from promptmill.ports.job_store import JobStore
+from promptmill.ports.job_store import Jobs
 
 FIRST_RUN = 1
 
 
-async def latest_run(job_id: str, *, jobs: JobStore) -> JobRun | None:
-    """None: there is no such job."""
+async def latest_run(job_id: str, *, jobs: Jobs) -> JobRun | None:
+    """Return the latest run of a job, or None if there is no such job."""
     latest, number = None, FIRST_RUN
     while (run := await jobs.read(job_id, number)) is not None:
         latest, number = run, number + 1
     return latest
 
 
-async def find_run(job_id: str, run: int | None = None, *, jobs: JobStore) -> JobRun:
-    """The latest run of a job, or the one of that number.
+async def find_run(job_id: str, run: int | None = None, *, jobs: Jobs) -> JobRun:
+    """Return the latest run of a job, or the one of that number.
 
     Raises:
         UserError: there is none (codes ``unknown_job``, ``unknown_run``).

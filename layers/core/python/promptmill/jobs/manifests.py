@@ -16,7 +16,7 @@ from promptmill.domain.job_file import ChunkRange
 from promptmill.ports.object_store import ObjectLister, ObjectReader
 
 PAGE = 1000
-"""Chunks a page; the last one may hold fewer."""
+"""Chunks in a page; the last page may hold fewer."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[ChunkRange])
@@ -27,7 +27,7 @@ def encode_ranges(ranges: Sequence[ChunkRange]) -> bytes:
 
 
 def decode_ranges(data: bytes) -> list[ChunkRange]:
-    """Raises msgspec.DecodeError: not a page."""
+    """Decode a page. Raises msgspec.DecodeError: it is none."""
     return _decoder.decode(data)
 
 
@@ -47,7 +47,7 @@ class ManifestCache:
         self._pages = _Kept[str, list[ChunkRange]](_PAGES)
 
     async def __call__(self, job_id: str, run: int) -> Manifest:
-        """Raises MissingObjectError: not planned yet, or deleted since."""
+        """Return the manifest of a run. Raises MissingObjectError: not planned yet, or deleted since."""
 
         async def read() -> Manifest:
             return msgspec.json.decode(await self._objects.read(layout.manifest_key(job_id, run)), type=Manifest)
@@ -55,7 +55,7 @@ class ManifestCache:
         return await self._manifests.get((job_id, run), read)
 
     async def chunk_range(self, manifest: Manifest, chunk: int) -> ChunkRange:
-        """Raises MissingObjectError."""
+        """Return where a chunk lies. Raises MissingObjectError."""
         page, place = divmod(chunk, PAGE)
         key = layout.ranges_key(manifest.ranges, page)
 

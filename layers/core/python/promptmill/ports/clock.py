@@ -8,11 +8,11 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """Aware, in UTC. For people and for ids; never for safety."""
+        """Return the time in UTC, with its zone. It is for people and for ids; safety never rests on it."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """Return seconds that never go back."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...

@@ -14,7 +14,7 @@ class RunWindow(Struct, frozen=True):
     """Positions in the run's list of chunks.
 
     Attributes:
-        sent: chunks that have a message, or were taken by a worker that carried on; the first ones.
+        sent: how many of the first chunks have a message, or were taken by a worker that carried on.
         drained: chunks whose records have all first been sent; some may be counted twice.
     """
 
@@ -22,28 +22,14 @@ class RunWindow(Struct, frozen=True):
     drained: int = 0
 
 
-class RunWindows(Protocol):
-    async def read_window(self, job_id: str, run: int) -> RunWindow:
-        """Strongly consistent."""
-        ...
+class Jobs(Protocol):
+    """The runs of jobs. Every read of a single run is strongly consistent."""
 
-    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
-        """Move ``sent`` from ``seen`` on; False if somebody else has."""
-        ...
-
-    async def note_drained(self, job_id: str, run: int) -> RunWindow:
-        """One more; the window after it."""
-        ...
-
-
-class JobStore(Protocol):
     async def create(self, job: JobRun) -> bool:
-        """If absent; False if the run was there."""
+        """Write a run. Return False if it was there already."""
         ...
 
-    async def read(self, job_id: str, run: int) -> JobRun | None:
-        """Strongly consistent."""
-        ...
+    async def read(self, job_id: str, run: int) -> JobRun | None: ...
 
     async def move(
         self,
@@ -61,74 +47,73 @@ class JobStore(Protocol):
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
-        """Forward only: PLANNING → DUPLICATE → RUNNING → JOINING → DONE, STOPPED or CANCELLED, leaving out any.
+        """Move a run to a later state, and write what is given.
 
-        A run that is not RUNNING yet may be REJECTED. False if it stood there or further already, or has no way there.
+        The states follow one another as PLANNING → DUPLICATE → RUNNING → JOINING → DONE, STOPPED or CANCELLED, and any
+        may be left out. A run that is not RUNNING yet may be REJECTED. Reason and remedy are kept until the next move.
+        ``counts`` and ``files`` are the final ones, from the chunk results.
 
-        Reason and remedy end with the state that they are of. ``counts`` and ``files`` are the final ones, from the
-        chunk results.
+        Returns:
+            False if the run is in that state or a later one already, or cannot get there.
         """
         ...
 
-
-class JobIndex(Protocol):
     def open_runs(self) -> AsyncIterator[JobRun]:
-        """Every run that something is still to happen to without anybody's word."""
+        """List the runs that will go on by themselves: not finished, and not waiting for a person."""
         ...
 
     def recent(self, *, limit: int) -> AsyncIterator[JobRun]:
-        """The newest runs first."""
+        """List the newest runs first."""
         ...
 
-
-class RunNotes(Protocol):
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None: ...
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
-        """A chunk of it is held up; it looks again by then."""
+        """Note what holds up a chunk of the run, and when the chunk is looked at again."""
         ...
 
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
-        """Whether the caller may write status.json now: one worker every so often."""
+        """Return whether the caller may write status.json now. One worker may, once in a while."""
         ...
 
-
-class FirstDrops(Protocol):
     async def first_drop(
         self, recipe: str, digest: str, job_id: str, *, at: str, not_since: str, over: str = ""
     ) -> str:
-        """The job that dropped this content first: ours, if nobody did since ``not_since``, or only ``over`` did."""
+        """Return the job that dropped this content first.
+
+        It is ours, and noted as such, if no job did since ``not_since``, or only the job ``over`` did.
+        """
         ...
 
-
-class RunStops(Protocol):
-    """How a run is ended early. A stop is set once and never cleared; a gate is shut once and never opened."""
-
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
-        """False if it is stopped already, or over."""
+        """Stop a run, once and for all. Return False if it is stopped already, or over."""
         ...
 
     async def shut_gates(self, job_id: str, run: int) -> None:
-        """All of them: once this returns, no intent of the run is written any more."""
+        """Shut all gates of a run, which are never opened again.
+
+        Once this returns, no intent of the run is written any more.
+        """
         ...
 
+    async def read_window(self, job_id: str, run: int) -> RunWindow: ...
 
-class ChunkProgress(Protocol):
+    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
+        """Move ``sent`` on from ``seen``. Return False if somebody else has."""
+        ...
+
+    async def note_drained(self, job_id: str, run: int) -> RunWindow:
+        """Count one more drained chunk, and return the window after it."""
+        ...
+
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
-        """Of a chunk that is running."""
+        """Note how far a chunk that is running has got."""
         ...
 
     async def chunk_ended(self, job_id: str, run: int, chunk: int, counts: Counts, *, of: int, at: str) -> bool:
-        """Set the chunk's bit and move the sums in one write, once. True if every chunk's bit is set now."""
+        """Set the chunk's bit and move the sums in one write, once. Return True if every chunk's bit is set now."""
         ...
 
     async def read_progress(self, job_id: str, run: int) -> Counts:
-        """Ended chunks and, from their heartbeats, live ones."""
+        """Return the sums of ended chunks and, from their heartbeats, of those that are running."""
         ...
-
-
-class Jobs(JobStore, JobIndex, RunNotes, FirstDrops, RunStops, RunWindows, ChunkProgress, Protocol):
-    """All of it."""
-
-
-__all__ = ["ChunkProgress", "FirstDrops", "JobIndex", "JobStore", "Jobs", "RunNotes", "RunStops"]

@@ -1,4 +1,4 @@
-"""The charges table."""
+"""The charges table, and what calls cost."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from promptmill.domain.record import Price
 
 class Ledger(Protocol):
     async def record(self, charge: Charge) -> bool:
-        """If absent, with the day's totals moved in the same transaction. False if it was there."""
+        """Write a charge and move the day's totals in the same transaction. Return False if it was there already."""
         ...
 
     async def narrow(self, narrowing: CostCorrection) -> bool:
-        """Once a call, with the day's totals moved in the same transaction. False if it was there."""
+        """Correct the cost of a call once, and move the day's totals in the same transaction.
+
+        Returns:
+            False if the call was corrected already.
+        """
         ...
 
 
@@ -31,23 +35,10 @@ class SpendingReader(Protocol):
     def spending(
         self, by: Literal["day", "model", "recipe"], name: str, *, since: str = "", until: str = ""
     ) -> AsyncIterator[Spending]:
-        """One query. ``name``: the day, the model or the recipe; days [since, until] for the last two."""
-        ...
+        """Read what was spent on a day, a model or a recipe (``name``), in one query.
 
-
-class Charges(Ledger, SpendingReader, Protocol):
-    """Both sides."""
-
-
-class ModelFacts(Protocol):
-    """What is known of a route's model before it is called."""
-
-    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
-        """USD per million tokens of a short prompt; None where the price is unknown, or not by tokens."""
-        ...
-
-    def context_window(self, route: Route, *, at: datetime) -> int | None:
-        """Tokens; None where it is unknown."""
+        For a model or a recipe, ``since`` and ``until`` are the first and the last day.
+        """
         ...
 
 
@@ -56,9 +47,17 @@ class PriceBook(Protocol):
     def version(self) -> str: ...
 
     def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
-        """What one attempt costs. ``model`` is the one that answered, "" if unknown. An unknown price is None."""
+        """Return what one attempt costs, None if it is unknown. ``model`` is the one that answered, "" if unknown."""
         ...
 
     def knows(self, route: Route, *, at: datetime) -> bool:
-        """Whether a price can be given at all."""
+        """Return whether a price can be given at all."""
+        ...
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        """Return USD per million tokens of a short prompt, or None where the price is unknown, or not by tokens."""
+        ...
+
+    def context_window(self, route: Route, *, at: datetime) -> int | None:
+        """Return the model's context window in tokens, or None where it is unknown."""
         ...

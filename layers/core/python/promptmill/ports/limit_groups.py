@@ -12,11 +12,11 @@ class LimitGroups(Protocol):
     """Each method but ``read`` is one write. A worker writes its own member only, so nobody's write is lost."""
 
     async def read(self, group: str) -> GroupState:
-        """Strongly consistent; empty where nobody has been yet."""
+        """Return the group as it is now (strongly consistent), empty where nobody has been yet."""
         ...
 
     async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
-        """Join, or stay: write the worker's own member. Its job waits no more.
+        """Join the group, or stay in it: write the worker's own member. Its job waits no more.
 
         Members named in ``forget`` are removed; one that lives after all comes back with its own next write.
 
@@ -28,13 +28,13 @@ class LimitGroups(Protocol):
     async def leave(self, group: str, worker: str, *, learnt: Learnt | None = None) -> None: ...
 
     async def wait(self, group: str, job: str, *, until: float, forget: Sequence[str] = ()) -> None:
-        """The job was refused; ``forget`` names jobs that wait no more."""
+        """Note that a job was refused. ``forget`` names jobs that wait no more."""
         ...
 
     async def set_circuit(self, group: str, *, seen: Circuit | None, to: Circuit | None) -> bool:
-        """If it is still as seen."""
+        """Set it if it is still as seen. Return False if somebody else was faster."""
         ...
 
     async def set_estimate(self, group: str, *, seen: Estimate | None, to: Estimate) -> bool:
-        """If it is still as seen."""
+        """Set it if it is still as seen. Return False if somebody else was faster."""
         ...

@@ -10,7 +10,7 @@ from promptmill.domain.messages import Message
 
 class WorkQueue(Protocol):
     async def send(self, messages: Sequence[Message], *, delay_s: int = 0) -> None:
-        """All of them, each to the queue of its kind. Raises if any was not taken."""
+        """Send all messages, each to the queue of its kind. Raises if any of them was not taken."""
         ...
 
 
@@ -18,13 +18,13 @@ class MessageLease(Protocol):
     """The message that is being worked on."""
 
     async def renew(self, seconds: int) -> None:
-        """Keep it hidden for that long from now. One that has come to somebody else since is left alone."""
+        """Keep the message hidden for that long from now, unless it has come to somebody else since."""
         ...
 
 
 class ReplySender(Protocol):
     async def reply(self, queue: str, body: str) -> None:
-        """To a queue by name or URL.
+        """Send a reply to a queue by its name or URL.
 
         Raises:
             RecordError: no such queue, or not ours to send to (code ``reply_refused``).

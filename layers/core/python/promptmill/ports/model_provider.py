@@ -1,4 +1,4 @@
-"""Models."""
+"""Models, and the keys for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptmill.domain.recipe import Route
 
 class ModelProvider(Protocol):
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-        """One call, never repeated underneath.
+        """Make one call, which is never repeated underneath.
 
         ``request.model`` is the line's wish and is ignored: ``route.model`` is what is asked.
 
@@ -23,13 +23,13 @@ class ModelProvider(Protocol):
 
 class ModelProviders(Protocol):
     def provider_for(self, route: Route) -> ModelProvider:
-        """Imports the adapter when it is first needed. Raises RouteClosedError for a provider nobody knows."""
+        """Return the adapter, which is imported when it is first needed. Raises RouteClosedError for a provider nobody knows."""
         ...
 
 
 class SecretStore(Protocol):
     async def read(self, name: str, *, other_than: str = "") -> str:
-        """The secret's text, cached for at most 5 minutes.
+        """Return the secret's text, cached for at most 5 minutes.
 
         ``other_than`` is a text that did not work: it is given again only if it is still the secret's.
 

@@ -1,4 +1,4 @@
-"""Objects: the bucket."""
+"""The bucket and its objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class ObjectInfo(Struct, frozen=True):
-    """``modified_at``: RFC 3339 in UTC."""
+    """One version of an object. ``modified_at`` is RFC 3339 in UTC."""
 
     key: str
     version: str
@@ -18,7 +18,7 @@ class ObjectInfo(Struct, frozen=True):
 
 
 class Piece(Struct, frozen=True):
-    """Bytes [0, size) of an object, which is all of it."""
+    """A whole object, whose bytes are [0, size)."""
 
     key: str
     size: int
@@ -26,41 +26,45 @@ class Piece(Struct, frozen=True):
 
 class ObjectReader(Protocol):
     async def head(self, key: str, *, version: str = "") -> ObjectInfo | None:
-        """None if there is none."""
+        """Return what is known of an object, or None if there is none."""
         ...
 
     async def read(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> bytes:
-        """Bytes [start, end); to the end if None. Raises MissingObjectError."""
+        """Read the bytes [start, end), or to the end if that is None. Raises MissingObjectError."""
         ...
 
     async def tags(self, key: str, *, version: str = "") -> dict[str, str]:
-        """Its tags; none of an object that is not there."""
+        """Return the tags of an object; an object that is not there has none."""
         ...
 
     def stream(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> AsyncIterator[bytes]:
-        """Blocks of about 1 MiB. Raises MissingObjectError."""
+        """Read blocks of about 1 MiB. Raises MissingObjectError."""
         ...
 
 
 class ObjectWriter(Protocol):
     async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
-        """Write if absent. True: written, or the very same bytes were there; False: others are."""
+        """Write an object that is not there yet.
+
+        Returns:
+            True if it was written or the very same bytes were there, False if other bytes are.
+        """
         ...
 
     async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """Write, whatever is there: snapshots only."""
+        """Write an object whatever is there. Only snapshots are written so."""
         ...
 
     async def create_from(
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
     ) -> bool:
-        """Write a stream if absent, in parts where it is large. False: something is there already."""
+        """Write a stream as an object, in parts where it is large. Return False if something is there already."""
         ...
 
     async def concatenate(
         self, key: str, pieces: Sequence[Piece], *, content_type: str = "application/octet-stream"
     ) -> bool:
-        """Write objects, one after another, as one, if absent. False: something is there already.
+        """Write objects, one after another, as one object. Return False if something is there already.
 
         Raises MissingObjectError: one of them is not there.
         """
@@ -69,9 +73,9 @@ class ObjectWriter(Protocol):
 
 class ObjectLister(Protocol):
     def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Those whose keys start with ``prefix``, in key order. ``version`` is "" in these."""
+        """List the objects whose keys start with ``prefix``, in key order. Their ``version`` is ""."""
         ...
 
 
 class ObjectStore(ObjectReader, ObjectWriter, ObjectLister, Protocol):
-    """All of it."""
+    """The whole bucket."""

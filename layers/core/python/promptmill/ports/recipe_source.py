@@ -1,4 +1,4 @@
-"""Recipes."""
+"""Recipes, and the switches that pause them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Recipe
 
 
 class RecipeSource(Protocol):
     async def load(self, name: str) -> Recipe:
-        """The recipe of that name, resolved.
+        """Return the recipe of that name, resolved.
 
         Raises:
             RecipeError: there is none (code ``unknown_recipe``; the reason names the nearest), or it is not valid.
@@ -21,18 +20,8 @@ class RecipeSource(Protocol):
         ...
 
 
-class LimitSource(Protocol):
-    async def limits(self) -> Limits:
-        """What is configured beside the recipes; empty if nothing is.
-
-        Raises:
-            RecipeError: the document is not valid (code ``invalid_limits``).
-        """
-        ...
-
-
 EVERYTHING = "*"
-"""In place of a recipe's name."""
+"""Stands in place of a recipe's name."""
 
 
 class Pause(Struct, frozen=True):
@@ -47,7 +36,7 @@ class Pause(Struct, frozen=True):
 
 class Switches(Protocol):
     async def paused(self) -> dict[str, Pause]:
-        """By recipe, or ``EVERYTHING``; strongly consistent."""
+        """Return the pauses by recipe, or under ``EVERYTHING``; strongly consistent."""
         ...
 
     async def pause(self, recipe: str, *, by: str, at: str) -> None: ...
@@ -56,5 +45,5 @@ class Switches(Protocol):
 
 
 def pause_on(recipe: str, paused: Mapping[str, Pause]) -> Pause | None:
-    """The pause that holds a recipe: its own, or that of everything."""
+    """Return the pause that holds a recipe: its own, or that of everything."""
     return paused.get(recipe) or paused.get(EVERYTHING)

@@ -12,17 +12,20 @@ Intended = Literal["done", "superseded", "shut"]
 
 
 class UnitClaims(Protocol):
-    """Every write but ``claim`` holds only for the epoch of the claim it is given: False (None) if another owns the unit.
+    """Claims of units.
+
+    Every write but ``claim`` holds only for the epoch of the claim that it is given; it returns False (or None) if
+    another worker owns the unit.
 
     Each moves the beat: an owner that writes is alive, and nobody takes over from what was read before.
     """
 
     async def read(self, unit: str) -> Claim | None:
-        """Strongly consistent."""
+        """Return what is there now (strongly consistent)."""
         ...
 
     async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
-        """Raise the epoch if (epoch, beat) are still as seen, or nobody claimed it yet.
+        """Raise the epoch if (epoch, beat) are still as seen, or if nobody has claimed the unit yet.
 
         Over an owner that did not release it, ``crashes`` rises by one. All that the unit holds is inherited.
         None: somebody was faster, or it was ourselves and the answer was lost: read it, and compare ``owner``.
@@ -30,7 +33,7 @@ class UnitClaims(Protocol):
         ...
 
     async def beat(self, unit: str, claim: Claim) -> bool:
-        """Show life."""
+        """Show that the owner is alive."""
         ...
 
     async def mark(self, unit: str, claim: Claim, *, crashes: int, trying: int = -1, tries: int = 0) -> bool:
@@ -44,19 +47,21 @@ class UnitClaims(Protocol):
 
 class UnitIntents(Protocol):
     async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
-        """One transaction: epoch is ours, no verdict, gate open, beat moves, group written if absent.
+        """Write a group of intents in one transaction: if the epoch is ours, there is no verdict and the gate is open.
 
         A group that is there already is our own, whose answer was lost: ``done``.
         """
         ...
 
     async def intents(self, unit: str) -> list[IntentGroup]:
-        """All of them, of every epoch; strongly consistent."""
+        """Return all intents of every epoch (strongly consistent)."""
         ...
 
 
 class UnitBudgets(Protocol):
-    """``claim.granted`` and ``claim.holds`` are as last known: what differs is somebody else's, or our own success.
+    """What units hold of the budgets.
+
+    ``claim.granted`` and ``claim.holds`` are as last known: what differs is somebody else's, or our own success.
 
     ``lines`` are those of the day that the unit holds money of; what is left of one day is given back before another
     grants more.
@@ -65,11 +70,14 @@ class UnitBudgets(Protocol):
     async def grant(
         self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
     ) -> Grant:
-        """One transaction: ``granted`` plus the amount on claim and budgets, none above its limit, day set, ``holds`` set."""
+        """Add the amount to ``granted`` on the claim and on the budgets, in one transaction.
+
+        None of the budgets may get above its limit. The claim notes the day, and that it holds money.
+        """
         ...
 
     async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
-        """One transaction: ``granted`` less the amount on claim and budgets, and the unit holds nothing any more.
+        """Take the amount off ``granted`` on the claim and the budgets, in one transaction. The unit holds nothing any more.
 
         Not after the verdict.
         """
@@ -78,13 +86,16 @@ class UnitBudgets(Protocol):
     async def decide(
         self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
     ) -> bool:
-        """One transaction: the verdict if there is none, ``granted`` = used, the rest back to the budgets."""
+        """Write the verdict if there is none, in one transaction.
+
+        ``granted`` becomes what was used, and the budgets get the rest back.
+        """
         ...
 
     async def budget(self, key: str) -> BudgetState:
-        """Strongly consistent."""
+        """Return what is there now (strongly consistent)."""
         ...
 
 
 class Units(UnitClaims, UnitIntents, UnitBudgets, Protocol):
-    """All of it."""
+    """Everything about units."""

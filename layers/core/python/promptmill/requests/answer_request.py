@@ -23,17 +23,17 @@ from promptmill.requests.envelope import (
     body_hash,
     encode_reply,
     error_reply,
+    find_reply_queue,
     has_expired,
-    id_reused,
+    make_id_reused,
     parse_envelope,
-    reply_queue_of,
 )
 from promptmill.requests.request_unit import RequestUnit
 from promptmill.wire.json_fields import decode_json
 
 
 class RequestReport(Struct, frozen=True):
-    """What became of it. ``code`` is "ok" or an error's code; ``replied`` whether somebody was told."""
+    """What became of a request. ``code`` is "ok" or an error's code; ``replied`` says whether a reply was sent."""
 
     verdict: Literal["answered", "known", "deferred", "yielded", "superseded", "refused"]
     code: str = "ok"
@@ -59,11 +59,11 @@ class RequestWorker(Struct, frozen=True):
 
 
 async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
-    """One reply for each delivery that is not deferred, failures too; one charge in all."""
+    """Answer a request. Each delivery that is not deferred gets a reply, failures too; there is one charge in all."""
     await worker.lease.renew(worker.runtime.lease_s)
     recipe: Recipe | None = None
     envelope = RequestEnvelope(recipe="", id=incoming.identity)
-    envelope = structs.replace(envelope, reply_to=reply_queue_of(incoming.body.encode()))
+    envelope = structs.replace(envelope, reply_to=find_reply_queue(incoming.body.encode()))
     try:
         parsed, body = parse_envelope(incoming.body.encode())
         envelope = structs.replace(parsed, id=parsed.id or envelope.id)
@@ -92,7 +92,7 @@ async def _answer(
     if stored is None:
         raise MissingObjectError(key)
     if stored.body_hash != digest:
-        raise id_reused()
+        raise make_id_reused()
     replied = await _reply(envelope, stored.reply, key, worker)
     failure = stored.reply.get("error")
     return RequestReport(verdict, failure["code"] if failure else "ok", replied)
@@ -106,7 +106,7 @@ async def _run(
     digest: str,
     worker: RequestWorker,
 ) -> RequestReport | None:
-    """None once the answer is durable; else the message was sent again."""
+    """Return None once the answer is durable, else what was done: the message was sent again."""
     runtime = worker.runtime
     unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, runtime=runtime)
     expired = has_expired(envelope, runtime.clock.now())
@@ -117,7 +117,7 @@ async def _run(
         unit.name, seen=incoming.owner_seen, owner=runtime.owner, units=runtime.units, rng=runtime.rng, body_hash=digest
     )
     if claiming.body_hash != digest:
-        raise id_reused()
+        raise make_id_reused()
     claim = claiming.mine
     if claim is None:
         return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
@@ -192,7 +192,10 @@ def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:
 async def _refuse(
     envelope: RequestEnvelope, recipe: Recipe | None, error: RecordError, worker: RequestWorker
 ) -> RequestReport:
-    """Where no recipe can say, replies go to the stack's own reply queues only; a refused queue is told nothing."""
+    """Reply with an error if the publisher may be told.
+
+    Where no recipe can say so, replies go to the stack's own reply queues only. Nothing is sent to a refused queue.
+    """
     allowed = recipe.replies if recipe else ()
     own = recipe is None and envelope.reply_to.rpartition("/")[2].startswith(worker.own_replies)
     if error.code == "reply_refused" or (envelope.reply_to not in allowed and not own):

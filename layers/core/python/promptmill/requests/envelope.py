@@ -1,4 +1,4 @@
-"""The requests queue: what publishers send, and what they are told.
+"""The requests queue: what publishers send, and what they get back.
 
 A request is a JSON object: the fields of ``RequestEnvelope`` and, beside them, those of one of our own job-file lines
 (``prompt`` or ``messages``, ``system``, …), or ``body_key``: where in the bucket such a line lies, for large ones.
@@ -46,14 +46,14 @@ class RequestEnvelope(Struct, frozen=True):
 
 
 class StoredAnswer(Struct, frozen=True):
-    """The answer object of a request: the reply to give at every delivery."""
+    """The answer object of a request, with the reply that every delivery gets."""
 
     body_hash: str
     reply: dict[str, Any]
 
 
 def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
-    """The envelope, and the body's fields.
+    """Return the envelope, and the body's fields.
 
     Raises:
         RecordError: not a request; names the field.
@@ -73,8 +73,8 @@ def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
     return envelope, body
 
 
-def reply_queue_of(message: bytes) -> str:
-    """Where a request that is wrong in other ways may still ask its reply to go, "" if it doesn't say."""
+def find_reply_queue(message: bytes) -> str:
+    """Return the queue to which even a faulty request asks its reply to go, or "" if it does not say."""
     try:
         fields = decode_json(message)
     except msgspec.DecodeError:
@@ -84,17 +84,17 @@ def reply_queue_of(message: bytes) -> str:
 
 
 def body_hash(body: dict[str, Any]) -> str:
-    """The same for the same fields, in whatever order and spacing they came."""
+    """Return a digest that is the same for the same fields, in whatever order and spacing they came."""
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
 
 
 def request_unit(recipe: str, request_id: str) -> str:
-    """The name of the unit: an id may hold anything."""
+    """Return the name of the unit, with a digest of the id, which may hold anything."""
     return f"request.{recipe}.{hashlib.sha256(request_id.encode()).hexdigest()}"
 
 
-def id_reused() -> RecordError:
-    """An identity is one body."""
+def make_id_reused() -> RecordError:
+    """Make the error of a second body under one identity."""
     reason, remedy = "this id was used before with another body", "publish it under a new id"
     return RecordError(reason, code="id_reused", field="id", remedy=remedy)
 
@@ -104,13 +104,13 @@ def has_expired(envelope: RequestEnvelope, now: datetime) -> bool:
 
 
 def error_reply(recipe: str, request_id: str, error: RecordError) -> dict[str, Any]:
-    """In the shape of an answer's reply."""
+    """Return an error in the shape of an answer's reply."""
     failure = {"code": error.code, "message": error.message, "field": error.field or None}
     return {"recipe": recipe, "id": request_id, "status": "failed", "error": failure}
 
 
 def encode_reply(reply: dict[str, Any], *, bucket: str, key: str) -> str:
-    """The reply's text: whole up to 200 KB, else a pointer to the answer object, with the id."""
+    """Return the reply's text: the whole of it up to 200 KB, else a pointer to the answer object."""
     whole = msgspec.json.encode(reply)
     if len(whole) > INLINE_REPLY_BYTES:
         pointer = {name: reply[name] for name in ("recipe", "id", "status", "cost_usd") if name in reply}
@@ -153,7 +153,7 @@ _MAX_COUNT = 18
 
 
 class IncomingRequest(Struct, frozen=True):
-    """A message as received.
+    """A message of the requests queue as received.
 
     Attributes:
         copied_id: of the message that this is a copy of, "" if it is none.
@@ -169,16 +169,19 @@ class IncomingRequest(Struct, frozen=True):
 
     @property
     def identity(self) -> str:
-        """For requests that bring none: a publisher's may hold what SQS refuses."""
+        """Return the identity of a request that brings none.
+
+        It is made of message ids alone, since what publishers write may hold what SQS refuses.
+        """
         return self.copied_id or self.message_id
 
     def hours_at(self, now: datetime) -> float:
-        """Since it was published."""
+        """Return the hours since it was published."""
         return (now - datetime.fromtimestamp(self.since or now.timestamp(), UTC)).total_seconds() / 3600
 
 
-def incoming_request(body: str, message_id: str, attributes: Mapping[str, str], *, sent_ms: str) -> IncomingRequest:
-    """``attributes``: of the message, by name. Publishers can write anything there. ``sent_ms``: as SQS says it."""
+def read_incoming(body: str, message_id: str, attributes: Mapping[str, str], *, sent_ms: str) -> IncomingRequest:
+    """Read a message with its attributes, in which publishers can write anything. ``sent_ms`` is as SQS says it."""
     epoch, _, beat = attributes.get("promptmill_seen", "").partition(".")
     since, sent = attributes.get("promptmill_since", ""), sent_ms[:-3]
     return IncomingRequest(
@@ -195,5 +198,5 @@ def _is_count(text: str) -> bool:
 
 
 def _is_moment(text: str) -> bool:
-    """Of this century."""
+    """Return whether the text is a moment of this century, in seconds since 1970."""
     return text.isdecimal() and len(text) <= len("4102444800")

@@ -1,4 +1,4 @@
-"""A request, as the engine sees it: a unit of one record."""
+"""A request as the engine sees it: a unit of one record."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STOPPED = {
 
 
 class RequestUnit:
-    """The ``Unit`` of one request. ``body``: a line of our own dialect."""
+    """The ``Unit`` of one request. Its ``body`` is a line of our own format."""
 
     job_id = ""
     gate = None
@@ -83,15 +83,15 @@ class RequestUnit:
         return render_result(outcome, self.file_format, _FACTS, self.recipe, "")
 
     async def ends_without_money(self, code: str, *, waits: bool) -> bool:
-        """Somebody waits for the reply: it says so at once."""
+        """End the request at once: somebody waits for the reply."""
         del code, waits
         return True
 
     async def progress(self, counts: Counts) -> None:
-        """There is none to tell."""
+        """Do nothing: a request is over too soon for anybody to ask."""
 
     async def close(self, history: History, verdict: Verdict) -> None:
-        """Errors are answers too."""
+        """Write the charges and the answer, which may be an error."""
         for charge in make_charges(sum_costs(history), unit=self.name, recipe=self.recipe, job_id=""):
             await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)

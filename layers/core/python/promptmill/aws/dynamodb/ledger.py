@@ -34,7 +34,7 @@ _INDEXES = {"model": ("by_model", "of_model"), "recipe": ("by_recipe", "of_recip
 
 
 class DynamoDbLedger:
-    """The ``Charges`` port. Charges and cost corrections are written once, and totals are sums over them."""
+    """The ``Ledger`` and ``SpendingReader`` ports. Charges and cost corrections are written once, and totals are sums over them."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random) -> None:
         self._db, self._table, self._rng = client, table, rng

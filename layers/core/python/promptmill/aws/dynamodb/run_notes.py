@@ -26,7 +26,7 @@ _OURS = "attribute_not_exists(pk) OR job_id = :mine OR job_id = :over OR #at < :
 
 
 class DynamoDbFirstDrops:
-    """The ``FirstDrops`` port."""
+    """The part of the ``Jobs`` port about who dropped a file first."""
 
     _db: DynamoDBClient
     _table: str
@@ -57,7 +57,7 @@ OVER = 4
 
 
 class DynamoDbStops:
-    """The ``RunStops`` port."""
+    """The part of the ``Jobs`` port that ends runs early."""
 
     _db: DynamoDBClient
     _table: str
@@ -88,7 +88,7 @@ class DynamoDbStops:
 
 
 class DynamoDbWindows:
-    """The ``RunWindows`` port."""
+    """The part of the ``Jobs`` port about how many chunks are sent."""
 
     _db: DynamoDBClient
     _table: str

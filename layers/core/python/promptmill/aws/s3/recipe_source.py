@@ -1,4 +1,4 @@
-"""The ``RecipeSource`` and ``LimitSource`` ports on the bucket's ``recipes/``."""
+"""The ``RecipeSource`` port on the bucket's ``recipes/``, and the limits that are configured beside them."""
 
 from __future__ import annotations
 

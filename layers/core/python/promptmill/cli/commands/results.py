@@ -11,7 +11,7 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun
 from promptmill.jobs.find_run import FIRST_RUN, find_run
-from promptmill.ports.job_store import JobStore
+from promptmill.ports.job_store import Jobs
 
 
 @click.command()
@@ -55,7 +55,7 @@ async def fetch(job_id: str, folder: Path, *, run: int | None = None, services: 
     return places
 
 
-async def _latest_with_files(latest: JobRun, jobs: JobStore) -> JobRun:
+async def _latest_with_files(latest: JobRun, jobs: Jobs) -> JobRun:
     """Return the newest run before ``latest`` that has files, or ``latest`` itself if there is none."""
     for number in range(latest.run - 1, FIRST_RUN - 1, -1):
         earlier = await jobs.read(latest.job_id, number)
