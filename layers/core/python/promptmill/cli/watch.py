@@ -171,7 +171,9 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     cost = usd_short(counts.nano_usd) + (f" and {counts.unpriced} attempts of unknown cost" if counts.unpriced else "")
     out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
     if job.reason:
-        out.line(f"{job.reason}{f'. {job.remedy}' if job.remedy else ''}")
+        out.line(f"Reason: {job.reason}")
+    if job.remedy:
+        out.line(f"Remedy: {job.remedy}")
     bucket = invocation.target.settings.bucket
     for what, key in sorted(job.files.items()):
         out.line(f"  {what:<9} s3://{bucket}/{key}")
