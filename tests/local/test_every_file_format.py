@@ -1,4 +1,4 @@
-"""The same twenty prompts in five dialects, answered by the real model through the deployed stack."""
+"""The same twenty prompts in five file formats, answered by the real model through the deployed stack."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def answers(deployment: Deployment, name: str, job: JobRun) -> list[tuple[str, s
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_is_answered_in_its_dialect_and_in_order(
+def test_each_is_answered_in_its_file_format_and_in_order(
     deployment: Deployment, jobs: dict[str, JobRun], name: str
 ) -> None:
     job = jobs[name]
