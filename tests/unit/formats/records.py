@@ -1,4 +1,4 @@
-"""Records, outcomes and whole files, as the tests of dialects need them."""
+"""Records, outcomes and whole files, as the tests of formats need them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def raw(line: Any, *, index: int = 3, number: int = 7) -> RawRecord:
 
 
 def parsed(
-    dialect: FileFormatName, line: Any, facts: FileFacts | None = None, given: Recipe | None = None, **changes: Any
+    file_format: FileFormatName, line: Any, facts: FileFacts | None = None, given: Recipe | None = None, **changes: Any
 ) -> CompletionRequest:
-    return format_named(dialect).parse(raw(line), facts or FileFacts(dialect), given or recipe(**changes))
+    return format_named(file_format).parse(raw(line), facts or FileFacts(file_format), given or recipe(**changes))
 
 
-def refused(dialect: FileFormatName, line: Any, facts: FileFacts | None = None, **changes: Any) -> RecordError:
+def refused(file_format: FileFormatName, line: Any, facts: FileFacts | None = None, **changes: Any) -> RecordError:
     """The error of a record; every one of them names the line."""
     with pytest.raises(RecordError) as caught:
-        parsed(dialect, line, facts, **changes)
+        parsed(file_format, line, facts, **changes)
     assert caught.value.where == "line 7"
     return caught.value
 
@@ -76,9 +76,9 @@ def attempt(code: str = "ok", status: int = 200, nano: int | None = 123_450) -> 
     )
 
 
-def rendered(dialect: FileFormatName, outcome: Outcome, facts: FileFacts | None = None, **changes: Any) -> Any:
+def rendered(file_format: FileFormatName, outcome: Outcome, facts: FileFacts | None = None, **changes: Any) -> Any:
     """The result line as JSON; it is one line."""
-    line = format_named(dialect).render(outcome, facts or FileFacts(dialect), recipe(**changes), JOB)
+    line = format_named(file_format).render(outcome, facts or FileFacts(file_format), recipe(**changes), JOB)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     return json.loads(line)
@@ -103,8 +103,8 @@ def cut(
 
 def split(data: bytes, chunks: Iterable[ChunkRange], facts: FileFacts) -> list[RawRecord]:
     """Records as the workers read them."""
-    dialect = format_named(facts.format)
-    return [record for chunk in chunks for record in dialect.split(data[chunk.start : chunk.end], chunk, facts)]
+    file_format = format_named(facts.format)
+    return [record for chunk in chunks for record in file_format.split(data[chunk.start : chunk.end], chunk, facts)]
 
 
 def read_file(data: bytes, name: str) -> tuple[list[RawRecord], FileFacts]:

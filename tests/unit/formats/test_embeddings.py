@@ -1,4 +1,4 @@
-"""Embeddings in job files: lines that ask for them, and what every dialect writes of them."""
+"""Embeddings in job files: lines that ask for them, and what every format writes of them."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from promptmill.formats.staging import Gunzip
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, prompt_of, read_file, rendered, split
 
-JSON_DIALECTS: tuple[FileFormatName, ...] = ("openai", "anthropic", "bedrock", "promptmill")
+JSON_FORMATS: tuple[FileFormatName, ...] = ("openai", "anthropic", "bedrock", "promptmill")
 
 
-def line_of(dialect: str, prompt: str) -> dict[str, Any]:
-    """The same prompt in any dialect of JSON lines."""
+def line_of(file_format: str, prompt: str) -> dict[str, Any]:
+    """The same prompt in any format of JSON lines."""
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": prompt}]}
     native = {"anthropic_version": "bedrock-2023-05-31", **body}
     lines: dict[str, dict[str, Any]] = {
@@ -34,7 +34,7 @@ def line_of(dialect: str, prompt: str) -> dict[str, Any]:
         "native": {"recordId": "a", "modelInput": {k: v for k, v in native.items() if k != "model"}},
         "promptmill": {"id": "a", "prompt": prompt},
     }
-    return lines[dialect]
+    return lines[file_format]
 
 
 def result(record: RawRecord, facts: FileFacts) -> str:
@@ -49,12 +49,12 @@ def result(record: RawRecord, facts: FileFacts) -> str:
         return error.code
 
 
-@pytest.mark.parametrize("dialect", JSON_DIALECTS)
-def test_json_lines_with_everything_wrong(dialect: str) -> None:
+@pytest.mark.parametrize("file_format", JSON_FORMATS)
+def test_json_lines_with_everything_wrong(file_format: str) -> None:
     def good(prompt: str) -> bytes:
-        return json.dumps(line_of(dialect, prompt), ensure_ascii=False).encode()
+        return json.dumps(line_of(file_format, prompt), ensure_ascii=False).encode()
 
-    other = "promptmill" if dialect == "openai" else "openai"
+    other = "promptmill" if file_format == "openai" else "openai"
     lines = [
         (good("first") + b"\r", "first"),
         (b"", None),
@@ -76,7 +76,7 @@ def test_json_lines_with_everything_wrong(dialect: str) -> None:
     ]
     data = b"\xef\xbb\xbf" + b"\n".join(line for line, _ in lines)
     records, facts = read_file(data, "a.jsonl")
-    assert facts.format == dialect
+    assert facts.format == file_format
     expected = [(n, wanted) for n, (_, wanted) in enumerate(lines, 1) if wanted is not None]
     assert [(record.line, result(record, facts)) for record in records] == expected
     assert [record.index for record in records] == list(range(len(expected)))
@@ -97,10 +97,10 @@ def test_places_in_bad_json_are_named_and_nothing_is_quoted() -> None:
     assert not any("secret" in error.message for error in errors)
 
 
-def test_the_same_prompt_in_any_dialect_is_the_same_request() -> None:
+def test_the_same_prompt_in_any_format_is_the_same_request() -> None:
     requests: list[CompletionRequest] = []
-    for dialect in (*JSON_DIALECTS, "native"):
-        data = json.dumps(line_of(dialect, "Wie? 日本"), ensure_ascii=False).encode()
+    for file_format in (*JSON_FORMATS, "native"):
+        data = json.dumps(line_of(file_format, "Wie? 日本"), ensure_ascii=False).encode()
         records, facts = read_file(data, "a.jsonl")
         requests.append(format_named(facts.format).parse(records[0], facts, recipe(max_output_tokens=9)))
     for name, text in (("a.txt", "Wie? 日本"), ("a.csv", "text\nWie? 日本\n")):
@@ -130,14 +130,14 @@ def test_a_gzip_that_ends_early_answers_what_is_whole() -> None:
 
 @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @settings(max_examples=150, deadline=None)
-def test_any_bytes_are_a_request_or_an_error_in_any_dialect(data: bytes) -> None:
-    for name in (*JSON_DIALECTS, "txt", "csv"):
-        dialect, facts = format_named(name), FileFacts(name, delimiter=",", columns=("text", "x"))
+def test_any_bytes_are_a_request_or_an_error_in_any_format(data: bytes) -> None:
+    for name in (*JSON_FORMATS, "txt", "csv"):
+        file_format, facts = format_named(name), FileFacts(name, delimiter=",", columns=("text", "x"))
         record = RawRecord(0, 7, data)
         result(record, facts)
         outcome = failed(record, Failure("record", "c", "m"))
-        dialect.render(outcome, facts, recipe(), JOB).decode()
-        assert dialect.render_error(record, facts).rstrip(b"\r\n") == data.rstrip(b"\r\n") or not data
+        file_format.render(outcome, facts, recipe(), JOB).decode()
+        assert file_format.render_error(record, facts).rstrip(b"\r\n") == data.rstrip(b"\r\n") or not data
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)

@@ -1,4 +1,4 @@
-"""What the recipe adds, and what it may not change."""
+"""A recipe adds defaults to a request, and may not change what the line says."""
 
 from __future__ import annotations
 

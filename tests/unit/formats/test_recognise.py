@@ -1,4 +1,4 @@
-"""What a dropped file is, by its head and its name."""
+"""Dropped files are recognised by their head and their name."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def rejection(data: bytes, name: str = "file.jsonl", size: int | None = None) ->
 
 
 @pytest.mark.parametrize(
-    ("line", "dialect"),
+    ("line", "file_format"),
     [(OPENAI, "openai"), (ANTHROPIC, "anthropic"), (BEDROCK, "bedrock"), (OWN, "promptmill"), (MESSAGES, "promptmill")],
 )
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "noname", "a.txt", "a.csv", "A.JSONL", "b.ndjson.gz", "x.pdf"])
-def test_json_lines_are_known_by_their_keys_whatever_the_name(line: bytes, dialect: str, name: str) -> None:
-    assert known(line * 3, name).facts.format == dialect
-    assert known(line.strip(), name).facts.format == dialect
-    assert known(line.replace(b"\n", b"\r\n") * 2, name).facts.format == dialect
+def test_json_lines_are_known_by_their_keys_whatever_the_name(line: bytes, file_format: str, name: str) -> None:
+    assert known(line * 3, name).facts.format == file_format
+    assert known(line.strip(), name).facts.format == file_format
+    assert known(line.replace(b"\n", b"\r\n") * 2, name).facts.format == file_format
 
 
 @pytest.mark.parametrize(
-    ("line", "dialect"),
+    ("line", "file_format"),
     [
         (b'{"body": {"messages": []}}', "openai"),
         (b'{"params": {"messages": []}}', "anthropic"),
@@ -53,11 +53,11 @@ def test_json_lines_are_known_by_their_keys_whatever_the_name(line: bytes, diale
         (b'{"custom_id": "a", "prompt": "x", "body": {}}', "openai"),
     ],
 )
-def test_keys_that_could_be_several(line: bytes, dialect: str | None) -> None:
-    if dialect is None:
+def test_keys_that_could_be_several(line: bytes, file_format: str | None) -> None:
+    if file_format is None:
         assert rejection(line).code == "unknown_lines"
     else:
-        assert known(line).facts.format == dialect
+        assert known(line).facts.format == file_format
 
 
 def test_bad_first_lines_are_passed_over() -> None:
@@ -68,13 +68,13 @@ def test_bad_first_lines_are_passed_over() -> None:
 
 def test_a_first_line_longer_than_the_head_tells_by_its_keys() -> None:
     prompt = b'x\\"}{[' * 700_000
-    for line, dialect in (
+    for line, file_format in (
         (b'{"custom_id": "a", "body": {"messages": [{"role": "user", "content": "' + prompt, "openai"),
         (b'{"id": {"a": [1, "}"]}, "prompt": "' + prompt, "promptmill"),
         (b'{"recordId": null, "modelInput": {"x": "' + prompt, "bedrock"),
     ):
         assert len(line) > HEAD_SIZE
-        assert known(line).facts.format == dialect
+        assert known(line).facts.format == file_format
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
@@ -141,15 +141,15 @@ def test_tables_without_a_header_are_rejected(data: bytes, code: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize(
-    ("text", "name", "dialect"),
+    ("text", "name", "file_format"),
     [("id;größe\r\n1;2\r\n", "a.csv", "csv"), ("Wie?\r\n", "a.txt", "txt"), (OWN.decode(), "a", "promptmill")],
 )
-def test_utf16_is_staged_and_known_by_what_it_becomes(text: str, name: str, dialect: str, encoding: str) -> None:
+def test_utf16_is_staged_and_known_by_what_it_becomes(text: str, name: str, file_format: str, encoding: str) -> None:
     recognised = known(("\ufeff" + text).encode(encoding), name)
-    assert (recognised.staging, recognised.encoding, recognised.facts.format) == ("transcode", encoding, dialect)
+    assert (recognised.staging, recognised.encoding, recognised.facts.format) == ("transcode", encoding, file_format)
     assert recognised.facts.marked
     body = ("\ufeff" + text).encode()[recognised.facts.body_start :]
-    assert body == (b"1;2\r\n" if dialect == "csv" else text.encode())
+    assert body == (b"1;2\r\n" if file_format == "csv" else text.encode())
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv", "A.CSV.GZ"])

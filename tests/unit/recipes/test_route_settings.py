@@ -1,4 +1,4 @@
-"""What a route says of its provider: dialect, streaming, address, wire and price."""
+"""The settings of a route: API, streaming, address, wire and price."""
 
 from __future__ import annotations
 

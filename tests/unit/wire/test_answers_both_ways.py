@@ -1,4 +1,4 @@
-"""What an API's module writes to a result file it reads from a provider, and an answer of the same API stays as it came."""
+"""An API's module can read the answers that it writes, and an answer of the same API stays as it came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an API's module writes to a provider it reads from a job file, and the other way round."""
+"""An API's module can read the requests that it writes, and writes a line as it read it."""
 
 from __future__ import annotations
 

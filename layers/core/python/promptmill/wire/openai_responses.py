@@ -34,10 +34,10 @@ from promptmill.wire.json_answers import (
     read_nano_usd,
 )
 from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_tier
-from promptmill.wire.openai_chat.request import move_system_into_user
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     add_native,
+    move_system_into_user,
     refuse_embedding,
     refuse_fields,
     unsupported,

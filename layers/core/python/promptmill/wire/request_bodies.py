@@ -10,7 +10,7 @@ import msgspec
 from promptmill.domain.completion import Attachment, CompletionRequest, Message, Role, Text, WireFormat
 from promptmill.domain.errors import RecordError, RouteClosedError
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
-from promptmill.domain.recipe import Route
+from promptmill.domain.recipe import Route, Wire
 from promptmill.wire.json_fields import Fields
 
 _PRICED_FIELDS: Mapping[str, tuple[Any, ...]] = {
@@ -98,6 +98,21 @@ def add_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
 def _overlay(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     nested = {n: _overlay(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)}
     return {**body, **over, **nested}
+
+
+def move_system_into_user(request: CompletionRequest, wire: Wire) -> CompletionRequest:
+    """Return the request with its system prompt before the user's first text, for models that know no system role."""
+    if wire.system != "user" or not request.system:
+        return request
+    first, *others = request.messages or (Message("user", ()),)
+    if first.role != "user":
+        first, others = Message("user", ()), [first, *others]
+    match first.parts:
+        case (Text(text), *parts):
+            parts = [Text(f"{request.system}\n\n{text}"), *parts]
+        case parts:
+            parts = [Text(request.system), *parts]
+    return msgspec.structs.replace(request, system="", messages=(Message("user", tuple(parts)), *others))
 
 
 def encode_body(body: dict[str, Any]) -> bytes:

@@ -26,6 +26,7 @@ from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.openai_endpoints import refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     add_native,
+    move_system_into_user,
     refuse_embedding,
     refuse_fields,
     take_stream,
@@ -47,13 +48,13 @@ def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...
     messages: list[Message] = []
     for item in body.take_objects("messages") or ():
         role = item.require_text("role")
-        if role in _SYSTEM and messages:
-            remedy = "move it before the first user message"
-            raise item.unsupported("role", f"a {role} message in mid-conversation cannot be carried", remedy=remedy)
-        if role in _SYSTEM:
-            system.append(_read_plain_text(item))
-        else:
+        if role not in _SYSTEM:
             _append_message(messages, _read_message(item, role, recipe), is_result=role == "tool")
+        elif messages:
+            reason = f"a {role} message cannot stand in mid-conversation"
+            raise item.unsupported("role", reason, remedy="move it before the first user message")
+        else:
+            system.append(_read_plain_text(item))
         item.refuse_left()
     if not messages:
         raise body.error("messages", "there is no user message", code="missing_field", remedy="add one")
@@ -75,8 +76,7 @@ def _read_message(item: Fields, role: str, recipe: Recipe) -> Message:
         case "assistant":
             return Message("assistant", _read_assistant_parts(item))
         case "tool":
-            result = ToolResult(item.require_text("tool_call_id"), _read_plain_text(item))
-            return Message("user", (result,))
+            return Message("user", (ToolResult(item.require_text("tool_call_id"), _read_plain_text(item)),))
     raise item.unsupported("role", "no such role", remedy="use system, developer, user, assistant or tool")
 
 
@@ -175,7 +175,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
     notes = take_stream(body)
-    _refuse_choices(body)
+    if body.take_integer("n") not in (None, 1):  # further answers have no place in the results, and would be paid for
+        raise body.unsupported("n", "one answer is made for each record", remedy="repeat the line instead")
     most, more_notes = _read_max_tokens(body)
     system, messages = read_messages(body, recipe)
     schema, json_object = _read_response_format(body)
@@ -200,12 +201,6 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     )
 
 
-def _refuse_choices(body: Fields) -> None:
-    """Refuse several answers to one record: results have no place for them, and they would be paid for."""
-    if body.take_integer("n") not in (None, 1):
-        raise body.unsupported("n", "one answer is made for each record", remedy="repeat the line instead")
-
-
 def _read_max_tokens(body: Fields) -> tuple[int | None, tuple[str, ...]]:
     current = body.take_integer("max_completion_tokens", least=1)
     older = body.take_integer("max_tokens", least=1)
@@ -215,8 +210,7 @@ def _read_max_tokens(body: Fields) -> tuple[int | None, tuple[str, ...]]:
 
 
 def _read_response_format(body: Fields) -> tuple[JsonSchema | None, bool]:
-    whole = body.peek("response_format")
-    wanted = body.take_object("response_format")
+    whole, wanted = body.peek("response_format"), body.take_object("response_format")
     if wanted is None:
         return None, False
     kind = wanted.require_text("type")
@@ -310,21 +304,6 @@ def write_request(
     return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
-def move_system_into_user(request: CompletionRequest, wire: Wire) -> CompletionRequest:
-    """Return the request with its system prompt before the user's first text, for models that know no system role."""
-    if wire.system != "user" or not request.system:
-        return request
-    first, *others = request.messages or (Message("user", ()),)
-    if first.role != "user":
-        first, others = Message("user", ()), [first, *others]
-    match first.parts:
-        case (Text(text), *parts):
-            parts = [Text(f"{request.system}\n\n{text}"), *parts]
-        case parts:
-            parts = [Text(request.system), *parts]
-    return msgspec.structs.replace(request, system="", messages=(Message("user", tuple(parts)), *others))
-
-
 def _write_messages(request: CompletionRequest, provider: Provider, wire: Wire) -> Iterator[dict[str, Any]]:
     if request.system:
         yield {"role": wire.system or "system", "content": request.system}
@@ -369,10 +348,8 @@ def _write_block(part: Text | ToolCall | Attachment, provider: Provider) -> dict
 def _write_attachment(attachment: Attachment, provider: Provider) -> dict[str, Any]:
     if block := native_block(attachment, WIRE_FORMAT):
         return block
-    if image := inline_image(attachment):
-        media_type, data = image
-        return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
-    if url := linked_image(attachment):
+    image = inline_image(attachment)
+    if url := f"data:{image[0]};base64,{image[1]}" if image else linked_image(attachment):
         return {"type": "image_url", "image_url": {"url": url}}
     raise unsupported_attachment(attachment, by=provider.label)
 
@@ -418,6 +395,6 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
 
 
 def _write_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any] | None:
-    if choice is None:
-        return None
-    return {"type": "function", "function": {"name": choice.name}} if choice.mode == "named" else choice.mode
+    if choice and choice.mode == "named":
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode if choice else None
