@@ -37,7 +37,7 @@ def counted(totals: Counter[str]) -> str:
 
 
 def told(report: Report) -> str:
-    """What broke, and how to see it again."""
+    """Say what broke, and how to see it again."""
     lines = [f"seed {report.seed}:", *report.broken[:5]]
     return "\n  ".join([*lines, f"replay: python -m tests.simulation --trace {report.seed}"]) + "\n"
 

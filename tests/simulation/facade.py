@@ -138,5 +138,5 @@ class _Items:
 
 
 def label_of(args: tuple[Any, ...]) -> str:
-    """What a step is done to: its first arguments that are short, never bodies."""
+    """Name what a step is done to: its first arguments that are short, never bodies."""
     return " ".join(str(arg) for arg in args if isinstance(arg, (str, int)))

@@ -1,4 +1,4 @@
-"""What goes wrong at a durable step, and when."""
+"""Faults: what goes wrong at a durable step, and when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEVER_TWICE = frozenset(
 
 
 class Fate(Struct, frozen=True):
-    """Of one step. ``latency_s`` before it is done, ``frozen_s`` for as long as the process then stands still."""
+    """The faults of one step: it takes ``latency_s``, and then the process stands still for ``frozen_s``."""
 
     kind: Kind = ""
     latency_s: float = 0.0
@@ -40,7 +40,7 @@ FINE = Fate()
 
 class Faults(Protocol):
     def fate(self, process: str, step: str, label: str) -> Fate:
-        """Of the step that a process is about to do. ``label`` is what it does it to."""
+        """Draw the faults of the step that a process is about to do. ``label`` names what it does it to."""
         ...
 
 
@@ -60,7 +60,7 @@ CALM = Weather()
 
 
 def draw_weather(rng: random.Random) -> Weather:
-    """Of one seed: most have a few kinds of faults, so that each kind is also seen alone."""
+    """The faults of one seed. Most seeds have a few kinds only, so that each kind is also seen alone."""
 
     def maybe(*rates: float) -> float:
         return rng.choice(rates) if rng.random() < 0.6 else 0.0

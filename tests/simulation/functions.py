@@ -23,16 +23,16 @@ class Received(Struct, frozen=True):
     """A message that an invocation got, and its hold on it."""
 
     queue: SimQueue
-    place: int
+    position: int
     receipt: int
     held: Held
 
     async def renew(self, seconds: int) -> None:
         """The ``MessageLease`` port."""
-        self.queue.hide(self.place, self.receipt, seconds)
+        self.queue.hide(self.position, self.receipt, seconds)
 
     def delete(self) -> None:
-        self.queue.delete(self.place, self.receipt)
+        self.queue.delete(self.position, self.receipt)
 
 
 Handler = Callable[[Process, Sequence[Received], float], Coroutine[Any, Any, Sequence[BaseException | None]]]
@@ -114,8 +114,8 @@ class EventSource:
     def _receive(self) -> list[Received]:
         found: list[Received] = []
         while len(found) < self._batch and (one := self._queue.receive()) is not None:
-            place, held = one
-            found.append(Received(self._queue, place, held.receipt, held))
+            position, held = one
+            found.append(Received(self._queue, position, held.receipt, held))
         return found
 
     async def _handle(self, process: Process, received: Sequence[Received]) -> None:

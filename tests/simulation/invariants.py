@@ -88,7 +88,7 @@ def _duplicate(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
 
 
 def _kills(drop: Drop, record: int) -> bool:
-    """Whether the record brings workers down, or its neighbour does as soon as it is read."""
+    """Return True if the record brings workers down, or its neighbour does as soon as it is read."""
     return drop.deadly >= 0 or any(word in drop.prompts[record] for word in (POISON, LETHAL))
 
 
@@ -121,24 +121,24 @@ def ledger(world: World) -> Iterator[str]:
         unit, epoch, _ = call.call_id.rsplit(".", 2)
         billed[unit, int(epoch), call.route].append(call)
     narrowed: dict[Account, list[CostCorrection]] = defaultdict(list)
-    for narrowing in world.ledger.narrowings.values():
-        narrowed[narrowing.unit, int(narrowing.call_id.rsplit(".", 2)[1]), narrowing.route].append(narrowing)
+    for correction in world.ledger.narrowings.values():
+        narrowed[correction.unit, int(correction.call_id.rsplit(".", 2)[1]), correction.route].append(correction)
     intents = intents_of(world)
     for account in sorted(billed.keys() | narrowed.keys() | world.ledger.charges.keys()):
         charge = world.ledger.charges.get(account)
         if charge is None:
-            yield f"{account}: {len(billed[account])} calls, {len(narrowed[account])} narrowings and no charge"
+            yield f"{account}: {len(billed[account])} calls, {len(narrowed[account])} corrections and no charge"
             continue
         for broken in _account(charge, billed[account], narrowed[account], intents.get(account, [])):
             yield f"{account}: {broken}"
 
 
 def _account(
-    charge: Charge, calls: list[Billed], narrowings: list[CostCorrection], intents: list[Intent]
+    charge: Charge, calls: list[Billed], corrections: list[CostCorrection], intents: list[Intent]
 ) -> Iterator[str]:
     bill = sum(call.nano_usd for call in calls)
-    low, high = range_of(charge, narrowings)
-    unsent = sum(not narrowing.sent for narrowing in narrowings)
+    low, high = range_of(charge, corrections)
+    unsent = sum(not correction.sent for correction in corrections)
     if low > bill or (bill > high and not charge.unbounded):
         yield f"the provider charged {bill}, the ledger says [{low}, {high}]"
     if not len(calls) <= charge.attempts - unsent <= len(intents):
@@ -146,20 +146,20 @@ def _account(
     if charge.nano_usd > charge.high_nano_usd and not charge.unbounded:
         yield f"the range [{charge.nano_usd}, {charge.high_nano_usd}] is upside down"
     if low > high:
-        yield f"narrowings widen the range to [{low}, {high}]"
+        yield f"corrections widen the range to [{low}, {high}]"
 
 
-def range_of(charge: Charge, narrowings: Iterable[CostCorrection]) -> tuple[int, int]:
-    """With its narrowings applied."""
+def range_of(charge: Charge, corrections: Iterable[CostCorrection]) -> tuple[int, int]:
+    """With its corrections applied."""
     low, high = charge.nano_usd, charge.high_nano_usd
-    for narrowing in narrowings:
-        low += narrowing.nano_usd
-        high += narrowing.nano_usd - (narrowing.high or 0)
+    for correction in corrections:
+        low += correction.nano_usd
+        high += correction.nano_usd - (correction.high or 0)
     return low, high
 
 
 def intents_of(world: World) -> dict[Account, list[Intent]]:
-    """By account."""
+    """Check each account by itself."""
     found: dict[Account, list[Intent]] = defaultdict(list)
     for unit, groups in world.units.groups.items():
         for group in groups.values():
@@ -169,7 +169,7 @@ def intents_of(world: World) -> dict[Account, list[Intent]]:
 
 
 def budgets(world: World) -> Iterator[str]:
-    """What the provider charged is within every limit; what is granted is what claims hold, or what was spent."""
+    """Check that the provider charged no more than any limit, and that what is granted is held by claims or spent."""
     for key, state in sorted(world.units.budgets.items()):
         if state.holders:
             yield f"{key} has {state.holders} holders at rest"
@@ -234,7 +234,7 @@ def _counts(world: World, key: str, call_id: str, days: dict[str, str]) -> bool:
 
 
 def _charged(key: str, charge: Charge) -> bool:
-    """Whether a day's budget holds what the charge says."""
+    """Return True if a day's budget holds what the charge says."""
     return key in (f"day#{charge.day}", f"recipe#{charge.recipe}#{charge.day}")
 
 
@@ -297,7 +297,7 @@ def leaks(world: World) -> Iterator[str]:
         "claims": world.units.claims,
         "intents": world.units.groups,
         "charges": world.ledger.charges,
-        "narrowings": world.ledger.narrowings,
+        "corrections": world.ledger.narrowings,
         "events": world.events.published,
         "logs": [world.reports, [fault_of(error) for _, error in world.runtime.errors]],
         "messages": world.sent,

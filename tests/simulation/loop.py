@@ -100,7 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Of a whole simulation, in a loop of its own."""
+    """Run a whole simulation in an event loop of its own."""
     loop = VirtualLoop()
     before = events._get_running_loop()
     events._set_running_loop(None)

@@ -1,4 +1,4 @@
-"""The real workflows on the simulated ports: the only place here that knows how they are called.
+"""The real verbs of jobs and requests on the simulated ports: the only module here that knows how they are called.
 
 Each function takes the world, the ports of its process, the message it got, and the monotonic time of its end.
 """
@@ -99,7 +99,7 @@ def _drops_of(body: str) -> list[PlanMessage]:
 
 
 def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
-    """Of one invocation that works for the run of a chunk."""
+    """Return the pacing of one invocation that works for the run of a chunk."""
     scenario = world.scenario
     if not scenario.paced:
         return Unpaced()
@@ -154,7 +154,7 @@ async def sweep_all(world: World, ports: Ports) -> object:
 
 
 async def command(world: World, ports: Ports, typed: Command) -> object:
-    """What a person types: ``cancel``, ``resume``, ``redrive`` or ``again`` for a job, ``pause``, ``unpause`` for all."""
+    """Do what a person types: ``cancel``, ``resume``, ``redrive`` or ``again`` for a job, ``pause``, ``unpause`` for all."""
     if typed.kind == "pause":
         return await ports.switches.pause(EVERYTHING, by="people", at="")
     if typed.kind == "unpause":

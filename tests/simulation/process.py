@@ -15,7 +15,7 @@ _REAPINGS = 50
 
 
 class Crashed(BaseException):
-    """What a dead process's own code sees at whatever it still tries. Nothing catches it."""
+    """Raised in a dead process's own code by whatever it still tries. Nothing catches it."""
 
 
 class Process:
@@ -41,7 +41,7 @@ class Process:
         task.add_done_callback(self._look_at)
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """What the work returns or raises; Crashed as soon as the process dies."""
+        """Return or raise what the work does; raise Crashed as soon as the process dies."""
         context = copy_context()
         context.run(OWNER.set, self)
         root: NumberedTask = self._loop.create_task(work, context=context)  # type: ignore[assignment]
@@ -70,7 +70,7 @@ class Process:
             raise Crashed
 
     async def wait(self, seconds: float) -> None:
-        """Of its own virtual time, and longer while it is frozen."""
+        """Sleep in the process's own virtual time, and longer while it is frozen."""
         self.check()
         try:
             if seconds > 0:

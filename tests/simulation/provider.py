@@ -39,7 +39,7 @@ class Billed(Struct, frozen=True):
 
 
 class Temper(Struct, frozen=True):
-    """What a provider is like.
+    """The habits of a provider.
 
     Attributes:
         throttled, failed, cut: chances of a 429, of a 500, and of an answer that is paid for and never arrives.
@@ -85,7 +85,7 @@ def answer_to(prompt: str) -> str:
 
 
 class Scripted(Struct, frozen=True):
-    """What becomes of the calls for one prompt. ``arrives``: False if the call is refused before it is sent."""
+    """The fate of the calls for one prompt. ``arrives`` is False if a call is refused before it is sent."""
 
     error: PromptmillError | None = None
     charged: bool = True
@@ -141,7 +141,7 @@ class Provider:
         )
 
     def _mood(self, prompt: str) -> tuple[PromptmillError | None, bool]:
-        """What goes wrong with this call, and whether it is charged. Errors quote the prompt: providers do."""
+        """Draw what goes wrong with this call, and whether it is charged. Errors quote the prompt, as providers do."""
         at, temper = self._rng.random(), self.temper
         detail = f"could not process: {prompt}"
         moods: list[tuple[float, ProviderError, bool]] = [

@@ -47,7 +47,7 @@ class SimQueue:
     """One queue.
 
     Attributes:
-        messages: by place; those that are hidden too.
+        messages: by position; those that are hidden too.
         sent: the bodies of all messages.
         on_visible: called whenever something may be received.
     """
@@ -69,7 +69,7 @@ class SimQueue:
         self.habits = habits or Habits()
         self._rng, self._max_receives, self.dead_letters = rng, max_receives, dead_letters
         self._tricks = _MAX_TRICKS
-        self._places, self._receipts, self._ids = itertools.count(), itertools.count(1), itertools.count(1)
+        self._positions, self._receipts, self._ids = itertools.count(), itertools.count(1), itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  # whoever is woken is no child of the process that sent
 
@@ -90,34 +90,34 @@ class SimQueue:
     def receive(self) -> tuple[int, Held] | None:
         """Any of those that are visible; one that was received too often becomes a dead letter instead."""
         now = self._loop.time() + RESOLUTION_S  # a timer may ring that much too early
-        visible = [place for place, held in self.messages.items() if held.visible_at <= now]
+        visible = [position for position, held in self.messages.items() if held.visible_at <= now]
         self._rng.shuffle(visible)
-        for place in visible:
-            held = self.messages[place]
+        for position in visible:
+            held = self.messages[position]
             if self.dead_letters is not None and held.receives >= self._max_receives:
-                del self.messages[place]
+                del self.messages[position]
                 self.dead_letters._put(Held(held.message_id, held.body, held.attributes, now, held.sent_at))
                 continue
             held.receives += 1
             held.receipt = next(self._receipts)
-            self.hide(place, held.receipt, self.visibility_s)
-            return place, held
+            self.hide(position, held.receipt, self.visibility_s)
+            return position, held
         return None
 
-    def hide(self, place: int, receipt: int, seconds: float) -> None:
+    def hide(self, position: int, receipt: int, seconds: float) -> None:
         """Nothing happens with an old receipt, or once the message is gone."""
-        held = self.messages.get(place)
+        held = self.messages.get(position)
         if held is not None and held.receipt == receipt:
             held.visible_at = self._loop.time() + seconds
             self._wake_at(held.visible_at)
 
-    def delete(self, place: int, receipt: int) -> None:
+    def delete(self, position: int, receipt: int) -> None:
         """With an old receipt it may work, or not."""
-        held = self.messages.get(place)
+        held = self.messages.get(position)
         if held is None or self._misbehaves(self.habits.undeleted):
             return
         if held.receipt == receipt or self._rng.random() < 0.5:
-            del self.messages[place]
+            del self.messages[position]
 
     def _misbehaves(self, chance: float) -> bool:
         if self._tricks == 0 or self._rng.random() >= chance:
@@ -126,7 +126,7 @@ class SimQueue:
         return True
 
     def _put(self, held: Held) -> None:
-        self.messages[next(self._places)] = held
+        self.messages[next(self._positions)] = held
         self._wake_at(held.visible_at)
 
     def _wake_at(self, moment: float) -> None:

@@ -22,7 +22,7 @@ gc.freeze()  # what is imported stays: no need to look at it at each collection
 
 
 class Report(Struct, frozen=True):
-    """What a run came to.
+    """The result of a simulated run.
 
     Attributes:
         broken: invariants that did not hold, in words.

@@ -1,4 +1,4 @@
-"""What happens in one seed, drawn from it."""
+"""Scenarios: all that happens in one seed, drawn from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Money(Struct, frozen=True):
 
 
 class RecipeFacts(Struct, frozen=True):
-    """What a recipe is made of; ``in_flight`` also decides how many records a chunk holds."""
+    """The facts of a recipe; ``in_flight`` also decides how many records a chunk holds."""
 
     name: str
     in_flight: int = 1
@@ -73,7 +73,7 @@ class Ask(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """What a person types; ``drop`` is the job it is for."""
+    """A command that a person types; ``drop`` is the job that it is for."""
 
     at: float
     kind: str

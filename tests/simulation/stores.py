@@ -71,7 +71,7 @@ class SimStore(FakeObjectStore):
             yield body[at : at + half]
 
     def pages(self, journals: str) -> dict[int, list[Page]]:
-        """Of a unit, by epoch, up to the seal."""
+        """Return the pages of a unit's journals by epoch, each up to its seal."""
         found: dict[int, list[Page]] = {}
         for key in self.keys(journals):
             page = journal.decode(self.body(key))

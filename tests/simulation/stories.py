@@ -95,7 +95,7 @@ def statuses(world: World, drop: int = 0) -> list[str]:
 
 
 def codes(world: World, drop: int = 0) -> list[str]:
-    """Of the records without an answer."""
+    """Return the codes of the records without an answer."""
     return [line["error"]["code"] for line in lines(world, drop=drop) if line["status"] != "answered"]
 
 

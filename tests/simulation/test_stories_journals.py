@@ -34,7 +34,7 @@ PLENTY = Money(per_job=10**9)
 
 
 def test_01_a_late_journal_is_refused_by_the_seal() -> None:
-    """A pauses with an answer that is not journaled; B pays again; A's own is a narrowing, and no more."""
+    """A pauses with an answer that is not journaled; B pays again; A's own is a correction, and no more."""
     world = tell(story(money=PLENTY), At("chunk-1", "objects.create", freeze(600), label=PAGE))
     epochs = [call.rsplit(".", 2)[1] for call in calls(world)]
     assert epochs == ["1", "2"]
@@ -103,16 +103,16 @@ def test_06_an_answer_is_journaled_before_the_verdict() -> None:
 
 
 def test_07_what_is_learned_after_the_charge_narrows_it_once() -> None:
-    """The late worker's narrowing gets lost on its way back; it is written once."""
+    """The late worker's correction gets lost on its way back; it is written once."""
     world = tell(
         story(money=PLENTY),
         At("chunk-1", "objects.create", freeze(600), label=PAGE),
         At("chunk-1", "ledger.narrow", LOSE),
     )
-    (narrowing,) = world.ledger.narrowings.values()
-    charge = world.ledger.charges[chunk_unit(world), 1, narrowing.route]
-    assert (charge.unpriced, charge.high_nano_usd) == (1, narrowing.high)
-    assert narrowing.nano_usd == world.provider.bill[0].nano_usd
+    (correction,) = world.ledger.narrowings.values()
+    charge = world.ledger.charges[chunk_unit(world), 1, correction.route]
+    assert (charge.unpriced, charge.high_nano_usd) == (1, correction.high)
+    assert correction.nano_usd == world.provider.bill[0].nano_usd
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is judged at the very moment it becomes durable, since later it could not be seen any more."""
+"""Judge things at the very moment they become durable, since later they could not be seen any more."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Watch:
         return found | self._answered_before(unit)
 
     def _answered_before(self, unit: str) -> set[int]:
-        """By an earlier run of the same chunk."""
+        """Return what an earlier run of the same chunk has answered."""
         if unit.startswith("request."):
             return set()
         job_id, run, chunk = unit.rsplit(".", 2)

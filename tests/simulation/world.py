@@ -209,12 +209,12 @@ class World:
 
     @property
     def innocent(self) -> bool:
-        """Whether no process ended but by what it read."""
+        """Return True if every process that ended was ended by what it read."""
         kinds = self.faults.counts if isinstance(self.faults, RandomFaults) else {}
         return not (self.runtime.timeouts or any(kind.startswith(("crash", "freeze")) for kind in kinds))
 
     def unrest(self) -> str:
-        """What there is still to do."""
+        """List what is still to be done."""
         waiting = {queue.name: len(queue) for queue in self.queues if len(queue)}
         runs = {f"{job}.{run}": found.state.value for (job, run), found in self.jobs.runs.items()}
         return f"messages {waiting}, runs {runs}, running {sorted(self.runtime.running)}"
@@ -249,7 +249,7 @@ class World:
 
     @property
     def sent(self) -> list[str]:
-        """What went through the internal queues."""
+        """Return what went through the internal queues."""
         return [*self.uploads.sent, *self.chunks.sent, *self.finish.sent]
 
 

@@ -1,4 +1,4 @@
-"""What a unit is made of, for tests of the engine's parts."""
+"""The parts of a unit, for tests of the engine."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ JOURNALS = "work/job/0001/journals/00000000/"
 DAY = "2026-11-22"
 GATE = Gate("job", 1, 0)
 ANSWER_NANO = 390
-"""What ``ANSWER`` costs at ``FlatPrices``."""
+"""The cost of ``ANSWER`` at ``FlatPrices``."""
 
 
 def attempt(sequence: int, *, epoch: int = 1, record: int = 0, nano: int | None = ANSWER_NANO, **more: Any) -> Attempt:
-    """Of a call that was answered; ``nano`` None: nobody knows what it cost."""
+    """Return the attempt of a call that was answered; with ``nano`` None, nobody knows what it cost."""
     values: dict[str, Any] = {
         "call_id": call_id(UNIT, epoch, sequence),
         "record": record,
@@ -117,7 +117,7 @@ class House(Deployment):
 
 
 async def turns(count: int = 50) -> None:
-    """Of the event loop: whoever can go on does."""
+    """Let the event loop turn, so that whoever can go on does."""
     for _ in range(count):
         await asyncio.sleep(0)
 

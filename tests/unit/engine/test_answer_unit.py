@@ -31,7 +31,7 @@ from tests.unit.engine.parts import ANSWER_NANO, DAY, GATE, JOURNALS, UNIT, Hous
 async def answer(
     house: House, unit: LineUnit, *lines: BudgetLine, runtime: UnitRuntime | None = None, **claim: Any
 ) -> Answering:
-    """By a new owner."""
+    """Recover the unit, as a new owner does."""
     runtime = runtime or house.runtime()
     mine = await house.claim(unit.name, **claim)
     known = await recover_unit(unit.name, mine, journals=JOURNALS, objects=house.objects, units=house.units)
@@ -224,7 +224,7 @@ async def test_an_error_of_a_store_ends_it_once_everything_that_is_known_is_jour
 
 
 def high_of(house: House, unit: str = UNIT) -> int:
-    """Of one call."""
+    """Take as long as one call."""
     ((intent, *_), *_) = (group.intents for group in house.units.groups[unit].values())
     assert intent.high is not None
     return intent.high

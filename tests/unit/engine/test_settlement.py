@@ -1,4 +1,4 @@
-"""What a unit's calls cost: a range by epoch and route, that only narrows."""
+"""The cost of a unit's calls is a range by epoch and route, which only narrows."""
 
 from __future__ import annotations
 

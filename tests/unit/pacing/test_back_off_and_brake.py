@@ -100,7 +100,7 @@ def test_without_anything_else_a_limit_is_kept_as_closely_as_ever() -> None:
 
 
 def fail(brake: Brake, times: int, *, now: float, throttled: bool = False) -> bool:
-    """Whether one of them put it on. They come over two seconds that end now."""
+    """Fail calls over two seconds that end now. Return True if one of them put the brake on."""
     on = False
     for place in range(times):
         at = now - 2 + 2 * (place + 1) / times

@@ -1,4 +1,4 @@
-"""What a superseded worker tells the ledger of calls that no journal tells of."""
+"""A superseded worker corrects the cost of calls that stand in no journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEXT_DAY = "2026-11-23"
 
 
 async def intended(house: House, count: int, *, day: str = DAY) -> Claim:
-    """By a new owner."""
+    """Take the unit over, as a new owner does."""
     mine = await house.claim()
     group = IntentGroup(mine.epoch, day, tuple(Intent(n, n, ROUTE.id, HIGH) for n in range(count)))
     await house.units.intend(UNIT, mine, group, gate=GATE)

@@ -118,15 +118,15 @@ class Bench:
     ) -> str:
         """The call's id, once it is over: it costs nothing."""
         bound = Bound(high, 7)
-        async with self.sender.call(route, record=record, bound=bound, may_leave=may_leave) as permit:
-            await self._made(permit, record, takes_s)
-        return permit.call_id
+        async with self.sender.call(route, record=record, bound=bound, may_leave=may_leave) as slot:
+            await self._made(slot, record, takes_s)
+        return slot.call_id
 
-    async def _made(self, permit: CallSlot, record: int, takes_s: float) -> None:
-        permit.sent = True
-        self.sent.append(permit.call_id)
+    async def _made(self, slot: CallSlot, record: int, takes_s: float) -> None:
+        slot.sent = True
+        self.sent.append(slot.call_id)
         await self.house.clock.sleep(takes_s)
-        permit.ended(attempt(0, call_id=permit.call_id, record=record, nano=0))
+        slot.ended(attempt(0, call_id=slot.call_id, record=record, nano=0))
 
     def ask(self, count: int, **more: Any) -> list[asyncio.Task[str]]:
         return [asyncio.create_task(self.call(n, **more)) for n in range(count)]
@@ -214,11 +214,11 @@ async def test_no_more_are_in_flight_than_there_are_places(total: int, of_route:
     in_flight = highest = 0
     made = here._made
 
-    async def counted(permit: CallSlot, record: int, takes_s: float) -> None:
+    async def counted(slot: CallSlot, record: int, takes_s: float) -> None:
         nonlocal in_flight, highest
         in_flight += 1
         highest = max(highest, in_flight)
-        await made(permit, record, takes_s)
+        await made(slot, record, takes_s)
         in_flight -= 1
 
     here._made = counted  # type: ignore[method-assign]
@@ -229,7 +229,7 @@ async def test_no_more_are_in_flight_than_there_are_places(total: int, of_route:
 
 
 async def test_units_that_share_places_share_them_also_while_they_wait_for_money() -> None:
-    """Between looking for a place and taking it, another unit may have taken it."""
+    """Between looking for a slot and taking it, another unit may have taken it."""
     house, slots, least = House(), CallSlots(10), 10
     benches = []
     for n in range(4):
@@ -284,10 +284,10 @@ async def test_pacing_is_told_how_each_call_ended() -> None:
     for status, error in ((429, "throttled"), (500, "failed")):
         bound = Bound(5, 7)
         with suppress(RetryLaterError):
-            async with here.sender.call(ROUTE, record=0, bound=bound, may_leave=False) as permit:
-                permit.sent = True
+            async with here.sender.call(ROUTE, record=0, bound=bound, may_leave=False) as slot:
+                slot.sent = True
                 failure = RetryLaterError(error, status=status)
-                permit.ended(attempt(0, call_id=permit.call_id, nano=None), failure)
+                slot.ended(attempt(0, call_id=slot.call_id, nano=None), failure)
                 raise failure
     assert here.pace.noted == [("ok", 7, 30), ("throttled", 7, None), ("failed", 7, None)]
     await here.close()

@@ -23,16 +23,16 @@ class Counting(FakeSwitches):
 @pytest.mark.parametrize("name", ["r", EVERYTHING])
 async def test_a_pause_is_in_force_after_a_few_seconds_and_so_is_its_end(name: str) -> None:
     clock, switches = FakeClock(), FakeSwitches()
-    switch = PauseSwitch(switches, clock)
-    assert await switch.find_pause_s("r") is None
+    pause_switch = PauseSwitch(switches, clock)
+    assert await pause_switch.find_pause_s("r") is None
     await switches.pause(name, by="me", at="now")
     clock.advance(FRESH_S - 0.1)
-    assert await switch.find_pause_s("r") is None
+    assert await pause_switch.find_pause_s("r") is None
     clock.advance(0.1)
-    assert await switch.find_pause_s("r") == PAUSED_DELAY_S
+    assert await pause_switch.find_pause_s("r") == PAUSED_DELAY_S
     await switches.unpause(name)
     clock.advance(FRESH_S)
-    assert await switch.find_pause_s("r") is None
+    assert await pause_switch.find_pause_s("r") is None
 
 
 async def test_the_first_look_is_a_real_one() -> None:
@@ -43,15 +43,15 @@ async def test_the_first_look_is_a_real_one() -> None:
 
 async def test_the_pause_of_one_recipe_holds_up_no_other() -> None:
     clock, switches = FakeClock(), FakeSwitches()
-    switch = PauseSwitch(switches, clock)
+    pause_switch = PauseSwitch(switches, clock)
     await switches.pause("r", by="me", at="now")
-    assert await switch.find_pause_s("other") is None
-    assert await switch.find_pause_s("r") == PAUSED_DELAY_S
+    assert await pause_switch.find_pause_s("other") is None
+    assert await pause_switch.find_pause_s("r") == PAUSED_DELAY_S
 
 
 async def test_many_groups_cost_one_look() -> None:
     clock, switches = FakeClock(), Counting()
-    switch = PauseSwitch(switches, clock)
+    pause_switch = PauseSwitch(switches, clock)
     for _ in range(100):
-        await switch.find_pause_s("r")
+        await pause_switch.find_pause_s("r")
     assert switches.looks == 1
