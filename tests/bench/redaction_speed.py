@@ -63,9 +63,9 @@ import time
 started = time.perf_counter()
 from promptmill.redaction.patterns.structured import StructuredDetector
 imported = time.perf_counter()
-engine = StructuredDetector()
+detector = StructuredDetector()
 built = time.perf_counter()
-engine.find("Mail bob@example.org, token=x")
+detector.find("Mail bob@example.org, token=x")
 print(imported - started, built - imported, time.perf_counter() - built)
 """
 _PIECES = (
@@ -93,9 +93,9 @@ def _speed(arguments: list[str]) -> None:
     size = sum(len(record.encode()) for record in records)
     rates = {}
     for name, secrets in (("structured", False), ("structured + secrets", True)):
-        engine = StructuredDetector(secrets=secrets)
-        first = len(records) / _seconds(engine.find, records)
-        seconds = _seconds(engine.find, records)
+        detector = StructuredDetector(secrets=secrets)
+        first = len(records) / _seconds(detector.find, records)
+        seconds = _seconds(detector.find, records)
         rates[name] = len(records) / seconds
         print(
             f"{name}: {rates[name]:,.0f} records/s, {size / seconds / 1e6:.2f} MB/s; {first:,.0f} records/s when they were new"
@@ -134,12 +134,12 @@ def _records(paths: list[Path]) -> list[str]:
 
 
 def _growth() -> None:
-    engine = StructuredDetector()
-    engine.find("a first text, so that patterns are compiled")
+    detector = StructuredDetector()
+    detector.find("a first text, so that patterns are compiled")
     rows = []
     for piece in hostile_pieces():
-        engine.find(piece * 20)
-        short, long = (_seconds(engine.find, [piece * (size // len(piece))]) for size in (_SHORT, _LONG))
+        detector.find(piece * 20)
+        short, long = (_seconds(detector.find, [piece * (size // len(piece))]) for size in (_SHORT, _LONG))
         rows.append((long / max(short, 1e-3), long, piece))
     for ratio, long, piece in sorted(rows, reverse=True)[:15]:
         print(f"{ratio:5.1f} times as long for 4 times the text, {long * 1000:6.0f} ms for 100 KB of {piece[:40]!r}")
@@ -149,7 +149,7 @@ def _growth() -> None:
 
 
 def hostile_pieces() -> Iterator[str]:
-    """What to repeat: beginnings of every rule and every key, and signs in long runs."""
+    """Yield what to repeat: beginnings of every rule and every key, and signs in long runs."""
     words = chain.from_iterable(_literals(rule.gate) for rule in (*SECRET_RULES, *STRUCTURED_RULES))
     starts = (start for _, start, _ in TOKEN_FORMATS)
     yield from dict.fromkeys(chain(_PIECES, (f"{word} " for word in words), starts))

@@ -1,4 +1,4 @@
-"""Each engine behind the port: the patterns, the real model, and services on loopback."""
+"""Each detector behind the port: the patterns, the real model, and services on loopback."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.fakes.providers.entity_services import GUARDRAIL, VERSION, Comprehend
 from tests.fakes.providers.server import FakeProvider, Speaks
 
 POLICY = RedactionPolicy(types=KNOWN_TYPES, guardrail=Guardrail(GUARDRAIL, VERSION))
-ENGINES = ("structured", "ner", "comprehend", "guardrail")
+DETECTORS = ("structured", "ner", "comprehend", "guardrail")
 SERVICES: dict[str, Callable[[], Speaks]] = {"comprehend": Comprehend, "guardrail": GuardrailService}
 
 
 class Patterns:
-    """What is built in, as a detector."""
+    """The built-in patterns, as an external detector."""
 
     async def find(self, text: str, policy: RedactionPolicy) -> Findings:
         return Findings(tuple(make_built_in_detector(policy).find(text)))
@@ -37,19 +37,19 @@ def fake_session() -> botocore.session.Session:
 
 
 @asynccontextmanager
-async def detector_for(engine: str, fake: FakeProvider | None = None) -> AsyncIterator[ExternalDetector]:
-    if engine == "structured":
+async def detector_for(name: str, fake: FakeProvider | None = None) -> AsyncIterator[ExternalDetector]:
+    if name == "structured":
         yield Patterns()
         return
     aws = AwsAccess(region=REGION, make_session=fake_session, base_url=fake.url) if fake else None
-    detectors = DeployedDetectors([engine], clock=FakeClock(), aws=aws)
+    detectors = DeployedDetectors([name], clock=FakeClock(), aws=aws)
     try:
-        yield detectors.detector(engine)
+        yield detectors.detector(name)
     finally:
         await detectors.close()
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=DETECTORS)
 async def detector(request: pytest.FixtureRequest) -> AsyncIterator[ExternalDetector]:
     if request.param not in SERVICES:
         async with detector_for(request.param) as found:

@@ -1,4 +1,4 @@
-"""What every engine owes: a value that it knows, found where it stands, in whatever text it stands in."""
+"""Every detector finds a value that it knows where it stands, in whatever text it stands."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def _permitted(service: str, shape: str) -> set[str]:
     return set(found.enum)
 
 
-@pytest.mark.parametrize("engine", ["ner", "comprehend", "guardrail"])
-async def test_an_engine_that_is_not_deployed_is_named(engine: str) -> None:
-    with pytest.raises(DetectorMissingError, match=f"the detector {engine} is not deployed here"):
-        DeployedDetectors([], clock=FakeClock()).detector(engine)
+@pytest.mark.parametrize("name", ["ner", "comprehend", "guardrail"])
+async def test_a_detector_that_is_not_deployed_is_named(name: str) -> None:
+    with pytest.raises(DetectorMissingError, match=f"the detector {name} is not deployed here"):
+        DeployedDetectors([], clock=FakeClock()).detector(name)

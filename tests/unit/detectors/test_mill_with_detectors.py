@@ -1,4 +1,4 @@
-"""A dropped file under a recipe with engines beside the patterns, from the drop to the summary."""
+"""A dropped file under a recipe with detectors beside the patterns, from the drop to the summary."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_what_a_service_was_asked_is_told_in_the_summary() -> None:
         assert len(fake.sent) == 4
 
 
-async def test_an_engine_that_fails_sends_nothing_and_costs_its_record_only() -> None:
+async def test_a_detector_that_fails_sends_nothing_and_costs_its_record_only() -> None:
     mill, models = mill_with("ner", detectors=Words(ValueError("Maria"), Peter="person"))
     job = await mill.mill(KEY, jsonl(PROMPTS))
     codes = [line.get("error", {}).get("code", "") for line in mill.lines(job, "results")]
@@ -103,7 +103,7 @@ async def test_an_engine_that_fails_sends_nothing_and_costs_its_record_only() ->
     assert b"ValueError" in mill.file(job, "results")
 
 
-async def test_a_stack_without_the_engine_sends_nothing() -> None:
+async def test_a_stack_without_the_detector_sends_nothing() -> None:
     mill, models = mill_with("ner", detectors=None)
     job = await mill.mill(KEY, jsonl(PROMPTS))
     assert job.counts.failed == 3
@@ -126,7 +126,7 @@ redact: {engines: [structured, ner]}
 """
 
 
-async def test_a_recipe_for_an_engine_that_is_not_deployed_is_refused() -> None:
+async def test_a_recipe_for_a_detector_that_is_not_deployed_is_refused() -> None:
     objects, clock = FakeObjectStore(FakeClock()), FakeClock()
     objects.put("recipes/r.yaml", RECIPE.encode())
     with pytest.raises(RecipeError) as raised:

@@ -1,4 +1,4 @@
-"""A record redacted by engines that take their time, and fail."""
+"""A record redacted by detectors that are slow or fail."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Words:
         self.asked: list[str] = []
         self.failures, self.words = list(failures), words
 
-    def detector(self, engine: str) -> ExternalDetector:
-        if engine not in ("ner", "comprehend"):
-            raise DetectorMissingError(engine)
+    def detector(self, name: str) -> ExternalDetector:
+        if name not in ("ner", "comprehend"):
+            raise DetectorMissingError(name)
         return self
 
     async def find(self, text: str, policy: RedactionPolicy) -> Findings:
@@ -64,7 +64,7 @@ def text_of(searched: Searched) -> str:
     return part.text
 
 
-async def test_the_finds_of_all_engines_are_united() -> None:
+async def test_the_finds_of_all_detectors_are_united() -> None:
     searched = await redacted(ask("Ann wrote to a@b.example"), Words(Ann="person"))
     assert text_of(searched) == "<PERSON_1> wrote to <EMAIL_1>"
     assert searched.redacted.map == {"<PERSON_1>": "Ann", "<EMAIL_1>": "a@b.example"}
@@ -75,7 +75,7 @@ async def test_where_finds_overlap_the_sharper_type_names_both() -> None:
     assert text_of(searched) == "write <EMAIL_1> now"
 
 
-async def test_every_engine_is_asked_once_and_its_searches_are_counted() -> None:
+async def test_every_detector_is_asked_once_and_its_searches_are_counted() -> None:
     words = Words(Ann="person")
     searched = await redacted(ask("Ann"), words, BOTH)
     assert searched.searches == {"words calls": 2}
@@ -121,7 +121,7 @@ async def test_own_patterns_count_beside_a_model_alone() -> None:
         RecordRefusedError("no", "my secret"),
     ],
 )
-async def test_an_engine_that_fails_fails_the_record_and_quotes_nothing(failure: Exception) -> None:
+async def test_a_detector_that_fails_fails_the_record_and_quotes_nothing(failure: Exception) -> None:
     with pytest.raises(RecordError) as raised:
         await redacted(ask("my secret"), Words(failure))
     assert raised.value.code == "redaction_failed"
@@ -129,14 +129,14 @@ async def test_an_engine_that_fails_fails_the_record_and_quotes_nothing(failure:
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
-async def test_an_engine_may_refuse_the_record_itself() -> None:
+async def test_a_detector_may_refuse_the_record_itself() -> None:
     with pytest.raises(RecordError) as raised:
         await redacted(ask("x"), Words(RecordError("blocked", code="redaction_refused")))
     assert raised.value.code == "redaction_refused"
 
 
 @pytest.mark.parametrize("detectors", [None, Words()])
-async def test_an_engine_that_is_missing_fails_the_record(detectors: Words | None) -> None:
+async def test_a_detector_that_is_missing_fails_the_record(detectors: Words | None) -> None:
     policy = RedactionPolicy(types=KNOWN_TYPES, engines=("structured", "guardrail"))
     with pytest.raises(RecordError, match="the detector guardrail is not deployed here") as raised:
         await redacted(ask("x"), detectors, policy)

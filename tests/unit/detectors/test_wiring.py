@@ -1,4 +1,4 @@
-"""Which engines a deployment offers: those that its settings name, and no service on the local stage."""
+"""A deployment offers the detectors that its settings name, and no service on the local stage."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ AuthenticationSuccessHandlerImpl | WebSecurityConfigurerAdapter | accessibilityL
 
 
 def _value(form: str, source: random.Random) -> tuple[str, int, int]:
-    """What a form stands for, and where in it the value lies: from its first random part to its last."""
+    """Return what a form stands for, and where its value lies: from its first random part to its last."""
     text, first, last, at = "", -1, -1, 0
     while at < len(form):
         end = form.find("}", at)

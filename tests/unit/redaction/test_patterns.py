@@ -1,4 +1,4 @@
-"""What keeps patterns from being slow: RE2 where a whole text is searched, and elsewhere no repeat within a repeat."""
+"""No pattern can be made slow: RE2 searches whole texts, and no pattern of re has a repeat within a repeat."""
 
 from __future__ import annotations
 

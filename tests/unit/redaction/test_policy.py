@@ -1,4 +1,4 @@
-"""What a policy does with what was found."""
+"""Test what a policy does with what was found."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_fields_are_skipped_or_taken_whole() -> None:
     assert redact(text, skip=("sku",), whole=("notes",))[0] == hidden
 
 
-def test_an_engine_that_is_not_there_sends_nothing() -> None:
+def test_a_detector_that_is_not_there_sends_nothing() -> None:
     with pytest.raises(RecordError, match="not deployed"):
         redact("hello", engines=("structured", "elsewhere"))
 

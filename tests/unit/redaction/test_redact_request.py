@@ -206,24 +206,26 @@ def test_attachments_are_left_alone() -> None:
     assert redact_request(request, EVERYTHING).request.messages[0].parts == (Text("<EMAIL_1>"), attachment)
 
 
-class BrokenEngine:
+class BrokenDetector:
     """Fails, with the text in its message."""
 
     def find(self, text: str) -> list[Span]:
         raise RuntimeError(f"cannot read {text}")
 
 
-class StrayEngine:
+class StrayDetector:
     """Finds something where there is no text."""
 
     def find(self, text: str) -> list[Span]:
         return [Span(len(text), len(text) + 5, "email", 1.0)]
 
 
-@pytest.mark.parametrize("engine", [BrokenEngine(), StrayEngine()])
-def test_an_engine_that_fails_fails_the_record_and_says_nothing_of_it(engine: BrokenEngine | StrayEngine) -> None:
+@pytest.mark.parametrize("detector", [BrokenDetector(), StrayDetector()])
+def test_a_detector_that_fails_fails_the_record_and_says_nothing_of_it(
+    detector: BrokenDetector | StrayDetector,
+) -> None:
     with pytest.raises(RecordError) as caught:
-        redact_request(ask("my secret"), EVERYTHING, engine)
+        redact_request(ask("my secret"), EVERYTHING, detector)
     assert caught.value.code == "redaction_failed"
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -258,17 +260,17 @@ def test_lone_surrogates_hide_nothing() -> None:
     assert texts(redacted) == ["\ud800 <EMAIL_1> \udfff"]
 
 
-def test_neither_importing_nor_a_policy_without_types_loads_the_engine() -> None:
+def test_neither_importing_nor_a_policy_without_types_loads_the_detector() -> None:
     program = """
 import sys
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import redact_request
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=()))
-engine = "promptmill.redaction.patterns.structured"
-assert not {"re2", engine, "pydantic", "yaml"} & sys.modules.keys()
+detector = "promptmill.redaction.patterns.structured"
+assert not {"re2", detector, "pydantic", "yaml"} & sys.modules.keys()
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=("email",)))
-assert {"re2", engine} <= sys.modules.keys()
+assert {"re2", detector} <= sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -38,7 +38,7 @@ def redact(request: CompletionRequest) -> Redacted:
 
 
 def echoed(redacted: Redacted, **parts: Any) -> Completion:
-    """What comes back from a model that repeats what it was sent."""
+    """A model that repeats what it was sent gives the values back."""
     return restore_completion(Completion(finish_reason="stop", usage=Usage(), **parts), redacted.map)
 
 

@@ -1,4 +1,4 @@
-"""What the structured engine finds, and what it leaves alone. Every key here is made up or an issuer's own example."""
+"""Test what the structured detector finds and what it leaves alone. Every key is made up or an issuer's own example."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.templates import template_fault
 from promptmill.redaction import ALL_TYPES, KNOWN_TYPES
-from promptmill.redaction.patterns.structured import StructuredDetector
 from promptmill.redaction.policy import WHOLE_FIELD, is_pattern, pattern_fault
 
 _MAX_USD = 1_000_000
@@ -119,6 +118,8 @@ def secret_name(value: str) -> str:
 
 
 def _looks_secret(value: str) -> bool:
+    from promptmill.redaction.patterns.structured import StructuredDetector  # noqa: PLC0415 (few recipes need it)
+
     return bool(_RANDOM_LOOKING.search(value)) or any(s.type == "api_key" for s in StructuredDetector().find(value))
 
 
