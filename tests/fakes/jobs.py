@@ -9,12 +9,13 @@ from msgspec import structs
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.units import Gate, gates_of
 from promptmill.ports.job_store import RunWindow
+from tests.fakes.failing import FailsOnRequest
 
 _RANKS = {JobState.PLANNING: 0, JobState.DUPLICATE: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
 _TERMINAL = 4
 
 
-class FakeJobs:
+class FakeJobs(FailsOnRequest):
     """The ``Jobs`` port. ``shut`` is what ``FakeUnits`` sees of the gates."""
 
     def __init__(self) -> None:

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from promptmill.domain.charge import Charge, CostCorrection, Spending, spending_of_charge, spending_of_correction
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeLedger:
+class FakeLedger(FailsOnRequest):
     """Both ledger ports; totals are folded from charges and narrowings at each question."""
 
     def __init__(self) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeLimitGroups:
+class FakeLimitGroups(FailsOnRequest):
     """The ``LimitGroups`` port. ``writes`` and ``reads`` count."""
 
     def __init__(self) -> None:

@@ -9,12 +9,13 @@ from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
+from tests.fakes.failing import FailsOnRequest
 
 ANSWER = Completion("Blue.", "stop", Usage(input_total=21, output_total=9), raw_finish="stop", model="m-1")
 Step = Completion | PromptmillError
 
 
-class FakeModels:
+class FakeModels(FailsOnRequest):
     """Both ports: gives itself for every route, and answers by the route's script, then with ``ANSWER``.
 
     Attributes:

@@ -8,11 +8,12 @@ from promptmill.domain.errors import MissingObjectError
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo, Piece
+from tests.fakes.failing import FailsOnRequest
 
 BLOCK = 1 << 16
 
 
-class FakeObjectStore:
+class FakeObjectStore(FailsOnRequest):
     """Versions are numbered through; ``writes`` holds the keys in the order in which they were written."""
 
     def __init__(self, clock: Clock) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from promptmill.domain.errors import RecordError
 from promptmill.domain.messages import Message
 from promptmill.ports.message_queue import RequestCopy
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeWorkQueue:
+class FakeWorkQueue(FailsOnRequest):
     """``waiting`` holds what was sent and not taken."""
 
     def __init__(self) -> None:
@@ -21,7 +22,7 @@ class FakeWorkQueue:
         self.sent.extend((message, delay_s) for message in messages)
 
 
-class FakeLease:
+class FakeLease(FailsOnRequest):
     """Counts renewals."""
 
     def __init__(self) -> None:
@@ -31,7 +32,7 @@ class FakeLease:
         self.renewals.append(seconds)
 
 
-class FakeReplies:
+class FakeReplies(FailsOnRequest):
     """``missing`` names queues that do not exist."""
 
     def __init__(self, *, missing: Sequence[str] = ()) -> None:
@@ -44,7 +45,7 @@ class FakeReplies:
         self.sent.append((queue, body))
 
 
-class FakeCopies:
+class FakeCopies(FailsOnRequest):
     """Requests sent again."""
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class FakeCopies:
         self.sent.append((copy.body, copy.copied_id, copy.owner_seen))
 
 
-class FakeEvents:
+class FakeEvents(FailsOnRequest):
     """The bus."""
 
     def __init__(self) -> None:

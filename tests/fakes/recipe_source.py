@@ -5,9 +5,10 @@ from __future__ import annotations
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeRecipes:
+class FakeRecipes(FailsOnRequest):
     def __init__(self, *recipes: Recipe) -> None:
         self.recipes = {recipe.name: recipe for recipe in recipes}
 

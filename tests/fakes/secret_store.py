@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from promptmill.domain.errors import RouteClosedError
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeSecretStore:
+class FakeSecretStore(FailsOnRequest):
     """``rotated``: what a secret is by now, while its older text is still cached."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from promptmill.ports.recipe_source import Pause
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeSwitches:
+class FakeSwitches(FailsOnRequest):
     def __init__(self) -> None:
         self._paused: dict[str, Pause] = {}
 

@@ -9,9 +9,10 @@ from msgspec import structs
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 from promptmill.ports.units import Intended
+from tests.fakes.failing import FailsOnRequest
 
 
-class FakeUnits:
+class FakeUnits(FailsOnRequest):
     """The ``Units`` port. ``shut``: gates that are shut, shared with the fake that shuts them."""
 
     def __init__(self, shut: set[Gate]) -> None:

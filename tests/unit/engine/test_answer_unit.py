@@ -23,6 +23,7 @@ from promptmill.engine.journal import SEAL, Page
 from promptmill.engine.takeover import recover_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
+from tests.fakes.failing import ALWAYS
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
 from tests.unit.engine.parts import ANSWER_NANO, DAY, GATE, JOURNALS, UNIT, House, LineUnit, result, turns
@@ -206,14 +207,8 @@ async def test_it_tells_when_few_records_are_left_to_send_and_when_none_is() -> 
 
 async def test_an_error_of_a_store_ends_it_once_everything_that_is_known_is_journaled() -> None:
     house, unit = House(), LineUnit(9, of=recipe(routes=(structs.replace(ROUTE, in_flight=3),)))
-    intend, groups = house.units.intend, iter([True])
-
-    async def broken(*args: Any, **more: Any) -> Any:
-        if next(groups, False):
-            return await intend(*args, **more)
-        raise ConnectionAbortedError
-
-    house.units.intend = broken  # type: ignore[method-assign]
+    groups = iter([False])
+    house.units.fail_next("intend", when=lambda *_, **__: next(groups, True), times=ALWAYS)
     found = await answer(house, unit, runtime=house.runtime(Slow(house, 10.0)))
     assert isinstance(found.fault, ConnectionAbortedError)
     assert (found.why, found.refused) == ("fault", Page())

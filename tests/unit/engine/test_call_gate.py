@@ -22,6 +22,7 @@ from promptmill.engine.unit import PAUSED_DELAY_S, CallSlots, PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
 from promptmill.pacing.pacing import HandOver, Unpaced
 from promptmill.ports.units import Intended
+from tests.fakes.failing import ALWAYS
 from tests.fakes.recipes import ROUTE, SPARE
 from tests.unit.engine.parts import DAY, GATE, JOURNALS, UNIT, House, Pages, attempt, flatten, turns
 
@@ -160,13 +161,12 @@ def whys(ended: Sequence[object]) -> set[str]:
 async def test_a_call_is_made_only_once_its_intent_is_durable() -> None:
     house = House()
     here = await bench(house)
-    intend, durable = house.units.intend, asyncio.Event()
+    durable = asyncio.Event()
 
-    async def slow(*args: Any, **more: Any) -> Intended:
+    async def wait(*_: Any, **__: Any) -> None:
         await durable.wait()
-        return await intend(*args, **more)
 
-    house.units.intend = slow  # type: ignore[method-assign]
+    house.units.before("intend", wait)
     asking = here.ask(3)
     await turns()
     assert here.sent == []
@@ -400,13 +400,7 @@ async def test_a_worker_that_was_paused_for_a_lease_sends_nothing_that_was_let_t
 async def test_a_store_that_fails_ends_sending_and_what_may_be_durable_is_told_as_not_sent() -> None:
     house = House()
     here = await bench(house)
-    intend = house.units.intend
-
-    async def lost(*args: Any, **more: Any) -> Intended:
-        await intend(*args, **more)
-        raise ConnectionAbortedError
-
-    house.units.intend = lost  # type: ignore[method-assign]
+    house.units.fail_next("intend", times=ALWAYS, done=True)
     assert whys(await asyncio.gather(*here.ask(2), return_exceptions=True)) == {"fault"}
     with pytest.raises(ConnectionAbortedError):
         await here.running

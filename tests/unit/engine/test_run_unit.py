@@ -18,6 +18,7 @@ from promptmill.engine.unit import PAUSED_DELAY_S
 from promptmill.ports.units import Intended
 from promptmill.requests.envelope import body_hash, request_unit
 from tests.fakes.clock import FakeClock
+from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
@@ -96,13 +97,11 @@ async def test_a_verdict_by_whoever_took_over_is_not_overruled() -> None:
 async def test_shut_gates_end_it_for_the_reason_that_the_run_gives() -> None:
     house, unit = House(), LineUnit(3)
     house.jobs.shut.add(GATE)
-    intend = house.units.intend
 
-    async def found_shut(*args: Any, **more: Any) -> Any:
+    async def stop_first(*_: Any, **__: Any) -> None:
         unit.stop = "cancelled"
-        return await intend(*args, **more)
 
-    house.units.intend = found_shut  # type: ignore[method-assign]
+    house.units.before("intend", stop_first)
     assert await run(house, unit) == UnitEnd("ended")
     assert unit.closes == [(unit.closes[0][0], Verdict("stopped", "cancelled"))]
     assert unit.closes[0][0].used == 0
@@ -111,12 +110,7 @@ async def test_shut_gates_end_it_for_the_reason_that_the_run_gives() -> None:
 async def test_answers_that_could_not_be_journaled_are_never_followed_by_a_verdict() -> None:
     """Story 6: journal first. Also where a shut gate says that the unit is to end."""
     house, mine = House(), LineUnit(4, of=recipe(routes=(structs.replace(ROUTE, in_flight=2),)))
-    create, intend = house.objects.create, house.units.intend
-
-    async def refused(key: str, *args: Any, **more: Any) -> bool:
-        if "/journals/" in key:
-            raise ConnectionAbortedError
-        return await create(key, *args, **more)
+    intend = house.units.intend
 
     async def then_shut(unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
         done = await intend(unit, claim, group, gate=gate)
@@ -124,7 +118,7 @@ async def test_answers_that_could_not_be_journaled_are_never_followed_by_a_verdi
         mine.stop = "cancelled"
         return done
 
-    house.objects.create = refused  # type: ignore[method-assign]
+    house.objects.fail_next("create", when=lambda key, *_, **__: "/journals/" in key, times=ALWAYS)
     house.units.intend = then_shut  # type: ignore[method-assign]
     with pytest.raises(ConnectionAbortedError):
         await run(house, mine)
@@ -135,16 +129,11 @@ async def test_answers_that_could_not_be_journaled_are_never_followed_by_a_verdi
 async def test_outcomes_without_a_call_are_journaled_before_the_verdict_too() -> None:
     house, unit = House(), LineUnit(2)
     unit.lines = [structs.replace(line, data=b"null") for line in unit.lines]
-    create = house.objects.create
-
-    async def refused(*_: Any, **__: Any) -> bool:
-        raise ConnectionAbortedError
-
-    house.objects.create = refused  # type: ignore[method-assign]
+    house.objects.fail_next("create", times=ALWAYS)
     with pytest.raises(ConnectionAbortedError):
         await run(house, unit)
     assert house.units.claims[UNIT].verdict is None
-    house.objects.create = create  # type: ignore[method-assign]
+    house.objects.mend("create")
     assert await run(house, unit) == UnitEnd("ended")
     ((history, _),) = unit.closes
     assert [result.code for result in history.results.values()] == ["not_an_object"] * 2
@@ -173,11 +162,7 @@ async def test_a_worker_whose_time_is_up_leaves_its_money_to_the_next_one() -> N
 
 async def test_an_error_gives_the_unit_back_and_is_raised() -> None:
     house, unit = House(), LineUnit(3)
-
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise ConnectionAbortedError
-
-    house.units.intents = broken  # type: ignore[method-assign]
+    house.units.fail_next("intents")
     await house.claim()
     with pytest.raises(ConnectionAbortedError):
         await run(house, unit)
@@ -334,7 +319,7 @@ async def test_a_request_whose_verdict_is_there_is_answered_without_a_call() -> 
     mine = await mill.units.claim(unit, seen=None, owner="dead", body_hash=body_hash(body))
     assert mine is not None
     await mill.units.decide(unit, mine, Verdict("stopped", "day_spent"), used=0, lines=())
-    report = await mill.ask(ASK, seen=(1, mill.units.claims[unit].beat))
+    report = await mill.ask(ASK, owner_seen=(1, mill.units.claims[unit].beat))
     assert (report.verdict, report.code) == ("answered", "day_spent")
     assert isinstance(mill.models, FakeModels)
     assert mill.models.calls == []

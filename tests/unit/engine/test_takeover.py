@@ -106,15 +106,7 @@ async def test_a_page_whose_response_was_lost_counts_as_journaled() -> None:
     await intend(house, group(0, 1))
     mine = writer(house)
     mine.note(attempt(0))
-    create, lost = house.objects.create, iter([True])
-
-    async def unheard(*args: Any, **more: Any) -> bool:
-        there = await create(*args, **more)
-        if next(lost, False):
-            raise ConnectionAbortedError
-        return there
-
-    house.objects.create = unheard  # type: ignore[method-assign]
+    house.objects.fail_next("create", done=True)
     await mine.flush()
     assert mine.refused == Page()
     await house.claim()

@@ -21,6 +21,7 @@ from promptmill.jobs.plan_job import open_job
 from promptmill.jobs.stop_run import stop_run
 from tests.fakes.clock import FakeClock
 from tests.fakes.deployment import LEASE_S
+from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import recipe
@@ -201,37 +202,22 @@ async def test_several_records_that_bring_their_workers_down_all_fail_alone() ->
     assert failed == [1, 10, 11]
 
 
-async def test_an_exception_gives_the_chunk_back_and_counts_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exception_gives_the_chunk_back_and_counts_no_crash() -> None:
     mill, message, _ = await planned()
-
-    read = mill.objects.read
-
-    async def unavailable(key: str, **where: Any) -> bytes:
-        if key == KEY:
-            raise ConnectionAbortedError
-        return await read(key, **where)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mill.objects, "read", unavailable)
-        with pytest.raises(ConnectionAbortedError):
-            await mill.run_chunk(message)
+    mill.objects.fail_next("read", when=lambda key, **_: key == KEY)
+    with pytest.raises(ConnectionAbortedError):
+        await mill.run_chunk(message)
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes) == (True, 0)
     assert (await mill.run_chunk(structs.replace(message, released_at_epoch=None))).verdict == "ended"
 
 
-async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_answers_that_could_not_be_journaled_are_paid_again_and_told_as_lost() -> None:
     mill, message, job = await planned()
-
-    async def unavailable(*_: Any, **__: Any) -> bool:
-        raise ConnectionAbortedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mill.objects, "create", unavailable)
-        with pytest.raises(ConnectionAbortedError):
-            await mill.run_chunk(message)
+    mill.objects.fail_next("create", times=ALWAYS)
+    with pytest.raises(ConnectionAbortedError):
+        await mill.run_chunk(message)
+    mill.objects.mend("create")
     claim = mill.units.claims[unit_of(message)]
     assert (claim.released, claim.crashes, claim.verdict) == (True, 0, None), "nothing is decided"
     mill.queue.waiting.append(structs.replace(message, released_at_epoch=None))
@@ -366,16 +352,11 @@ async def test_finishing_early_or_twice_does_nothing() -> None:
     assert first == again, "whoever ended it may have vanished before telling"
 
 
-async def test_a_result_is_never_without_its_charges(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_result_is_never_without_its_charges() -> None:
     mill, message, job = await planned()
-
-    async def unavailable(*_: Any, **__: Any) -> bool:
-        raise ConnectionAbortedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mill.ledger, "record", unavailable)
-        with pytest.raises(ConnectionAbortedError):
-            await mill.run_chunk(message)
+    mill.ledger.fail_next("record")
+    with pytest.raises(ConnectionAbortedError):
+        await mill.run_chunk(message)
     assert mill.chunk_keys(job) == []
     claim = mill.units.claims[unit_of(message)]
     assert claim.verdict == Verdict("completed")

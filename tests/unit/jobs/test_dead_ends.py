@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from promptmill.domain import layout, messages
@@ -61,7 +59,7 @@ async def test_a_chunk_whose_source_is_gone_becomes_error_lines() -> None:
 async def test_a_job_whose_source_is_gone_before_it_was_planned_is_rejected(way: str) -> None:
     mill = Mill(recipe())
     message = mill.drop(KEY, BODY)
-    mill.recipes.load = broken  # type: ignore[method-assign]
+    mill.recipes.fail_next("load")
     with pytest.raises(ConnectionAbortedError):
         await mill.plan(message)
     del mill.objects._objects[KEY]
@@ -75,10 +73,6 @@ async def test_a_job_whose_source_is_gone_before_it_was_planned_is_rejected(way:
     (job,) = mill.jobs.runs.values()
     assert job.state is JobState.REJECTED
     assert "gone" in mill.status(job)["reason"]
-
-
-async def broken(*_: Any, **__: Any) -> Any:
-    raise ConnectionAbortedError
 
 
 async def test_one_job_that_cannot_be_swept_costs_no_other_its_repair() -> None:

@@ -163,15 +163,13 @@ async def test_a_tag_is_seen_whenever_it_comes() -> None:
     mill = Mill(recipe())
     await mill.mill(KEY, BODY)
     message = mill.drop(KEY, BODY)
-    moving = mill.jobs.move
 
-    async def tagged_first(*args: Any, **more: Any) -> bool:
-        if args[2] is JobState.DUPLICATE:
+    async def tag_first(_job_id: str, _run: int, to: JobState, **_: Any) -> None:
+        if to is JobState.DUPLICATE:
             mill.objects.tag(KEY, message.version, promptmill_again="true")
             assert (await mill.plan(tagged(message))).verdict == "ignored"
-        return await moving(*args, **more)
 
-    mill.jobs.move = tagged_first  # type: ignore[method-assign]
+    mill.jobs.before("move", tag_first)
     assert (await mill.plan(message)).verdict == "planned"
 
 
@@ -211,14 +209,12 @@ async def test_a_word_that_overtakes_is_heard() -> None:
     mill = Mill(recipe())
     await mill.mill(KEY, BODY)
     message = mill.drop(KEY, BODY)
-    moving = mill.jobs.move
 
-    async def word_first(*args: Any, **more: Any) -> bool:
-        if args[2] is JobState.DUPLICATE:
+    async def release_first(_job_id: str, _run: int, to: JobState, **_: Any) -> None:
+        if to is JobState.DUPLICATE:
             assert (await mill.plan(structs.replace(message, again=True))).verdict == "planned"
-        return await moving(*args, **more)
 
-    mill.jobs.move = word_first  # type: ignore[method-assign]
+    mill.jobs.before("move", release_first)
     assert (await mill.plan(message)).verdict == "known"
     await mill.pump()
     assert calls(mill) == 6

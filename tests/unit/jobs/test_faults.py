@@ -15,13 +15,13 @@ from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.domain.tally import Tally
-from promptmill.domain.units import Claim
 from promptmill.engine.heartbeat import run_with_lease
 from promptmill.formats.file_format import format_named
 from promptmill.jobs.run_chunk import run_chunk
 from promptmill.jobs.settle_dead_letter import settle_chunk
 from tests.fakes.clock import FakeClock
 from tests.fakes.deployment import LEASE_S
+from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, SPARE, recipe
@@ -79,11 +79,7 @@ async def test_an_answer_that_cannot_be_written_costs_no_neighbour(monkeypatch: 
 async def test_a_table_that_does_not_answer_costs_no_record_its_next_route() -> None:
     models = FakeModels({ROUTE.id: [RouteClosedError("invalid_api_key", status=401)] * 10})
     mill, message, job = await planned(models=models, routes=(ROUTE, SPARE))
-
-    async def broken(*_: Any) -> None:
-        raise ConnectionAbortedError
-
-    mill.jobs.close_route = broken  # type: ignore[method-assign, assignment]
+    mill.jobs.fail_next("close_route", times=ALWAYS)
     done = await ended(mill, message, job)
     assert done.counts.answered == 10
     assert len(mill.lines(done, "attempts")) == len(models.calls) == done.counts.attempts
@@ -118,11 +114,7 @@ async def test_a_heartbeat_that_fails_now_and_then_costs_no_answer(part: str, mo
 async def test_a_fault_before_the_claim_costs_a_lease_and_not_a_whole_invocation(*, settling: bool) -> None:
     """The queue hides a message for as long as a worker may run, until the worker has said how long it needs."""
     mill, message, _ = await planned()
-
-    async def broken(*_: Any) -> Any:
-        raise ConnectionAbortedError
-
-    mill.jobs.read = broken  # type: ignore[method-assign, assignment]
+    mill.jobs.fail_next("read")
     work = settle_chunk if settling else run_chunk
     with pytest.raises(ConnectionAbortedError):
         await work(message, mill.chunk_worker())
@@ -139,16 +131,11 @@ async def test_a_worker_without_a_heartbeat_stops() -> None:
     slow._clock, slow._latency_s = mill.clock, 25.0
     started: list[float] = []
 
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise ConnectionAbortedError
-
-    async def noted(*args: Any, **more: Any) -> Any:
+    async def note_start(*_: Any, **__: Any) -> None:
         started.append(mill.clock.monotonic())
-        return await complete(*args, **more)
 
-    complete = slow.complete
-    slow.complete = noted  # type: ignore[method-assign]
-    mill.units.beat = broken  # type: ignore[method-assign]
+    slow.before("complete", note_start)
+    mill.units.fail_next("beat", times=ALWAYS)
     with pytest.raises(ConnectionAbortedError):
         await mill.run_chunk(message)
     assert mill.chunk_keys(job) == []
@@ -158,41 +145,23 @@ async def test_a_worker_without_a_heartbeat_stops() -> None:
 
 async def test_a_claim_whose_response_was_lost_is_ours() -> None:
     mill, message, job = await planned()
-    claim = mill.units.claim
-
-    async def lost(*args: Any, **more: Any) -> Claim | None:
-        await claim(*args, **more)
-        return None  # it was sent again underneath, and refused by its own first success
-
-    mill.units.claim = lost  # type: ignore[method-assign]
+    mill.units.answer_next("claim", None)  # it was sent again underneath, and refused by its own first success
     assert (await ended(mill, message, job)).counts.answered == 10
 
 
 async def test_intents_whose_response_was_lost_are_made_and_charged_once() -> None:
     mill, message, job = await planned()
-    intend = mill.units.intend
-
-    async def lost(*args: Any, **more: Any) -> Any:
-        await intend(*args, **more)
-        return await intend(*args, **more)
-
-    mill.units.intend = lost  # type: ignore[method-assign]
+    mill.units.before("intend", mill.units.intend)  # sent twice underneath
     done = await ended(mill, message, job)
     assert (done.counts.answered, done.counts.attempts) == (10, 10)
 
 
 async def test_intents_that_may_be_durable_and_are_not_sent_are_told_as_not_sent() -> None:
     mill, message, job = await planned()
-    intend = mill.units.intend
-
-    async def lost(*args: Any, **more: Any) -> Any:
-        await intend(*args, **more)
-        raise ConnectionAbortedError
-
-    mill.units.intend = lost  # type: ignore[method-assign]
+    mill.units.fail_next("intend", times=ALWAYS, done=True)
     with pytest.raises(ConnectionAbortedError):
         await mill.run_chunk(message)
-    mill.units.intend = intend  # type: ignore[method-assign]
+    mill.units.mend("intend")
     assert isinstance(mill.models, FakeModels)
     assert mill.models.calls == []
     done = await ended(mill, structs.replace(message, released_at_epoch=None), job)
@@ -201,15 +170,7 @@ async def test_intents_that_may_be_durable_and_are_not_sent_are_told_as_not_sent
 
 async def test_a_journal_page_whose_response_was_lost_is_recognised_as_our_own() -> None:
     mill, message, job = await planned()
-    create, refused = mill.objects.create, iter([True])
-
-    async def lost(key: str, *args: Any, **more: Any) -> bool:
-        there = await create(key, *args, **more)
-        if "/journals/" in key and next(refused, False):
-            raise ConnectionAbortedError
-        return there
-
-    mill.objects.create = lost  # type: ignore[method-assign]
+    mill.objects.fail_next("create", when=lambda key, *_, **__: "/journals/" in key, done=True)
     done = await ended(mill, message, job)
     assert (done.counts.answered, done.counts.unpriced) == (10, 0)
     assert mill.ledger.narrowings == {}
@@ -218,14 +179,12 @@ async def test_a_journal_page_whose_response_was_lost_is_recognised_as_our_own()
 async def test_a_late_status_never_hides_the_end() -> None:
     mill = Mill(recipe())
     message = mill.drop(KEY, jsonl([{"id": 1, "prompt": "x"}]))
-    replace = mill.objects.replace
 
-    async def overtaken(key: str, body: bytes, **more: Any) -> None:
+    async def end_first(_key: str, body: bytes, **_: Any) -> None:
         if msgspec.json.decode(body)["state"] == "RUNNING" and mill.queue.waiting:
             await mill.pump()
-        await replace(key, body, **more)
 
-    mill.objects.replace = overtaken  # type: ignore[method-assign]
+    mill.objects.before("replace", end_first)
     found = await mill.plan(message)
     assert mill.job(found.job_id).state is JobState.DONE
     assert mill.status(mill.job(found.job_id))["state"] == "DONE"
@@ -244,14 +203,7 @@ async def test_a_status_left_behind_by_a_worker_that_vanished_is_mended() -> Non
 async def test_an_event_that_was_not_taken_is_sent_again(kind: str) -> None:
     mill = Mill(recipe())
     body = jsonl([{"id": 1, "prompt": "x"}]) if kind == "Job done" else b""
-    publish, refused = mill.events.publish, iter([True])
-
-    async def choosy(*args: Any) -> None:
-        if next(refused, False):
-            raise ConnectionAbortedError
-        await publish(*args)
-
-    mill.events.publish = choosy  # type: ignore[method-assign, assignment]
+    mill.events.fail_next("publish")
     waiting: list[Any] = [mill.drop(KEY, body)]
     for _ in range(10):
         if not waiting:

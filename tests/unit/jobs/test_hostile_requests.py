@@ -36,14 +36,10 @@ async def test_a_body_nested_too_deeply_is_refused() -> None:
     assert (report.code, report.replied) == ("invalid_json", True)
 
 
-async def test_a_body_too_large_to_hold_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_too_large_to_hold_is_not_read() -> None:
     house = mill()
     house.objects.put("requests/1.json", b"x" * (MAX_BYTES + 1))
-
-    async def unread(*_: Any, **__: Any) -> bytes:
-        raise AssertionError("its size was known")
-
-    monkeypatch.setattr(house.objects, "read", unread)
+    house.objects.fail_next("read", AssertionError("its size was known"))
     report = await house.ask({"recipe": "r", "body_key": "requests/1.json", "reply_to": OURS})
     assert (report.code, report.replied) == ("body_too_large", True)
 

@@ -117,16 +117,14 @@ async def test_a_request_whose_worker_vanished_is_answered_and_its_answer_is_pai
     slow = FakeModels()
     house = mill(slow)
     slow._clock, slow._latency_s = house.clock, 60.0
-    create = house.objects.create
 
-    async def gone(key: str, *args: Any, **more: Any) -> bool:
+    async def hang(key: str, *_: Any, **__: Any) -> None:
         if key.startswith("answers/"):
             await asyncio.Future()
-        return await create(key, *args, **more)
 
-    house.objects.create = gone  # type: ignore[method-assign]
+    house.objects.before("create", hang)
     await vanish(house.ask(ASK), after_turns=600)
-    house.objects.create = create  # type: ignore[method-assign]
+    house.objects.mend("create")
     claim = house.units.claims[request_unit("r", "order-17")]
     assert (claim.verdict, calls(house), replies(house)) == (Verdict("completed"), 1, [])
     report = await house.ask(ASK, owner_seen=(claim.epoch, claim.beat))

@@ -17,6 +17,7 @@ from promptmill.jobs.run_chunks import run_chunks
 from promptmill.pacing.pacing import Refused, Unpaced
 from promptmill.pacing.windows import WAKE_DELAY_S
 from promptmill.ports.job_store import RunWindow
+from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
@@ -76,11 +77,7 @@ async def test_where_others_wait_it_does_not() -> None:
 
 async def test_a_fault_in_the_window_costs_pace_only() -> None:
     mill, message, job = await planned()
-
-    async def broken(*_: Any) -> Any:
-        raise ConnectionAbortedError
-
-    mill.jobs.note_drained = broken  # type: ignore[method-assign, assignment]
+    mill.jobs.fail_next("note_drained")
     (report,) = await run_chunks(message, alone(mill, message, Alone()))
     assert not isinstance(report, BaseException)
     assert report.verdict == "ended"
@@ -89,14 +86,7 @@ async def test_a_fault_in_the_window_costs_pace_only() -> None:
 
 async def test_a_chunk_that_was_carried_on_with_fails_alone() -> None:
     mill, message, _ = await planned(20)
-    intend = mill.units.intend
-
-    async def broken(unit: str, *rest: Any, **more: Any) -> Any:
-        if unit.endswith(".1"):
-            raise ConnectionAbortedError
-        return await intend(unit, *rest, **more)
-
-    mill.units.intend = broken  # type: ignore[method-assign]
+    mill.units.fail_next("intend", when=lambda unit, *_, **__: unit.endswith(".1"), times=ALWAYS)
     first, second = await run_chunks(message, alone(mill, message, Alone()))
     assert not isinstance(first, BaseException)
     assert first.verdict == "ended"
@@ -105,11 +95,7 @@ async def test_a_chunk_that_was_carried_on_with_fails_alone() -> None:
 
 async def test_its_own_chunks_error_is_raised() -> None:
     mill, message, _ = await planned(20)
-
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise ConnectionAbortedError
-
-    mill.units.intend = broken  # type: ignore[method-assign]
+    mill.units.fail_next("intend", times=ALWAYS)
     with pytest.raises(ConnectionAbortedError):
         await run_chunks(message, alone(mill, message, Alone()))
 

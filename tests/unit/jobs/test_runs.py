@@ -268,13 +268,7 @@ async def test_a_run_that_is_cancelled_while_it_is_planned_keeps_every_answer() 
 async def test_a_lost_answer_to_the_creation_starts_one_run() -> None:
     mill = Mill(recipe(routes=(SMALL,)))
     first = await some_failed(mill)
-    creating = mill.jobs.create
-
-    async def create(job: JobRun) -> bool:
-        await creating(job)
-        return False
-
-    mill.jobs.create = create  # type: ignore[method-assign]
+    mill.jobs.answer_next("create", answer=False)
     run = await rerun(mill, first)
     assert run.run == 2
     assert mill.queue.waiting == [PlanMessage(KEY, first.source.version, first.job_id, run=2)]

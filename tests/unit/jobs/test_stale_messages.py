@@ -13,6 +13,7 @@ from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
 from promptmill.jobs.run_chunk import RECHECK_DELAY_S, run_chunk
 from tests.fakes.deployment import LEASE_S
+from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl, vanish
 from tests.fakes.recipes import recipe
 
@@ -65,11 +66,7 @@ async def test_what_was_put_aside_is_worked_on_if_no_other_message_came() -> Non
 
 async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
     mill, message = await planned()
-
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise ConnectionAbortedError
-
-    mill.units.intend = broken  # type: ignore[method-assign]
+    mill.units.fail_next("intend", times=ALWAYS)
     with pytest.raises(ConnectionAbortedError):
         await run_chunk(message, structs.replace(mill.chunk_worker("worker", message), joined=True))
     assert mill.queue.sent[-1] == (structs.replace(message, released_at_epoch=1), LEASE_S)
@@ -92,15 +89,10 @@ async def test_a_message_of_a_chunk_that_is_owned_is_not_stale() -> None:
 
 async def test_a_message_that_comes_back_after_an_error_is_worked_on() -> None:
     mill, message = await planned()
-    intend = mill.units.intend
-
-    async def broken(*_: Any, **__: Any) -> Any:
-        raise ConnectionAbortedError
-
-    mill.units.intend = broken  # type: ignore[method-assign]
+    mill.units.fail_next("intend", times=ALWAYS)
     with pytest.raises(ConnectionAbortedError):
         await mill.run_chunk(message)
-    mill.units.intend = intend  # type: ignore[method-assign]
+    mill.units.mend("intend")
     mill.queue.waiting.append(message)
     await mill.pump()
     assert mill.job(message.job_id).state is JobState.DONE
@@ -110,12 +102,12 @@ async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_a
     mill, message = await planned()
     await mill.switches.pause("r", by="me", at="now")
     mill.clock.advance(10)
-    send, paused = mill.queue.send, iter([None])
+    paused = iter([None])
 
-    async def gone(*_: Any, **__: Any) -> None:
+    async def hang(*_: Any, **__: Any) -> None:
         await asyncio.Future()
 
-    mill.queue.send = gone  # type: ignore[method-assign]
+    mill.queue.before("send", hang)
     worker = mill.chunk_worker("worker", message)
 
     async def unpaused_at_first(recipe: str) -> int | None:
@@ -125,7 +117,7 @@ async def test_a_message_whose_worker_vanished_between_giving_back_and_sending_a
     worker.runtime.pause_switch.find_pause_s = unpaused_at_first  # type: ignore[method-assign]
     await vanish(run_chunk(message, worker), after_turns=500)
     assert mill.units.claims[chunk_unit(message.job_id, 1, 0)].released
-    mill.queue.send = send  # type: ignore[method-assign]
+    mill.queue.mend("send")
     await mill.switches.unpause("r")
     mill.queue.waiting.append(message)
     await mill.pump()

@@ -49,14 +49,12 @@ async def test_a_cancelled_job_keeps_what_is_answered() -> None:
 async def test_a_job_cancelled_while_it_is_planned_ends_without_a_call() -> None:
     mill = Mill(recipe())
     message = mill.drop(KEY, prompts(3))
-    moving = mill.jobs.move
 
-    async def cancelled_first(job_id: str, *args: Any, **more: Any) -> bool:
-        if args[1] is JobState.RUNNING:
+    async def cancel_first(job_id: str, _run: int, to: JobState, **_: Any) -> None:
+        if to is JobState.RUNNING:
             await cancel(mill, job_id)
-        return await moving(job_id, *args, **more)
 
-    mill.jobs.move = cancelled_first  # type: ignore[method-assign]
+    mill.jobs.before("move", cancel_first)
     planned = await mill.plan(message)
     await mill.pump()
     job = mill.job(planned.job_id)
