@@ -364,3 +364,21 @@ async def test_calls_that_wait_long_on_one_route_do_not_make_the_worker_come_and
         await worker.refresh()
         group.clock.advance(1.0)
     assert group.store.writes - before <= 2 * 7, "a refresh in ten seconds for each group"
+
+
+async def test_a_fallback_is_asked_even_if_the_share_was_given_back_before() -> None:
+    """The last record of a job may need another route once all others are sent; that route's group is joined then."""
+    group = Group()
+    worker = await group.joined("a", routes=BOTH)
+    assert worker.take(ROUTE, [10]) == 1
+    await worker.give_share_back()
+    sent = 0
+    for _ in range(60):
+        sent += worker.take(SPARE, [10])
+        group.clock.advance(1.0)
+        await worker.refresh()
+    assert sent
+    assert group.state(SPARE).members
+    await worker.close()
+    assert not group.state(SPARE).members
+    assert not group.state(ROUTE).members, "the share that was given back is not taken again"

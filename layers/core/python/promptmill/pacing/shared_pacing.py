@@ -55,7 +55,8 @@ class SharedPacing:
         self._by_route: dict[str, PacedGroup] = {}
         self._used: dict[str, PacedGroup] = {}
         self._primary: Route | None = None
-        self._drained = False
+        self._returned: set[str] = set()
+        """Names of the groups whose share was given back: their retries go on with the rate that was last known."""
         self._lock = asyncio.Lock()  # a refresh that is under way must not join again what is being left
 
     # Asked by the loop of the invocation.
@@ -91,14 +92,14 @@ class SharedPacing:
                 del self._used[name]
                 if paced in self._membership:
                     await self._membership.leave(paced)
-            elif paced not in self._membership and not self._drained:
+            elif not self._may_send(paced):  # a fallback may be asked for the first time when all else is over
                 await self._membership.show(paced)
         for paced in list(self._paced.values()):
             await self._membership.refresh(paced)
 
     async def give_share_back(self) -> None:
         """Give the share back, once every record was sent for the first time and only retries are left."""
-        self._drained = True
+        self._returned |= self._used.keys()
         await self.close()
 
     async def close(self) -> None:
@@ -203,7 +204,7 @@ class SharedPacing:
         return paced
 
     def _may_send(self, paced: PacedGroup) -> bool:
-        return self._drained or paced in self._membership
+        return paced.group.name in self._returned or paced in self._membership
 
     def _is_idle(self, paced: PacedGroup, now: float) -> bool:
         """Return True if nobody has used the group for a while, since another route is called instead."""
@@ -230,7 +231,7 @@ class SharedPacing:
         if not self._admits(route, paced.state, fresh=fresh):
             return await self._refuse(paced)
         self._used = {paced.group.name: paced}
-        self._primary, self._drained = route, False
+        self._primary, self._returned = route, set()
         await self._membership.show(paced)
         # The check and the write are two steps: others may have joined between them, and then the later one gives way.
         if not self._admits(route, self._membership.others(paced.state), fresh=fresh):
