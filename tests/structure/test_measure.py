@@ -13,11 +13,11 @@ LIMITS = {
     "package.circular_packages": 0,
     "tests.circular_imports": 0,
     "package.largest_folder": 102,
-    "package.single_importers_in_own_folder": 120,
-    "package.duplicate_pairs": 14,
-    "package.dangling_docstrings_percent": 18.5,
-    "traced.job_in_memory": 78,
-    "traced.chunk_to_answer": 85,
+    "package.single_importers_in_own_folder": 31,
+    "package.duplicate_pairs": 10,
+    "package.dangling_docstrings_percent": 2,
+    "traced.job_in_memory": 49,
+    "traced.chunk_to_answer": 63,
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

@@ -55,7 +55,7 @@ class Bench:
         budgeted: bool = False,
     ) -> RouteOutcome:
         caller = CallContext(
-            sending=self.sending,
+            call_gate=self.sending,
             closed=self.closed,
             providers=self.models,
             prices=prices or FlatPrices(),

@@ -23,7 +23,7 @@ async def run(
 ) -> tuple[RouteOutcome, ClosedRoutes]:
     closed, clock = ClosedRoutes(), clock or FakeClock()
     caller = CallContext(
-        sending=OpenSending(clock, total=10),
+        call_gate=OpenSending(clock, total=10),
         closed=closed,
         providers=stand.providers,
         prices=FlatPrices(),

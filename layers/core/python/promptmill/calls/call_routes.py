@@ -133,7 +133,7 @@ class CallContext(Struct, frozen=True):
         detectors: find sensitive values beside the built-in patterns; None for no others.
     """
 
-    sending: CallGate
+    call_gate: CallGate
     closed: ClosedRoutes
     providers: ModelProviders
     prices: PriceBook
@@ -174,8 +174,8 @@ async def call_routes(
     """
     calls = RecordCalls(request, record, caller, earlier)
     reasons: list[Reason] = []
-    for place, route in enumerate(routes):
-        answered = await calls.ask(route, may_leave=_may_answer(routes[place + 1 :], caller))
+    for position, route in enumerate(routes):
+        answered = await calls.ask(route, may_leave=_may_answer(routes[position + 1 :], caller))
         if isinstance(answered, Completion):
             return RouteOutcome(answered, None, route.id, tuple(calls.attempts))
         reasons.append(answered)
@@ -184,7 +184,7 @@ async def call_routes(
 
 def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
     """Return True if one of the routes is open and up: a route that is down is waited for only if there is no other."""
-    return any(caller.closed.code_of(route.id) is None and not caller.sending.is_down(route) for route in routes)
+    return any(caller.closed.code_of(route.id) is None and not caller.call_gate.is_down(route) for route in routes)
 
 
 class CallFaultError(PromptmillError):
@@ -255,8 +255,8 @@ class RecordCalls:
                 lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,
                 tries=max(1, route.attempts - self._used[route.id]),
-                counts=lambda: caller.sending.counts_failure(route),
-                pause=caller.sending.pause,
+                counts=lambda: caller.call_gate.counts_failure(route),
+                pause=caller.call_gate.pause,
                 rng=caller.rng,
             )
 
@@ -269,8 +269,8 @@ class RecordCalls:
 
     async def _call(self, route: Route, bound: Bound, *, may_leave: bool) -> Completion:
         self._check_open(route)
-        sending = self._caller.sending
-        async with sending.call(route, record=self._record, bound=bound, may_leave=may_leave) as slot:
+        call_gate = self._caller.call_gate
+        async with call_gate.call(route, record=self._record, bound=bound, may_leave=may_leave) as slot:
             self._check_open(route)  # other records may have closed the route while this one waited for its slot
             return await self._send(route, slot)
 

@@ -88,7 +88,9 @@ class _Completing(Struct, frozen=True):
         policy, caller = self.recipe.redact, self.caller
         if not external_detectors(policy):
             return Searched(redact_request(request, policy))
-        return await redact_record(request, policy, detectors=caller.detectors, sending=caller.sending, rng=caller.rng)
+        return await redact_record(
+            request, policy, detectors=caller.detectors, call_gate=caller.call_gate, rng=caller.rng
+        )
 
     def _refuse(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
         asked = request.model if request else ""
@@ -194,7 +196,7 @@ async def redact_record(
     policy: RedactionPolicy,
     *,
     detectors: ExternalDetectors | None,
-    sending: CallGate,
+    call_gate: CallGate,
     rng: random.Random,
 ) -> Searched:
     """Redact a request as ``redact_request`` does, with the spans that external detectors find as well.
@@ -206,7 +208,7 @@ async def redact_record(
     text = collect_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
     for name in external_detectors(policy) if text else ():
-        finds = await sending.cancel_when_ended(_search(name, text, policy, detectors, sending, rng))
+        finds = await call_gate.cancel_when_ended(_search(name, text, policy, detectors, call_gate, rng))
         spans += finds.spans
         searches.update(finds.searches)
     return Searched(redact_request(request, policy, FoundBefore({text: spans})), dict(searches))
@@ -217,11 +219,11 @@ async def _search(
     text: str,
     policy: RedactionPolicy,
     detectors: ExternalDetectors | None,
-    sending: CallGate,
+    call_gate: CallGate,
     rng: random.Random,
 ) -> Findings:
     try:
-        return await _find_with_retries(_find_detector(name, detectors), text, policy, sending, rng)
+        return await _find_with_retries(_find_detector(name, detectors), text, policy, call_gate, rng)
     except (RecordError, SendingEndedError):
         raise
     except DetectorMissingError as missing:
@@ -240,7 +242,7 @@ def _find_detector(name: str, detectors: ExternalDetectors | None) -> ExternalDe
 
 
 async def _find_with_retries(
-    detector: ExternalDetector, text: str, policy: RedactionPolicy, sending: CallGate, rng: random.Random
+    detector: ExternalDetector, text: str, policy: RedactionPolicy, call_gate: CallGate, rng: random.Random
 ) -> Findings:
     throttled = False
 
@@ -255,4 +257,6 @@ async def _find_with_retries(
     try:
         return await find()
     except RetryLaterError as failed:
-        return await retry(find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=sending.pause, rng=rng)
+        return await retry(
+            find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=call_gate.pause, rng=rng
+        )

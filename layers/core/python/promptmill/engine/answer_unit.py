@@ -75,9 +75,11 @@ class _Answering:
             lease_s=runtime.lease_s,
             on_let_through=self._make_room,
         )
-        self._sender = UnitCallGate(unit.name, epoch, unit_budget.day, unit.gate, recipe=unit.recipe.name, ports=ports)
+        self._call_gate = UnitCallGate(
+            unit.name, epoch, unit_budget.day, unit.gate, recipe=unit.recipe.name, ports=ports
+        )
         self._caller = CallContext(
-            sending=self._sender,
+            call_gate=self._call_gate,
             closed=unit.closed,
             providers=runtime.providers,
             prices=runtime.prices,
@@ -95,7 +97,7 @@ class _Answering:
         self._fault: Exception | None = None
 
     async def run(self) -> Answering:
-        background = (self._sender.run, self._journal.run, self._beat)
+        background = (self._call_gate.run, self._journal.run, self._beat)
         tasks = [asyncio.create_task(self._guarded(work)) for work in background]
         try:
             await self._guarded(self._answer_all)
@@ -108,15 +110,15 @@ class _Answering:
 
     def _sum_up(self) -> Answering:
         unit, epoch = self._unit, self._claim.epoch
-        own = fold_history(unit.name, self._sender.groups, {epoch: self._journal.pages})
-        why: EndReason | str = self._sender.why or ""
+        own = fold_history(unit.name, self._call_gate.groups, {epoch: self._journal.pages})
+        why: EndReason | str = self._call_gate.why or ""
         if not self._journal.complete:
             # No verdict may rest on a page that others cannot read: the next owner would not find these answers.
             why = "superseded" if why == "superseded" else "fault"
         elif self._unfinished == 0:
             # Every record has its outcome, so it no longer matters that sending ended for some reason meanwhile.
             why = ""
-        return Answering(why, own, self._journal.refused, self._sender.delay_s, self._fault)
+        return Answering(why, own, self._journal.refused, self._call_gate.delay_s, self._fault)
 
     async def _answer_all(self) -> None:
         records = [record for record in await self._unit.records() if record.index not in self._known.results]
@@ -140,7 +142,7 @@ class _Answering:
 
     async def _one_by_one(self, records: Sequence[RawRecord]) -> None:
         for record in records:
-            if self._sender.why is not None:
+            if self._call_gate.why is not None:
                 return
             # The mark must be durable before the record is read or redacted: those may kill the worker, too.
             await self._isolation.mark(record.index)
@@ -156,7 +158,7 @@ class _Answering:
         async with asyncio.TaskGroup() as tasks:
             for record in records:
                 await self._room.acquire()
-                if self._sender.why is not None:
+                if self._call_gate.why is not None:
                     return
                 self._preparing.add(record.index)
                 tasks.create_task(self._answer(record))
@@ -185,7 +187,7 @@ class _Answering:
             self._preparing.remove(record)
             self._room.release()
             # Records that are given up when sending ends were not sent: they must not end the draining.
-            if self._sender.why is None:
+            if self._call_gate.why is None:
                 self._draining.sent()
 
     def _put(self, outcome: Outcome) -> None:
@@ -203,10 +205,10 @@ class _Answering:
         try:
             await work()
         except SupersededError:
-            self._sender.end("superseded")
+            self._call_gate.end("superseded")
         except Exception as error:  # noqa: BLE001  it is raised once all that is known is journaled
             self._fault = self._fault or error
-            self._sender.end("fault")
+            self._call_gate.end("fault")
 
     async def _beat(self) -> None:
         runtime = self._runtime
