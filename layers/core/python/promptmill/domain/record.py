@@ -115,6 +115,13 @@ class Outcome(Struct, frozen=True):
     unrestored: dict[str, int] = {}
 
     @property
+    def status(self) -> Literal["answered", "failed", "stopped"]:
+        """Return ``stopped`` for a record that the job's end left out, as results call it."""
+        if self.failure is None:
+            return "answered"
+        return "stopped" if self.failure.kind == "stopped" else "failed"
+
+    @property
     def cost_nano(self) -> int | None:
         """Return the cost of all attempts of the record, or None if one of them is unknown."""
         total = 0

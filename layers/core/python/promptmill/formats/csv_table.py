@@ -26,7 +26,6 @@ from promptmill.formats.csv_rows import RowScanner, join_row, split_row
 from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.file_format import FileFormat
 from promptmill.formats.lines import raw_record
-from promptmill.formats.promptmill_lines import status_of
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
 from promptmill.wire.json_fields import decode_json
 
@@ -193,7 +192,7 @@ def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
     completion, cost = outcome.completion, outcome.cost_nano
     usage = completion.usage if completion and completion.usage.source != "none" else None
     return [
-        status_of(outcome),
+        outcome.status,
         defuse(_error_text(outcome, recipe)),
         defuse(completion.model or outcome.route) if completion else "",
         str(usage.input_total) if usage else "",

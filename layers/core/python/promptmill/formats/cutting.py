@@ -122,7 +122,7 @@ class LineCutter:
         starts, last = [self._line_start, *ends[:-1]], ends[-1]
         numbers = list(range(self._line, self._line + len(lines)))
         if self._line_has_text:
-            lines[0] = b"its start has text"
+            lines[0] = b"its start has text"  # the line began in an earlier piece, of which only this is known
         if not all(map(bytes.strip, lines)):
             has_text = [bool(text) for text in map(bytes.strip, lines)]
             starts, ends, numbers = (list(compress(values, has_text)) for values in (starts, ends, numbers))

@@ -39,19 +39,12 @@ def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
 
 
 def _write(outcome: Outcome, given: dict[str, Any], recipe: Recipe, _job_id: str) -> dict[str, Any]:
-    line = {"id": given.get("id"), "record": outcome.record.index, "status": status_of(outcome)}
+    line = {"id": given.get("id"), "record": outcome.record.index, "status": outcome.status}
     if outcome.failure is not None:
         line["error"] = _error(outcome.failure)
     elif outcome.completion is not None:
         line |= _answer(outcome.completion, answer_schema(recipe, given))
     return line | _facts(outcome)
-
-
-def status_of(outcome: Outcome) -> str:
-    """Return ``answered``, ``failed`` or ``stopped``."""
-    if outcome.failure is None:
-        return "answered"
-    return "stopped" if outcome.failure.kind == "stopped" else "failed"
 
 
 def _read_settings(line: Fields) -> CompletionRequest:

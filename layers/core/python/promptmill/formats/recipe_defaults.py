@@ -58,7 +58,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
             field="model",
             remedy="name one that the recipe offers",
         )
-    if request.kind == "embedding":
+    if request.kind == "embedding":  # vectors have no length, no sampling and no schema
         return request
     most, notes = _limit_tokens(request, recipe)
     return structs.replace(

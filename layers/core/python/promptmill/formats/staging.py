@@ -59,7 +59,7 @@ class Gunzip:
         """Unpack up to the end of the block or of its member. Return what follows that."""
         self._in_member = True
         while True:
-            before = self._inflate.copy()
+            before = self._inflate.copy()  # a failed call loses its state, and what comes before the damage counts
             try:
                 piece = self._inflate.decompress(block, _PIECE)
             except zlib.error:

@@ -25,6 +25,7 @@ def decode_json(data: bytes | str) -> Any:
         value = _decoder.decode(data)
     except RecursionError as error:
         raise msgspec.DecodeError("nested too deeply") from error
+    # Counting brackets is cheap. Only a text with many of them may be deep, and is walked.
     if _brackets(data) > MAX_DEPTH and _is_deep(value):
         raise msgspec.DecodeError("nested too deeply")
     return value

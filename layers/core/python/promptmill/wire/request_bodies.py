@@ -66,6 +66,7 @@ def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format:
         )
     for name, value in request.native.items():
         _refuse_native(name, value)
+        # A default of the recipe may have set the field already: equal values are no conflict.
         body[name] = _join_values(name, body[name], value) if name in body else value
     return body
 

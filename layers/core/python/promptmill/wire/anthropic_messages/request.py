@@ -194,7 +194,7 @@ def _read_tools(params: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], Too
     whole = params.peek("tools")
     tools = params.take_objects("tools") or []
     if any(not _is_plain(tool) for tool in tools):
-        params.put_back("tools", whole)
+        params.put_back("tools", whole)  # the choice stays beside them, since it may name one of the others
         return (), None
     return tuple(_read_tool(tool, notes) for tool in tools), _read_tool_choice(params)
 

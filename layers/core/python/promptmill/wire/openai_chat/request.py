@@ -132,7 +132,7 @@ def _read_assistant_parts(item: Fields) -> tuple[Part, ...]:
     calls = [_read_tool_call(call) for call in item.take_objects("tool_calls") or ()]
     if not texts and not calls:
         raise item.missing("content")
-    return (*(text for text in texts if text.text or not calls), *calls)
+    return (*(text for text in texts if text.text or not calls), *calls)  # many servers write "" beside calls
 
 
 def _read_tool_call(call: Fields) -> ToolCall:
@@ -243,7 +243,7 @@ def _read_tools(body: Fields) -> tuple[tuple[Tool, ...], ToolChoice | None]:
         return (), _read_tool_choice(body)
     kinds = [tool.take_text("type") or "function" for tool in tools]
     if set(kinds) - {"function"}:
-        body.put_back("tools", whole)
+        body.put_back("tools", whole)  # the choice stays beside them, since it may name one of the others
         return (), None
     return tuple(_read_tool(tool) for tool in tools), _read_tool_choice(body)
 
