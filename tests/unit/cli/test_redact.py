@@ -71,7 +71,7 @@ class Broken:
 
 def test_an_engine_that_fails_lets_nothing_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policies, "make_detector", lambda *_: Broken())
-    monkeypatch.setattr("promptmill.redaction.audit.make_detector", lambda *_: Broken())
+    monkeypatch.setattr("promptmill.redaction.redact_text.make_detector", lambda *_: Broken())
     result, lines = run(tmp_path, [{"id": 1, "text": "my secret"}])
     assert [(line["id"], line["line"], line["error"]) for line in lines] == [(1, 1, "redaction_failed")]
     assert "my secret" not in json.dumps(lines)

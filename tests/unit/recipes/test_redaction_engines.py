@@ -8,7 +8,7 @@ from promptmill.domain.errors import RecipeError
 from promptmill.domain.recipe import Guardrail, RedactionPolicy
 from promptmill.recipes.recipe_document import check_recipe, parse_recipe
 from promptmill.redaction import ALL_TYPES, NER_TYPES
-from promptmill.redaction.audit import make_audit_line
+from promptmill.redaction.policy import make_audit_line
 
 ROUTES = "routes: [bedrock/m]\nredact: "
 ARN = "arn:aws:bedrock:eu-west-1:111122223333:guardrail/gr4a5b6c7d8e"

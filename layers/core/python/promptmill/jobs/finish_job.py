@@ -21,7 +21,7 @@ from promptmill.jobs.status import publish_latest_status, publish_status, publis
 from promptmill.jobs.stop_run import CANCELLED, describe_stop
 from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectLister
-from promptmill.redaction.audit import make_audit_line
+from promptmill.redaction.policy import make_audit_line
 
 
 class Finished(Struct, frozen=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from promptmill.redaction.redact import DETECTOR_VERSION, Redacted, collect_text, redact_request
-from promptmill.redaction.restore import count_unrestored, restore_completion
+from promptmill.redaction.policy import DETECTOR_VERSION
+from promptmill.redaction.redact import Redacted, collect_text, count_unrestored, redact_request, restore_completion
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, NER_TYPES, Detector, RedactionType, Span
 
 __all__ = [

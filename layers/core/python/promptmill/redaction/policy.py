@@ -1,10 +1,13 @@
-"""Apply a recipe's policy: which detectors search, and which of their spans count (types, scores, permitted values)."""
+"""Apply a recipe's policy: which detectors search, and which of their spans count (types, scores, permitted values).
+
+The line that a job leaves for auditors tells what the policy was.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +22,10 @@ WHOLE_FIELD = "field"
 """The type of a text that is redacted as a whole because of the field that it stands in."""
 MASK = "****"
 BUILT_IN = "structured"
+DETECTOR_VERSION = "structured-3"
+"""This changes whenever the same text may give other spans. A job's manifest holds it."""
+DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
+"""The version of a model or of a service's interface, a slash, and the version of our reading of its answers."""
 _HASH_DIGITS = 10**15
 
 
@@ -156,3 +163,34 @@ def pattern_fault(pattern: str) -> str:
         reason = error.args[0]
         return reason.decode() if isinstance(reason, bytes) else str(reason)
     return "the pattern matches the empty text" if compiled.fullmatch("") else ""
+
+
+def make_audit_line(
+    policy: RedactionPolicy,
+    counts: Mapping[str, int],
+    *,
+    attachments: str,
+    searches: Mapping[str, int] | None = None,
+    unrestored: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Return what an auditor asks about a job: what was looked for, by which detectors, and how often it was found.
+
+    No value is in it. ``searches`` counts calls of services and the text units that they charge for. ``unrestored`` counts
+    placeholders in answers that stand for nothing, by type.
+    """
+    return {
+        "types": list(policy.types),
+        "engines": {name: _version(name, policy) for name in policy.engines},
+        "policy": policy_hash(policy),
+        "restore": policy.restore,
+        "attachments": "refused" if attachments == "refuse" else "passed unredacted",
+        "redacted": dict(sorted(counts.items())),
+        **({"searches": dict(sorted(searches.items()))} if searches else {}),
+        **({"unrestored": dict(sorted(unrestored.items()))} if unrestored else {}),
+    }
+
+
+def _version(name: str, policy: RedactionPolicy) -> str:
+    if name == "guardrail":
+        return f"{policy.guardrail.id}:{policy.guardrail.version}"
+    return DETECTOR_VERSIONS[name]

@@ -22,8 +22,8 @@ from promptmill.cli.output import Output, printable
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import ExternalDetector
-from promptmill.redaction.audit import RedactedText, explain_span, make_audit_line, redact_document, redact_text
-from promptmill.redaction.policy import DetectorMissingError, external_detectors
+from promptmill.redaction.policy import DetectorMissingError, external_detectors, make_audit_line
+from promptmill.redaction.redact_text import RedactedText, explain_span, redact_document, redact_text
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
 
 _MAX_LINE_BYTES = 32 << 20

@@ -1,8 +1,7 @@
-"""Redact texts and documents for people who ask what was found, where and why; write the line that auditors read."""
+"""Redact texts and documents for people, and tell them what was found, where and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -11,12 +10,9 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.hiding import Hider, Repeats
 from promptmill.redaction.placeholders import Placeholders, find_slots
-from promptmill.redaction.policy import BUILT_IN, make_detector, policy_hash, select_spans
-from promptmill.redaction.redact import DETECTOR_VERSION, redact_request
+from promptmill.redaction.policy import make_detector, select_spans
+from promptmill.redaction.redact import redact_request
 from promptmill.redaction.spans import Detector, Span, unite
-
-DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
-"""The version of a model or of a service's interface, a slash, and the version of our reading of its answers."""
 
 
 class RedactedText(Struct, frozen=True):
@@ -54,37 +50,6 @@ def redact_document(
     """
     redacted = redact_request(CompletionRequest(messages=(), native=document), policy, others)
     return redacted.request.native, redacted.counts
-
-
-def make_audit_line(
-    policy: RedactionPolicy,
-    counts: Mapping[str, int],
-    *,
-    attachments: str,
-    searches: Mapping[str, int] | None = None,
-    unrestored: Mapping[str, int] | None = None,
-) -> dict[str, Any]:
-    """Return what an auditor asks about a job: what was looked for, by which detectors, and how often it was found.
-
-    No value is in it. ``searches`` counts calls of services and the text units that they charge for. ``unrestored`` counts
-    placeholders in answers that stand for nothing, by type.
-    """
-    return {
-        "types": list(policy.types),
-        "engines": {name: _version(name, policy) for name in policy.engines},
-        "policy": policy_hash(policy),
-        "restore": policy.restore,
-        "attachments": "refused" if attachments == "refuse" else "passed unredacted",
-        "redacted": dict(sorted(counts.items())),
-        **({"searches": dict(sorted(searches.items()))} if searches else {}),
-        **({"unrestored": dict(sorted(unrestored.items()))} if unrestored else {}),
-    }
-
-
-def _version(name: str, policy: RedactionPolicy) -> str:
-    if name == "guardrail":
-        return f"{policy.guardrail.id}:{policy.guardrail.version}"
-    return DETECTOR_VERSIONS[name]
 
 
 _REASONS = {
