@@ -110,7 +110,7 @@ def check_size(paths: Iterable[Path]) -> int:
     total = sum(map(_size, paths))
     if total > MAX_BYTES:
         raise SettingsError(
-            f"the layers have {total >> 20} MiB, and Lambda takes {MAX_BYTES >> 20}",
+            f"the layers have {total >> 20} MiB, and the limit of Lambda is {MAX_BYTES >> 20} MiB",
             code="layers_too_large",
             remedy="leave a requirement out",
         )

@@ -111,7 +111,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         for block in self.private_ranges:
             _check_private(block)
         if self.log_retention_days not in RETENTIONS:
-            raise ValueError(f"log_retention_days: logs are kept for one of {', '.join(map(str, RETENTIONS))} days")
+            raise ValueError(f"log_retention_days must be one of {', '.join(map(str, RETENTIONS))} days")
 
     @property
     def stack_name(self) -> str:
@@ -183,7 +183,7 @@ def _overridden(values: StageValues, overrides: Mapping[str, object]) -> StageVa
         if name not in known:
             near = get_close_matches(name, known, n=3) or known
             raise SettingsError(
-                f"no value {name!r}",
+                f"there is no stage value {name!r}",
                 code="unknown_value",
                 where=values.stage,
                 remedy=f"did you mean {', '.join(near)}?",

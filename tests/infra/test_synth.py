@@ -40,7 +40,7 @@ def clone(tmp_path: Path) -> Path:
     [
         ({"stage": "prod"}, "prod: the layers are not built. Run: make layers STAGE=prod\n"),
         ({}, "no stage was named. add -c stage=…, one of local, dev, prod\n"),
-        ({"stage": "dev", "bukcet": "mine"}, "dev: no value 'bukcet'. did you mean bucket?\n"),
+        ({"stage": "dev", "bukcet": "mine"}, "dev: there is no stage value 'bukcet'. did you mean bucket?\n"),
     ],
 )
 def test_missing_step_is_said_in_one_line(context: dict[str, str], said: str, clone: Path) -> None:

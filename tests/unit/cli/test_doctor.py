@@ -130,5 +130,5 @@ def test_what_aws_refuses_does_not_keep_the_rest_from_being_looked_at() -> None:
     document, code = typed_json(FakeTarget(mill=mill, secrets={"promptmill/openai": "k"}), "doctor", "r")
     checks = {check["what"]: check for check in document["checks"]}
     assert code == 1
-    assert "README" in checks["bucket"]["remedy"]
+    assert "docs/deploy.md" in checks["bucket"]["remedy"]
     assert checks[f"{ROUTE.id} access"]["good"]

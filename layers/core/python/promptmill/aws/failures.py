@@ -26,10 +26,10 @@ _BY_CODE = {
     "SignatureDoesNotMatch": ("credentials_invalid", _SET_CREDENTIALS),
     "InvalidSignatureException": ("credentials_invalid", "check the secret key, and this machine's clock"),
     "OptInRequired": ("region_not_enabled", "enable the region in the account, or choose another"),
-    "AccessDenied": ("access_denied", "ask for that permission: the README lists who needs which"),
-    "AccessDeniedException": ("access_denied", "ask for that permission: the README lists who needs which"),
-    "UnauthorizedOperation": ("access_denied", "ask for that permission: the README lists who needs which"),
-    "403": ("access_denied", "ask for that permission: the README lists who needs which"),
+    "AccessDenied": ("access_denied", "ask for that permission: docs/deploy.md lists who needs which"),
+    "AccessDeniedException": ("access_denied", "ask for that permission: docs/deploy.md lists who needs which"),
+    "UnauthorizedOperation": ("access_denied", "ask for that permission: docs/deploy.md lists who needs which"),
+    "403": ("access_denied", "ask for that permission: docs/deploy.md lists who needs which"),
     "NoSuchBucket": ("bucket_missing", "deploy the stack again"),
     "ResourceNotFoundException": ("resource_missing", "deploy the stack again"),
     "AWS.SimpleQueueService.NonExistentQueue": ("queue_missing", "deploy the stack again"),
@@ -47,7 +47,7 @@ _BY_TYPE: tuple[tuple[type[BotoCoreError], str, str], ...] = (
     (aws.HTTPClientError, "no_connection", _CONNECTION),
     (aws.ConnectionError, "no_connection", _CONNECTION),
     (aws.InvalidRegionError, "no_region", "check AWS_REGION"),
-    (aws.ConfigParseError, "bad_configuration", "mend the AWS configuration file"),
+    (aws.ConfigParseError, "bad_configuration", "correct the AWS configuration file"),
 )
 
 

@@ -82,7 +82,7 @@ def _translated(name: str, error: ClientError | BotoCoreError) -> ProviderError:
     if code in _MISSING:
         return RouteClosedError("secret_missing", f"there is no secret {name}")
     if code in _DENIED or isinstance(error, NoCredentialsError):
-        return RouteClosedError("secret_denied", f"the secret {name} may not be read ({code})")
+        return RouteClosedError("secret_denied", f"the secret {name} cannot be read ({code})")
     return RetryLaterError("secret_unavailable", f"the secret {name} could not be read ({code})")
 
 

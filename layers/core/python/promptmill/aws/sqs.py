@@ -106,7 +106,7 @@ class SqsReplySender:
                     f"the reply queue cannot be used ({code})",
                     code="reply_refused",
                     field="reply_to",
-                    remedy="create the queue, and let the function send to it (reply_queues of the stage)",
+                    remedy="create the queue, and list its ARN in reply_queues of the stage",
                 ) from error
             raise
 

@@ -70,7 +70,7 @@ class S3RecipeSource:
                     f"the detector {engine} is not deployed here",
                     code="engine_missing",
                     where=f"{layout.recipe_key(recipe.name)}: redact.engines",
-                    remedy=f'leave it out, or deploy the stack with it: make deploy CONTEXT="{_SWITCHES[engine]}"',
+                    remedy=f'leave the engine out, or deploy the stack with it: make deploy CONTEXT="{_SWITCHES[engine]}"',
                 )
 
     async def _parse_limits(self) -> Limits:
