@@ -10,7 +10,7 @@ from infra.stages import StageValues
 from promptmill.domain import layout
 
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectTagging:Put")
-"""Events that start work. A tag lets a duplicate run: see ``promptmill.jobs.duplicates``."""
+"""Events that start work. A tag lets a duplicate run: see ``promptmill.jobs.plan_job``."""
 
 _NONCURRENT = Duration.days(90)
 _NONCURRENT_WORK = Duration.days(7)

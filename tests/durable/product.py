@@ -21,8 +21,8 @@ from promptmill.domain.completion import Completion, Usage
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.limit_group import Circuit, Learnt, Member
 from promptmill.domain.messages import FinishMessage
-from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.finish_job import finish_job
+from promptmill.jobs.plan_job import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.settings import Settings

@@ -19,9 +19,8 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.recipe import Recipe, RedactionPolicy
-from promptmill.jobs.duplicates import release_duplicate
 from promptmill.jobs.finish_job import finish_job
-from promptmill.jobs.plan_job import plan_job
+from promptmill.jobs.plan_job import plan_job, release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from promptmill.aws.dynamodb.switches import DynamoDbSwitches
-from promptmill.ports.recipe_source import EVERYTHING, Pause, pause_on
+from promptmill.engine.unit import find_pause
+from promptmill.ports.recipe_source import EVERYTHING, Pause
 from tests.contract.ports.conftest import create_table
 from tests.fakes.switches import FakeSwitches
 
@@ -33,5 +34,5 @@ async def test_recipes_are_paused_and_unpaused(switches: Any) -> None:
 
 def test_a_recipes_own_pause_comes_first() -> None:
     paused = {"r": ANN, EVERYTHING: BOB}
-    assert (pause_on("r", paused), pause_on("other", paused)) == (ANN, BOB)
-    assert pause_on("other", {"r": ANN}) is None
+    assert (find_pause("r", paused), find_pause("other", paused)) == (ANN, BOB)
+    assert find_pause("other", {"r": ANN}) is None

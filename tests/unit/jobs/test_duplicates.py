@@ -10,7 +10,7 @@ from msgspec import structs
 from promptmill.domain.errors import RecordRefusedError, UserError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import PlanMessage, plans_of
-from promptmill.jobs.duplicates import release_duplicate
+from promptmill.jobs.plan_job import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl

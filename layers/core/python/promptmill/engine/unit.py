@@ -24,7 +24,7 @@ from promptmill.ports.ledger import Ledger, PriceBook
 from promptmill.ports.message_queue import MessageLease
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.ports.object_store import ObjectStore
-from promptmill.ports.recipe_source import Pause, Switches, pause_on
+from promptmill.ports.recipe_source import EVERYTHING, Pause, Switches
 from promptmill.ports.units import Units
 
 
@@ -163,6 +163,11 @@ FRESH_S = 5.0
 PAUSED_DELAY_S = 60
 
 
+def find_pause(recipe: str, paused: Mapping[str, Pause]) -> Pause | None:
+    """Return the pause that holds a recipe: its own, or that of everything."""
+    return paused.get(recipe) or paused.get(EVERYTHING)
+
+
 class PauseSwitch:
     """Says whether an operator has paused a recipe, or everything. One invocation has one, and looks every few seconds."""
 
@@ -176,9 +181,9 @@ class PauseSwitch:
         now = self._clock.monotonic()
         if now - self._seen_at >= FRESH_S:
             self._seen, self._seen_at = await self._switches.paused(), now
-        return PAUSED_DELAY_S if pause_on(recipe, self._seen) else None
+        return PAUSED_DELAY_S if find_pause(recipe, self._seen) else None
 
     def describe_pause(self, recipe: str) -> str:
         """Return who paused the recipe, by the last look; "" if nobody did."""
-        pause = pause_on(recipe, self._seen)
+        pause = find_pause(recipe, self._seen)
         return str(pause) if pause else ""

@@ -71,7 +71,7 @@ def _make_oversized_record(chunk: ChunkRange) -> RawRecord:
 
 
 class ChunkWorker(Struct, frozen=True):
-    """What one message of the chunks queue is worked on with.
+    """The ports and values with which one message of the chunks queue is worked on.
 
     Attributes:
         runtime: what the engine works with in this invocation.

@@ -19,7 +19,7 @@ CHUNKS_A_SEGMENT = 100
 
 
 class JobContext(Struct, frozen=True):
-    """What every verb on files works with. ``wiring.py`` binds the real adapters, and tests bind fakes.
+    """The ports and values of every verb on files. ``wiring.py`` binds the real adapters, and tests bind fakes.
 
     Attributes:
         day_cap: nano-dollars that the whole deployment may spend in a day, None for no limit.

@@ -58,7 +58,7 @@ _STAGED_BLOCK_BYTES = 1 << 20
 
 
 class CutFile(Struct, frozen=True):
-    """What a manifest says of the file.
+    """A file that was cut, as the manifest describes it.
 
     Attributes:
         key, version: of the object whose bytes the chunks are ranges of.

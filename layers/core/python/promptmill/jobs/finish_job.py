@@ -25,7 +25,7 @@ from promptmill.redaction.policy import make_audit_line
 
 
 class Finished(Struct, frozen=True):
-    """What became of a finish message.
+    """The report on a finish message.
 
     Attributes:
         verdict: ``waiting`` if chunk results are still missing, ``joining`` if segments are, ``over`` if the run was

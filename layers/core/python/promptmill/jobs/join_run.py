@@ -37,7 +37,7 @@ class RouteTotal(Struct, frozen=True):
 
 
 class RunTotals(Struct, frozen=True):
-    """What the chunks of a run came to. Its size does not grow with their number.
+    """The sums over the chunks of a run. Its size does not grow with their number.
 
     Attributes:
         routes: what the run's own calls came to.
@@ -68,7 +68,7 @@ class RunTotals(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """What a segment came to. ``sizes``: the bytes of its part of results, errors and attempts."""
+    """A segment that was joined. ``sizes``: the bytes of its part of results, errors and attempts."""
 
     totals: RunTotals
     sizes: tuple[int, int, int]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 from msgspec import Struct
 
@@ -14,16 +16,18 @@ from promptmill.domain.recipe import Recipe
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.cut_file import cut_file
-from promptmill.jobs.duplicates import waits_as_duplicate
-from promptmill.jobs.find_run import FIRST_RUN
+from promptmill.jobs.find_run import FIRST_RUN, find_run, latest_run
 from promptmill.jobs.rerun_job import plan_rerun
 from promptmill.jobs.send_chunks import send_first
 from promptmill.jobs.status import publish_latest_status, publish_status
 from promptmill.redaction import DETECTOR_VERSION
 
+TAG = "promptmill-again"
+_REMEMBERED = timedelta(days=7)
+
 
 class Planned(Struct, frozen=True):
-    """What became of a drop. ``verdict``: ignored, gone, rejected, duplicate, planned, or known (planned before)."""
+    """The report on a drop. ``verdict``: ignored, gone, rejected, duplicate, planned, or known (planned before)."""
 
     verdict: str
     job_id: str = ""
@@ -195,3 +199,75 @@ async def open_job(source: Source, context: JobContext) -> JobRun:
     if await context.jobs.create(job):
         return job
     return await context.jobs.read(job_id, FIRST_RUN) or job
+
+
+async def waits_as_duplicate(job: JobRun, manifest: Manifest, context: JobContext, *, again: bool) -> bool:
+    """Return whether the job has to wait because another job had its content first.
+
+    The object's tag is read only once the job is marked as waiting, so that whoever tags it later finds it waiting.
+    """
+    if job.state is JobState.PLANNING:
+        first = await _find_first(job, manifest, context, again=again)
+        if first is None:
+            return False
+        at, (reason, remedy) = rfc3339(context.clock.now()), _describe_duplicate(first, job)
+        await context.jobs.move(job.job_id, job.run, JobState.DUPLICATE, at=at, reason=reason, remedy=remedy)
+    if not again and not await _is_tagged(job, context):
+        return True
+    await _find_first(job, manifest, context, again=True)
+    return False
+
+
+async def _is_tagged(job: JobRun, context: JobContext) -> bool:
+    tags = await context.objects.tags(job.source.key, version=job.source.version)
+    return tags.get(TAG, "").casefold() == "true"
+
+
+async def _find_first(job: JobRun, manifest: Manifest, context: JobContext, *, again: bool) -> JobRun | None:
+    """Return the job that had the content before, or None if the content is ours from now on.
+
+    A recipe that has changed counts as another one. A job that ended without a single answer keeps nobody waiting.
+    """
+    now, over = context.clock.now(), ""
+    while True:
+        first = await context.jobs.first_drop(
+            f"{manifest.recipe.name}@{manifest.recipe.version}",
+            manifest.digest,
+            job.job_id,
+            at=rfc3339(now),
+            not_since=rfc3339(now - _REMEMBERED),
+            over=over,
+        )
+        if first == job.job_id:
+            return None
+        found = await latest_run(first, jobs=context.jobs)
+        if found is not None and not again and not (found.state.terminal and not found.counts.answered):
+            return found
+        over = first
+
+
+def _describe_duplicate(first: JobRun, job: JobRun) -> tuple[str, str]:
+    """Return the reason why the job waits, and what its owner can do."""
+    reason = (
+        f"the same file was dropped on {first.source.dropped_at} as {first.source.key}: "
+        f"job {first.job_id}, which is {first.state.value}"
+    )
+    place = layout.results_prefix(first.source.key, first.job_id)
+    return (
+        reason,
+        f"its results are in {place}. To run it again: promptmill again {job.job_id}, or tag the object {TAG}=true",
+    )
+
+
+async def release_duplicate(job_id: str, context: JobContext) -> JobRun:
+    """Let a job run that waits because its file was dropped before.
+
+    Raises:
+        UserError: there is no such job, or it does not wait (codes ``unknown_job``, ``no_duplicate``).
+    """
+    job = await find_run(job_id, jobs=context.jobs)
+    if job.state is not JobState.DUPLICATE:
+        remedy = f"promptmill resume {job_id} runs what has no answer" if job.state.terminal else ""
+        raise UserError(f"job {job_id} is {job.state.value}, and waits for nobody", code="no_duplicate", remedy=remedy)
+    await context.queue.send([PlanMessage(job.source.key, job.source.version, job_id, again=True)])
+    return job

@@ -36,7 +36,7 @@ Verdict = Literal["ended", "known", "deferred", "stale", "refused", "yielded", "
 
 
 class ChunkReport(Struct, frozen=True):
-    """What became of a chunk message, in facts that are safe to log. ``why`` is the reason of a yield."""
+    """The report on a chunk message, in facts that are safe to log. ``why`` is the reason of a yield."""
 
     verdict: Verdict
     counts: Counts = Counts()

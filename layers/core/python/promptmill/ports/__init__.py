@@ -1,1 +1,1 @@
-"""What the product needs from outside, as Protocols."""
+"""The Protocols of everything that the product needs from outside."""

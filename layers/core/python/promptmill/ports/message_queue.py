@@ -37,7 +37,7 @@ class EventBus(Protocol):
 
 
 class RequestCopy(Protocol):
-    """What travels with a request: its identity, the owner that a deferral saw, and when it was published."""
+    """A request that is sent again, with its identity, the owner that a deferral saw, and when it was published."""
 
     @property
     def body(self) -> str: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -42,8 +41,3 @@ class Switches(Protocol):
     async def pause(self, recipe: str, *, by: str, at: str) -> None: ...
 
     async def unpause(self, recipe: str) -> None: ...
-
-
-def pause_on(recipe: str, paused: Mapping[str, Pause]) -> Pause | None:
-    """Return the pause that holds a recipe: its own, or that of everything."""
-    return paused.get(recipe) or paused.get(EVERYTHING)

@@ -59,7 +59,7 @@ class UnitIntents(Protocol):
 
 
 class UnitBudgets(Protocol):
-    """What units hold of the budgets.
+    """The money of budgets that units hold.
 
     ``claim.granted`` and ``claim.holds`` are as last known: what differs is somebody else's, or our own success.
 

@@ -33,7 +33,7 @@ from promptmill.wire.json_fields import decode_json
 
 
 class RequestReport(Struct, frozen=True):
-    """What became of a request. ``code`` is "ok" or an error's code; ``replied`` says whether a reply was sent."""
+    """The report on a request. ``code`` is "ok" or an error's code; ``replied`` says whether a reply was sent."""
 
     verdict: Literal["answered", "known", "deferred", "yielded", "superseded", "refused"]
     code: str = "ok"
@@ -41,7 +41,7 @@ class RequestReport(Struct, frozen=True):
 
 
 class RequestWorker(Struct, frozen=True):
-    """What one message of the requests queue is worked on with.
+    """The ports and values with which one message of the requests queue is worked on.
 
     Attributes:
         own_replies: prefix of the names of the stack's own reply queues.

@@ -10,7 +10,7 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.watch import exit_code, print_end, watch_job
 from promptmill.domain.job import JobRun
 from promptmill.domain.times import rfc3339
-from promptmill.jobs.duplicates import release_duplicate
+from promptmill.jobs.plan_job import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.status import counts_so_far, status_document
 

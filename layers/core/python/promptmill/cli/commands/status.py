@@ -10,9 +10,9 @@ from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.output import usd_short
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
+from promptmill.engine.unit import find_pause
 from promptmill.jobs.find_run import FIRST_RUN, find_run
 from promptmill.jobs.status import counts_so_far, status_document
-from promptmill.ports.recipe_source import pause_on
 
 
 @click.command()
@@ -82,7 +82,7 @@ async def _document(job: JobRun, counts: Counts, services: Any) -> dict[str, Any
     """Return the document of the status file, with a pause that has just begun."""
     document = status_document(job, counts, at=rfc3339(services.clock.now()))
     if job.state is JobState.RUNNING and not job.stop:
-        pause = pause_on(job.recipe, await services.switches.paused())
+        pause = find_pause(job.recipe, await services.switches.paused())
         document["waits_for"] = str(pause) if pause else document["waits_for"]
     return document
 
