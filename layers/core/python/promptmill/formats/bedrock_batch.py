@@ -81,7 +81,7 @@ def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
     whose = next((name for field, name in _OTHER_VENDORS.items() if field in given), "another vendor's")
     raise body.error(
         "",
-        f"this looks like {whose} own body, which cannot be carried",
+        f"this looks like {whose} own body, which is not supported",
         code="unsupported_body",
         remedy="write it as Converse or as the body of a vendor that is known, or set invocation_type in the recipe",
     )

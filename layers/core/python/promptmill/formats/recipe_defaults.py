@@ -52,7 +52,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
     """
     if recipe.model == "line" and not request.model:
         raise RecordError(
-            "no model is named, and this recipe goes by the line's own",
+            "the line names no model, and this recipe uses the line's own",
             code="model_missing",
             where=f"line {record.line}",
             field="model",

@@ -61,7 +61,7 @@ _OTHER_PRICES = ("usd_per_request", "usd_per_second", "usd_per_hour")
 
 def field_name(value: str) -> str:
     if not _FIELD_NAME.fullmatch(value):
-        raise FieldError("the name of a field of the request's body is wanted")
+        raise FieldError("must be the name of a field of the request's body")
     return value
 
 
@@ -71,13 +71,13 @@ def field_names(value: dict[str, str]) -> dict[str, str]:
 
 def header_name(value: str) -> str:
     if not _HEADER_NAME.fullmatch(value) or value.lower() in _HEADERS_OF_HTTP:
-        raise FieldError("the name of a header that carries the key is wanted, such as Authorization or api-key")
+        raise FieldError("must be the name of a header for the key, such as Authorization or api-key")
     return value
 
 
 def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise FieldError("a number is wanted")
+        raise FieldError("must be a number")
     return float(value)
 
 
@@ -148,7 +148,7 @@ def _parts(value: str) -> Any:
     except ValueError:
         valid = False
     if not valid or " " in value or "\\" in value:
-        raise FieldError("not an address: https://host/path is wanted")
+        raise FieldError("must be an address such as https://host/path")
     return parts
 
 
@@ -161,7 +161,7 @@ def redaction_types(value: Any) -> tuple[str, ...]:
     if value in ("all", "none"):
         return ALL_TYPES if value == "all" else ()
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-        raise FieldError("all, none, or a list of types")
+        raise FieldError("must be all, none, or a list of types")
     for name in value:
         _check_type(name)
     return tuple(name for name in KNOWN_TYPES if name in value)
@@ -197,7 +197,7 @@ def answer_schema(value: Any) -> dict[str, Any]:
     """Return an object schema that a model can be made to follow."""
     schema = plain(value)
     if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise FieldError("a schema with `type: object` is wanted")
+        raise FieldError("must be a schema with `type: object`")
     properties = schema.get("properties")
     if not isinstance(properties, dict) or not properties:
         raise FieldError("`properties` names at least one property")

@@ -20,7 +20,7 @@ _MOST = 10**12
 def _model(value: str) -> str:
     provider, slash, model = value.partition("/")
     if not slash or not model or not value.isprintable() or " " in value:
-        raise ValueError("`provider/model` is wanted, as in anthropic/claude-haiku-5-5")
+        raise ValueError("must be `provider/model`, as in anthropic/claude-haiku-5-5")
     if provider not in PROVIDERS:
         hint = did_you_mean(provider, PROVIDERS) or f"known: {', '.join(sorted(PROVIDERS))}"
         raise ValueError(f"no provider is called {provider}; {hint}")
@@ -53,7 +53,7 @@ class LimitDocument(_Strict):
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         if self.requests_per_minute is None and self.tokens_per_minute is None:
-            raise ValueError("requests_per_minute, tokens_per_minute or both are wanted")
+            raise ValueError("requests_per_minute, tokens_per_minute or both must be set")
         return self
 
     @property
@@ -83,7 +83,7 @@ def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
     """Return the limits, or None and every problem of the document."""
     source = read_yaml(text)
     if not isinstance(source.data, dict):
-        return None, list(source.problems) or [Problem("", "a map with the key `limits:` is wanted")]
+        return None, list(source.problems) or [Problem("", "the document must be a map with the key `limits:`")]
     problems = list(source.problems)
     try:
         document = LimitsDocument.model_validate(source.data)
@@ -127,9 +127,9 @@ def _reason(fault: Any) -> str:
 
 _WORDS = {
     "missing": "the key is missing",
-    "string_type": "text is wanted (numbers go in quotes)",
-    "int_type": "a whole number is wanted, without separators",
-    "list_type": "a list is wanted",
-    "model_type": "a map is wanted",
-    "too_short": "at least one is wanted",
+    "string_type": "must be text (put numbers in quotes)",
+    "int_type": "must be a whole number without separators",
+    "list_type": "must be a list",
+    "model_type": "must be a map",
+    "too_short": "must have at least one entry",
 }

@@ -121,19 +121,19 @@ def _reason(fault: Any) -> str:
     if kind == "value_error":
         return str(fault["ctx"]["error"])
     if kind == "string_pattern_mismatch":
-        return "`provider/model` is wanted, as in anthropic/claude-haiku-5-5"
+        return "must be `provider/model`, as in anthropic/claude-haiku-5-5"
     return _WORDS.get(kind) or str(fault["msg"])
 
 
 _WORDS = {
     "missing": "the key is missing",
-    "string_type": "text is wanted (numbers and dates go in quotes)",
-    "int_type": "a whole number is wanted",
-    "bool_type": "true or false is wanted",
-    "dict_type": "a map is wanted",
-    "list_type": "a list is wanted",
-    "model_type": "a map is wanted",
-    "too_short": "at least one is wanted",
+    "string_type": "must be text (put numbers and dates in quotes)",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a map",
+    "list_type": "must be a list",
+    "model_type": "must be a map",
+    "too_short": "must have at least one entry",
 }
 _PARTS: dict[str, type[BaseModel]] = {
     "routes": RouteDocument,

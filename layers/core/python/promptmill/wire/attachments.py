@@ -43,7 +43,7 @@ def refuse_unless_allowed(block: Fields, name: str, recipe: Recipe) -> None:
     """Raise RecordError ``attachment_refused``, which names the field, unless the recipe allows attachments."""
     if recipe.attachments == "refuse":
         remedy = "leave it out, or ask for a recipe with attachments: pass (what is in them is not redacted)"
-        raise block.error(name, "this recipe takes no attachments", code="attachment_refused", remedy=remedy)
+        raise block.error(name, "this recipe does not allow attachments", code="attachment_refused", remedy=remedy)
 
 
 def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:

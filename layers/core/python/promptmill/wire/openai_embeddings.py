@@ -53,9 +53,9 @@ def _read_texts(body: Fields) -> list[str]:
         raise body.missing("input")
     texts = given if isinstance(given, list) else [given]
     if not all(isinstance(text, str) for text in texts):
-        raise body.unsupported("input", "a text or a list of texts is wanted", remedy="write tokens as text")
+        raise body.unsupported("input", "must be a text or a list of texts", remedy="write tokens as text")
     if not 0 < len(texts) <= _MAX_TEXTS:
-        raise body.error("input", f"1 to {_MAX_TEXTS} texts are wanted")
+        raise body.error("input", f"1 to {_MAX_TEXTS} texts are allowed")
     body.take("input")
     return texts
 

@@ -31,7 +31,7 @@ def read_role(item: Fields) -> Role:
     if role := _ROLES.get(item.require_text("role")):
         return role
     remedy = "use user or assistant, and the system field"
-    raise item.unsupported("role", "no such role among messages", remedy=remedy)
+    raise item.unsupported("role", "this role cannot stand among messages", remedy=remedy)
 
 
 def take_stream(body: Fields) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def drop_cache_control(block: Fields, notes: list[str]) -> None:
 
 def _read_text(block: Fields, notes: list[str]) -> str:
     if block.take_text("type") != "text":
-        raise block.unsupported("type", "only text can stand here")
+        raise block.unsupported("type", "only text is allowed here")
     text = block.require_text("text")
     drop_cache_control(block, notes)
     block.refuse_left()
@@ -183,7 +183,7 @@ def _read_json_schema(params: Fields) -> JsonSchema | None:
     if wanted is None:
         return None
     if wanted.require_text("type") != "json_schema":
-        raise wanted.unsupported("type", "no such format", remedy="use json_schema")
+        raise wanted.unsupported("type", "this format is not known", remedy="use json_schema")
     schema = wanted.require_dict("schema")
     wanted.refuse_left()
     return JsonSchema(schema)

@@ -73,7 +73,7 @@ def _read_role(item: Fields, role: str) -> Role:
         return "user"
     if role == "assistant":
         return "assistant"
-    raise item.unsupported("role", "no such role here", remedy="use user or assistant")
+    raise item.unsupported("role", "this role is not known", remedy="use user or assistant")
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:

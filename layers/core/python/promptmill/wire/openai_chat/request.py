@@ -77,7 +77,7 @@ def _read_message(item: Fields, role: str, recipe: Recipe) -> Message:
             return Message("assistant", _read_assistant_parts(item))
         case "tool":
             return Message("user", (ToolResult(item.require_text("tool_call_id"), _read_plain_text(item)),))
-    raise item.unsupported("role", "no such role", remedy="use system, developer, user, assistant or tool")
+    raise item.unsupported("role", "this role is not known", remedy="use system, developer, user, assistant or tool")
 
 
 def _read_plain_text(item: Fields) -> str:
@@ -92,7 +92,7 @@ def _read_plain_text(item: Fields) -> str:
 
 def _read_text_part(part: Fields) -> str:
     if (kind := part.require_text("type")) != "text":
-        raise part.unsupported(kind, "only text can stand here")
+        raise part.unsupported(kind, "only text is allowed here")
     text = part.require_text("text")
     part.refuse_left()
     return text
@@ -219,7 +219,7 @@ def _read_response_format(body: Fields) -> tuple[JsonSchema | None, bool]:
     wanted.refuse_left()
     if kind in ("text", "json_object"):
         return None, kind == "json_object"
-    raise wanted.unsupported("type", "no such format", remedy="use text, json_object or json_schema")
+    raise wanted.unsupported("type", "this format is not known", remedy="use text, json_object or json_schema")
 
 
 def _read_json_schema(body: Fields, wanted: Fields, whole: Any) -> JsonSchema | None:
