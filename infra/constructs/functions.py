@@ -49,7 +49,7 @@ def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
     """Return the size of each function.
 
     plan_job and finish_job are streams bound by the CPU: one whole CPU costs the same per byte and takes least time.
-    run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records; with the engine ner
+    run_chunk and run_requests wait for models, with up to 500 calls in flight and 8 MiB of records; with the detector ner
     they work, too.
     settle_dead_letter writes a chunk's outcomes without calls. sweep queries an index and sends messages.
     """

@@ -138,7 +138,7 @@ class Permissions:
             *self._objects(access),
             *self._items(access),
             *self._messages(access),
-            *((*self._models(), *self._engines()) if access.models else ()),
+            *((*self._models(), *self._detectors()) if access.models else ()),
             *([_allow("events:PutEvents", on=[self.bus_arn])] if access.events else ()),
             self._key_through_services(access),
         ]
@@ -189,7 +189,7 @@ class Permissions:
         secrets = f"secret:{self.values.secret_prefix}*"
         yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
 
-    def _engines(self) -> Iterator[iam.PolicyStatement]:
+    def _detectors(self) -> Iterator[iam.PolicyStatement]:
         """Allow detectors. Comprehend knows no resources for this action."""
         if self.values.comprehend:
             yield _allow("comprehend:DetectPiiEntities", on=["*"])
