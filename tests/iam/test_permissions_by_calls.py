@@ -25,7 +25,10 @@ from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.system_clock import SystemClock
-from tests.fakes.deployed import (
+from tests.fakes.model_provider import FakeModels
+from tests.iam.deployed import DeployedPolicies
+from tests.iam.enforcement import Enforcement
+from tests.iam.functions import (
     BUCKET,
     ENFORCEMENTS,
     RECIPE,
@@ -37,9 +40,6 @@ from tests.fakes.deployed import (
     sample,
     start_process,
 )
-from tests.fakes.model_provider import FakeModels
-from tests.iam.deployed import DeployedPolicies
-from tests.iam.enforcement import Enforcement
 from tests.iam.policies import Request, Statement, is_allowed
 
 FUNCTIONS = ("plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep")

@@ -12,12 +12,13 @@ LIMITS = {
     "package.circular_imports": 0,
     "package.circular_packages": 0,
     "tests.circular_imports": 0,
-    "package.largest_folder": 102,
+    "tests.circular_packages": 0,
+    "package.largest_folder": 22,
     "package.single_importers_in_own_folder": 31,
     "package.duplicate_pairs": 10,
-    "package.dangling_docstrings_percent": 2,
-    "traced.job_in_memory": 49,
-    "traced.chunk_to_answer": 63,
+    "package.dangling_docstrings_percent": 1,
+    "traced.job_in_memory": 45,
+    "traced.chunk_to_answer": 61,
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.fakes.deployed import deployed
+from tests.iam.functions import deployed
 
 __all__ = ["deployed"]

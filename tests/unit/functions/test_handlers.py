@@ -14,7 +14,7 @@ from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
-from tests.fakes.deployed import BUCKET, CONTEXT, Deployed, acting_as, handler_of, invoke, sample, upload
+from tests.iam.functions import BUCKET, CONTEXT, Deployed, acting_as, handler_of, invoke, sample, upload
 
 
 def test_a_file_goes_through_all_of_them(deployed: Deployed) -> None:

@@ -1,4 +1,4 @@
-"""What a function is told by its environment: the only home of environment names."""
+"""The environment of a function as typed values. Names of environment variables stand here alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 
 class Settings(Struct, frozen=True):
-    """Set by infra, read by wiring.
+    """The settings, set by infra and read by wiring.
 
     Attributes:
         region: of the deployment; the only name that Lambda itself sets (``AWS_REGION``).
@@ -55,7 +55,7 @@ class Settings(Struct, frozen=True):
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Raises SettingsError, naming the variable."""
+    """Read the settings. Raises SettingsError, naming the variable."""
     named = {field: environment[name] for field, name in _names().items() if name in environment}
     missing = [_names()[f.name] for f in msgspec.structs.fields(Settings) if f.required and f.name not in named]
     if missing:
@@ -69,7 +69,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """The variables to set on a function; the region is Lambda's own to set."""
+    """Return the variables to set on a function, without the region, which Lambda sets itself."""
     return {
         name: str(getattr(settings, field))
         for field, name in _names().items()

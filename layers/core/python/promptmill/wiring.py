@@ -174,7 +174,7 @@ class Services:
     def events(self) -> EventBridgeBus:
         from promptmill.aws.eventbridge import EventBridgeBus
 
-        return EventBridgeBus(self.client("events"), self.settings.event_bus)
+        return EventBridgeBus(lambda: self.client("events"), self.settings.event_bus)
 
     @cached_property
     def recipes(self) -> S3RecipeSource:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from asyncio import to_thread
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,22 +23,31 @@ class EventRefusedError(PromptmillError):
 
 
 class EventBridgeBus:
-    """One bus. Events have the source ``promptmill``; ``kind`` is the detail-type, as in ``Job done``."""
+    """One bus. Events have the source ``promptmill``; ``kind`` is the detail-type, as in ``Job done``.
 
-    def __init__(self, client: EventBridgeClient, bus: str) -> None:
-        self._events, self._bus = client, bus
+    Args:
+        make_client: called once, at the first event: a client takes time to make, and most functions publish none.
+    """
+
+    def __init__(self, make_client: Callable[[], EventBridgeClient], bus: str) -> None:
+        self._make_client, self._bus = make_client, bus
+
+    @cached_property
+    def _events(self) -> EventBridgeClient:
+        return self._make_client()
 
     async def publish(self, kind: str, detail: dict[str, str | int | None]) -> None:
         sent = await to_thread(
-            self._events.put_events,
-            Entries=[
-                {
-                    "Source": SOURCE,
-                    "DetailType": kind,
-                    "Detail": msgspec.json.encode(detail).decode(),
-                    "EventBusName": self._bus,
-                }
-            ],
+            lambda: self._events.put_events(
+                Entries=[
+                    {
+                        "Source": SOURCE,
+                        "DetailType": kind,
+                        "Detail": msgspec.json.encode(detail).decode(),
+                        "EventBusName": self._bus,
+                    }
+                ]
+            )
         )
         if sent["FailedEntryCount"]:
             raise EventRefusedError(kind)

@@ -25,7 +25,7 @@ class PromptmillError(Exception):
 
 
 class UserError(PromptmillError):
-    """What a person wrote is wrong.
+    """Something that a person wrote is wrong.
 
     Attributes:
         code: stable, snake_case, safe for logs and tables.
@@ -118,7 +118,7 @@ class MissingObjectError(PromptmillError):
 
 
 class InconsistentError(PromptmillError):
-    """What can only be written in one way was found written in another: a fault of ours, or of a store."""
+    """Something that can only be written in one way was found written in another: a fault of ours, or of a store."""
 
 
 _FRAMES = 8

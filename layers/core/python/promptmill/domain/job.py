@@ -19,7 +19,7 @@ Rerun = Literal["", "resume", "redrive"]
 
 
 class JobState(StrEnum):
-    """What ``status.json`` and the jobs table say. docs/states.md explains each to users."""
+    """The states that ``status.json`` and the jobs table name. docs/states.md explains each to users."""
 
     PLANNING = "PLANNING"
     DUPLICATE = "DUPLICATE"
@@ -54,7 +54,7 @@ class Source(Struct, frozen=True):
 
 
 class Versions(Struct, frozen=True):
-    """What a job was planned with."""
+    """The plan of a job."""
 
     code: str
     prices: str

@@ -1,4 +1,4 @@
-"""What travels through the internal queues: ids and places, never prompts or answers.
+"""Messages of the internal queues: ids and places, never prompts or answers.
 
 Messages that are on their way survive an update, so fields keep the names under which they are stored. The requests
 queue is public and has a schema of its own: ``requests/envelope.py``.

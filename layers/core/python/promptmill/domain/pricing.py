@@ -1,4 +1,4 @@
-"""What calls cost at given rates: exact, in Decimal, rounded once to nano-dollars."""
+"""The cost of calls at given rates: exact, in Decimal, rounded once to nano-dollars."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cost_usd(rates: Rates, usage: Usage) -> Decimal:
 
 
 def user_cost_usd(price: UserPrice, usage: Usage, *, fallback: Rates | None = None) -> Decimal:
-    """Of one call at an operator's price: by its tokens, by the request, by its time, or all of these."""
+    """Price one call at an operator's price: by its tokens, by the request, by its time, or all of these."""
     beyond = max(0, usage.output_total - price.covered_output_tokens)
     by_tokens = cost_usd(rates_of(price, fallback=fallback), msgspec.structs.replace(usage, output_total=beyond))
     with localcontext(prec=_DIGITS):
@@ -59,12 +59,12 @@ def user_cost_usd(price: UserPrice, usage: Usage, *, fallback: Rates | None = No
 
 
 def counts_tokens(price: UserPrice) -> bool:
-    """Whether a call's cost hangs on its tokens."""
+    """Return True if a call's cost depends on its tokens."""
     return any(Decimal(rate) for rate in (price.input_usd_per_mtok, price.output_usd_per_mtok))
 
 
 def counts_time(price: UserPrice) -> bool:
-    """Whether it hangs on how long the call took."""
+    """Return True if a call's cost depends on how long it took."""
     return any(Decimal(rate) for rate in (price.usd_per_second, price.usd_per_hour))
 
 

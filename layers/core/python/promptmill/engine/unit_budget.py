@@ -136,7 +136,7 @@ _LATER_S = 900
 
 
 class Wait(Struct, frozen=True):
-    """What a unit does that cannot go on now: it ends with ``code``, or waits ``delay_s`` for what ``why`` says."""
+    """The end or the pause of a unit that cannot go on now: it ends with ``code``, or waits ``delay_s`` for what ``why`` says."""
 
     code: str = ""
     delay_s: int = 0

@@ -315,7 +315,7 @@ class Measures:
 
     @property
     def own(self) -> Learnt:
-        """What this worker has measured; zeros where that is too little."""
+        """Return what this worker has measured, with zeros where that is too little."""
         if self._answers < _ENOUGH:
             return Learnt()
         tokens = self._tokens / self._answers

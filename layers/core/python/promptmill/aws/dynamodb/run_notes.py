@@ -1,4 +1,4 @@
-"""What the jobs table notes beside its runs: first drops, stops, windows and progress. Keys are listed in ``jobs``."""
+"""The notes of the jobs table beside its runs: first drops, stops, windows and progress. Keys are listed in ``jobs``."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def providers(out: Output) -> None:
     out.document({"abilities": list(ABILITIES), "providers": [provider_document(provider) for provider in named]})
     columns = ("provider", *(_HEADINGS.get(ability, ability) for ability in ABILITIES))
     out.table(columns, [(provider.name, *_marks(provider)) for provider in named])
-    out.line("-: not offered by this provider. estimated: it reports no usage, so tokens are estimated.")
+    out.line("- not offered by this provider; estimated: it reports no usage, so tokens are estimated")
 
 
 def provider_document(provider: Provider) -> dict[str, Any]:
