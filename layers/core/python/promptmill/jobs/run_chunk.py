@@ -86,9 +86,8 @@ async def record_chunk_end(manifest: Manifest, chunk: int, context: JobContext) 
     to_run, place = manifest.to_run, manifest.place_of(chunk)
     if await context.jobs.chunk_ended(job_id, run, place, header.tally.counts, of=len(to_run), at=at):
         job = await context.jobs.read(job_id, run)
-        if (
-            job is not None and job.state is JobState.RUNNING
-        ):  # else a finish message has it, and lasts until it is done
+        # In any later state a finish message is there already, and lasts until the run is joined.
+        if job is not None and job.state is JobState.RUNNING:
             await context.queue.send([FinishMessage(job_id, run)])
     await publish_status_in_turn(job_id, run, context)
     return header
