@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import RLock
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from promptmill import wiring
 from promptmill.domain import layout
@@ -184,6 +186,7 @@ def deployed() -> Iterator[Deployed]:
 def deployed_stack() -> Iterator[Deployed]:
     """Deploy to AWS in memory, and make this process the one that its functions run in."""
     with mock_aws(), pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(BotocoreStubber, "process_request", _one_at_a_time(BotocoreStubber.process_request))
         found = Deployed()
         environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -196,6 +199,17 @@ def deployed_stack() -> Iterator[Deployed]:
         start_process()
         yield found
         end_process()
+
+
+def _one_at_a_time(process: Callable[..., Any]) -> Callable[..., Any]:
+    """Let moto answer one call at a time: it copies its tables for a transaction, and fails if one changes meanwhile."""
+    lock = RLock()
+
+    def answer(stubber: BotocoreStubber, request: Any) -> Any:
+        with lock:
+            return process(stubber, request)
+
+    return answer
 
 
 def start_process(**services: Any) -> Services:

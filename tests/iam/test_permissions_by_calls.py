@@ -342,7 +342,7 @@ def requests(journey: Journey) -> None:
         {"id": "r3", "body_key": "requests/none.json"},
     ):
         journey.send("requests", json.dumps(reply | asked))
-        assert journey.work("run_requests", "requests") == OK  # one by one: moto's transactions do not bear threads
+        assert journey.work("run_requests", "requests") == OK
     large = Completion("y" * 300_000, "stop", Usage(1, output_total=1))
     journey.models = FakeModels({"openai/gpt-6-luna": [large]})
     journey.send("requests", json.dumps({**reply, "id": "r4", "prompt": "long"}))

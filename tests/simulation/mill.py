@@ -29,7 +29,7 @@ from promptmill.jobs.sweep import sweep
 from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.ports.recipe_source import EVERYTHING
-from promptmill.redaction import Redacted, redact_request
+from promptmill.redaction import Detector, Redacted, redact_request
 from promptmill.requests.answer_request import answer_request
 from promptmill.requests.envelope import read_incoming
 from tests.fakes.deployment import OWN_REPLIES
@@ -51,10 +51,10 @@ def lay_poison() -> None:
     vars(complete_record)["redact_request"] = _falls_over
 
 
-def _falls_over(request: CompletionRequest, policy: RedactionPolicy) -> Redacted:
+def _falls_over(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
     if POISON in prompt_of(request):
         fall_over("chunk", "request", "settle")
-    return redact_request(request, policy)
+    return redact_request(request, policy, others)
 
 
 class SimRecipes(FakeRecipes):
