@@ -152,7 +152,7 @@ _GROWING = {
     "signature_delta": ("signature", "signature"),
     "input_json_delta": ("partial_json", "input"),
 }
-"""For each kind of delta: its own field, and the field of the block that it extends."""
+"""The field of each kind of delta, and the field of the block that it extends."""
 
 
 class _Event(Struct):
