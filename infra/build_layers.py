@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.assets import ROOT, Layer, layer_path, layers_of, one_at_a_time, target_name
+from infra.sbom import write_bill
 from infra.stages import LAMBDA_PYTHON, StageValues, given_values
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES, Stage
@@ -100,6 +101,8 @@ def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
             shutil.rmtree(path, ignore_errors=True)
             fill(path / "python", target)
             _compile(path, target.compiler)
+            _set_modes(path)
+            write_bill(path, content_digest(path))
             stamp.write_text(digest)
         yield _described(path, "as it was" if fits else "built")
     check_size([layer_path(layer, target.name) for layer in layers])
@@ -156,6 +159,12 @@ def _compile(layer: Path, compiler: str | None) -> None:
     _run(compiler, *unchecked, *where, environment=plain | {"PYTHONHASHSEED": "0"})
 
 
+def _set_modes(layer: Path) -> None:
+    """Give every file the same mode, whatever the umask of this machine: modes are part of a zip."""
+    for path in (layer, *layer.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def _run(*command: str, environment: Mapping[str, str] | None = None) -> None:
     subprocess.run(command, check=True, env=environment)  # noqa: S603  the commands are the two above
 
@@ -173,8 +182,17 @@ def _digest(sources: list[Path], target: Target) -> str:
     return digest.hexdigest()
 
 
+def content_digest(layer: Path) -> str:
+    """Return the SHA-256 of a built layer: of the names, modes and bytes of all its files, in order."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in layer.rglob("*") if p.is_file()):
+        line = f"\n{path.relative_to(layer).as_posix()} {path.stat().st_mode:o}\n"
+        digest.update(line.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def _described(path: Path, how: str) -> str:
-    return f"{path.relative_to(ROOT)}: {how}, {_size(path) / 1e6:.1f} MB"
+    return f"{path.relative_to(ROOT)}: {how}, {_size(path) / 1e6:.1f} MB, SHA-256 {content_digest(path)[:16]}"
 
 
 def _size(path: Path) -> int:

@@ -16,7 +16,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.assets import Assets
-from infra.constructs.permissions import ACCESS, FUNCTIONS, FunctionName, Permissions, network_interfaces
+from infra.constructs.acknowledge import acknowledge, acknowledge_wildcards
+from infra.constructs.permissions import ACCESS, FUNCTIONS, WILDCARDS, FunctionName, Permissions, network_interfaces
 from infra.constructs.queues import SETTLING_TIMEOUT, WORKER_TIMEOUT, Queues
 from infra.stages import NER_MB, RETENTIONS, StageValues
 from promptmill.settings import ALLOCATOR
@@ -25,6 +26,17 @@ RUNTIME = lambda_.Runtime.PYTHON_3_13
 SWEEP_TIMEOUT = Duration.minutes(2)
 _SETTLERS = 2
 _JOINERS = 5
+_RUNTIME_REASON = (
+    "The layers are compiled for this runtime and tested on it; LAMBDA_PYTHON in infra/stages.py moves both."
+)
+_FUNCTION_FINDINGS = {
+    "AwsSolutions-L1": _RUNTIME_REASON,
+    "Serverless-LambdaLatestVersion": _RUNTIME_REASON,
+    "Serverless-LambdaDLQ": "Queues start it, and keep their dead letters; the sweep's schedule is its own retry.",
+}
+_SOURCE_FINDINGS = {
+    "Serverless-LambdaEventSourceMappingDestination": "The queue has a queue of dead letters; SQS knows no destination."
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +143,7 @@ class Functions(Construct):
                 "POWERTOOLS_METRICS_NAMESPACE": "Promptmill",
             },
         )
+        acknowledge(function, _FUNCTION_FINDINGS)
         if self._stands_in_vpc(name):
             self._place(function)
         return function
@@ -161,12 +174,17 @@ class Functions(Construct):
 
     def _role(self, title: str, name: FunctionName, log: logs.LogGroup) -> iam.Role:
         role = iam.Role(self, f"{title}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        for statement in self._permissions.of(name):
+        statements = [
+            *self._permissions.of(name),
+            *([network_interfaces()] if self._stands_in_vpc(name) else ()),
+            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn]),
+        ]
+        for statement in statements:
             role.add_to_policy(statement)
-        if self._stands_in_vpc(name):
-            role.add_to_policy(network_interfaces())
-        role.add_to_policy(
-            iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log.log_group_arn])
+        acknowledge_wildcards(role, statements, WILDCARDS)
+        acknowledge(
+            role,
+            {"AwsSolutions-IAM5[Resource::*]": "X-Ray's actions and EC2's for network interfaces know no resources."},
         )
         return role
 
@@ -179,7 +197,7 @@ class Functions(Construct):
 
     def _source(self, function: FunctionName, title: str, queue: sqs.Queue) -> None:
         sizing = self._sizings[function]
-        lambda_.EventSourceMapping(
+        source = lambda_.EventSourceMapping(
             self,
             f"{title}To{_title(function)}",
             target=self.all[function],
@@ -188,16 +206,18 @@ class Functions(Construct):
             max_concurrency=sizing.workers,
             report_batch_item_failures=True,
         )
+        acknowledge(source, _SOURCE_FINDINGS)
 
     def _schedule(self) -> None:
         """Start the sweep on a schedule, without retries: the next sweep is the retry."""
-        events.Rule(
+        rule = events.Rule(
             self,
             "Schedule",
             description=f"Sweeps {Stack.of(self).stack_name}",
             schedule=events.Schedule.rate(Duration.minutes(self._values.sweep_minutes)),
             targets=[targets.LambdaFunction(self.all["sweep"], retry_attempts=0, max_event_age=Duration.minutes(1))],
         )
+        acknowledge(rule, {"Serverless-EventBusDLQ": "The next sweep does what a lost one left."})
 
 
 def _title(name: str) -> str:

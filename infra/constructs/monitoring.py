@@ -15,6 +15,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.constructs.acknowledge import acknowledge
 from infra.constructs.permissions import FunctionName
 from infra.constructs.queues import QUEUES, QueueName, Queues
 from infra.stages import StageValues
@@ -56,7 +57,10 @@ class Monitoring(Construct):
     def _topic(self, key: kms.IKey) -> sns.Topic:
         topic = sns.Topic(self, "Alerts", master_key=key, enforce_ssl=True)
         if self._values.alarm_email:
-            topic.add_subscription(subscriptions.EmailSubscription(self._values.alarm_email))
+            subscription = topic.add_subscription(subscriptions.EmailSubscription(self._values.alarm_email))
+            acknowledge(
+                subscription, {"Serverless-SNSRedrivePolicy": "A lost mail's alarm still shows on the dashboard."}
+            )
         stack = Stack.of(self)
         alarms = stack.format_arn(
             service="cloudwatch",
@@ -92,6 +96,9 @@ class Monitoring(Construct):
                     ),
                 )
             ],
+        )
+        acknowledge(
+            rule, {"Serverless-EventBusDLQ": "The end of a job also stands in its status.json, where nobody loses it."}
         )
         self.topic.add_to_resource_policy(
             _publishing("EndsOfJobs", "events", self.topic, {"ArnEquals": {"aws:SourceArn": rule.attr_arn}})

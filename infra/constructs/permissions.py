@@ -36,6 +36,16 @@ _WORKSPACES = ":aws-external-anthropic:"
 """Part of the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
 _USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
 
+WILDCARDS = {
+    r"Resource::(<Storage.*\.Arn>|arn:.*:s3:::[^/]+)/.*": "Keys hold the ids of jobs, which nobody knows before.",
+    r"Resource::<Tables.*\.Arn>/index/\*": "The sweep reads both indexes of this one table.",
+    r"Resource::<QueuesReplies.*\.Arn>\*": "Whoever sends requests makes reply queues with this beginning.",
+    r"Resource::arn:.*:secret:.*\*": "Recipes name the secrets that hold keys of providers, below the stage's prefix.",
+    r"Resource::arn:.*:(bedrock|aws-external-anthropic):.*": "Recipes choose models and regions; the stage value models narrows.",
+    r"Action::kms:(GenerateDataKey|ReEncrypt)\*": "Both forms of the action, with this one key and through named services.",
+}
+"""Why each wildcard in the statements of functions is meant, for ``acknowledge_wildcards``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Access:

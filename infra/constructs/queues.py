@@ -8,6 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.acknowledge import acknowledge
 from infra.stages import StageValues
 
 QueueName = Literal["uploads", "chunks", "finish", "requests"]
@@ -15,6 +16,7 @@ QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 WORKER_TIMEOUT = Duration.minutes(15)
 SETTLING_TIMEOUT = Duration.minutes(5)
 _SLACK_S = 60
+_READ_BY_OTHERS = "Its readers are the publishers' own; what they cannot read stays here until it expires."
 _MAX_RETENTION = Duration.days(14)
 
 
@@ -27,11 +29,14 @@ class Queues(Construct):
         self.dead_letters = {queue: self._dead_letters(queue) for queue in QUEUES}
         self.work = {queue: self._work(queue) for queue in QUEUES}
         self.replies = self._queue("Replies", "replies", visibility=Duration.seconds(30))
+        acknowledge(self.replies, dict.fromkeys(("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"), _READ_BY_OTHERS))
         self._let_the_bucket_send()
 
     def _dead_letters(self, queue: QueueName) -> sqs.Queue:
         visibility = Duration.seconds(int(SETTLING_TIMEOUT.to_seconds()) + _SLACK_S)
-        return self._queue(f"{queue.title()}DeadLetters", f"{queue}-dead-letters", visibility=visibility)
+        dead = self._queue(f"{queue.title()}DeadLetters", f"{queue}-dead-letters", visibility=visibility)
+        acknowledge(dead, {"Serverless-SQSRedrivePolicy": "It holds the dead letters of another queue."})
+        return dead
 
     def _work(self, queue: QueueName) -> sqs.Queue:
         dead = sqs.DeadLetterQueue(queue=self.dead_letters[queue], max_receive_count=self._values.max_receives)

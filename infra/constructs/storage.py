@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.acknowledge import acknowledge
 from infra.stages import StageValues
 from promptmill.domain import layout
 
@@ -43,6 +44,9 @@ class Storage(Construct):
             minimum_tls_version=1.2,
             lifecycle_rules=self._lifecycle(),
             removal_policy=RemovalPolicy.RETAIN if self._values.keep_data else RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            bucket, {"AwsSolutions-S1": "CloudTrail's data events tell who read what; a log bucket is its account's."}
         )
         self._notify(bucket)
         return bucket

@@ -5,6 +5,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from constructs import Construct
 
+from infra.constructs.acknowledge import acknowledge
 from infra.stages import StageValues
 
 
@@ -26,7 +27,7 @@ class Tables(Construct):
 
     def _table(self, name: str, *, ttl: str | None = None) -> dynamodb.Table:
         values = self._values
-        return dynamodb.Table(
+        table = dynamodb.Table(
             self,
             name,
             partition_key=_text("pk"),
@@ -41,6 +42,11 @@ class Tables(Construct):
             deletion_protection=values.protect_data,
             removal_policy=RemovalPolicy.RETAIN if values.keep_data else RemovalPolicy.DESTROY,
         )
+        if not values.protect_data:
+            acknowledge(
+                table, {"AwsSolutions-DDB3": "The stage value protect_data pays for it, where data may not be lost."}
+            )
+        return table
 
     @staticmethod
     def _index(table: dynamodb.Table, name: str, partition: str, sort: str) -> None:

@@ -75,14 +75,18 @@ class StageTemplate:
 
 
 def synthesise(stage: str, folder: Path) -> StageTemplate:
-    """With something in place of the layers: their content is no business of the template's."""
+    values = STAGES[stage]
+    app = cdk.App(outdir=str(folder / "out"), context=cdk_context(), analytics_reporting=False)
+    stack = add_stack(app, values, fake_assets(folder, arm=stage != "local"))
+    return StageTemplate(dict(Template.from_stack(stack).to_json()), values)
+
+
+def fake_assets(folder: Path, *, arm: bool = True) -> Assets:
+    """Put something in place of the layers: their content is no business of the template's."""
     for layer in ("core", "dependencies", "ner"):
         (folder / layer).mkdir(exist_ok=True)
         (folder / layer / "README").write_text(layer)
-    values = STAGES[stage]
-    app = cdk.App(outdir=str(folder / "out"), context=cdk_context(), analytics_reporting=False)
-    assets = Assets(**{n: str(folder / n) for n in ("core", "dependencies", "ner")}, arm=stage != "local")
-    return StageTemplate(dict(Template.from_stack(add_stack(app, values, assets)).to_json()), values)
+    return Assets(**{n: str(folder / n) for n in ("core", "dependencies", "ner")}, arm=arm)
 
 
 def text(value: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from infra import build_layers
 from infra.assets import Layer, layers_of
-from infra.build_layers import PACKAGE, REQUIREMENTS, Target, build, find_python, target_of
+from infra.build_layers import PACKAGE, REQUIREMENTS, Target, build, content_digest, find_python, target_of
 from infra.stages import StageValues
 from promptmill.domain.errors import SettingsError
 
@@ -51,9 +51,12 @@ def test_every_module_is_compiled_and_its_date_never_asked(core: Path) -> None:
         assert int.from_bytes(compiled.read_bytes()[4:8], "little") == UNCHECKED_HASH
 
 
-def test_same_sources_make_the_same_bytes(core: Path, tmp_path: Path) -> None:
+def test_same_sources_make_the_same_bytes_and_modes(core: Path, tmp_path: Path, package: Path) -> None:
+    for path in package.rglob("*"):
+        path.chmod(0o700)  # as another machine's umask leaves them
     again = _core(tmp_path / "elsewhere" / "core", HERE)
     assert _content(again) == _content(core)
+    assert content_digest(again) == content_digest(core)
 
 
 def test_layer_imports_without_writing_anything(core: Path) -> None:
@@ -183,6 +186,7 @@ def test_digest_follows_content_and_target(tmp_path: Path, monkeypatch: pytest.M
 def _core(path: Path, target: Target) -> Path:
     build_layers._fill_core(path / "python", target)
     build_layers._compile(path, target.compiler)
+    build_layers._set_modes(path)
     return path
 
 
