@@ -162,6 +162,13 @@ chaos: install emulator model ## run a job of RECORDS while AWS throttles and th
 kills: install emulator model ## run a job whose workers are killed KILLS times
 	@$(PYTHON) -m tests.local.kills $(KILLS) $(SEED)
 
+# The commit that is deployed first; without it, the last one before this that changed what is deployed.
+COMMIT ?=
+
+.PHONY: update
+update: install emulator ## run a job of RECORDS through an update from COMMIT and other changes
+	@$(PYTHON) -m tests.local.updates $(RECORDS) $(COMMIT)
+
 .PHONY: bench
 bench: install peer ## measure speed beside peers, memory, costs and a million records; takes a quiet hour
 	@for part in cold_start calls one_core planning adapters flow join infrastructure million; do \

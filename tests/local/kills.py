@@ -56,19 +56,23 @@ class Killer(threading.Thread):
     def __init__(self, deployment: Deployment, *, kills: int, seed: int) -> None:
         super().__init__(daemon=True)
         self.at: list[float] = []
-        self._bucket, self._port = deployment.settings.bucket, int(deployment.s3.meta.endpoint_url.rpartition(":")[2])
-        self._kills, self._rng = kills, random.Random(seed)
+        self._deployment, self._kills, self._rng = deployment, kills, random.Random(seed)
         self._stopped = threading.Event()
 
     def run(self) -> None:
         while len(self.at) < self._kills and not self._stopped.wait(self._rng.uniform(*EVERY_S)):
-            alive = at_work(self._bucket, self._port)
-            if alive and kill(self._rng.choice(alive)):
+            if kill_one(self._deployment, self._rng):
                 self.at.append(time.monotonic())
 
     def stop(self) -> None:
         self._stopped.set()
         self.join()
+
+
+def kill_one(deployment: Deployment, rng: random.Random) -> bool:
+    """Kill one of the workers that are at work. Return whether there was one."""
+    alive = at_work(deployment.settings.bucket, int(deployment.s3.meta.endpoint_url.rpartition(":")[2]))
+    return bool(alive) and kill(rng.choice(alive))
 
 
 def survive(deployment: Deployment, *, kills: int, seed: int) -> Killed:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import msgspec
 
+from promptmill.aws.cloudformation import CloudFormationStacks
 from promptmill.aws.sessions import local_session
 from promptmill.cli.local.paths import CLONE, LocalPaths
-from promptmill.cli.local.processes import free_port
-from promptmill.cli.local.stack import LocalState, down, up
-from promptmill.cli.target import local_target
+from promptmill.cli.local.processes import free_port, stop
+from promptmill.cli.local.stack import STACK, LocalState, _start_emulator, _write, down, up
+from promptmill.cli.target import AwsTarget, local_target
 from tests.local.deployment import Deployment
 
 RECIPES = ("demo",)
@@ -90,6 +92,26 @@ def started_stack(home: Path) -> Iterator[LocalStack]:
 
 
 @contextmanager
+def bare_emulator(home: Path) -> Iterator[LocalState]:
+    """Yield an emulator with nothing in it, which stops at the end. Its state is written, without outputs."""
+    paths = LocalPaths(CLONE, home)
+    process, endpoint = _start_emulator(paths, tied=True, preferred_port=free_port(0))
+    try:
+        yield LocalState(endpoint, "", is_stub=True, processes=(process,))
+    finally:
+        stop(process)
+
+
+def deployed_target(home: Path, state: LocalState) -> AwsTarget:
+    """Return the stack that somebody else deployed into that emulator, as the commands find it."""
+    client = local_session().client("cloudformation", endpoint_url=state.endpoint)
+    outputs = CloudFormationStacks(client).outputs(STACK)
+    assert outputs is not None
+    _write(LocalPaths(CLONE, home), msgspec.structs.replace(state, outputs=outputs))
+    return local_target(str(home))
+
+
+@contextmanager
 def deployed_stack() -> Iterator[Deployment]:
     """For commands: up while this is entered, and gone after it."""
     with tempfile.TemporaryDirectory() as home, started_stack(Path(home)) as stack:
@@ -100,9 +122,9 @@ def deployed_stack() -> Iterator[Deployment]:
             target.close()
 
 
-def synthesise() -> None:
-    """What is up to date is left alone."""
+def synthesise(clone: Path = CLONE) -> None:
+    """Synthesise the local stage of a clone, unless it is up to date."""
     command = ["make", "--no-print-directory", "synth", "STAGE=local", "CONTEXT="]
-    made = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, check=False)
+    made = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
     if made.returncode:
         raise AssertionError(f"{' '.join(command)}: {made.stderr}")
