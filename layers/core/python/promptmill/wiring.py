@@ -87,13 +87,15 @@ class Services:
         """Return a boto3 client. Throttling is retried underneath; calls to models never are."""
         from botocore.config import Config
 
+        from promptmill.aws.failures import raise_refusals
+
         config = Config(
             retries={"mode": "standard", "max_attempts": 6},
             connect_timeout=5,
             read_timeout=60 if service == "s3" else 10,  # a heartbeat must not hang as long as a lease
             max_pool_connections=32,
         )
-        return self.session.client(service, config=config, endpoint_url=self._endpoint_url)
+        return raise_refusals(self.session.client(service, config=config, endpoint_url=self._endpoint_url))
 
     @cached_property
     def session(self) -> boto3.Session:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from promptmill.aws.failures import raise_for_entries
 from promptmill.domain.errors import PromptmillError
 
 if TYPE_CHECKING:
@@ -50,4 +51,6 @@ class EventBridgeBus:
             )
         )
         if sent["FailedEntryCount"]:
+            codes = [entry.get("ErrorCode", "") for entry in sent["Entries"]]
+            raise_for_entries(codes, "events", {"Entries": [{"EventBusName": self._bus}]}, action="events:PutEvents")
             raise EventRefusedError(kind)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
+from promptmill.aws.error_kinds import Kind, classify, code_of
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
 from promptmill.ports.clock import Clock
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 CACHED_S = 300.0
 REFUSED_S = 10.0
 """How long a key that a provider refused is still believed to be the secret's."""
-_MISSING = frozenset(
-    {"ResourceNotFoundException", "InvalidRequestException", "InvalidParameterException", "ParamValidationError"}
-)
-_DENIED = frozenset({"AccessDeniedException", "DecryptionFailure", "UnrecognizedClientException"})
 
 
 class _JsonSecret(msgspec.Struct):
@@ -78,12 +75,21 @@ class SecretsManagerStore:
 
 
 def _translated(name: str, error: ClientError | BotoCoreError) -> ProviderError:
-    code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else type(error).__name__
-    if code in _MISSING:
+    kind = _kind_of(error)
+    if kind == "secret_missing":
         return RouteClosedError("secret_missing", f"there is no secret {name}")
-    if code in _DENIED or isinstance(error, NoCredentialsError):
+    code = code_of(error) if isinstance(error, ClientError) else type(error).__name__
+    if kind != "retry":
         return RouteClosedError("secret_denied", f"the secret {name} cannot be read ({code})")
     return RetryLaterError("secret_unavailable", f"the secret {name} could not be read ({code})")
+
+
+def _kind_of(error: ClientError | BotoCoreError) -> Kind:
+    if isinstance(error, ClientError):
+        return classify(error, "secretsmanager")
+    if isinstance(error, ParamValidationError):
+        return "secret_missing"
+    return "access_denied" if isinstance(error, NoCredentialsError) else "retry"
 
 
 def _key(name: str, response: GetSecretValueResponseTypeDef) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from promptmill.aws.error_kinds import classify, code_of
+from promptmill.aws.failures import raise_for_entries
 from promptmill.domain import messages
 from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
@@ -21,23 +23,6 @@ if TYPE_CHECKING:
 _BATCH = 10
 _TRIES = 3
 _MAX_DELAY_S = 900
-_FOR_GOOD = (
-    "NonExistentQueue",
-    "QueueDoesNotExist",
-    "AccessDenied",
-    "KmsDisabled",
-    "KmsInvalid",
-    "KmsNotFound",
-    "InvalidAddress",
-    "InvalidParameter",
-    "MissingParameter",
-    "InvalidMessageContents",
-    "UnsupportedOperation",
-)
-"""Parts of the error codes for a queue, or a message on it, that will not do at the next try either."""
-
-_GONE = ("MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidParameterValue")
-"""Parts of the error codes for a message that was received again, or deleted, since it came to us."""
 
 
 class QueueRefusedError(PromptmillError):
@@ -63,9 +48,10 @@ class SqsWorkQueue:
         ]
         for _ in range(_TRIES):
             sent = await to_thread(self._sqs.send_message_batch, QueueUrl=url, Entries=entries)
-            refused = {failed["Id"] for failed in sent.get("Failed", [])}
+            refused = {failed["Id"]: failed["Code"] for failed in sent.get("Failed", [])}
             if not refused:
                 return
+            raise_for_entries(refused.values(), "sqs", {"QueueUrl": url}, action="sqs:SendMessage")
             entries = [entry for entry in entries if entry["Id"] in refused]
         raise QueueRefusedError(f"{len(entries)} messages were not taken")
 
@@ -85,7 +71,9 @@ class SqsMessageLease:
                 VisibilityTimeout=seconds,
             )
         except ClientError as error:
-            if not any(word in error.response.get("Error", {}).get("Code", "") for word in _GONE):
+            # A message that has come to somebody else is no longer ours. Where AWS refuses for good, the queue's own
+            # visibility has to do: it is longer than any invocation.
+            if classify(error, "sqs") == "retry":
                 raise
 
 
@@ -100,10 +88,10 @@ class SqsReplySender:
             url = queue if queue.startswith("http") else await self._url_of(queue)
             await to_thread(self._sqs.send_message, QueueUrl=url, MessageBody=body)
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if any(word in code for word in _FOR_GOOD):
+            # The publisher names the queue: what is wrong with the call is wrong with that name.
+            if classify(error, "sqs") != "retry":
                 raise RecordError(
-                    f"the reply queue cannot be used ({code})",
+                    f"the reply queue cannot be used ({code_of(error)})",
                     code="reply_refused",
                     field="reply_to",
                     remedy="create the queue, and list its ARN in reply_queues of the stage",

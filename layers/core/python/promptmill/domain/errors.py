@@ -10,6 +10,7 @@ PromptmillError
 │  ├─ RetryLaterError     throttled, overloaded, cut off: the same call may work later
 │  ├─ RecordRefusedError  this record will never work on this route
 │  └─ RouteClosedError    no record will work on this route: key, quota, money, access
+├─ RefusedByAwsError      AWS refuses a call until somebody mends a right, a key or a resource
 ├─ SupersededError        another worker owns the unit now
 ├─ MissingObjectError     an object or item that was expected is not there
 └─ InconsistentError      what can only be written in one way was found written in another
@@ -107,6 +108,23 @@ class RecordRefusedError(ProviderError):
 
 class RouteClosedError(ProviderError):
     """The route is at fault: its key, its quota, its access, its model's name."""
+
+
+class RefusedByAwsError(PromptmillError):
+    """AWS refuses a call, and will until somebody changes something outside of the code.
+
+    Attributes:
+        code: stable, snake_case, safe for logs and tables.
+        reason: what was refused, in words; it names resources, never content.
+        remedy: what to mend. The same call works afterwards.
+        key: the object that could not be read; "" for everything else.
+        about_object: True if the fault lies in how that object was stored, and not in Promptmill's own deployment.
+    """
+
+    def __init__(self, reason: str, *, code: str, remedy: str, key: str = "", about_object: bool = False) -> None:
+        self.code, self.reason, self.remedy = code, reason, remedy
+        self.key, self.about_object = key, about_object
+        Exception.__init__(self, f"{reason}. {remedy}")  # an adapter's error may be a botocore error as well
 
 
 class SupersededError(PromptmillError):

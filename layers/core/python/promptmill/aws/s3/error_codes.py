@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError
-
 MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
 TAKEN = frozenset({"412", "PreconditionFailed"})
 BEYOND = frozenset({"416", "InvalidRange"})
 RACING = frozenset({"409", "ConditionalRequestConflict"})
-
-
-def code_of(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")

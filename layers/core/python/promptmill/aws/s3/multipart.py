@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 from msgspec import Struct
 
-from promptmill.aws.s3.error_codes import MISSING, TAKEN, code_of
+from promptmill.aws.error_kinds import code_of
+from promptmill.aws.s3.error_codes import MISSING, TAKEN
 from promptmill.domain.errors import MissingObjectError
 from promptmill.ports.object_store import ObjectReader
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from promptmill.aws.s3.error_codes import BEYOND, MISSING, RACING, TAKEN, code_of
+from promptmill.aws.error_kinds import code_of
+from promptmill.aws.s3.error_codes import BEYOND, MISSING, RACING, TAKEN
 from promptmill.aws.s3.multipart import PART, MultipartUpload, Span, plan_parts
 from promptmill.domain.errors import MissingObjectError
 from promptmill.ports.object_store import ObjectInfo, Piece
@@ -24,6 +25,8 @@ BLOCK = 1 << 20
 _RACES, _RACE_S = 6, 0.05
 """The tries, and the pause after the first of them, where another writer of the same object is at work."""
 _PARTIAL = 206
+_WORDLESS = frozenset({"400", "403"})
+"""Codes that a HEAD gives, whose replies have no body: its status."""
 
 
 class S3ObjectStore:
@@ -34,13 +37,24 @@ class S3ObjectStore:
 
     async def head(self, key: str, *, version: str = "") -> ObjectInfo | None:
         try:
-            found = await to_thread(self._s3.head_object, **self._at(key, version))
+            found = await self._look(key, version)
         except ClientError as error:
             if code_of(error) in MISSING:
                 return None
             raise
         modified = found["LastModified"].astimezone(UTC).isoformat().replace("+00:00", "Z")
         return ObjectInfo(key, found.get("VersionId", ""), found["ContentLength"], modified)
+
+    async def _look(self, key: str, version: str) -> Any:
+        """Return an object's metadata. Where S3 refuses a HEAD, a GET is tried: only its reply says why in words."""
+        try:
+            return await to_thread(self._s3.head_object, **self._at(key, version))
+        except ClientError as error:
+            if code_of(error) not in _WORDLESS:
+                raise
+        found = await to_thread(self._s3.get_object, **self._at(key, version))
+        found["Body"].close()
+        return found
 
     async def read(self, key: str, *, start: int = 0, end: int | None = None, version: str = "") -> bytes:
         if end is not None and end <= start:
