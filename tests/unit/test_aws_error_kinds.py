@@ -12,7 +12,6 @@ import botocore
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from botocore.model import ServiceModel
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from promptmill.aws.error_kinds import NO_REFUSALS, classify, known_kind
@@ -30,7 +29,7 @@ NAMED_TO_PASS = re.compile(
 """Names by which AWS itself says that an error passes."""
 
 
-def model(service: str) -> ServiceModel:
+def model(service: str) -> Any:
     return _SESSION.get_service_model(service)
 
 
@@ -84,8 +83,9 @@ def test_each_key_error_that_sqs_passes_on_is_known() -> None:
 
 
 def codes_that_botocore_retries() -> set[str]:
-    checks: tuple[Any, ...] = (ThrottledRetryableChecker._THROTTLED_ERROR_CODES,)
-    checks += (TransientRetryableChecker._TRANSIENT_ERROR_CODES,)
+    throttled: Any = ThrottledRetryableChecker
+    transient: Any = TransientRetryableChecker
+    checks = (throttled._THROTTLED_ERROR_CODES, transient._TRANSIENT_ERROR_CODES)
     policies = json.loads((Path(botocore.__file__).parent / "data" / "_retry.json").read_text())
     found = {code for codes in checks for code in codes}
     for service in ("__default__", "s3", "sqs", "dynamodb"):
