@@ -32,6 +32,7 @@ class Situation(Struct, frozen=True):
 
 SITUATIONS = (
     Situation("half-run job", half_run_job.begin, half_run_job.carry_on, half_run_job.AGAIN),
+    Situation("half-run job that notes its budgets", half_run_job.begin, half_run_job.carry_on, half_run_job.AGAIN),
     Situation("job that is planned", jobs.begin_planning, jobs.carry_on, {"p1": 1, "p2": 1}),
     Situation("staged files", jobs.begin_staged, jobs.carry_on, {"g1": 1, "u1": 1, "d1": 1}),
     Situation("duplicate", jobs.begin_duplicate, jobs.carry_on, {"q1": 1}),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import structs
 
-from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 from promptmill.ports.units import Intended
 from tests.fakes.failing import FailsOnRequest
@@ -70,7 +70,7 @@ class FakeUnits(FailsOnRequest):
     async def grant(
         self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
     ) -> Grant:
-        _must_be_of_one_day(claim, day)
+        _must_be_of_one_source(claim, day, keys_of(lines))
         found = self.claims.get(unit)
         if found is None or not self._may_go_on(unit, claim):
             return Grant("superseded")
@@ -80,10 +80,11 @@ class FakeUnits(FailsOnRequest):
         if gate in self.shut:
             return Grant("shut")
         for line in lines:
-            if self._state(line).granted + amount > line.limit:
+            if self._state(line.key).granted + amount > line.limit:
                 return Grant("short", line.key)
-        self._move(lines, amount, holders=int(not claim.holds))
-        self._write(unit, granted=claim.granted + amount, day=day, holds=True)
+        for line in lines:
+            self._move(line.key, amount, holders=int(not claim.holds))
+        self._write(unit, granted=claim.granted + amount, day=day, holds=True, lines=keys_of(lines))
         return Grant("granted")
 
     async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
@@ -92,8 +93,8 @@ class FakeUnits(FailsOnRequest):
             return False
         if not _as_known(found, claim):
             return (found.granted, found.holds, found.day) == (claim.granted - amount, False, "")
-        self._move(lines, -amount, holders=-int(claim.holds))
-        self._write(unit, granted=claim.granted - amount, day="", holds=False)
+        self._put_back(claim, amount, lines)
+        self._write(unit, granted=claim.granted - amount, day="", holds=False, lines=())
         return True
 
     async def decide(
@@ -106,12 +107,12 @@ class FakeUnits(FailsOnRequest):
             return (found.verdict, found.granted) == (verdict, used)
         if not _as_known(found, claim):
             return False
-        self._move(lines, used - claim.granted, holders=-int(claim.holds))
-        self._write(unit, verdict=verdict, granted=used, day="", holds=False)
+        self._put_back(claim, claim.granted - used, lines)
+        self._write(unit, verdict=verdict, granted=used, day="", holds=False, lines=())
         return True
 
     async def budget(self, key: str) -> BudgetState:
-        return self.budgets.get(key, BudgetState())
+        return self._state(key)
 
     def _owns(self, unit: str, claim: Claim) -> bool:
         found = self.claims.get(unit)
@@ -124,13 +125,17 @@ class FakeUnits(FailsOnRequest):
         found = self.claims[unit]
         self.claims[unit] = structs.replace(found, beat=found.beat + 1, **changes)
 
-    def _state(self, line: BudgetLine) -> BudgetState:
-        return self.budgets.get(line.key, BudgetState())
+    def _state(self, key: str) -> BudgetState:
+        found = self.budgets.get(key, BudgetState())
+        return BudgetState(max(0, found.granted), max(0, found.holders))
 
-    def _move(self, lines: Iterable[BudgetLine], amount: int, *, holders: int) -> None:
-        for line in lines:
-            state = self._state(line)
-            self.budgets[line.key] = BudgetState(state.granted + amount, state.holders + holders)
+    def _put_back(self, claim: Claim, amount: int, lines: Sequence[BudgetLine]) -> None:
+        for key in claim.lines or keys_of(lines):
+            self._move(key, -amount, holders=-int(claim.holds))
+
+    def _move(self, key: str, amount: int, *, holders: int) -> None:
+        state = self._state(key)
+        self.budgets[key] = BudgetState(max(0, state.granted + amount), max(0, state.holders + holders))
 
 
 def _place(claim: Claim | None) -> tuple[int, int] | None:
@@ -151,6 +156,6 @@ def _must_be_ours(found: IntentGroup, group: IntentGroup) -> None:
         raise ValueError(f"intents {group.epoch}.{group.first} are there already, and differ")
 
 
-def _must_be_of_one_day(claim: Claim, day: str) -> None:
-    if claim.holds and claim.day != day:
-        raise ValueError(f"what is left of {claim.day} is given back before {day} grants more")
+def _must_be_of_one_source(claim: Claim, day: str, keys: tuple[str, ...]) -> None:
+    if claim.holds and (claim.day != day or claim.lines not in ((), keys)):
+        raise ValueError(f"what is left of {claim.day} {claim.lines} is given back before {keys} grant more")

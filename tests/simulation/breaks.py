@@ -176,11 +176,40 @@ MUTANTS = (
         "            self._move(lines, amount, holders=0)\n"
         '            return Grant("granted")\n',
     ),
-    _mutant(
+    Mutant(
         "unit budget returned to the wrong day",
+        (
+            Change(_UNITS, "claim.lines or keys_of(lines)", "keys_of(lines)"),
+            Change(
+                "promptmill.engine.run_unit",
+                "    before = unit_budget(claim.day, claim)\n",
+                "    before = unit_budget(today, claim)\n",
+            ),
+        ),
+    ),
+    _mutant(
+        "unit budget returned to the budgets of today's configuration",
+        _UNITS,
+        "claim.lines or keys_of(lines)",
+        "keys_of(lines)",
+    ),
+    _mutant(
+        "new budgets grant to a unit that holds money of others",
         "promptmill.engine.run_unit",
-        "        before = unit_budget(claim.day, claim)\n",
-        "        before = unit_budget(today, claim)\n",
+        "    if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):\n",
+        "    if not claim.holds or claim.day == today:\n",
+    ),
+    _mutant(
+        "budgets that were set later pay for what was spent before",
+        "promptmill.engine.unit_budget",
+        "        self._used = used if claim.holds else claim.granted\n",
+        "        self._used = used\n",
+    ),
+    _mutant(
+        "charged to the model that the recipe says by now",
+        "promptmill.domain.charge",
+        "        model = (models or {}).get((cost.epoch, cost.route)) or model_of(recipe, cost.route)\n",
+        "        model = model_of(recipe, cost.route)\n",
     ),
     _mutant(
         "VOID by another worker",

@@ -293,3 +293,60 @@ async def test_a_ledger_entry_whose_answer_was_lost_counts_once(dynamo: FaultyDy
     assert len(set(dynamo.tokens())) == 1
     (total,) = [spending async for spending in ledger.spending("day", "2026-11-22")]
     assert total.nano_usd == (CHARGE if entry == "charge" else NARROWING).nano_usd
+
+
+async def leave_negative(dynamo: FaultyDynamo, key: str, *, granted: int, holders: int) -> None:
+    """Leave a budget as earlier code left it when a cap was deployed while units held money."""
+    item = {"pk": {"S": f"BUDGET#{key}"}, "sk": {"S": "STATE"}, "granted": {"N": f"{granted}"}}
+    dynamo.put_item(TableName="jobs", Item=item | {"holders": {"N": f"{holders}"}})
+
+
+@pytest.mark.parametrize(("granted_", "holders"), [(-2_000_000, -20), (-1, 0), (0, -3)])
+async def test_a_budget_below_zero_is_healed_and_grants_no_more_than_its_limit(
+    dynamo: FaultyDynamo, units: DynamoDbUnits, granted_: int, holders: int
+) -> None:
+    cap = LINES[1]
+    await leave_negative(dynamo, cap.key, granted=granted_, holders=holders)
+    state = await units.budget(cap.key)
+    assert (state.granted, state.holders) == (0, 0), "nobody waits for holders that are none"
+    claim = await units.claim(UNIT, seen=None, owner="a")
+    assert claim is not None
+    assert (await units.grant(UNIT, claim, cap.limit + 1, day=DAY, lines=LINES, gate=GATE)).verdict == "short"
+    assert (await units.grant(UNIT, claim, cap.limit, day=DAY, lines=LINES, gate=GATE)).verdict == "granted"
+    assert await granted(units) == [(1_000, 1), (1_000, 1)]
+
+
+async def test_what_a_budget_below_zero_gets_back_heals_it(dynamo: FaultyDynamo, units: DynamoDbUnits) -> None:
+    await holding(units)
+    await leave_negative(dynamo, LINES[1].key, granted=-50, holders=-1)
+    assert await money(units, "decide")
+    assert await granted(units) == [(100, 0), (0, 0)]
+    item = dynamo.get_item(TableName="jobs", Key={"pk": {"S": f"BUDGET#{LINES[1].key}"}, "sk": {"S": "STATE"}})
+    assert (item["Item"]["granted"], item["Item"]["holders"]) == ({"N": "0"}, {"N": "0"})
+
+
+async def test_a_budget_that_was_deleted_holds_no_unit_up(dynamo: FaultyDynamo, units: DynamoDbUnits) -> None:
+    await holding(units)
+    dynamo.delete_item(TableName="jobs", Key={"pk": {"S": f"BUDGET#{LINES[0].key}"}, "sk": {"S": "STATE"}})
+    assert await money(units, "give_back")
+    assert await granted(units) == [(0, 0), (100, 0)]
+
+
+@pytest.mark.parametrize("what", ["give_back", "decide"])
+async def test_a_return_whose_budgets_move_meanwhile_is_made_once(
+    dynamo: FaultyDynamo, units: DynamoDbUnits, what: str
+) -> None:
+    """One line is refused, the claim is not: the next try has another token, and its answer is lost."""
+    await holding(units)
+    dynamo.before, dynamo.after = [cancelled("None", "ConditionalCheckFailed", "None")], [lost()]
+    assert await money(units, what) is True
+    assert await granted(units) == [(100, 0), (100, 0)]
+
+
+async def test_a_group_says_which_models_it_calls(units: DynamoDbUnits) -> None:
+    claim = await units.claim(UNIT, seen=None, owner="a")
+    assert claim is not None
+    intents = (Intent(0, 7, "b", 5), Intent(1, 8, "a", 5))
+    group = IntentGroup(1, DAY, intents, {"a": "openai/one", "b": "azure/two"})
+    assert await units.intend(UNIT, claim, group, gate=GATE) == "done"
+    assert await units.intents(UNIT) == [group]

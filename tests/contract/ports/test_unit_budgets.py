@@ -299,3 +299,77 @@ async def test_what_is_granted_is_what_claims_hold(store: UnitStore, steps: list
     for step in steps:
         await workers.take(step)
         await workers.check()
+
+
+# The configuration changes while a unit holds money.
+
+CAP = BudgetLine("day#2026-11-22", 50, lasting=False)
+
+
+@pytest.mark.parametrize("how", ["give_back", "decide"])
+@pytest.mark.parametrize("now", [(JOB, CAP), (CAP,), ()], ids=["a cap is set", "another budget", "no budget"])
+async def test_money_goes_back_to_the_budgets_that_granted_it(
+    store: UnitStore, how: str, now: tuple[BudgetLine, ...]
+) -> None:
+    first = await claimed(store)
+    await store.units.grant(UNIT, first, 400, day=DAY, lines=(JOB,), gate=GATE)
+    held = await store.units.read(UNIT)
+    assert held.lines == (JOB.key,)
+    if how == "give_back":
+        assert await store.units.give_back(UNIT, held, 300, lines=now)
+    else:
+        assert await store.units.decide(UNIT, held, DONE, used=100, lines=now)
+    assert await store.units.budget(JOB.key) == BudgetState(100, 0)
+    assert await store.units.budget(CAP.key) == BudgetState(0, 0)
+    assert (await store.units.read(UNIT)).lines == ()
+
+
+async def test_a_cap_that_is_set_late_grants_no_more_than_it_is(store: UnitStore) -> None:
+    for n in range(4):
+        claim = await claimed(store, f"job-1.1.{n}")
+        await store.units.grant(f"job-1.1.{n}", claim, 200, day=DAY, lines=(JOB,), gate=GATE)
+        held = await store.units.read(f"job-1.1.{n}")
+        assert await store.units.decide(f"job-1.1.{n}", held, DONE, used=1, lines=(JOB, CAP))
+    other = await claimed(store, "job-1.1.9")
+    grants = [await store.units.grant("job-1.1.9", other, n, day=DAY, lines=(CAP,), gate=None) for n in (51, 50)]
+    assert [grant.verdict for grant in grants] == ["short", "granted"]
+
+
+async def test_other_budgets_grant_once_these_have_theirs_back(store: UnitStore) -> None:
+    first = await claimed(store)
+    await store.units.grant(UNIT, first, 40, day=DAY, lines=(JOB,), gate=GATE)
+    held = await store.units.read(UNIT)
+    with pytest.raises(ValueError, match="job#job-1"):
+        await store.units.grant(UNIT, held, 10, day=DAY, lines=(JOB, CAP), gate=GATE)
+    await store.units.give_back(UNIT, held, 30, lines=(JOB, CAP))
+    free = await store.units.read(UNIT)
+    assert (await store.units.grant(UNIT, free, 20, day=DAY, lines=(JOB, CAP), gate=GATE)).verdict == "granted"
+    assert (await store.units.read(UNIT)).lines == (JOB.key, CAP.key)
+    assert [await store.units.budget(line.key) for line in (JOB, CAP)] == [BudgetState(30, 1), BudgetState(20, 1)]
+
+
+async def test_what_was_spent_above_a_grant_counts_where_it_was_granted(store: UnitStore) -> None:
+    first = await claimed(store)
+    await store.units.grant(UNIT, first, 40, day=DAY, lines=(JOB,), gate=GATE)
+    assert await store.units.give_back(UNIT, await store.units.read(UNIT), -7, lines=(JOB, CAP))
+    assert await store.units.budget(JOB.key) == BudgetState(47, 0)
+    assert (await store.units.read(UNIT)).granted == 47
+
+
+@pytest.mark.parametrize("how", ["give_back", "decide"])
+async def test_no_budget_gets_below_zero(store: UnitStore, how: str) -> None:
+    """A claim of earlier code does not say who granted it; the lines that it is given are a guess."""
+    first = await claimed(store)
+    await store.units.grant(UNIT, first, 400, day=DAY, lines=(JOB,), gate=GATE)
+    other = await claimed(store, "job-1.1.1")
+    await store.units.grant("job-1.1.1", other, 30, day=DAY, lines=(CAP,), gate=GATE)
+    legacy = structs.replace(await store.units.read(UNIT), lines=())
+    if how == "give_back":
+        assert await store.units.give_back(UNIT, legacy, 400, lines=(JOB, CAP))
+    else:
+        assert await store.units.decide(UNIT, legacy, DONE, used=0, lines=(JOB, CAP))
+    assert await store.units.budget(JOB.key) == BudgetState(0, 0)
+    assert await store.units.budget(CAP.key) == BudgetState(0, 0)
+    held = await store.units.read("job-1.1.1")
+    assert await store.units.decide("job-1.1.1", held, DONE, used=5, lines=(CAP,)), "and it holds nothing up"
+    assert await store.units.budget(CAP.key) == BudgetState(0, 0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.domain.budget import BudgetLine
+from promptmill.domain.budget import BudgetLine, keys_of
 from promptmill.domain.units import MAX_IN_GROUP, Claim, Gate, Intent, IntentGroup, Verdict, gate_of
 from tests.contract.ports.conftest import UnitStore
 
@@ -62,7 +62,8 @@ async def test_a_takeover_counts_a_crash_and_inherits_the_rest(store: UnitStore)
     await store.units.mark(UNIT, first, crashes=3, trying=17, tries=2)
     await store.units.grant(UNIT, first, 600, day=DAY, lines=LINES, gate=GATE)
     second = await store.units.claim(UNIT, seen=await store.units.read(UNIT), owner="b", body_hash="other")
-    assert second == Claim(2, 0, "b", crashes=4, trying=17, tries=2, granted=600, day=DAY, holds=True, body_hash="h")
+    held: dict[str, Any] = {"granted": 600, "day": DAY, "holds": True, "lines": keys_of(LINES)}
+    assert second == Claim(2, 0, "b", crashes=4, trying=17, tries=2, body_hash="h", **held)
 
 
 async def test_giving_a_unit_back_is_no_crash(store: UnitStore) -> None:

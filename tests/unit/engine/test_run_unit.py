@@ -152,7 +152,7 @@ async def test_a_pause_gives_the_unit_and_its_money_back() -> None:
 async def test_a_worker_whose_time_is_up_leaves_its_money_to_the_next_one() -> None:
     house, unit = House(), LineUnit(3, of=recipe(budget=BudgetPolicy(per_job=RICH)))
     house.units.budgets["job#job"] = BudgetState(5000, holders=1)
-    mine = await house.claim(granted=5000, day=DAY, holds=True)
+    mine = await house.claim(granted=5000, day=DAY, holds=True, lines=("job#job",))
     end = await run_unit(unit, mine, runtime=house.runtime(ends_at=0.0))
     assert end == UnitEnd("yielded", 0, "time")
     found = house.units.claims[UNIT]

@@ -82,3 +82,16 @@ def test_the_truth_lies_in_the_range_and_narrowings_close_it(fates: list[tuple[s
         unpriced, calls = unpriced + entry.unpriced, calls + entry.attempts
     assert (low, high, unpriced) == (truth, truth, 0)
     assert calls == sum(fate in ("ok", "unknown") or (fate == LOST and sent) for fate, _, sent in fates)
+
+
+def test_a_charge_names_the_model_that_was_called_whatever_the_recipe_says_by_now() -> None:
+    """Another model under the same route, or no such route any more; a group of earlier code goes by the recipe."""
+    groups = [
+        IntentGroup(1, DAY, (Intent(0, 0, ROUTE.id, HIGH),), {ROUTE.id: "openai/model-before"}),
+        IntentGroup(2, DAY, (Intent(0, 0, "azure/gone", HIGH),), {"azure/gone": "azure/model-gone"}),
+        IntentGroup(3, DAY, (Intent(0, 0, ROUTE.id, HIGH),)),
+    ]
+    history = fold_history(UNIT, groups, {})
+    charges = make_charges(sum_costs(history), unit=UNIT, recipe=recipe(), job_id="", models=history.models())
+    named = f"{ROUTE.provider}/{ROUTE.model}"
+    assert [charge.model for charge in charges] == ["openai/model-before", "azure/model-gone", named]

@@ -117,9 +117,9 @@ async def test_a_bill_above_the_most_is_counted_as_it_is() -> None:
     mine.release(1, Page((attempt(0, nano=130),)))
     assert mine.free == -30
     await mine.give_back()
-    assert house.units.budgets[JOB.key] == BudgetState(100, holders=0), "there is nothing to give"
+    assert house.units.budgets[JOB.key] == BudgetState(130, holders=0), "it counts where it was granted"
     assert not await mine.fund(901, 901)
-    assert await mine.fund(870, 870), "what is missing is asked for on top"
+    assert await mine.fund(870, 870), "what is left, and no more"
     await mine.decide(ENDED)
     assert house.units.budgets[JOB.key] == BudgetState(130, holders=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -26,6 +27,10 @@ class BudgetState(Struct, frozen=True):
 
     granted: int = 0
     holders: int = 0
+
+
+def keys_of(lines: Iterable[BudgetLine]) -> tuple[str, ...]:
+    return tuple(line.key for line in lines)
 
 
 class Grant(Struct, frozen=True):

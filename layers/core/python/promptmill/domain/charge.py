@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from promptmill.domain.recipe import Recipe
+from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.tally import RouteCost
 
 
@@ -82,14 +82,23 @@ class Spending(Struct, frozen=True):
     unbounded: int = 0
 
 
-def make_charges(costs: Iterable[RouteCost], *, unit: str, recipe: Recipe, job_id: str) -> Iterator[Charge]:
+def make_charges(
+    costs: Iterable[RouteCost],
+    *,
+    unit: str,
+    recipe: Recipe,
+    job_id: str,
+    models: Mapping[tuple[int, str], str] | None = None,
+) -> Iterator[Charge]:
     """Yield the charges of a unit; ``job_id`` is "" for requests.
 
-    They are a pure function of what is durable: whoever writes them writes the same.
+    They are a pure function of what is durable: whoever writes them writes the same. ``models`` says which model each
+    epoch called on a route; where it does not, the recipe does.
     """
     for cost in costs:
         fields = {name: getattr(cost, name) for name in cost.__struct_fields__}
-        yield Charge(unit=unit, model=model_of(recipe, cost.route), recipe=recipe.name, job_id=job_id, **fields)
+        model = (models or {}).get((cost.epoch, cost.route)) or model_of(recipe, cost.route)
+        yield Charge(unit=unit, model=model, recipe=recipe.name, job_id=job_id, **fields)
 
 
 def spending_of_charge(charge: Charge) -> Spending:
@@ -133,5 +142,9 @@ def model_of(recipe: Recipe, route_id: str) -> str:
     """Return the ``provider/model`` of a route, by which spending is added up."""
     for route in recipe.routes:
         if route.id == route_id:
-            return f"{route.provider}/{route.model}"
+            return name_model(route)
     return route_id
+
+
+def name_model(route: Route) -> str:
+    return f"{route.provider}/{route.model}"

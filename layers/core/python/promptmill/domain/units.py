@@ -6,7 +6,7 @@ from it is derived (``engine/history.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -45,6 +45,8 @@ class Claim(Struct, frozen=True):
         day: UTC day of the budgets that the unspent part came from, "" for none.
         holds: the unit is counted among the holders of its budgets.
         body_hash: the hash of a request's body; the first claim sets it.
+        lines: the keys of the budgets that granted the unspent part, whatever the configuration says by now. It is
+            empty where nothing is held, and in a claim of earlier code, which did not note them.
     """
 
     epoch: int
@@ -59,6 +61,7 @@ class Claim(Struct, frozen=True):
     holds: bool = False
     verdict: Verdict | None = None
     body_hash: str = ""
+    lines: tuple[str, ...] = ()
 
 
 class Gate(Struct, frozen=True):
@@ -87,12 +90,16 @@ class Intent(Struct, frozen=True, array_like=True):
 class IntentGroup(Struct, frozen=True):
     """Intents that are written as one item, before any of their calls is sent.
 
-    ``day`` is the UTC day that the calls count for, frozen when the epoch was claimed.
+    Attributes:
+        day: the UTC day that the calls count for, frozen when the epoch was claimed.
+        models: by route, the ``provider/model`` that is called: the recipe may say another one by the time it is charged.
+            Empty in a group of earlier code.
     """
 
     epoch: int
     day: str
     intents: tuple[Intent, ...]
+    models: Mapping[str, str] = {}
 
     @property
     def first(self) -> int:

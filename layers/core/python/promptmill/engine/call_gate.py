@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from promptmill.calls.call_gate import Bound, CallSlot, EndReason, RouteRestsError, SendingEndedError
+from promptmill.domain.charge import name_model
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
@@ -284,7 +285,8 @@ class UnitCallGate:
         intents = [Intent(first + i, waiting.record, route.id, waiting.bound.high) for i, waiting in enumerate(batch)]
         durable = False
         try:
-            durable = await self._write_intents(IntentGroup(self._epoch, self._day, tuple(intents)))
+            group = IntentGroup(self._epoch, self._day, tuple(intents), {route.id: name_model(route)})
+            durable = await self._write_intents(group)
         finally:
             if not durable:  # also if the write was cancelled or raised: then it may be durable all the same
                 self._withdraw(route, batch, intents)

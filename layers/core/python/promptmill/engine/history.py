@@ -53,12 +53,14 @@ class Call(Struct, frozen=True):
     Attributes:
         attempt: as it was journaled; None if the call was never sent. Where no journal tells, it is an attempt with
             the code ``LOST`` and an unknown cost.
+        model: the ``provider/model`` that was called; "" where earlier code has not noted it.
     """
 
     epoch: int
     day: str
     intent: Intent
     attempt: Attempt | None
+    model: str = ""
 
     @property
     def used(self) -> int:
@@ -92,6 +94,10 @@ class History(Struct, frozen=True):
     def attempts_of(self, record: int) -> tuple[Attempt, ...]:
         return tuple(attempt for call, attempt in self.attempts() if call.intent.record == record)
 
+    def models(self) -> Mapping[tuple[int, str], str]:
+        """Return which model each epoch called on each route."""
+        return {(call.epoch, call.intent.route): call.model for call in self.calls}
+
     def suspects(self) -> set[int]:
         """Return the records whose calls are lost: one of them may have brought the worker down."""
         return {call.intent.record for call, attempt in self.attempts() if attempt.code == LOST}
@@ -118,7 +124,7 @@ def fold_history(unit: str, groups: Iterable[IntentGroup], pages: Mapping[int, S
             mine = call_id(unit, group.epoch, intent.sequence)
             # Only the worker itself can say that a call was not sent. Without its word the call may have been made.
             attempt = None if mine in voids else settled.get(mine) or _presume_lost(mine, intent)
-            calls.append(Call(group.epoch, group.day, intent, attempt))
+            calls.append(Call(group.epoch, group.day, intent, attempt, group.models.get(intent.route, "")))
     return History(tuple(calls), results)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from promptmill.domain.budget import lines_for
+from promptmill.domain.budget import keys_of, lines_for
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
@@ -110,7 +110,7 @@ async def _yield(
 
 
 async def _open_budget(unit: Unit, claim: Claim, history: History, runtime: UnitRuntime) -> UnitBudget:
-    """Return the unit budget of today. What an earlier owner left of another day goes back to that day's budgets."""
+    """Return the unit budget of today's budgets. What an earlier owner left of others goes back to those."""
     today = utc_day(runtime.clock.now())
 
     def unit_budget(day: str, of: Claim) -> UnitBudget:
@@ -118,8 +118,11 @@ async def _open_budget(unit: Unit, claim: Claim, history: History, runtime: Unit
         lines = lines_for(recipe.budget, job_id=unit.job_id, recipe=recipe.name, day=day, day_cap=runtime.day_cap)
         return UnitBudget(unit.name, of, day=day, lines=lines, gate=unit.gate, used=history.used, units=runtime.units)
 
-    if claim.holds and claim.day != today:  # the budgets of that day granted it: no others may get it back
-        before = unit_budget(claim.day, claim)
-        await before.give_back()
-        claim = before.claim
-    return unit_budget(today, claim)
+    found = unit_budget(today, claim)
+    if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):
+        return found
+    # Another day has come, or a budget was set or taken away meanwhile. Those that granted it get back what is left. A
+    # claim of earlier code does not say which those are: then they are what today's configuration says of that day.
+    before = unit_budget(claim.day, claim)
+    await before.give_back()
+    return unit_budget(today, before.claim)

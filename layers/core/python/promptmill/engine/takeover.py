@@ -91,7 +91,7 @@ def _correct_cost(unit: Unit, group: IntentGroup, intent: Intent, name: str, att
         call_id=name,
         unit=unit.name,
         route=intent.route,
-        model=model_of(unit.recipe, intent.route),
+        model=group.models.get(intent.route) or model_of(unit.recipe, intent.route),
         recipe=unit.recipe.name,
         job_id=unit.job_id,
         day=group.day,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, structs
 
-from promptmill.domain.budget import BudgetLine
+from promptmill.domain.budget import BudgetLine, keys_of
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.units import Claim, Gate, Intent, Verdict, call_id
 from promptmill.engine.journal import Page
@@ -48,7 +48,9 @@ class UnitBudget:
         self.claim, self.short, self.lines = claim, "", tuple(lines)
         self.day = day
         self._unit, self._gate, self._units = unit, gate, units
-        self._used = used
+        # What a unit that holds nothing has spent is either settled, or was spent while no budget was in force: then no
+        # budget that is set later has to pay for it.
+        self._used = used if claim.holds else claim.granted
         self._highs: dict[str, int] = {}
 
     @property
@@ -100,27 +102,29 @@ class UnitBudget:
 
     async def give_back(self) -> None:
         """Give all that is free back to the budgets that it came from. Raises SupersededError."""
-        amount = self.free
-        if amount <= 0 and not self.claim.holds:
+        if not self.claim.holds:
             return
         # Also with nothing free: who is counted among the holders keeps other units waiting for money that is not there.
-        if not await self._units.give_back(self._unit, self.claim, max(0, amount), lines=self.lines):
+        # What calls have cost above what was granted counts in the same budgets.
+        amount = self.free
+        if not await self._units.give_back(self._unit, self.claim, amount, lines=self.lines):
             raise SupersededError("another worker owns this unit")
-        self.claim = structs.replace(self.claim, granted=self.claim.granted - max(0, amount), day="", holds=False)
+        granted = self.claim.granted - amount
+        self.claim = structs.replace(self.claim, granted=granted, day="", holds=False, lines=())
 
     async def decide(self, verdict: Verdict) -> None:
         """Write the verdict, and give back what is free in the same transaction. Raises SupersededError."""
         if not await self._units.decide(self._unit, self.claim, verdict, used=self._used, lines=self.lines):
             raise SupersededError("another worker owns this unit")
-        granted = self._used if self.counts else self.claim.granted
-        self.claim = structs.replace(self.claim, verdict=verdict, granted=granted, day="", holds=False)
+        self.claim = structs.replace(self.claim, verdict=verdict, granted=self._used, day="", holds=False, lines=())
 
     async def _grant(self, amount: int) -> bool:
         grant = await self._units.grant(self._unit, self.claim, amount, day=self.day, lines=self.lines, gate=self._gate)
         match grant.verdict:
             case "granted":
                 granted = self.claim.granted + amount
-                self.claim = structs.replace(self.claim, granted=granted, day=self.day, holds=True)
+                lines = keys_of(self.lines)
+                self.claim = structs.replace(self.claim, granted=granted, day=self.day, holds=True, lines=lines)
                 return True
             case "short":
                 self.short = grant.short

@@ -176,7 +176,8 @@ class ChunkUnit:
         results = await self._results(history, verdict)
         kept = sum(found.answered for found in (await self._kept_results()).values())
         result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
-        for charge in make_charges(result.header.costs, unit=self.name, recipe=self.recipe, job_id=self.job_id):
+        costs, models = result.header.costs, history.models()
+        for charge in make_charges(costs, unit=self.name, recipe=self.recipe, job_id=self.job_id, models=models):
             await self._runtime.ledger.record(charge)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
         if not await self._context.objects.create(key, chunk_result.encode(result)):

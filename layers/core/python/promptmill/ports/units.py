@@ -63,8 +63,11 @@ class UnitBudgets(Protocol):
 
     ``claim.granted`` and ``claim.holds`` are as last known: what differs is somebody else's, or our own success.
 
-    ``lines`` are those of the day that the unit holds money of; what is left of one day is given back before another
-    grants more.
+    A claim notes the budgets that granted what it holds. What it gives back goes to those, so a configuration that
+    changed meanwhile moves no other budget. ``lines`` say where it goes if the claim notes none. What is left of one
+    day, or of other budgets, is given back before these grant more.
+
+    No budget ever gets below 0. One that already is counts as empty, and is set to 0 by the next grant.
     """
 
     async def grant(
@@ -72,14 +75,14 @@ class UnitBudgets(Protocol):
     ) -> Grant:
         """Add the amount to ``granted`` on the claim and on the budgets, in one transaction.
 
-        None of the budgets may get above its limit. The claim notes the day, and that it holds money.
+        None of the budgets may get above its limit. The claim notes the day and the budgets, and that it holds money.
         """
         ...
 
     async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
         """Take the amount off ``granted`` on the claim and the budgets, in one transaction. The unit holds nothing any more.
 
-        Not after the verdict.
+        An amount below 0 was spent above what was granted, and is added. Not after the verdict.
         """
         ...
 

@@ -92,7 +92,8 @@ class RequestUnit:
 
     async def close(self, history: History, verdict: Verdict) -> None:
         """Write the charges and the answer, which may be an error."""
-        for charge in make_charges(sum_costs(history), unit=self.name, recipe=self.recipe, job_id=""):
+        costs, models = sum_costs(history), history.models()
+        for charge in make_charges(costs, unit=self.name, recipe=self.recipe, job_id="", models=models):
             await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)
         answer = msgspec.json.encode(StoredAnswer(self._body_hash, self._reply(result)))

@@ -14,6 +14,7 @@ import random
 from asyncio import to_thread
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,8 @@ from botocore.exceptions import ClientError
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
 from promptmill.aws.dynamodb.transactions import insist, transact, update
-from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
+from promptmill.domain.errors import InconsistentError
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import Intended
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 KEPT_S = int(timedelta(days=400).total_seconds())
 INTENTS = "INTENTS#"
+_TRIES = 5  # of a transaction whose budgets turned out to be other than they should be
 
 _Packed = tuple[list[str], list[tuple[int, int, int, int | None]]]
 _decoder = msgspec.msgpack.Decoder(_Packed)
@@ -70,21 +73,26 @@ def claim_from(item: dict[str, Any]) -> Claim:
     fields = {name: item[name] for name in Claim.__struct_fields__ if name in item}
     if "verdict" in fields:
         fields["verdict"] = Verdict(**fields["verdict"])
-    return Claim(**fields)
+    return Claim(**fields | {"lines": tuple(item.get("lines", ()))})
 
 
 def group_values(group: IntentGroup) -> dict[str, Any]:
-    """Pack a group of intents. A route's name is written once, so that 50 intents take about a kilobyte."""
+    """Pack a group of intents. A route's name is written once, so that 50 intents take about a kilobyte.
+
+    ``models`` are in the order of the packed routes.
+    """
     routes = sorted({intent.route for intent in group.intents})
     places = {route: place for place, route in enumerate(routes)}
     packed: _Packed = (routes, [(i.sequence, i.record, places[i.route], i.high) for i in group.intents])
-    return {"epoch": group.epoch, "day": group.day, "intents": msgspec.msgpack.encode(packed)}
+    values = {"epoch": group.epoch, "day": group.day, "intents": msgspec.msgpack.encode(packed)}
+    return values | {"models": [group.models.get(route, "") for route in routes]}
 
 
 def group_from(item: dict[str, Any]) -> IntentGroup:
     routes, packed = _decoder.decode(bytes(item["intents"]))
     intents = (Intent(sequence, record, routes[place], high) for sequence, record, place, high in packed)
-    return IntentGroup(item["epoch"], item["day"], tuple(intents))
+    models = {route: model for route, model in zip(routes, item.get("models", ()), strict=False) if model}
+    return IntentGroup(item["epoch"], item["day"], tuple(intents), models)
 
 
 _OWNED = "#epoch = :own_epoch AND attribute_not_exists(#verdict)"
@@ -106,83 +114,145 @@ class DynamoDbUnitBudgets:
     async def grant(
         self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
     ) -> Grant:
-        if claim.holds and claim.day != day:
-            raise ValueError(f"what is left of {claim.day} is given back before {day} grants more")
+        keys = keys_of(lines)
+        if claim.holds and (claim.day != day or claim.lines not in ((), keys)):
+            raise ValueError(f"what is left of {claim.day} {claim.lines} is given back before {keys} grant more")
         gates = list(self._gate(gate))
         items = [
-            self._money(unit, claim, amount, day=day, holds=True),
+            self._move_claim(unit, claim, amount, day=day, lines=keys),
             *gates,
-            *(self._budget(line, amount, holders=int(not claim.holds), most=line.limit) for line in lines),
+            *(self._draw(line, amount, holders=int(not claim.holds)) for line in lines),
         ]
-        refused = await transact(self._db, items, rng=self._rng)
-        if not refused:
-            return Grant("granted")
-        if 0 in refused:
-            found = await self.read(unit)
-            own = _money_is(found, claim, claim.granted + amount, holds=True, day=day)
-            return Grant("granted" if own else "superseded")
-        place = refused[0] - 1 - len(gates)
-        return Grant("short", lines[place].key) if place >= 0 else Grant("shut")
+        for _ in range(_TRIES):
+            refused = await transact(self._db, items, rng=self._rng)
+            if not refused:
+                return Grant("granted")
+            if 0 in refused:
+                found = await self.read(unit)
+                own = _money_is(found, claim, claim.granted + amount, holds=True, day=day)
+                return Grant("granted" if own else "superseded")
+            places = [place - 1 - len(gates) for place in refused]
+            if places[0] < 0:
+                return Grant("shut")
+            if not any([await self._heal(keys[place]) for place in places]):
+                break
+        return Grant("short", keys[places[0]])
 
     async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
-        items = [self._money(unit, claim, -amount, day="", holds=False), *self._return(claim, -amount, lines)]
-        if not await transact(self._db, items, rng=self._rng):
+        move = self._move_claim(unit, claim, -amount)
+        if await self._put_back(move, claim, amount, lines):
             return True
         return _money_is(await self.read(unit), claim, claim.granted - amount, holds=False, day="")
 
     async def decide(
         self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
     ) -> bool:
-        rest = used - claim.granted
-        said = {"verdict": verdict_value(verdict)}
-        items = [self._money(unit, claim, rest, day="", holds=False, more=said), *self._return(claim, rest, lines)]
-        if not await transact(self._db, items, rng=self._rng):
+        left = claim.granted - used
+        move = self._move_claim(unit, claim, -left, more={"verdict": verdict_value(verdict)})
+        if await self._put_back(move, claim, left, lines):
             return True
         found = await self.read(unit)
         return found is not None and (found.epoch, found.verdict, found.granted) == (claim.epoch, verdict, used)
 
     async def budget(self, key: str) -> BudgetState:
         item = await self._get(budget_key(key))
-        return BudgetState(item.get("granted", 0), item.get("holders", 0))
+        # Earlier code let a counter get below 0 when the configuration changed: it holds nothing, and nobody is waited for.
+        return BudgetState(max(0, item.get("granted", 0)), max(0, item.get("holders", 0)))
 
     async def _get(self, key: Mapping[str, str]) -> dict[str, Any]:
         """Read an item, strongly consistent; return an empty dictionary if there is none."""
         found = await to_thread(self._db.get_item, TableName=self._table, Key=to_item(key), ConsistentRead=True)
         return from_item(found.get("Item", {}))
 
-    def _money(
-        self, unit: str, claim: Claim, amount: int, *, day: str, holds: bool, more: Mapping[str, Any] | None = None
+    def _move_claim(
+        self,
+        unit: str,
+        claim: Claim,
+        amount: int,
+        *,
+        day: str = "",
+        lines: Sequence[str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
+        """Build the update of a claim: it holds money of ``lines`` afterwards, or of nobody where they are None."""
+        holding = {"day": day, "holds": lines is not None, "lines": list(lines or ())}
         return {
             "Update": update(
                 self._table,
                 claim_key(unit),
-                sets={"day": day, "holds": holds, "ttl": self._ttl(), **(more or {})},
+                sets={**holding, "ttl": self._ttl(), **(more or {})},
                 adds={"granted": amount, "beat": 1},
                 condition=_AS_KNOWN,
                 values={"own_epoch": claim.epoch, "known_granted": claim.granted, "known_holds": claim.holds},
             )
         }
 
-    def _return(self, claim: Claim, amount: int, lines: Sequence[BudgetLine]) -> Iterator[dict[str, Any]]:
-        return (self._budget(line, amount, holders=-int(claim.holds)) for line in lines)
+    async def _put_back(self, move: dict[str, Any], claim: Claim, amount: int, lines: Sequence[BudgetLine]) -> bool:
+        """Give the amount back to the budgets that it came from, as the claim moves. Return False if the claim may not.
 
-    def _budget(self, line: BudgetLine, amount: int, *, holders: int, most: int | None = None) -> dict[str, Any]:
-        """Build the update of one budget. ``most`` is what may be granted in all afterwards."""
-        condition, values = "", {}
-        if most is not None:
-            first = "attribute_not_exists(#granted) OR " if amount <= most else ""
-            condition, values = f"{first}#granted <= :room", {"room": most - amount}
+        A budget that holds less than that (its item was deleted, or the claim's own lines are only a guess) gives what
+        it has.
+        """
+        left = dict.fromkeys(claim.lines or keys_of(lines), (amount, int(claim.holds)))
+        for _ in range(_TRIES):
+            shares = [(key, *share) for key, share in left.items() if share != (0, 0)]
+            refused = await transact(self._db, [move, *starmap(self._return, shares)], rng=self._rng)
+            if not refused or 0 in refused:
+                return not refused
+            for place in refused:
+                key, granted, holders = shares[place - 1]
+                await self._heal(key)
+                state = await self.budget(key)
+                left[key] = (min(granted, state.granted), min(holders, state.holders))
+        raise InconsistentError(f"the budgets {', '.join(left)} move too fast to be given anything back")
+
+    def _draw(self, line: BudgetLine, amount: int, *, holders: int) -> dict[str, Any]:
+        """Build the update of a budget that grants the amount, on condition that it is sound and has that much left."""
+        within = "#granted >= :none AND #granted <= :room"
+        if amount <= line.limit:
+            within = f"(attribute_not_exists(#granted) OR ({within}))"
+        sound = "(attribute_not_exists(#holders) OR #holders >= :none)"
+        return self._move_budget(line.key, amount, holders, f"{within} AND {sound}", none=0, room=line.limit - amount)
+
+    def _return(self, key: str, amount: int, holders: int) -> dict[str, Any]:
+        """Build the update of a budget that gets the amount back, on condition that it does not get below 0."""
+        checks, values = [], {}
+        if amount > 0:
+            checks, values = ["#granted >= :least"], {"least": amount}
+        if holders:
+            checks, values = [*checks, "#holders >= :fewest"], values | {"fewest": holders}
+        return self._move_budget(key, -amount, -holders, " AND ".join(checks), **values)
+
+    def _move_budget(self, key: str, amount: int, holders: int, condition: str, **values: int) -> dict[str, Any]:
         return {
             "Update": update(
                 self._table,
-                budget_key(line.key),
+                budget_key(key),
                 sets={"ttl": self._ttl()},
                 adds={"granted": amount, "holders": holders},
                 condition=condition,
                 values=values,
             )
         }
+
+    async def _heal(self, key: str) -> bool:
+        """Set what is below 0 in a budget to 0. Return False if nothing was."""
+        item = await self._get(budget_key(key))
+        wrong = {name: item[name] for name in ("granted", "holders") if item.get(name, 0) < 0}
+        for name, value in wrong.items():
+            request = update(
+                self._table,
+                budget_key(key),
+                sets={name: 0},
+                condition=f"#{name} = :wrong",
+                values={"wrong": value},
+            )
+            try:
+                await insist(self._db.update_item, rng=self._rng, **request)
+            except ClientError as error:
+                if not failed_condition(error):
+                    raise
+        return bool(wrong)
 
     def _gate(self, gate: Gate | None) -> Iterator[dict[str, Any]]:
         if gate is not None:
