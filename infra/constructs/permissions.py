@@ -32,6 +32,15 @@ _JOBS = ("GetItem", "PutItem", "UpdateItem")
 _UNITS = (*_JOBS, "Query")  # claims, intents, what they hold of the budgets
 _RECORD = ("PutItem", "UpdateItem")  # a charge or a narrowing and the day's totals, in one transaction
 _REQUEST_JOURNALS = f"{WORK}requests/"
+_INVOKE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+_PROFILE = "inference-profile/"
+_MODELS_OF_THE_ACCOUNT = (
+    "inference-profile",
+    "application-inference-profile",
+    "provisioned-model",
+    "custom-model-deployment",
+    "imported-model",
+)
 _WORKSPACES = ":aws-external-anthropic:"
 """Part of the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
 _USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
@@ -191,8 +200,9 @@ class Permissions:
         models = [arn for arn in self.values.models if _WORKSPACES not in arn]
         workspaces = [arn for arn in self.values.models if _WORKSPACES in arn]
         if models or not self.values.models:
-            actions = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
-            yield _allow(*actions, on=models or self._every_model())
+            yield _allow(*_INVOKE, on=models or self._every_model())
+        if profiles := [arn for arn in models if _PROFILE in arn]:
+            yield self._models_behind(profiles)
         if workspaces or not self.values.models:
             every = f"arn:{self.stack.partition}{_WORKSPACES}*:{self.stack.account}:workspace/*"
             yield _allow("aws-external-anthropic:CreateInference", on=workspaces or [every])
@@ -206,24 +216,43 @@ class Permissions:
         if self.values.guardrails:
             yield _allow("bedrock:ApplyGuardrail", on=self.values.guardrails)
 
+    def _models_behind(self, profiles: list[str]) -> iam.PolicyStatement:
+        """Allow the models that inference profiles lead to, whatever their region, and only through these profiles.
+
+        Bedrock asks for permission on the profile and on the model that it leads to.
+        """
+        return iam.PolicyStatement(
+            actions=list(_INVOKE),
+            resources=[self._every_foundation_model()],
+            conditions={"ArnLike": {"bedrock:InferenceProfileArn": profiles}},
+        )
+
+    def _every_foundation_model(self) -> str:
+        return f"arn:{self.stack.partition}:bedrock:*::foundation-model/*"
+
     def _every_model(self) -> list[str]:
-        partition, account = self.stack.partition, self.stack.account
-        return [
-            f"arn:{partition}:bedrock:*::foundation-model/*",
-            f"arn:{partition}:bedrock:*:{account}:inference-profile/*",
-            f"arn:{partition}:bedrock:*:{account}:application-inference-profile/*",
-        ]
+        """Return the models of Amazon Bedrock, and those of the account: profiles, throughput that was bought, own models."""
+        own = f"arn:{self.stack.partition}:bedrock:*:{self.stack.account}"
+        return [self._every_foundation_model(), *(f"{own}:{kind}/*" for kind in _MODELS_OF_THE_ACCOUNT)]
 
     def _arn(self, service: str, resource: str, region: str) -> str:
         return f"arn:{self.stack.partition}:{service}:{region}:{self.stack.account}:{resource}"
 
     def _key_through_services(self, access: Access) -> iam.PolicyStatement:
         services = ["dynamodb", "s3", "sqs", *(["secretsmanager"] if access.models else [])]
+        region, china = (
+            self.stack.region,
+            self.stack.url_suffix,
+        )  # in China some services call themselves amazonaws.com.cn
         return iam.PolicyStatement(
             actions=list(_USE_KEY),
             resources=[self.key.key_arn],
             conditions={
-                "StringEquals": {"kms:ViaService": [f"{s}.{self.stack.region}.amazonaws.com" for s in services]}
+                "StringEquals": {
+                    "kms:ViaService": [
+                        f"{s}.{region}.{suffix}" for s in services for suffix in ("amazonaws.com", china)
+                    ]
+                }
             },
         )
 

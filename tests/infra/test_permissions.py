@@ -35,6 +35,9 @@ MODELS = {
     "arn:<Partition>:bedrock:*::foundation-model/*",
     "arn:<Partition>:bedrock:*:<AccountId>:inference-profile/*",
     "arn:<Partition>:bedrock:*:<AccountId>:application-inference-profile/*",
+    "arn:<Partition>:bedrock:*:<AccountId>:provisioned-model/*",
+    "arn:<Partition>:bedrock:*:<AccountId>:custom-model-deployment/*",
+    "arn:<Partition>:bedrock:*:<AccountId>:imported-model/*",
 }
 
 WORKSPACES = "arn:<Partition>:aws-external-anthropic:*:<AccountId>:workspace/*"
@@ -199,7 +202,8 @@ def test_the_key_is_used_through_services_only(template: StageTemplate) -> None:
     for statement in _statements(template):
         if any(action.startswith("kms:") for action in listed(statement["Action"])):
             through = listed(statement["Condition"]["StringEquals"]["kms:ViaService"])
-            assert set(through) <= {f"{s}.<Region>.amazonaws.com" for s in ("dynamodb", "s3", "sqs", "secretsmanager")}
+            services = ("dynamodb", "s3", "sqs", "secretsmanager")
+            assert set(through) <= {f"{s}.<Region>.{end}" for s in services for end in ("amazonaws.com", "<URLSuffix>")}
 
 
 def test_every_role_is_a_functions_own(template: StageTemplate) -> None:
@@ -221,7 +225,7 @@ def test_s3_alone_may_send_to_the_uploads_queue(template: StageTemplate) -> None
         (plain(name), s)
         for name, policy in template.resources("AWS::SQS::QueuePolicy")
         for s in policy["Properties"]["PolicyDocument"]["Statement"]
-        if s["Effect"] == "Allow"
+        if s["Effect"] == "Allow" and plain(name) != "QueuesUndeliveredPolicy"
     ]
     ((name, statement),) = allowed
     assert name == "QueuesUploadsPolicy"
@@ -247,7 +251,7 @@ def test_services_may_use_the_key_to_deliver(dev: StageTemplate) -> None:
     assert set(delivering["Principal"]["Service"]) == {f"{s}.amazonaws.com" for s in ("s3", "events", "cloudwatch")}
     assert set(delivering["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
     logs = by_sid["LogsOfTheFunctions"]
-    assert text(logs["Principal"]["Service"]) == "logs.<Region>.amazonaws.com"
+    assert text(logs["Principal"]["Service"]) == "logs.<Region>.<URLSuffix>"
     groups = text(logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"])
     assert groups == "arn:<Partition>:logs:<Region>:<AccountId>:log-group:/aws/lambda/promptmill-dev-*"
 

@@ -14,6 +14,7 @@ from promptmill.ports.model_provider import SecretStore
 if TYPE_CHECKING:
     from promptmill.providers.aws_signer import AwsSigner
 
+_ARN_COLONS = 5
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 
 
@@ -85,7 +86,12 @@ class AwsHost:
         )
 
     def _region(self, route: Route) -> str:
-        region = route.region or self._default_region
+        region = route.region or _region_of_arn(route.model) or self._default_region
         if not _REGION.fullmatch(region):
             raise RouteClosedError("bad_region", f"{route.id} has no valid region")
         return region
+
+
+def _region_of_arn(model: str) -> str:
+    """Return the region of a model that is named by its ARN, "" for any other name. It is called where it is."""
+    return model.split(":")[3] if model.startswith("arn:") and model.count(":") >= _ARN_COLONS else ""
