@@ -101,6 +101,7 @@ synth: layers ## write the template of STAGE to build/cdk.out-STAGE, without npm
 deploy: layers ## deploy STAGE to the AWS account of your credentials (needs npx)
 	@if [ '$(STAGE)' = local ]; then echo 'The local stage runs on this machine: make demo' >&2; exit 1; fi
 	@command -v npx >/dev/null || { echo 'deploy needs npx, which comes with Node.js' >&2; exit 1; }
+	@$(PYTHON) -m infra.remember $(STAGE) $(FLAGS)
 	@npx --yes aws-cdk@2 deploy -c stage=$(STAGE) $(FLAGS)
 
 # The local run: see promptmill/cli/local.

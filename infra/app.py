@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 
 from infra.assets import ROOT, Assets, built_assets
+from infra.remember import not_remembered, remembered_values
 from infra.stack import PromptmillStack
-from infra.stages import StageValues, stage_values
+from infra.stages import StageValues
 from promptmill.domain.errors import SettingsError
 
 
@@ -35,10 +36,16 @@ def main() -> int:
     given = own_context(app.node.get_all_context())
     stage = given.pop("stage", None)
     try:
-        add_stack(app, stage_values(None if stage is None else str(stage), given))
+        values = remembered_values(None if stage is None else str(stage), given)
+        stack = add_stack(app, values)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    if names := not_remembered(values):
+        cdk.Annotations.of(stack).add_warning_v2(
+            "Promptmill:not-remembered",
+            f"{', '.join(names)}: given by -c alone, so a deployment without it changes it back. make deploy remembers it.",
+        )
     app.synth()
     return 0
 

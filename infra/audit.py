@@ -20,7 +20,7 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 
 from infra.app import add_stack, cdk_context
 from infra.assets import Assets
-from infra.stages import StageValues, given_values
+from infra.stages import StageValues, given_pairs, stage_values
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES
 
@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="list what is acknowledged, too")
     given = parser.parse_args()
     try:
-        audits = {stage: audit(given_values(stage, given.context)) for stage in given.stages}
+        audits = {stage: audit(stage_values(stage, given_pairs(stage, given.context))) for stage in given.stages}
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.assets import ROOT, Layer, layer_path, layers_of, one_at_a_time, target_name
+from infra.remember import remembered_values
 from infra.sbom import write_bill
-from infra.stages import LAMBDA_PYTHON, StageValues, given_values
+from infra.stages import LAMBDA_PYTHON, StageValues, given_pairs
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES, Stage
 
@@ -207,7 +208,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     try:
-        return _main(given_values(given.stage, given.context))
+        return _main(remembered_values(given.stage, given_pairs(given.stage, given.context)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES, Settings, Stage
+from promptmill.settings import STAGES, Settings, Stage, deployment_name, stack_name
 
 LAMBDA_PYTHON = "3.13"
 
@@ -19,6 +19,7 @@ MegaBytes = Annotated[int, Meta(ge=128, le=10_240)]
 Workers = Annotated[int, Meta(ge=2, le=1_000)]
 KeyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36}))?$")]
 PolicyArn = Annotated[str, Meta(pattern=r"^(arn:[a-z-]+:iam::(\d{12}|aws):policy/\S+)?$")]
+RetentionDays = Annotated[int, Meta(ge=0, le=3650)]
 NonEmpty = Annotated[str, Meta(min_length=1)]
 SubnetId = Annotated[str, Meta(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
@@ -41,6 +42,9 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The values of one deployment.
 
     Attributes:
+        name: tells several stacks of one stage in an account and region apart; "" for the only one. Its letters have no
+            hyphen, so that no pattern for the resources of one stack fits another's, and they are few, since CloudFormation
+            cuts the generated name of a bucket short.
         bucket: name of an existing bucket, versioned, encrypted with ``key``, in this account and region; "" makes one.
             Its owner merges the output ``NotificationToAdd`` into its notifications after the first deployment.
         key: ARN of an existing KMS key; "" makes one. Its policy needs the statements of the output ``KeyPolicyToAdd``
@@ -48,7 +52,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         bootstrap_qualifier: of the CDK bootstrap, "" for CDK's own.
         alarm_email: gets every alarm and every ended job; "" for nobody.
         keep_data: bucket, tables and key outlive the stack.
-        protect_data: the tables refuse to be deleted, and can be restored to any second of the last 35 days.
+        protect_data: the stack and the tables refuse to be deleted, the tables can be restored to any second of the last
+            35 days, and the logs outlive the stack.
+        *_retention_days: how long objects are kept, 0 for ever: what was dropped, results, answers to requests, bodies that
+            requests point to, and versions that were replaced or deleted. See docs/deploy.md.
         chunk_workers, request_workers: most invocations at once; each holds up to ``Settings.in_flight`` calls.
         *_mb: memory, which also decides the share of a CPU: 1,769 MB is one. See ``constructs/functions.py``.
         max_receives: crashes before a message becomes a dead letter. Throttled invocations count as well,
@@ -71,6 +78,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """
 
     stage: Stage
+    name: Annotated[str, Meta(pattern=r"^([a-z][a-z0-9]{0,9})?$")] = ""
     bucket: Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
     key: KeyArn = ""
     permissions_boundary: PolicyArn = ""
@@ -79,6 +87,11 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     alarm_email: Annotated[str, Meta(pattern=r"^(\S+@\S+)?$")] = ""
     log_retention_days: int = 30
     work_retention_days: Annotated[int, Meta(ge=14, le=365)] = 30
+    inbox_retention_days: RetentionDays = 0
+    results_retention_days: RetentionDays = 0
+    answers_retention_days: RetentionDays = 0
+    requests_retention_days: RetentionDays = 0
+    old_versions_retention_days: Annotated[int, Meta(ge=14, le=3650)] = 90
     keep_data: bool = True
     protect_data: bool = False
     chunk_workers: Workers = 5
@@ -106,6 +119,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def __post_init__(self) -> None:
         if bool(self.subnets) != bool(self.security_groups):
             raise ValueError("subnets and security_groups go together")
+        if self.name in STAGES:
+            raise ValueError(f"name: {self.name} is the name of a stage")
         if self.stage == "local" and (self.comprehend or self.guardrails):
             raise ValueError("comprehend, guardrails: the local stage calls no real account")
         for block in self.private_ranges:
@@ -115,8 +130,13 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def stack_name(self) -> str:
-        """The name that the CLI finds a deployment by."""
-        return f"promptmill-{self.stage}"
+        """The name that the CLI finds a deployment by. The names of all resources begin with it."""
+        return stack_name(self.stage, self.name)
+
+    @property
+    def deployment(self) -> str:
+        """The name that tells this deployment from others in the account: ``dev``, or ``search-dev``."""
+        return deployment_name(self.stage, self.name)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -166,15 +186,15 @@ def stage_values(stage: str | None, overrides: Mapping[str, object] | None = Non
     )
 
 
-def given_values(stage: str, pairs: Iterable[str]) -> StageValues:
-    """Return the values of a stage with overrides as a command gives them: ``name=value``."""
-    overrides = {}
+def given_pairs(stage: str, pairs: Iterable[str]) -> dict[str, object]:
+    """Return overrides as a command gives them: ``name=value``."""
+    overrides = dict[str, object]()
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise SettingsError(f"{pair!r} is not name=value", code="value_malformed", where=stage)
         overrides[name] = value
-    return stage_values(stage, overrides)
+    return overrides
 
 
 def _overridden(values: StageValues, overrides: Mapping[str, object]) -> StageValues:
@@ -226,6 +246,6 @@ __all__ = [
     "PROD",
     "Settings",
     "StageValues",
-    "given_values",
+    "given_pairs",
     "stage_values",
 ]

@@ -1,6 +1,6 @@
 """Synthesise a stage in this process, without npm: ``python -m infra.synth local``.
 
-The result lies in ``build/cdk.out-<stage>`` and is made again only when something that it is made of has changed.
+The result lies in ``build/cdk.out-<deployment>`` and is made again only when something that it is made of has changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from infra.assets import FUNCTIONS, ROOT, built_assets, layer_path, layers_of, one_at_a_time, target_name
-from infra.stages import StageValues, given_values
+from infra.remember import remembered_values
+from infra.stages import StageValues, given_pairs
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import STAGES
 
@@ -25,12 +26,12 @@ def synthesise(values: StageValues) -> Path:
     Raises:
         SettingsError: the layers are not built.
     """
-    with one_at_a_time(f"synth-{values.stage}"):
+    with one_at_a_time(f"synth-{values.deployment}"):
         return _synthesised(values)
 
 
 def _synthesised(values: StageValues) -> Path:
-    out = ROOT / "build" / f"cdk.out-{values.stage}"
+    out = ROOT / "build" / f"cdk.out-{values.deployment}"
     stamp, digest = out.with_name(f"{out.name}.sha256"), _digest(values)
     if out.is_dir() and stamp.exists() and stamp.read_text() == digest:
         return out
@@ -74,7 +75,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     try:
-        out = synthesise(given_values(given.stage, given.context))
+        out = synthesise(remembered_values(given.stage, given_pairs(given.stage, given.context)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.stages import DEV, LOCAL, PROD, given_values, stage_values
+from infra.stages import DEV, LOCAL, PROD, given_pairs, stage_values
 from promptmill.domain.errors import SettingsError
 
 
@@ -154,6 +154,6 @@ def test_an_engine_that_cannot_be_is_refused(stage: str, wrong: dict[str, str]) 
 
 
 def test_values_are_given_as_pairs() -> None:
-    assert given_values("dev", ["ner=true", "tags=a=b"]) == stage_values("dev", {"ner": "true", "tags": "a=b"})
+    assert given_pairs("dev", ["ner=true", "tags=a=b"]) == {"ner": "true", "tags": "a=b"}
     with pytest.raises(SettingsError, match="'ner' is not name=value"):
-        given_values("dev", ["ner"])
+        given_pairs("dev", ["ner"])

@@ -70,7 +70,7 @@ class FakeTarget:
         self.stages: list[Stage | None] = []
         self._idle = idle
 
-    def __call__(self, stage: Stage | None) -> FakeTarget:
+    def __call__(self, stage: Stage | None, _name: str = "") -> FakeTarget:
         """As ``find_target``."""
         self.stages.append(stage)
         return self

@@ -60,7 +60,7 @@ def test_the_stage_is_passed_on() -> None:
 
 
 def test_a_defect_is_not_hidden() -> None:
-    def broken(stage: object) -> FakeTarget:
+    def broken(stage: object, _name: str) -> FakeTarget:
         raise ZeroDivisionError(stage)
 
     assert isinstance(typed(broken, "status").exception, ZeroDivisionError)

@@ -172,7 +172,7 @@ class _Account(BaseHTTPRequestHandler):
             self._answer(
                 200, "<R><GetCallerIdentityResult><Account>123456789012</Account></GetCallerIdentityResult></R>"
             )
-        elif asked["StackName"] == ["promptmill-dev"]:
+        elif asked["StackName"][0] in ("promptmill-dev", "promptmill-search-dev"):
             members = "".join(
                 f"<member><OutputKey>{name}</OutputKey><OutputValue>{value}</OutputValue></member>"
                 for name, value in OUTPUTS.items()
@@ -210,6 +210,21 @@ def test_a_real_account_is_found_by_the_stack_of_the_stage() -> None:
     target = find_target("dev")
     assert target.name == "123456789012/eu-central-1/dev"
     assert target.settings == SETTINGS
+
+
+@pytest.mark.usefixtures("account")
+def test_one_of_several_stacks_of_a_stage_is_found_by_its_name() -> None:
+    assert find_target("dev", "search").name == "123456789012/eu-central-1/search-dev"
+    result = typed(None, "status", "--stage", "dev", PROMPTMILL_NAME="other")
+    assert "there is no stack promptmill-other-dev" in result.stderr
+    assert "make deploy STAGE=dev CONTEXT=name=other" in result.stderr
+
+
+def test_a_name_without_a_stage_is_refused() -> None:
+    for words in (("--name", "search"), ("--name", "search", "--stage", "local")):
+        result = typed(None, "status", *words)
+        assert result.exit_code == 1
+        assert "add --stage" in result.stderr
 
 
 @pytest.mark.usefixtures("account")

@@ -85,3 +85,12 @@ def _names() -> dict[str, str]:
 
 
 STAGES: tuple[str, ...] = get_args(Stage)
+
+
+def deployment_name(stage: str, name: str = "") -> str:
+    """Return what a deployment is called in its account: its stage, after its own name if there are several of a stage."""
+    return f"{name}-{stage}" if name else stage
+
+
+def stack_name(stage: str, name: str = "") -> str:
+    return f"promptmill-{deployment_name(stage, name)}"

@@ -26,6 +26,14 @@ stage_option = click.option(
     help="The deployment to use. Default: the local stack, if it is running.",
 )
 
+name_option = click.option(
+    "--name",
+    "deployment",
+    default="",
+    envvar="PROMPTMILL_NAME",
+    help="The name of the deployment, if an account has several of a stage.",
+)
+
 
 class Invocation(Struct, frozen=True):
     """Where a command runs and where it writes."""
@@ -35,16 +43,17 @@ class Invocation(Struct, frozen=True):
 
 
 def on_target(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--stage`` and ``--json`` to a command, and pass it an ``Invocation`` first."""
+    """Add ``--stage``, ``--name`` and ``--json`` to a command, and pass it an ``Invocation`` first."""
 
     @stage_option
+    @name_option
     @json_option
     @functools.wraps(command)
-    def run(*, stage: Any, as_json: bool, **options: Any) -> None:
+    def run(*, stage: Any, deployment: str, as_json: bool, **options: Any) -> None:
         out = Output(as_json=as_json)
         find: FindTarget = click.get_current_context().find_root().obj or find_target
         with report_failures(out):
-            target = find(stage)
+            target = find(stage, deployment)
             try:
                 out.target(target.name)
                 command(Invocation(target, out), **options)

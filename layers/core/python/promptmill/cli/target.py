@@ -17,7 +17,7 @@ from promptmill.cli.local.paths import local_paths
 from promptmill.cli.local.stack import find_running
 from promptmill.domain.errors import UserError
 from promptmill.ports.object_store import ObjectInfo
-from promptmill.settings import Settings, Stage
+from promptmill.settings import Settings, Stage, deployment_name, stack_name
 from promptmill.wiring import Services
 
 
@@ -45,7 +45,7 @@ class Target(Protocol):
     def close(self) -> None: ...
 
 
-FindTarget = Callable[[Stage | None], Target]
+FindTarget = Callable[[Stage | None, str], Target]
 
 
 class AwsTarget:
@@ -70,13 +70,21 @@ class AwsTarget:
         self.services.close()
 
 
-def find_target(stage: Stage | None) -> Target:
-    """Find the deployment of a stage or, if no stage is given, the local stack.
+def find_target(stage: Stage | None, name: str = "") -> Target:
+    """Find the deployment of a stage or, if no stage is given, the local stack. A name tells several of a stage apart.
 
     Raises:
         UserError: There is no such deployment.
     """
-    return local_target(named=stage == "local") if stage in (None, "local") else account_target(stage)
+    if stage is not None and stage != "local":
+        return account_target(stage, name)
+    if name:
+        raise UserError(
+            "a name belongs to a deployment in an account",
+            code="name_unused",
+            remedy="add --stage, or leave out --name",
+        )
+    return local_target(named=stage == "local")
 
 
 def local_target(home: str | None = None, *, named: bool = True) -> AwsTarget:
@@ -97,20 +105,20 @@ def local_target(home: str | None = None, *, named: bool = True) -> AwsTarget:
     )
 
 
-def account_target(stage: Stage) -> AwsTarget:
-    """Find the stack ``promptmill-<stage>`` in the account and region of the usual AWS credentials."""
+def account_target(stage: Stage, name: str = "") -> AwsTarget:
+    """Find the stack of a stage and a name in the account and region of the usual AWS credentials."""
     session = account_session()
     account = session.client("sts").get_caller_identity()["Account"]
-    region, stack = session.region_name, f"promptmill-{stage}"
+    region, stack = session.region_name, stack_name(stage, name)
     outputs = CloudFormationStacks(session.client("cloudformation")).outputs(stack)
     if outputs is None:
         raise UserError(
             f"there is no stack {stack} in {account}/{region}",
             code="stack_missing",
-            remedy=f"run make deploy STAGE={stage}, or choose another region (AWS_REGION) or account (AWS_PROFILE)",
+            remedy=f"run make deploy STAGE={stage}{f' CONTEXT=name={name}' if name else ''}, or choose another region (AWS_REGION) or account (AWS_PROFILE)",
         )
     return AwsTarget(
-        f"{account}/{region}/{stage}",
+        f"{account}/{region}/{deployment_name(stage, name)}",
         settings=settings_from(outputs),
         outputs=outputs,
         make_session=lambda: session,

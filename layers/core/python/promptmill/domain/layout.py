@@ -13,6 +13,8 @@ WORK = "work/"
 ANSWERS = "answers/"
 BODIES = "requests/"
 """Prefix of the objects that the ``body_key`` of a request may name."""
+PREFIXES = (INBOX, RECIPES, RESULTS, WORK, ANSWERS, BODIES)
+"""Everything in the bucket lies under one of them."""
 DEFAULT_RECIPE = "default"
 
 _MAX_KEY_BYTES = 1024

@@ -1,0 +1,162 @@
+"""Remember the values of a stage, so that a later deployment changes none by surprise: ``python -m infra.remember prod``.
+
+They lie in ``infra/values/<deployment>.json``, which belongs into version control. A deployed stack carries those that it
+was made with in its template, and they are compared before it is deployed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from infra.assets import ROOT
+from infra.stages import StageValues, given_pairs, stage_values
+from promptmill.domain.errors import SettingsError
+from promptmill.settings import STAGES, deployment_name
+
+METADATA = "Promptmill"
+"""The key of the template's metadata under which its values stand."""
+_NOT_REMEMBERED = frozenset({"stage", "name"})
+"""They choose the file."""
+
+ReadTemplate = Callable[[str], "dict[str, Any] | None"]
+"""Returns the template of a deployed stack, None if there is none or it cannot be read."""
+
+
+def values_file(stage: str, name: str = "") -> Path:
+    return ROOT / "infra" / "values" / f"{deployment_name(stage, name)}.json"
+
+
+def remembered(stage: str, name: str = "") -> dict[str, object]:
+    """Return the values that were remembered for a deployment.
+
+    Raises:
+        SettingsError: the file is not a JSON object.
+    """
+    path = values_file(stage, name)
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path.relative_to(ROOT)} is not a JSON object: {error}",
+            code="value_malformed",
+            where=stage,
+            remedy="correct it, or delete it and give the values again",
+        ) from error
+
+
+def remembered_values(stage: str | None, given: Mapping[str, object] | None = None) -> StageValues:
+    """Return the values of a stage: those given now, then those remembered, then the stage's own.
+
+    Raises:
+        SettingsError: as ``stage_values``.
+    """
+    overrides = dict(given or {})
+    if stage not in STAGES:
+        return stage_values(stage, overrides)
+    return stage_values(stage, remembered(stage, str(overrides.get("name", ""))) | overrides)
+
+
+def own_values(values: StageValues) -> dict[str, object]:
+    """Return what differs from the stage's own values, as plain JSON."""
+    default = _plain(stage_values(values.stage))
+    plain = _plain(values)
+    return {n: value for n, value in sorted(plain.items()) if value != default[n] and n not in _NOT_REMEMBERED}
+
+
+def metadata_of(values: StageValues) -> dict[str, object]:
+    """Return what the template says of its values."""
+    return {METADATA: {"Values": own_values(values)}}
+
+
+def not_remembered(values: StageValues) -> list[str]:
+    """Return the names of values that a deployment without them would change back."""
+    stored = own_values(remembered_values(values.stage, {"name": values.name}))
+    now = own_values(values)
+    return [name for name in sorted(now.keys() | stored.keys()) if now.get(name) != stored.get(name)]
+
+
+def surprises(values: StageValues, template: Mapping[str, Any] | None) -> list[str]:
+    """Return a line for each value with which the stack was deployed, and which neither was given nor is remembered."""
+    deployed = ((template or {}).get("Metadata") or {}).get(METADATA, {}).get("Values", {})
+    plain = _plain(values)
+    known = remembered(values.stage, values.name)
+    lost = [name for name in sorted(deployed) if name in plain and name not in known and deployed[name] != plain[name]]
+    return [f"{name}: {_text(deployed[name])} would become {_text(plain[name])}" for name in lost]
+
+
+def remember(stage: str, given: Mapping[str, object], *, read_template: ReadTemplate) -> list[str]:
+    """Write the values that were given beside those remembered before. Return what to tell the person.
+
+    Raises:
+        SettingsError: a value does not fit, or the deployed stack has values that nobody gave or remembered.
+    """
+    values = remembered_values(stage, given)
+    kept = {name: value for name, value in given.items() if name not in _NOT_REMEMBERED}
+    plain = _plain(values)
+    stored = remembered(stage, values.name) | {name: plain[name] for name in kept}
+    lost = [line for line in surprises(values, read_template(values.stack_name)) if line.partition(":")[0] not in kept]
+    if lost:
+        raise SettingsError(
+            f"the deployed stack {values.stack_name} has values that are not remembered here: {'; '.join(lost)}",
+            code="values_forgotten",
+            where=stage,
+            remedy='give each of them once, as it is or as it shall be: CONTEXT="name=value"',
+        )
+    path = values_file(stage, values.name)
+    if not kept or stored == remembered(stage, values.name):
+        return []
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(stored, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    return [f"{path.relative_to(ROOT)} remembers {', '.join(sorted(kept))}: commit it"]
+
+
+def _plain(values: StageValues) -> dict[str, object]:
+    """Return the values as JSON knows them, where a tuple is a list."""
+    return msgspec.json.decode(msgspec.json.encode(values), type=dict[str, object])
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _deployed_template(stack: str) -> dict[str, Any] | None:
+    import boto3  # noqa: PLC0415  half a second, which synthesis does not need
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  likewise
+
+    try:
+        found = boto3.Session().client("cloudformation").get_template(StackName=stack)["TemplateBody"]
+    except (BotoCoreError, ClientError) as error:
+        if "does not exist" not in str(error):
+            sys.stderr.write(f"the deployed values of {stack} were not compared: {error}\n")
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument(
+        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
+    )
+    given = parser.parse_args()
+    try:
+        pairs = given_pairs(given.stage, given.context)
+        told = remember(given.stage, pairs, read_template=_deployed_template)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.writelines(f"{line}\n" for line in told)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
