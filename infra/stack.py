@@ -16,6 +16,7 @@ from infra.constructs.permissions import Permissions
 from infra.constructs.queues import Queues
 from infra.constructs.storage import Storage
 from infra.constructs.tables import Tables
+from infra.remember import metadata_of
 from infra.stages import StageValues
 from promptmill.settings import Settings, to_environment
 
@@ -29,9 +30,11 @@ class PromptmillStack(cdk.Stack):
             scope,
             values.stack_name,
             description="Promptmill: batch inference in your own account",
+            termination_protection=values.protect_data,
             synthesizer=cdk.DefaultStackSynthesizer(qualifier=qualifier),
         )
-        for name, value in {"promptmill:stage": values.stage, **values.tags}.items():
+        self.template_options.metadata = metadata_of(values)
+        for name, value in {"promptmill:stage": values.deployment, **values.tags}.items():
             cdk.Tags.of(self).add(name, value)
         if values.permissions_boundary:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", values.permissions_boundary)

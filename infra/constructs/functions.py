@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -29,6 +29,9 @@ _JOINERS = 5
 _RUNTIME_REASON = (
     "The layers are compiled for this runtime and tested on it; LAMBDA_PYTHON in infra/stages.py moves both."
 )
+_ONCE_FINDINGS = {
+    "Serverless-LambdaAsyncFailureDestination": "The next sweep does what a lost one left, and an alarm says if none runs."
+}
 _FUNCTION_FINDINGS = {
     "AwsSolutions-L1": _RUNTIME_REASON,
     "Serverless-LambdaLatestVersion": _RUNTIME_REASON,
@@ -48,6 +51,7 @@ class Sizing:
         workers: most invocations at once, by the source's MaximumConcurrency: reserved concurrency would
             take it away from everything else in the account.
         loops: sends messages that come back to it, by design; Lambda's loop detection would end them after 16 turns.
+        once: is invoked by events, which Lambda would otherwise keep for hours and try three times.
     """
 
     memory_mb: int
@@ -55,6 +59,7 @@ class Sizing:
     batch: int = 1
     workers: int = 0
     loops: bool = True
+    once: bool = False
 
 
 def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
@@ -81,7 +86,7 @@ def sizings(values: StageValues) -> Mapping[FunctionName, Sizing]:
         "settle_dead_letter": Sizing(
             memory_mb=values.settle_dead_letter_mb, timeout=SETTLING_TIMEOUT, workers=_SETTLERS
         ),
-        "sweep": Sizing(memory_mb=values.sweep_mb, timeout=SWEEP_TIMEOUT, loops=False),
+        "sweep": Sizing(memory_mb=values.sweep_mb, timeout=SWEEP_TIMEOUT, loops=False, once=True),
     }
 
 
@@ -107,7 +112,7 @@ class Functions(Construct):
         self._sizings = sizings(values)
         self.all = {function: self._function(function) for function in FUNCTIONS}
         self._connect(queues)
-        self._schedule()
+        self._schedule(queues)
 
     def _layer(self, name: str, path: str) -> lambda_.LayerVersion:
         return lambda_.LayerVersion(
@@ -136,14 +141,16 @@ class Functions(Construct):
             log_group=log,
             tracing=lambda_.Tracing.ACTIVE,
             recursive_loop=lambda_.RecursiveLoop.ALLOW if sizing.loops else None,
+            retry_attempts=0 if sizing.once else None,
+            max_event_age=Duration.minutes(1) if sizing.once else None,
             environment={
                 **self._environment,
                 **ALLOCATOR,
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": "Promptmill",
+                "POWERTOOLS_METRICS_NAMESPACE": metrics_namespace(self._values),
             },
         )
-        acknowledge(function, _FUNCTION_FINDINGS)
+        acknowledge(function, _FUNCTION_FINDINGS | (_ONCE_FINDINGS if sizing.once else {}))
         if self._stands_in_vpc(name):
             self._place(function)
         return function
@@ -163,13 +170,15 @@ class Functions(Construct):
         return f"{self._values.stack_name}-{name.replace('_', '-')}"
 
     def _log(self, title: str, full_name: str) -> logs.LogGroup:
+        """Make the log. One that outlives its stack is named after it, so that a stack made again finds its names free."""
+        kept = self._values.protect_data
         return logs.LogGroup(
             self,
             f"{title}Log",
-            log_group_name=f"/aws/lambda/{full_name}",
+            log_group_name=f"/aws/lambda/{full_name}" + (f"/{_stack_instance(self)}" if kept else ""),
             retention=logs.RetentionDays[RETENTIONS[self._values.log_retention_days]],
             encryption_key=self._key,
-            removal_policy=RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.RETAIN if kept else RemovalPolicy.DESTROY,
         )
 
     def _role(self, title: str, name: FunctionName, log: logs.LogGroup) -> iam.Role:
@@ -208,16 +217,31 @@ class Functions(Construct):
         )
         acknowledge(source, _SOURCE_FINDINGS)
 
-    def _schedule(self) -> None:
+    def _schedule(self, queues: Queues) -> None:
         """Start the sweep on a schedule, without retries: the next sweep is the retry."""
-        rule = events.Rule(
+        sweep = targets.LambdaFunction(
+            self.all["sweep"],
+            retry_attempts=0,
+            max_event_age=Duration.minutes(1),
+            dead_letter_queue=queues.undelivered,
+        )
+        events.Rule(
             self,
             "Schedule",
             description=f"Sweeps {Stack.of(self).stack_name}",
             schedule=events.Schedule.rate(Duration.minutes(self._values.sweep_minutes)),
-            targets=[targets.LambdaFunction(self.all["sweep"], retry_attempts=0, max_event_age=Duration.minutes(1))],
+            targets=[sweep],
         )
-        acknowledge(rule, {"Serverless-EventBusDLQ": "The next sweep does what a lost one left."})
+
+
+def metrics_namespace(values: StageValues) -> str:
+    """Return the namespace of the metrics of the functions: deployments in one account must not add up."""
+    return f"Promptmill/{values.deployment}"
+
+
+def _stack_instance(scope: Construct) -> str:
+    """Return the first part of the id that CloudFormation gave to this stack, and gives to no other."""
+    return Fn.select(0, Fn.split("-", Fn.select(2, Fn.split("/", Stack.of(scope).stack_id))))
 
 
 def _title(name: str) -> str:

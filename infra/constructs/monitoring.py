@@ -76,7 +76,7 @@ class Monitoring(Construct):
 
     def _tell_ends(self, bus: events.IEventBus) -> None:
         """Publish the ends of jobs. The rule is an L1 construct, since the L2 target would let every account's EventBridge publish."""
-        text = f"Promptmill {self._values.stage}: <kind>: <job> (recipe <recipe>). See: promptmill status <job>"
+        text = f"Promptmill {self._values.deployment}: <kind>: <job> (recipe <recipe>). See: promptmill status <job>"
         rule = events.CfnRule(
             self,
             "EndsOfJobs",
@@ -86,6 +86,7 @@ class Monitoring(Construct):
                 events.CfnRule.TargetProperty(
                     id="Alerts",
                     arn=self.topic.topic_arn,
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._queues.undelivered.queue_arn),
                     input_transformer=events.CfnRule.InputTransformerProperty(
                         input_paths_map={
                             "kind": "$.detail-type",
@@ -97,9 +98,7 @@ class Monitoring(Construct):
                 )
             ],
         )
-        acknowledge(
-            rule, {"Serverless-EventBusDLQ": "The end of a job also stands in its status.json, where nobody loses it."}
-        )
+        self._queues.let_rule_send("EndsOfJobs", rule.attr_arn)
         self.topic.add_to_resource_policy(
             _publishing("EndsOfJobs", "events", self.topic, {"ArnEquals": {"aws:SourceArn": rule.attr_arn}})
         )
@@ -145,6 +144,7 @@ class Monitoring(Construct):
             treat_missing_data=missing,
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
+        alarm.add_ok_action(actions.SnsAction(self.topic))
 
     def _dashboard(self) -> None:
         work, dead = self._queues.work.values(), self._queues.dead_letters.values()

@@ -43,6 +43,7 @@ def write_outputs(
     outputs |= {f"{queue.title()}DeadLetters": queues.dead_letters[queue].queue_url for queue in QUEUES}
     if values.bucket:
         outputs["NotificationToAdd"] = stack.to_json_string(storage.notification_to_add)
+        outputs["LifecycleToAdd"] = stack.to_json_string(storage.lifecycle_to_add)
     if values.key:
         outputs["KeyPolicyToAdd"] = stack.to_json_string(encryption.policy_to_add)
     for name, value in outputs.items():

@@ -17,11 +17,15 @@ WORKER_TIMEOUT = Duration.minutes(15)
 SETTLING_TIMEOUT = Duration.minutes(5)
 _SLACK_S = 60
 _READ_BY_OTHERS = "Its readers are the publishers' own; what they cannot read stays here until it expires."
+_LAST_RESORT = "It is the last resort of the rules of EventBridge, and an alarm says so if anything lies in it."
 _MAX_RETENTION = Duration.days(14)
 
 
 class Queues(Construct):
-    """The queues. A message is hidden for a worker's whole time and a minute; the worker shortens that to its lease as it starts."""
+    """The queues. A message is hidden for a worker's whole time and a minute; the worker shortens that to its lease as it starts.
+
+    ``undelivered`` gets the events that EventBridge could not deliver. Only people read it.
+    """
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey) -> None:
         super().__init__(scope, name)
@@ -30,6 +34,8 @@ class Queues(Construct):
         self.work = {queue: self._work(queue) for queue in QUEUES}
         self.replies = self._queue("Replies", "replies", visibility=Duration.seconds(30))
         acknowledge(self.replies, dict.fromkeys(("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"), _READ_BY_OTHERS))
+        self.undelivered = self._queue("Undelivered", "undelivered", visibility=Duration.seconds(30))
+        acknowledge(self.undelivered, dict.fromkeys(("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"), _LAST_RESORT))
         self._let_the_bucket_send()
 
     def _dead_letters(self, queue: QueueName) -> sqs.Queue:
@@ -78,5 +84,17 @@ class Queues(Construct):
                     "StringEquals": {"aws:SourceAccount": stack.account},
                     "ArnLike": {"aws:SourceArn": arn},
                 },
+            )
+        )
+
+    def let_rule_send(self, sid: str, rule_arn: str) -> None:
+        """Let a rule of EventBridge send what it could not deliver."""
+        self.undelivered.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.undelivered.queue_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": rule_arn}},
             )
         )

@@ -1,5 +1,7 @@
 """The bucket: inbox, recipes, work, answers and results."""
 
+from dataclasses import dataclass
+
 from aws_cdk import Duration, RemovalPolicy, Token
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -13,14 +15,44 @@ from promptmill.domain import layout
 _EVENTS = ("s3:ObjectCreated:*", "s3:ObjectTagging:Put")
 """Events that start work. A tag lets a duplicate run: see ``promptmill.jobs.plan_job``."""
 
-_NONCURRENT = Duration.days(90)
-_NONCURRENT_WORK = Duration.days(7)
+_OLD_WORK_DAYS = 7
+_UNFINISHED_DAYS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How long the objects under a prefix are kept: ``days`` as they are (0 for ever), ``old_days`` once replaced or deleted."""
+
+    name: str
+    prefix: str
+    days: int
+    old_days: int
+
+
+def lifecycle(values: StageValues) -> list[Retention]:
+    """Return how long everything is kept.
+
+    A run reads the version that was dropped for as long as it may be resumed, so old versions stay a while.
+    """
+    old = values.old_versions_retention_days
+    kept = {
+        "inbox": (layout.INBOX, values.inbox_retention_days),
+        "results": (layout.RESULTS, values.results_retention_days),
+        "answers": (layout.ANSWERS, values.answers_retention_days),
+        "requests": (layout.BODIES, values.requests_retention_days),
+    }
+    return [
+        Retention(name="everything", prefix="", days=0, old_days=old),
+        Retention(name="work", prefix=layout.WORK, days=values.work_retention_days, old_days=_OLD_WORK_DAYS),
+        *(Retention(name=name, prefix=p, days=days, old_days=old) for name, (p, days) in kept.items() if days),
+    ]
 
 
 class Storage(Construct):
-    """The bucket of the stack, or an existing one, whose owner adds ``notification_to_add``.
+    """The bucket of the stack, or an existing one, whose owner adds ``notification_to_add`` and ``lifecycle_to_add``.
 
-    A bucket's notifications are one document. Writing it for a bucket that others use too would take theirs away.
+    A bucket's notifications are one document. Writing it for a bucket that others use too would take theirs away; the rules of its
+    lifecycle likewise.
     """
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey, uploads: sqs.Queue) -> None:
@@ -52,20 +84,16 @@ class Storage(Construct):
         return bucket
 
     def _lifecycle(self) -> list[s3.LifecycleRule]:
-        """Expire objects. A run reads the version that was dropped for as long as it may be resumed, so old versions stay a while."""
         return [
             s3.LifecycleRule(
-                id="everything",
-                abort_incomplete_multipart_upload_after=Duration.days(7),
-                noncurrent_version_expiration=_NONCURRENT,
-                expired_object_delete_marker=True,
-            ),
-            s3.LifecycleRule(
-                id="work",
-                prefix=layout.WORK,
-                expiration=Duration.days(self._values.work_retention_days),
-                noncurrent_version_expiration=_NONCURRENT_WORK,
-            ),
+                id=rule.name,
+                prefix=rule.prefix or None,
+                expiration=Duration.days(rule.days) if rule.days else None,
+                noncurrent_version_expiration=Duration.days(rule.old_days),
+                abort_incomplete_multipart_upload_after=None if rule.prefix else Duration.days(_UNFINISHED_DAYS),
+                expired_object_delete_marker=None if rule.prefix else True,
+            )
+            for rule in lifecycle(self._values)
         ]
 
     def _notify(self, bucket: s3.Bucket) -> None:
@@ -98,3 +126,32 @@ class Storage(Construct):
             "Events": list(_EVENTS),
             "Filter": {"Key": {"FilterRules": [rule]}},
         }
+
+    @property
+    def lifecycle_to_add(self) -> list[dict[str, object]]:
+        """Return what the owner of an existing bucket merges into the rules of its lifecycle.
+
+        They stay under the prefixes of Promptmill, since the rest of the bucket is its owner's.
+        """
+        rules = [rule for rule in lifecycle(self._values) if rule.prefix]
+        old = self._values.old_versions_retention_days
+        ruled = {rule.prefix for rule in rules}
+        rules += [
+            Retention(name=prefix.strip("/"), prefix=prefix, days=0, old_days=old)
+            for prefix in layout.PREFIXES
+            if prefix not in ruled
+        ]
+        return [_rule_to_add(f"{self._values.stack_name}-{rule.name}", rule) for rule in rules]
+
+
+def _rule_to_add(name: str, rule: Retention) -> dict[str, object]:
+    # S3 takes no Expiration that says both a number of days and what becomes of delete markers.
+    expiration = {"Days": rule.days} if rule.days else {"ExpiredObjectDeleteMarker": True}
+    return {
+        "ID": name,
+        "Status": "Enabled",
+        "Filter": {"Prefix": rule.prefix},
+        "Expiration": expiration,
+        "NoncurrentVersionExpiration": {"NoncurrentDays": rule.old_days},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _UNFINISHED_DAYS},
+    }

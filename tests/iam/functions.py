@@ -148,6 +148,7 @@ class Deployed:
         named = {"Queues" + name.title().replace("-", ""): arn for name, arn in queues.items()}
         key = f"arn:aws:kms:{REGION}:{account}:key/one"
         pseudo = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": account}
+        pseudo["AWS::URLSuffix"] = "amazonaws.com"
         world = World(
             partition="aws",
             region=REGION,
@@ -158,10 +159,13 @@ class Deployed:
         )
         template = dev_template()
         logs = {plain(name): name for name in template["Resources"] if plain(name).endswith("Log")}
+        rules = {"FunctionsSchedule": "sweeps", "MonitoringEndsOfJobs": "ends"}
         names = {
             **pseudo,
             **named,
             **logs,
+            **{name: f"arn:aws:events:{REGION}:{account}:rule/{rule}" for name, rule in rules.items()},
+            "QueuesUndelivered": f"arn:aws:sqs:{REGION}:{account}:undelivered",
             "StorageBucket": world.object(BUCKET),
             "TablesJobs": world.table("jobs"),
             "TablesCharges": world.table("charges"),

@@ -75,9 +75,12 @@ class StageTemplate:
 
 
 def synthesise(stage: str, folder: Path) -> StageTemplate:
-    values = STAGES[stage]
+    return synthesise_values(STAGES[stage], folder)
+
+
+def synthesise_values(values: StageValues, folder: Path) -> StageTemplate:
     app = cdk.App(outdir=str(folder / "out"), context=cdk_context(), analytics_reporting=False)
-    stack = add_stack(app, values, fake_assets(folder, arm=stage != "local"))
+    stack = add_stack(app, values, fake_assets(folder, arm=values.stage != "local"))
     return StageTemplate(dict(Template.from_stack(stack).to_json()), values)
 
 

@@ -35,7 +35,7 @@ def test_work_queue_has_dead_letters_after_a_few_crashes(queue: str, template: S
 
 def test_queues_hold_a_mebibyte_for_two_weeks(template: StageTemplate) -> None:
     queues = template.of_type("AWS::SQS::Queue")
-    assert len(queues) == 2 * len(QUEUES) + 1
+    assert len(queues) == 2 * len(QUEUES) + 2
     assert {(q["MaximumMessageSize"], q["MessageRetentionPeriod"]) for q in queues.values()} == {(1 << 20, DAYS_14)}
 
 
