@@ -14,11 +14,11 @@ LIMITS = {
     "tests.circular_imports": 0,
     "tests.circular_packages": 0,
     "package.largest_folder": 22,
-    "package.single_importers_in_own_folder": 31,
+    "package.single_importers_in_own_folder": 32,  # field_rules is data that line_fields reads when first needed
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
-    "traced.job_in_memory": 45,
-    "traced.chunk_to_answer": 61,
+    "traced.job_in_memory": 46,  # line_fields stands between a line and the network
+    "traced.chunk_to_answer": 62,  # the same
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

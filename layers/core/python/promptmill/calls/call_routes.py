@@ -40,6 +40,7 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
+from promptmill.wire.line_fields import price_is_moved
 
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
@@ -207,6 +208,7 @@ class RecordCalls:
     ) -> None:
         self.attempts: list[Attempt] = []
         self._request, self._record, self._caller = request, record, caller
+        self._price_is_moved = price_is_moved(request)
         # A call that was lost with its worker used up no try: the record is not to blame for the crash.
         self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
 
@@ -248,6 +250,9 @@ class RecordCalls:
         bound = bound_of(self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted)
         if caller.budgeted and bound.high is None:
             raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
+        if caller.budgeted and self._price_is_moved:
+            reason = "the line sets a field that costs extra, so its cost has no bound, and a budget holds"
+            raise RecordError(reason, code="no_bound", remedy="leave the field out, or run it without a budget")
         try:
             return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
@@ -287,7 +292,7 @@ class RecordCalls:
                 self._record,
                 route,
                 completion,
-                price=caller.prices.price(route, completion.usage, model=completion.model, at=at),
+                price=self._price(route, completion, at),
                 at=at,
                 latency_ms=self._milliseconds_since(started),
             )
@@ -306,6 +311,11 @@ class RecordCalls:
         slot.ended(attempt)
         self.attempts.append(attempt)
         return completion
+
+    def _price(self, route: Route, completion: Completion, at: datetime) -> Price:
+        """Return the price of an answer. What a line's own field adds to it only the provider can tell."""
+        price = self._caller.prices.price(route, completion.usage, model=completion.model, at=at)
+        return _UNKNOWN if self._price_is_moved and price.basis != "provider-reported" else price
 
     def _note_failure(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -13,7 +13,7 @@ from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.retry_policy import retry
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import ProviderError, RecordError, RetryLaterError
-from promptmill.domain.job_file import FileFacts
+from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route
 from promptmill.domain.record import ANSWERED, Attempt, Failure, Outcome, RawRecord, RecordResult
@@ -21,6 +21,7 @@ from promptmill.formats.file_format import FileFormat
 from promptmill.ports.detectors import ExternalDetector, ExternalDetectors, Findings
 from promptmill.redaction import Redacted, Span, collect_text, count_unrestored, redact_request, restore_completion
 from promptmill.redaction.policy import DetectorMissingError, FoundBefore, external_detectors
+from promptmill.wire.line_fields import LINKS_ALLOWED, refuse_unallowed
 
 
 def last_start(recipe: Recipe, ends_at: float) -> float:
@@ -71,6 +72,7 @@ class _Completing(Struct, frozen=True):
         request: CompletionRequest | None = None
         try:
             request = self.file_format.parse(self.record, self.facts, self.recipe)
+            self._refuse_fields(request)
             routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
             searched = await self._redact(limit_output(request, self.caller))
         except RecordError as error:
@@ -83,6 +85,10 @@ class _Completing(Struct, frozen=True):
         except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
             failure, attempts = make_fault(self.record, error), (*self.earlier, *called.attempts)
             return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
+
+    def _refuse_fields(self, request: CompletionRequest) -> None:
+        inside = _BODIES.get(self.file_format.name, "")
+        refuse_unallowed(request, _allowed_by(self.recipe), where=f"line {self.record.line}", inside=inside)
 
     async def _redact(self, request: CompletionRequest) -> Searched:
         policy, caller = self.recipe.redact, self.caller
@@ -114,6 +120,16 @@ class _Completing(Struct, frozen=True):
             searches=searched.searches,
             unrestored=left,
         )
+
+
+_BODIES: Mapping[FileFormatName, str] = {"openai": "body", "anthropic": "params", "bedrock": "modelInput"}
+"""The part of a line that holds its body, by file format."""
+
+
+def _allowed_by(recipe: Recipe) -> frozenset[str]:
+    """Return what some route of the recipe lets lines set. Each route checks again what it is sent."""
+    links = (LINKS_ALLOWED,) if recipe.attachments == "pass" else ()
+    return frozenset((*links, *(name for route in recipe.routes for name in route.allow)))
 
 
 def limit_output(request: CompletionRequest, caller: CallContext) -> CompletionRequest:

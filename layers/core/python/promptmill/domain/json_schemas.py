@@ -48,3 +48,15 @@ def _close(value: Any) -> Any:
     if isinstance(value, list):
         return [_close(item) for item in value]
     return close_schema(value) if isinstance(value, dict) else value
+
+
+def has_remote_reference(schema: Any) -> bool:
+    """Return True if a ``$ref`` in the schema points outside of it, so that somebody would have to fetch it."""
+    if isinstance(schema, list):
+        return any(map(has_remote_reference, schema))
+    if not isinstance(schema, dict):
+        return False
+    reference = schema.get("$ref", "#")
+    return (isinstance(reference, str) and not reference.startswith("#")) or any(
+        has_remote_reference(value) for value in schema.values()
+    )

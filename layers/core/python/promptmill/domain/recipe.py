@@ -79,6 +79,7 @@ class Route(Struct, frozen=True):
         stall_s: how long a stream may be silent after its first event.
         api_version: the version of the provider's API, "" for the adapter's own.
         account: the provider's account, project or workspace, where its addresses or headers name one.
+        allow: fields that lines may set on this route although they reach out: hosted tools, tiers, stored files.
         price_as: the ``provider/model`` whose price in the table holds, "" for the route's own.
     """
 
@@ -100,6 +101,7 @@ class Route(Struct, frozen=True):
     account: str = ""
     price_as: str = ""
     wire: Wire = Wire()
+    allow: tuple[str, ...] = ()
 
 
 RedactionAction = Literal["placeholder", "hash", "mask", "keep", "refuse"]
@@ -156,6 +158,8 @@ class Recipe(Struct, frozen=True):
         version: hash of the document, in hex.
         model: whether a line's own model is ignored (``route``) or looked up in ``models`` (``line``).
         models: what a line may ask for → the id of the route that answers it.
+        attachments: whether lines may hold images and the like: ``inline`` takes their bytes only, ``pass`` also the
+            addresses of public hosts, which the provider fetches.
         prompt: template with ``{{ column }}`` for CSV, ``{{ text }}`` for txt and ``{"id", "prompt"}`` lines; "" for none.
         answer_schema: JSON schema that answers follow where a record brings none of its own.
         replies: names or URLs of queues that requests may ask their reply on.
@@ -174,7 +178,7 @@ class Recipe(Struct, frozen=True):
     temperature: float | None = None
     seed: int | None = None
     redact: RedactionPolicy = RedactionPolicy(types=())
-    attachments: Literal["refuse", "pass"] = "refuse"
+    attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     replies: tuple[str, ...] = ()
     budget: BudgetPolicy = BudgetPolicy()

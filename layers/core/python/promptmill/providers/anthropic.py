@@ -25,7 +25,7 @@ from promptmill.wire.anthropic_messages.request import LABEL, write_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parse_json
-from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
+from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 VERDICTS = Verdicts(
@@ -109,7 +109,7 @@ class AnthropicMessages:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = add_route_body(write_request(request, model=route.model), route)
+        body = finish_body(write_request(request, model=route.model), request, route)
         data = encode_body({**body, "stream": True} if route.stream else body)
         url = self._host.base_url(route) + self._provider.paths["messages"]
         call = ApiCall(

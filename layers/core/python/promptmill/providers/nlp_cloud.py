@@ -19,7 +19,7 @@ from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, pr
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parse_json
 from promptmill.wire.nlp_cloud import LABEL, GenerationAssembler, read_answer, write_request
-from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
+from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import SeparatedDecoder, StreamEvent
 
 _SERVER_ERROR = 500
@@ -36,7 +36,7 @@ class NlpCloud:
         """See ports/model_provider.py."""
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
-        body = add_route_body(write_request(request, route), route)
+        body = finish_body(write_request(request, route), request, route)
         call = ApiCall(
             body=encode_body({**body, "stream": True} if route.stream else body),
             url=self._url(route),

@@ -23,7 +23,7 @@ from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, pr
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import note_cut_prompt, parse_json
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, endpoint_named
-from promptmill.wire.request_bodies import add_route_body, encode_body
+from promptmill.wire.request_bodies import encode_body, finish_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 _OK = 200
@@ -128,7 +128,7 @@ class OpenAiCompatible:
             body |= _stream_fields(route, provider, name)
         return ApiCall(
             url=url,
-            body=encode_body(add_route_body(body, route)),
+            body=encode_body(finish_body(body, request, route)),
             headers={**named_headers(provider, route), **await key_headers(provider, route, self._secrets)},
             error=lambda answer, raw: error_of(answer, raw, now=self._clock.now()),
             read=lambda answer, raw: self._read(answer, raw, request, endpoint),

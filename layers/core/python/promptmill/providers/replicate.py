@@ -30,7 +30,7 @@ from promptmill.wire.replicate import (
     stream_url_of,
     write_request,
 )
-from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
+from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
 _MADE = frozenset({200, 201, 202})
@@ -64,7 +64,7 @@ class Replicate:
         refuse_embedding(request, by=LABEL)
         host = base_url(self._provider, route)
         path, version = _address(route, self._provider.paths[""])
-        body = encode_body(add_route_body(version | write_request(request, route), route))
+        body = encode_body(finish_body(version | write_request(request, route), request, route))
         headers = await key_headers(self._provider, route, self._secrets)
         started = self._clock.monotonic()
         answer = await self._http.post(

@@ -12,6 +12,7 @@ from promptmill.domain.names import did_you_mean
 from promptmill.domain.templates import template_fault
 from promptmill.redaction import ALL_TYPES, KNOWN_TYPES
 from promptmill.redaction.policy import WHOLE_FIELD, is_pattern, pattern_fault
+from promptmill.wire.line_fields import NEVER_FROM_A_LINE
 
 _MAX_USD = 1_000_000
 _SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
@@ -23,6 +24,7 @@ _RANDOM_LOOKING = re.compile(
 )
 _MAX_SCHEMA_DEPTH = 32
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_LINE_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:\.[A-Za-z0-9_-]{1,64}){0,3}")
 _HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _HEADERS_OF_HTTP = frozenset(
     ("host", "content-length", "content-type", "transfer-encoding", "connection", "user-agent", "cookie")
@@ -62,6 +64,15 @@ _OTHER_PRICES = ("usd_per_request", "usd_per_second", "usd_per_hour")
 def field_name(value: str) -> str:
     if not _FIELD_NAME.fullmatch(value):
         raise FieldError("must be the name of a field of the request's body")
+    return value
+
+
+def line_field(value: str) -> str:
+    """Return the name of a field that lines may set, or of a tool."""
+    if not _LINE_FIELD.fullmatch(value):
+        raise FieldError("must be the name of a field, such as service_tier, or of a tool, such as tools.web_search")
+    if value in NEVER_FROM_A_LINE or value.partition(".")[0] in NEVER_FROM_A_LINE:
+        raise FieldError("lines can't be allowed to set this: it names an address, a key, a model or more answers")
     return value
 
 

@@ -97,6 +97,9 @@ class RouteDocument(_Strict):
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
     price_as: Annotated[str, Field(pattern=r"^([a-z0-9_.-]+/[!-~]{1,256})?$")] = ""
     wire: WireDocument = WireDocument()
+    allow: Annotated[list[Annotated[str, AfterValidator(fields.line_field)]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
 
     @property
     def provider(self) -> str:
@@ -168,7 +171,7 @@ class RecipeDocument(_Strict):
     redact: RedactDocument = RedactDocument()
     budget: BudgetDocument = BudgetDocument()
     give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
-    attachments: Literal["refuse", "pass"] = "refuse"
+    attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     replies: Annotated[list[Annotated[str, _check_in_stage(fields.reply_queue)]], Field(max_length=50)] = Field(
         default_factory=list

@@ -285,6 +285,7 @@ def _resolve_route(document: RouteDocument, recipe: RecipeDocument) -> Route:
         account=document.account,
         price_as=document.price_as,
         wire=Wire(**document.wire.model_dump()),
+        allow=tuple(dict.fromkeys(document.allow)),
     )
 
 

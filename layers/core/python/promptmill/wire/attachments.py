@@ -8,6 +8,7 @@ from typing import Any
 from promptmill.domain.completion import Attachment, WireFormat
 from promptmill.domain.recipe import Recipe
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.public_addresses import is_public_address
 
 _ANY_DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
@@ -26,9 +27,20 @@ def read_linked_image(block: Fields, name: str, recipe: Recipe, url: str) -> Att
     if inline := _ANY_DATA_URL.match(url):
         return Attachment("image", where, media_type=inline[1].lower(), data=url[inline.end() :])
     if url.startswith(("https://", "http://")):
+        _refuse_linked(block, name, recipe, url)
         return Attachment("image", where, url=url)
     remedy = "use an https: address, or data: with base64"
     raise block.error(name, "not the address of an image that can be sent", code="invalid_attachment", remedy=remedy)
+
+
+def _refuse_linked(block: Fields, name: str, recipe: Recipe, url: str) -> None:
+    """Raise RecordError for an address that the recipe does not pass, or that is not one of the public network."""
+    if recipe.attachments != "pass":
+        remedy = "send its bytes in base64, or ask for a recipe with attachments: pass"
+        raise block.error(name, "this recipe takes no addresses", code="attachment_refused", remedy=remedy)
+    if not is_public_address(url):
+        remedy = "use the address of a public host, or send its bytes in base64"
+        raise block.error(name, "not an address in the public network", code="invalid_attachment", remedy=remedy)
 
 
 def read_native_block(

@@ -12,16 +12,7 @@ from promptmill.domain.errors import RecordError, RouteClosedError
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route, Wire
 from promptmill.wire.json_fields import Fields
-
-_PRICED_FIELDS: Mapping[str, tuple[Any, ...]] = {
-    "service_tier": (None, "auto", "default", "standard_only"),
-    "speed": (None, "standard"),
-    "inference_geo": (None,),
-    "serviceTier": (None, {"type": "default"}),
-    "performanceConfig": (None, {"latency": "standard"}),
-}
-"""Fields that change the price. A line may only ask for these values; the operator sets others in the route's body."""
-
+from promptmill.wire.line_fields import LINKS_ALLOWED, refuse_unallowed
 
 _ROLES: Mapping[str, Role] = {"user": "user", "assistant": "assistant"}
 
@@ -65,17 +56,11 @@ def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format:
             field=next(iter(request.native)),
         )
     for name, value in request.native.items():
-        _refuse_native(name, value)
+        if name in RESERVED_BODY_FIELDS:
+            raise unsupported(name, "is not a line's to set")
         # A default of the recipe may have set the field already: equal values are no conflict.
         body[name] = _join_values(name, body[name], value) if name in body else value
     return body
-
-
-def _refuse_native(name: str, value: Any) -> None:
-    if name in RESERVED_BODY_FIELDS:
-        raise unsupported(name, "is not a line's to set")
-    if name in _PRICED_FIELDS and value not in _PRICED_FIELDS[name]:
-        raise unsupported(name, "changes the price, so only the recipe's route may set it")
 
 
 def _join_values(place: str, ours: Any, theirs: Any) -> Any:
@@ -85,6 +70,17 @@ def _join_values(place: str, ours: Any, theirs: Any) -> Any:
     if ours != theirs:
         raise unsupported(place, "is set twice, with different values")
     return ours
+
+
+def finish_body(body: dict[str, Any], request: CompletionRequest, route: Route) -> dict[str, Any]:
+    """Return the body as it is sent.
+
+    Raises:
+        RecordError: the line sets a field that this route does not allow it to set.
+        RouteClosedError: the route's ``body`` sets a field that is not an operator's to set.
+    """
+    refuse_unallowed(request, {*route.allow, LINKS_ALLOWED})
+    return add_route_body(body, route)
 
 
 def add_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from promptmill.wire.bedrock_converse.answer import ConverseAssembler
 from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
 from promptmill.wire.bedrock_invoke.vendor import LABEL, InvokeAssembler
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
+from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import Assembler, StreamEvent
 
 _INVOKED: Final = frozenset({"anthropic-messages", "bedrock-invoke"})
@@ -126,7 +126,7 @@ class Bedrock:
         """See ports/model_provider.py. Vectors, and whatever else does not come in tokens, are not streamed."""
         del call_id  # the protocol has no place for it
         body = body_for(route, request)
-        data = encode_body(add_route_body(body.make(request, route), route))
+        data = encode_body(finish_body(body.make(request, route), request, route))
         assembler = body.assembler() if route.stream and body.assembler else None
         url = self._url(route, body.endpoint, is_stream=assembler is not None)
         call = ApiCall(

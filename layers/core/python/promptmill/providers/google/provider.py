@@ -26,7 +26,7 @@ from promptmill.wire.anthropic_messages.request import write_hosted_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import parse_json
-from promptmill.wire.request_bodies import add_route_body, encode_body, refuse_embedding
+from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import Assembler, SseDecoder, StreamEvent
 from promptmill.wire.vertex_gemini import LABEL
 
@@ -192,7 +192,7 @@ class Vertex:
         body = body_for(route, request)
         assembler = body.assembler() if route.stream and body.assembler else None
         fields = body.stream_fields if assembler else {}
-        data = encode_body({**add_route_body(body.make(request, route), route), **fields})
+        data = encode_body({**finish_body(body.make(request, route), request, route), **fields})
         credentials = await self._credentials(route)
         express = isinstance(credentials, ApiKey)
         url = model_url(self._provider, route, body.endpoint, is_stream=assembler is not None, express=express)
