@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aws_lambda_powertools import Logger, Metrics
@@ -12,24 +12,40 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from promptmill.domain.errors import fault_of
 from promptmill.wiring import services_of_process
 
+if TYPE_CHECKING:
+    from promptmill.jobs.sweep import Swept
+
 logger = Logger()
 metrics = Metrics()
+SAYING_S = 10  # kept back to log where it stopped, and for a store that is slow to answer
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
-def handler(_event: dict[str, Any], _context: LambdaContext) -> dict[str, int]:
+def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     """Sweep, and return how much was found and sent."""
-    from promptmill.jobs.sweep import sweep
+    from promptmill.jobs.sweep import RunsFailedError, sweep
 
     services = services_of_process()
+    ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - SAYING_S
     try:
-        swept = services.run(sweep(services.job_context))
+        swept = services.run(sweep(services.job_context, ends_at=ends_at))
     except Exception as error:
+        if isinstance(error, RunsFailedError):
+            note(error.swept)
+            for fault in error.exceptions:
+                logger.error("run not swept", extra=fault_of(fault))
         logger.error("not all swept", extra=fault_of(error))
         metrics.add_metric("SweepsFailed", MetricUnit.Count, 1)
         raise
+    return note(swept)
+
+
+def note(swept: Swept) -> dict[str, int]:
+    """Log what a sweep came to, and count the runs for which it had no time."""
     facts: dict[str, int] = msgspec.structs.asdict(swept)
     logger.info("swept", extra=facts)
     metrics.add_metric("OpenRuns", MetricUnit.Count, swept.open)
+    if swept.left:  # a metric that is not sent while all is well costs nothing
+        metrics.add_metric("RunsLeftBySweep", MetricUnit.Count, swept.left)
     return facts

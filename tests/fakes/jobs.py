@@ -89,6 +89,9 @@ class FakeJobs(FailsOnRequest):
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
         self.runs[job_id, run] = structs.replace(self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until)
 
+    async def note_swept(self, job_id: str, run: int, *, at: str) -> None:
+        self.runs[job_id, run] = structs.replace(self.runs[job_id, run], swept_at=at)
+
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         place = (job_id, run)
         if place not in self.runs or self.runs[place].state.terminal or self._status_at.get(place, "") >= not_since:

@@ -57,8 +57,8 @@ class Mill(Deployment):
         worker = self.chunk_worker_of(self.runtime(owner="settler"), self.lease, redelivered=True)
         return await settle_dead_letter(body, worker)
 
-    async def sweep(self) -> Swept:
-        return await sweep(self.context())
+    async def sweep(self, *, limit_s: float = 120.0) -> Swept:
+        return await sweep(self.context(), ends_at=self.clock.monotonic() + limit_s)
 
     async def ask(
         self, body: str | dict[str, Any], *, message_id: str = "m-1", settling: bool = False, **more: Any

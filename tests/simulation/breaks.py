@@ -250,8 +250,8 @@ MUTANTS = (
     _mutant(
         "no sweep",
         "promptmill.jobs.sweep",
-        "    async for job in jobs.open_runs():\n",
-        "    return Swept()\n    async for job in jobs.open_runs():\n",
+        "    runs = [job async for job in context.jobs.open_runs()]\n",
+        "    return Swept()\n",
     ),
     _mutant(
         "no poison isolation",

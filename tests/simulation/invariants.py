@@ -21,7 +21,7 @@ from tests.simulation.scenario import CANARY, POISON, Ask, Drop
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_EXPECTED = (RefusedError, LostResponseError, SupersededError)
+_EXPECTED = (RefusedError, LostResponseError, SupersededError, TimeoutError)
 CRASHED = "worker_crashed"
 _COMMANDS = ("cancel", "resume", "redrive", "again")
 Account = tuple[str, int, str]

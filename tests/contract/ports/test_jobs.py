@@ -156,3 +156,11 @@ async def test_a_cancelled_run_stays_so(jobs: Any) -> None:
     for state in JobState:
         assert not await jobs.move(ID, 1, state, at=LATER)
     assert (await jobs.read(ID, 1)).state is JobState.CANCELLED
+
+
+async def test_a_sweep_notes_when_it_looked_into_a_run(jobs: Any) -> None:
+    await jobs.create(JOB)
+    assert (await jobs.read(JOB.job_id, JOB.run)).swept_at == ""
+    await jobs.note_swept(JOB.job_id, JOB.run, at="2026-11-22T13:00:00Z")
+    (found,) = [job async for job in jobs.open_runs()]
+    assert found.swept_at == "2026-11-22T13:00:00Z", "the list of open runs says so too"

@@ -162,6 +162,7 @@ class JobRun(Struct, frozen=True):
         closed_routes: why, by route.
         stop: code of why it is to end early, "" while it may go on.
         waiting_for: what held a chunk up last; its message comes back by ``waiting_until``.
+        swept_at: when a sweep last looked into it, "" if none has.
         rerun, route: what a further run is for, and the route that it takes first, "" for that of the run before.
         kept: outcomes of the chunks that a further run leaves as they are; what they cost is not this run's.
         counts: the final ones, once terminal.
@@ -185,6 +186,7 @@ class JobRun(Struct, frozen=True):
     started_at: str = ""
     waiting_for: str = ""
     waiting_until: str = ""
+    swept_at: str = ""
     rerun: Rerun = ""
     route: str = ""
     kept: Counts = Counts()

@@ -86,6 +86,20 @@ async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
         sleeping.cancel()
 
 
+async def run_within(seconds: float, work: Coroutine[Any, Any, T], clock: Clock) -> T:
+    """Return the work's result. Work that takes longer than ``seconds`` is cancelled, and TimeoutError is raised."""
+    working, sleeping = asyncio.create_task(work), asyncio.create_task(clock.sleep(seconds))
+    try:
+        await asyncio.wait({working, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise TimeoutError
+        return await working
+    finally:
+        working.cancel()
+        sleeping.cancel()
+        await asyncio.gather(working, sleeping, return_exceptions=True)
+
+
 async def cancel_when_set(event: asyncio.Event, work: Coroutine[Any, Any, T], end: Callable[[], Exception]) -> T:
     """Return the work's result. Once the event is set the work is cancelled, and the error from ``end`` is raised."""
     if event.is_set():

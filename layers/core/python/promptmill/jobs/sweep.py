@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from datetime import timedelta
 
 from msgspec import Struct
@@ -9,48 +11,118 @@ from msgspec import Struct
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
+from promptmill.engine.heartbeat import run_within
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.status import publish_status_in_turn
 
+AT_ONCE = 8
+"""Runs that are looked into at the same time: most of it is waiting for stores."""
+RUN_LIMIT_S = 20.0
+"""The time that one run may take, so that a run which hangs keeps no other from its turn."""
+
 _QUIET = timedelta(minutes=10)
 
 
 class Swept(Struct, frozen=True):
-    """How many open runs there are, and what was sent for those that had gone quiet."""
+    """What a sweep found and did.
+
+    Attributes:
+        open: runs that have not ended.
+        due: those among them that have gone quiet, or are stopped.
+        looked_at: those that had their turn, whether it went well or not.
+        left: those for which no time was left: the next sweep begins with them.
+        plans, chunks, finishes: messages that were sent.
+    """
 
     open: int = 0
+    due: int = 0
+    looked_at: int = 0
+    left: int = 0
     plans: int = 0
     chunks: int = 0
     finishes: int = 0
 
 
-async def sweep(context: JobContext) -> Swept:
+class RunsFailedError(ExceptionGroup[Exception]):
+    """Runs that could not be looked into. The others have been seen to, as ``swept`` says."""
+
+    swept: Swept = Swept()
+
+
+async def sweep(
+    context: JobContext, *, ends_at: float, at_once: int = AT_ONCE, run_limit_s: float = RUN_LIMIT_S
+) -> Swept:
     """Send again what open runs need to go on. A message too many does no harm: every receiver looks first.
 
+    It returns by ``ends_at`` (``clock.monotonic()``), so that whoever called it can still say where it stopped.
+
     Raises:
-        ExceptionGroup: of the runs that could not be looked into; the others have been seen to.
+        RunsFailedError: of the runs that could not be looked into.
     """
-    jobs = context.jobs
-    before = rfc3339(context.clock.now() - _QUIET)
-    seen, sent, faults = 0, list[Message](), list[Exception]()
-    async for job in jobs.open_runs():
-        seen += 1
+    runs = [job async for job in context.jobs.open_runs()]
+    due = [job for job in runs if job.stop or _is_quiet(job, context)]
+    # Whoever waited longest for a turn comes first, not whoever is quiet for longest: a run that cannot be repaired
+    # stays the quietest for ever.
+    due.sort(key=lambda job: (job.swept_at, job.last_progress))
+    # A limit of its own for each run, but at least two rounds in all.
+    limit_s = min(run_limit_s, (ends_at - context.clock.monotonic()) / 2)
+    round_ = _Round(deque(due), context, ends_at, limit_s)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(at_once):
+            tasks.create_task(round_.run())
+    kinds = [type(message) for message in round_.sent]
+    swept = Swept(
+        open=len(runs),
+        due=len(due),
+        looked_at=len(due) - len(round_.waiting),
+        left=len(round_.waiting),
+        plans=kinds.count(PlanMessage),
+        chunks=kinds.count(ChunkMessage),
+        finishes=kinds.count(FinishMessage),
+    )
+    if round_.faults:
+        error = RunsFailedError("runs that could not be looked into", round_.faults)
+        error.swept = swept
+        raise error
+    return swept
+
+
+def _is_quiet(job: JobRun, context: JobContext) -> bool:
+    return max(job.last_progress, job.waiting_until) < rfc3339(context.clock.now() - _QUIET)
+
+
+class _Round:
+    """One sweep's way through the runs that are due."""
+
+    def __init__(self, waiting: deque[JobRun], context: JobContext, ends_at: float, limit_s: float) -> None:
+        self.waiting, self.sent, self.faults = waiting, list[Message](), list[Exception]()
+        self._context, self._ends_at, self._limit_s = context, ends_at, limit_s
+
+    async def run(self) -> None:
+        """Look into one run after another, while there is time for a whole one."""
+        clock = self._context.clock
+        while self.waiting and clock.monotonic() + self._limit_s <= self._ends_at:
+            job = self.waiting.popleft()
+            try:
+                await run_within(self._limit_s, self._look_into(job), clock)
+            except Exception as error:  # noqa: BLE001  raised once the other runs have been seen to
+                self.faults.append(error)
+
+    async def _look_into(self, job: JobRun) -> None:
+        context, jobs = self._context, self._context.jobs
+        # The turn is noted first, so that a run which ends the sweep is not the first one of the next sweep, too.
+        await jobs.note_swept(job.job_id, job.run, at=rfc3339(context.clock.now()))
         if job.stop:  # whoever stopped it may have ended before every gate was shut
             await jobs.shut_gates(job.job_id, job.run)
-        if max(job.last_progress, job.waiting_until) >= before:
-            continue
-        try:
-            sent += await _repair(job, context)
-            await publish_status_in_turn(job.job_id, job.run, context)
-        except Exception as error:  # noqa: BLE001  raised below, once the other runs have been seen to
-            faults.append(error)
-    await context.queue.send(sent)
-    if faults:
-        raise ExceptionGroup("runs that could not be looked into", faults)
-    kinds = [type(message) for message in sent]
-    return Swept(seen, kinds.count(PlanMessage), kinds.count(ChunkMessage), kinds.count(FinishMessage))
+        if not _is_quiet(job, context):
+            return
+        messages = await _repair(job, context)
+        # Each run's messages are sent before the run counts as moved: a sweep that is ended here has lost nothing.
+        await context.queue.send(messages)
+        self.sent += messages
+        await publish_status_in_turn(job.job_id, job.run, context)
 
 
 async def _repair(job: JobRun, context: JobContext) -> list[Message]:

@@ -72,6 +72,10 @@ class Jobs(Protocol):
         """Note what holds up a chunk of the run, and when the chunk is looked at again."""
         ...
 
+    async def note_swept(self, job_id: str, run: int, *, at: str) -> None:
+        """Note that a sweep looks into the run now."""
+        ...
+
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         """Return whether the caller may write status.json now. One worker may, once in a while."""
         ...

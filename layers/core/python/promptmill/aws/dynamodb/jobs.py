@@ -142,6 +142,9 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         waiting = {"waiting_for": waiting_for, "waiting_until": until}
         await self._set(job_id, run, waiting, condition="attribute_exists(pk)", extra={}, names={})
 
+    async def note_swept(self, job_id: str, run: int, *, at: str) -> None:
+        await self._set(job_id, run, {"swept_at": at}, condition="attribute_exists(pk)", extra={}, names={})
+
     async def take_status_turn(self, job_id: str, run: int, *, at: str, not_since: str) -> bool:
         return await self._set(
             job_id,
@@ -224,6 +227,7 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         started_at=item.get("started_at", ""),
         waiting_for=item.get("waiting_for", ""),
         waiting_until=item.get("waiting_until", ""),
+        swept_at=item.get("swept_at", ""),
         rerun=item.get("rerun", ""),
         route=item.get("route", ""),
         kept=counts_from(item.get("kept", {})),
