@@ -13,6 +13,9 @@ ADDED: set[str] = {
     "claim.lines.L",
     "claim.lines.L[].S: text",
     "intents.models.L[].S: text",
+    *(f"{message}.json.v" for message in ("chunk_message", "finish_message", "plan_message")),
+    "manifest.json.v",
+    *(f"{item}.v.N: text" for item in ("claim", "job_charge", "narrowing", "request_charge", "run")),
 }
 """Names that later code stores as well, as ``test_no_name_is_new`` prints them. Code that reads one must do without it,
 since jobs under way do not have it."""

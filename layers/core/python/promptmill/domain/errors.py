@@ -13,6 +13,7 @@ PromptmillError
 ├─ RefusedByAwsError      AWS refuses a call until somebody mends a right, a key or a resource
 ├─ SupersededError        another worker owns the unit now
 ├─ MissingObjectError     an object or item that was expected is not there
+├─ NewerVersionError      what later code wrote, and only later code may read
 └─ InconsistentError      what can only be written in one way was found written in another
 """
 
@@ -133,6 +134,10 @@ class SupersededError(PromptmillError):
 
 class MissingObjectError(PromptmillError):
     """An object or item that was expected is not there."""
+
+
+class NewerVersionError(PromptmillError):
+    """Later code wrote this: leave it to that code."""
 
 
 class InconsistentError(PromptmillError):

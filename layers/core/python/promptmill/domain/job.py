@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from promptmill.domain.job_file import FileFacts
+from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD
 from promptmill.domain.recipe import Recipe
 
 Rerun = Literal["", "resume", "redrive"]
@@ -111,6 +112,7 @@ class Manifest(Struct, frozen=True):
         base: the run that a further run goes on from; 0 for the first.
         pending: chunks that a further run runs, in order; None for all.
         kept: outcomes of the others.
+        version: of what this run stores: see ``layout.STORED_VERSION``.
     """
 
     job_id: str
@@ -132,6 +134,7 @@ class Manifest(Struct, frozen=True):
     rerun: Rerun = ""
     pending: tuple[int, ...] | None = None
     kept: Counts = Counts()
+    version: int = field(default=STORED_VERSION, name=VERSION_FIELD)
 
     @property
     def to_run(self) -> Sequence[int]:

@@ -1,10 +1,22 @@
-"""Say where everything lies in the bucket."""
+"""Say where everything lies in the bucket, and in which version it is stored."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
 import re
+
+from promptmill.domain.errors import NewerVersionError
+
+STORED_VERSION = 1
+"""The version of what is stored and sent: messages, runs, claims, manifests and charges carry it as ``v``.
+
+It rises only when code of the version before would misread what is written now; a new field with a default is no such
+change. While an update is deployed, functions of both versions run side by side, and after one is taken back, messages
+of the newer version remain. So code that meets a newer version leaves it as it is: the message is delivered again.
+"""
+VERSION_FIELD = "v"
+"""What carries none was written before there was one, and counts as version 1."""
 
 INBOX = "inbox/"
 RECIPES = "recipes/"
@@ -22,6 +34,12 @@ _MAX_SUFFIX = 80
 _IGNORED_NAMES = re.compile(
     r"(?:_SUCCESS|_COMMITTED.*|_STARTED.*|\.DS_Store|\.keep|\.gitkeep|Thumbs\.db|desktop\.ini|~\$.*|.*_\$folder\$)"
 )
+
+
+def check_version(found: int, what: str) -> None:
+    """Raise NewerVersionError if ``found`` is beyond what this code knows."""
+    if found > STORED_VERSION:
+        raise NewerVersionError(f"{what} has version {found}, and this code knows versions up to {STORED_VERSION}")
 
 
 def starts_a_job(key: str) -> bool:

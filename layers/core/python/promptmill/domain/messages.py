@@ -12,6 +12,8 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Struct, field
 
+from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
+
 
 class PlanMessage(Struct, frozen=True, tag="plan"):
     """Plan (or plan again) a run of the job of one object version.
@@ -68,17 +70,29 @@ Message = PlanMessage | ChunkMessage | FinishMessage
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
+class _Versioned(Struct):
+    v: int = STORED_VERSION
+
+
 def encode(message: Message) -> str:
-    return msgspec.json.encode(message).decode()
+    fields: dict[str, object] = msgspec.to_builtins(message)
+    return msgspec.json.encode(fields | {VERSION_FIELD: STORED_VERSION}).decode()
 
 
 def decode(body: str, kind: type[AnyMessage]) -> AnyMessage:
-    """Decode a message. Raises msgspec.DecodeError: not one of that kind."""
+    """Decode a message.
+
+    Raises:
+        msgspec.DecodeError: it is not one of that kind.
+        NewerVersionError: later code sent it.
+    """
+    check_version(msgspec.json.decode(body, type=_Versioned).v, "a message")
     return msgspec.json.decode(body, type=kind)
 
 
 def decode_any(body: str) -> Message:
-    """Decode any of our messages. Raises msgspec.DecodeError: not one of ours."""
+    """Decode any of our messages. Raises as ``decode`` does."""
+    check_version(msgspec.json.decode(body, type=_Versioned).v, "a message")
     message: Message = msgspec.json.decode(body, type=Message)
     return message
 

@@ -31,6 +31,13 @@ def decode_ranges(data: bytes) -> list[ChunkRange]:
     return _decoder.decode(data)
 
 
+def decode_manifest(data: bytes) -> Manifest:
+    """Decode a manifest. Raises msgspec.DecodeError if it is none, NewerVersionError if later code wrote it."""
+    manifest = msgspec.json.decode(data, type=Manifest)
+    layout.check_version(manifest.version, "a manifest")
+    return manifest
+
+
 _MANIFESTS = 8
 _PAGES = 8
 
@@ -47,10 +54,15 @@ class ManifestCache:
         self._pages = _Kept[str, list[ChunkRange]](_PAGES)
 
     async def __call__(self, job_id: str, run: int) -> Manifest:
-        """Return the manifest of a run. Raises MissingObjectError: not planned yet, or deleted since."""
+        """Return the manifest of a run.
+
+        Raises:
+            MissingObjectError: it is not planned yet, or deleted since.
+            NewerVersionError: later code planned it.
+        """
 
         async def read() -> Manifest:
-            return msgspec.json.decode(await self._objects.read(layout.manifest_key(job_id, run)), type=Manifest)
+            return decode_manifest(await self._objects.read(layout.manifest_key(job_id, run)))
 
         return await self._manifests.get((job_id, run), read)
 

@@ -17,6 +17,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.cut_file import cut_file
 from promptmill.jobs.find_run import FIRST_RUN, find_run, latest_run
+from promptmill.jobs.manifests import decode_manifest
 from promptmill.jobs.rerun_job import plan_rerun
 from promptmill.jobs.send_chunks import send_first
 from promptmill.jobs.status import publish_latest_status, publish_status
@@ -97,7 +98,7 @@ async def _freeze_manifest(job: JobRun, context: JobContext) -> Manifest:
             manifest = await plan_rerun(job, context)
             check_prices(manifest.recipe, context)
         await context.objects.create(key, msgspec.json.encode(manifest), content_type="application/json")
-    return msgspec.json.decode(await context.objects.read(key), type=Manifest)
+    return decode_manifest(await context.objects.read(key))
 
 
 async def _plan_first(job: JobRun, context: JobContext) -> Manifest:

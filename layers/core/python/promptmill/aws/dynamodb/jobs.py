@@ -33,6 +33,7 @@ from promptmill.aws.dynamodb.run_notes import (
     counts_from,
 )
 from promptmill.domain.job import Counts, JobRun, JobState, Source
+from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
             "sk_time": f"{job.job_id}#{job.run:04d}",
             "open": None if job.state.terminal else "open",
             "ttl": _ttl(job.created_at),
+            VERSION_FIELD: STORED_VERSION,
         }
         return await write_if(
             self._db.put_item,
@@ -210,6 +212,7 @@ def _ttl(created_at: str) -> int:
 
 
 def _job_run(item: dict[str, Any]) -> JobRun:
+    check_version(item.get(VERSION_FIELD, 1), "a run")
     return JobRun(
         job_id=item["job_id"],
         run=item["run"],

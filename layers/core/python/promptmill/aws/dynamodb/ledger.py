@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from promptmill.aws.dynamodb.items import query, to_item
 from promptmill.aws.dynamodb.transactions import transact, update
 from promptmill.domain.charge import Charge, CostCorrection, Spending, spending_of_charge, spending_of_correction
+from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD
 from promptmill.domain.money import to_nano, to_usd
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ class DynamoDbLedger:
 
     async def _enter(self, entry: dict[str, Any], total: dict[str, Any]) -> bool:
         """Write one entry once, in the same transaction as the totals that it explains."""
-        put = {"TableName": self._table, "Item": to_item(entry), "ConditionExpression": "attribute_not_exists(pk)"}
+        item = to_item(entry | {VERSION_FIELD: STORED_VERSION})
+        put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}
         return not await transact(self._db, [{"Put": put}, {"Update": total}], rng=self._rng)
 
     def _query(self, pk: str, places: str = "", sk: str | None = None) -> AsyncIterator[dict[str, Any]]:

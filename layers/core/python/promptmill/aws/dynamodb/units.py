@@ -24,6 +24,7 @@ from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to
 from promptmill.aws.dynamodb.transactions import insist, transact, update
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
+from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import Intended
@@ -70,6 +71,7 @@ def verdict_value(verdict: Verdict) -> dict[str, Any]:
 
 
 def claim_from(item: dict[str, Any]) -> Claim:
+    check_version(item.get(VERSION_FIELD, 1), "a claim")
     fields = {name: item[name] for name in Claim.__struct_fields__ if name in item}
     if "verdict" in fields:
         fields["verdict"] = Verdict(**fields["verdict"])
@@ -289,7 +291,7 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
 
     async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
         if seen is None:
-            first = claim_values(Claim(1, 0, owner, body_hash=body_hash))
+            first = claim_values(Claim(1, 0, owner, body_hash=body_hash)) | {VERSION_FIELD: STORED_VERSION}
             return await self._write(unit, sets=first, condition="attribute_not_exists(#pk)")
         return await self._write(
             unit,
