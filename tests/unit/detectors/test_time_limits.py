@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.engine.answer_unit import Answering, Draining, answer_unit
+from promptmill.engine.answer_unit import Answering, Draining
 from promptmill.engine.heartbeat import cancel_when_set
 from promptmill.engine.history import History
 from promptmill.engine.unit_budget import UnitBudget
@@ -18,7 +18,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.deployment import LEASE_S
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
-from tests.unit.engine.parts import DAY, GATE, House, LineUnit
+from tests.unit.engine.parts import DAY, GATE, House, LineUnit, answer_claimed
 
 POLICY = RedactionPolicy(types=KNOWN_TYPES, engines=("ner",))
 
@@ -48,7 +48,7 @@ async def answer(house: House, unit: LineUnit, detectors: OneByOne, models: Fake
     claim = await house.claim(unit.name)
     known = History()
     unit_budget = UnitBudget(unit.name, claim, day=DAY, lines=(), gate=GATE, used=known.used, units=house.units)
-    return await answer_unit(unit, unit_budget, known, runtime=runtime, draining=Draining())
+    return await answer_claimed(unit, unit_budget, known, runtime=runtime, draining=Draining())
 
 
 async def test_what_was_searched_in_time_is_answered_and_the_rest_is_left() -> None:

@@ -16,8 +16,12 @@ from promptmill.domain.job_file import FileFacts
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Attempt, Outcome, Price, RawRecord, RecordResult
 from promptmill.domain.units import Claim, Gate, Verdict, call_id
+from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.history import History
 from promptmill.engine.journal import Page
+from promptmill.engine.run_unit import make_heartbeat
+from promptmill.engine.unit import UnitRuntime
+from promptmill.engine.unit_budget import UnitBudget
 from promptmill.formats.file_format import FileFormat, format_named
 from tests.fakes.deployment import Deployment
 from tests.fakes.queues import FakeLease
@@ -120,6 +124,14 @@ async def turns(count: int = 50) -> None:
     """Let the event loop turn, so that whoever can go on does."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def answer_claimed(
+    unit: LineUnit, unit_budget: UnitBudget, known: History, *, runtime: UnitRuntime, draining: Draining
+) -> Answering:
+    """Answer the records of a unit that was claimed and recovered, under a heartbeat."""
+    async with make_heartbeat(unit, unit_budget.claim, runtime) as heartbeat:
+        return await answer_unit(unit, unit_budget, known, runtime=runtime, draining=draining, heartbeat=heartbeat)
 
 
 class Pages:

@@ -17,7 +17,7 @@ from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST
 from promptmill.domain.units import Verdict
 from promptmill.engine import journal
-from promptmill.engine.answer_unit import MAX_PREPARED, MAX_TRIES, Answering, Draining, answer_unit
+from promptmill.engine.answer_unit import MAX_PREPARED, MAX_TRIES, Answering, Draining
 from promptmill.engine.history import History
 from promptmill.engine.journal import SEAL, Page
 from promptmill.engine.takeover import recover_unit
@@ -26,7 +26,18 @@ from promptmill.engine.unit_budget import UnitBudget
 from tests.fakes.failing import ALWAYS
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe
-from tests.unit.engine.parts import ANSWER_NANO, DAY, GATE, JOURNALS, UNIT, House, LineUnit, result, turns
+from tests.unit.engine.parts import (
+    ANSWER_NANO,
+    DAY,
+    GATE,
+    JOURNALS,
+    UNIT,
+    House,
+    LineUnit,
+    answer_claimed,
+    result,
+    turns,
+)
 
 
 async def answer(
@@ -37,7 +48,7 @@ async def answer(
     mine = await house.claim(unit.name, **claim)
     known = await recover_unit(unit.name, mine, journals=JOURNALS, objects=house.objects, units=house.units)
     unit_budget = UnitBudget(unit.name, mine, day=DAY, lines=lines, gate=GATE, used=known.used, units=house.units)
-    return await answer_unit(unit, unit_budget, known, runtime=runtime, draining=Draining())
+    return await answer_claimed(unit, unit_budget, known, runtime=runtime, draining=Draining())
 
 
 def journaled(house: House) -> dict[int, str]:
@@ -84,7 +95,7 @@ async def test_what_is_journaled_is_not_asked_again() -> None:
     mine = await house.claim()
     unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     known = History(results={0: result(0), 3: result(3)})
-    answering = await answer_unit(unit, unit_budget, known, runtime=house.runtime(models), draining=Draining())
+    answering = await answer_claimed(unit, unit_budget, known, runtime=house.runtime(models), draining=Draining())
     assert answering.why == ""
     assert set(answering.history.results) == {1, 2, 4}
     assert len(models.calls) == 3
@@ -198,7 +209,7 @@ async def test_it_tells_when_few_records_are_left_to_send_and_when_none_is() -> 
     ]
     mine = await house.claim()
     unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
-    await answer_unit(unit, unit_budget, History(), runtime=house.runtime(models), draining=draining)
+    await answer_claimed(unit, unit_budget, History(), runtime=house.runtime(models), draining=draining)
     await asyncio.gather(*told)
     assert 6 <= sent["few"] <= 8, "two of nine are left: half of what the route takes at once"
     assert 8 <= sent["none"] <= 9
@@ -336,7 +347,7 @@ async def test_a_verdict_by_somebody_else_ends_it() -> None:
     mine = await house.claim()
     unit_budget = UnitBudget(UNIT, mine, day=DAY, lines=(), gate=GATE, used=0, units=house.units)
     await house.units.decide(UNIT, mine, Verdict("stopped", "cancelled"), used=0, lines=())
-    answering = await answer_unit(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
+    answering = await answer_claimed(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
     assert answering.why == "superseded"
     assert journaled(house) == {}
 
@@ -346,5 +357,5 @@ async def test_calls_count_for_the_day_that_their_money_came_from() -> None:
     unit_budget = UnitBudget(
         UNIT, await house.claim(), day="2026-11-21", lines=(), gate=GATE, used=0, units=house.units
     )
-    await answer_unit(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
+    await answer_claimed(unit, unit_budget, History(), runtime=house.runtime(), draining=Draining())
     assert {group.day for group in house.units.groups[UNIT].values()} == {"2026-11-21"}, "midnight came in between"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from promptmill.aws.failures import raise_for_entries
+from promptmill.aws.threads import to_thread
 from promptmill.domain.errors import PromptmillError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from promptmill.aws.error_kinds import classify, code_of
 from promptmill.aws.failures import raise_for_entries
+from promptmill.aws.threads import to_thread
 from promptmill.domain import messages
 from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage

@@ -18,11 +18,12 @@ from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.tally import count_outcome, tally_results
 from promptmill.domain.units import Claim
 from promptmill.engine.call_gate import GateContext, UnitCallGate
-from promptmill.engine.heartbeat import beat_until_cancelled
+from promptmill.engine.heartbeat import Heartbeat, repeat_until_cancelled
 from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import JournalWriter, Page
 from promptmill.engine.unit import Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget
+from promptmill.ports.blocking_calls import create_task_on
 
 MAX_PREPARED = 64
 """How many records are parsed and redacted ahead of their call: it bounds the memory that they take."""
@@ -47,10 +48,16 @@ class Answering(Struct, frozen=True):
 
 
 async def answer_unit(
-    unit: Unit, unit_budget: UnitBudget, history: History, *, runtime: UnitRuntime, draining: Draining
+    unit: Unit,
+    unit_budget: UnitBudget,
+    history: History,
+    *,
+    runtime: UnitRuntime,
+    draining: Draining,
+    heartbeat: Heartbeat,
 ) -> Answering:
     """Answer the records. Every call is in the journal, or among ``refused``, once this returns."""
-    return await _Answering(unit, unit_budget, history, runtime, draining).run()
+    return await _Answering(unit, unit_budget, history, runtime, draining).run(heartbeat)
 
 
 class _Answering:
@@ -96,9 +103,10 @@ class _Answering:
         self._unfinished: int | None = None
         self._fault: Exception | None = None
 
-    async def run(self) -> Answering:
-        background = (self._call_gate.run, self._journal.run, self._beat)
+    async def run(self, heartbeat: Heartbeat) -> Answering:
+        background = (self._call_gate.run, self._journal.run, heartbeat.wait_until_lost)
         tasks = [asyncio.create_task(self._guarded(work)) for work in background]
+        tasks.append(create_task_on("status", self._report_progress()))
         try:
             await self._guarded(self._answer_all)
         finally:
@@ -210,17 +218,12 @@ class _Answering:
             self._fault = self._fault or error
             self._call_gate.end("fault")
 
-    async def _beat(self) -> None:
+    async def _report_progress(self) -> None:
+        """Tell people how far the unit has got. No work waits for it: a status that cannot be written stops no job."""
         runtime = self._runtime
-        await beat_until_cancelled(self._show_life, every_s=runtime.lease_s / 6, clock=runtime.clock)
-
-    async def _show_life(self) -> bool:
-        """Move the claim's beat and the message's lease. Return False if another worker owns the unit."""
-        if not await self._runtime.units.beat(self._unit.name, self._claim):
-            return False
-        await self._unit.lease.renew(self._runtime.lease_s)
-        await self._unit.progress(self._counts)
-        return True
+        await repeat_until_cancelled(
+            lambda: self._unit.progress(self._counts), every_s=runtime.lease_s / 6, clock=runtime.clock
+        )
 
 
 MAX_TRIES = 3

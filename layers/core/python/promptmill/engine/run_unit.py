@@ -12,6 +12,7 @@ from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Verdict
 from promptmill.engine.answer_unit import Answering, Draining, answer_unit
+from promptmill.engine.heartbeat import Heartbeat
 from promptmill.engine.history import History
 from promptmill.engine.takeover import correct_refused_costs, recover_unit
 from promptmill.engine.unit import Unit, UnitRuntime
@@ -43,7 +44,10 @@ async def run_unit(
     An error gives the unit back before it is raised, so that it does not count as a crash.
     """
     try:
-        return await _run(unit, claim, runtime, stop_code, draining or Draining())
+        async with make_heartbeat(
+            unit, claim, runtime
+        ) as heartbeat:  # recovery and the close may take longer than a lease, too
+            return await _run(unit, claim, runtime, stop_code, draining or Draining(), heartbeat)
     except SupersededError:
         return UnitEnd("superseded")
     except Exception:
@@ -52,7 +56,18 @@ async def run_unit(
         raise
 
 
-async def _run(unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, draining: Draining) -> UnitEnd:
+def make_heartbeat(unit: Unit, claim: Claim, runtime: UnitRuntime) -> Heartbeat:
+    return Heartbeat(
+        lambda: runtime.units.beat(unit.name, claim),
+        lambda: unit.lease.renew(runtime.lease_s),
+        every_s=runtime.lease_s / 6,
+        clock=runtime.clock,
+    )
+
+
+async def _run(
+    unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, draining: Draining, heartbeat: Heartbeat
+) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=runtime.objects, units=runtime.units)
     crashed = claim.crashes >= MAX_CRASHES
     if claim.verdict is not None:
@@ -64,7 +79,7 @@ async def _run(unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, d
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, unit_budget, history, Verdict("stopped", code, unread=crashed))
-    answering = await answer_unit(unit, unit_budget, history, runtime=runtime, draining=draining)
+    answering = await answer_unit(unit, unit_budget, history, runtime=runtime, draining=draining, heartbeat=heartbeat)
     return await _act_on_answering(unit, unit_budget, history.plus(answering.history), answering, runtime)
 
 

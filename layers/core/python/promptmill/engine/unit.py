@@ -114,7 +114,7 @@ class Unit(Protocol):
         ...
 
     async def progress(self, counts: Counts) -> None:
-        """Report the counts so far; called at every heartbeat."""
+        """Report the counts so far; called as often as a heartbeat, but not by it."""
         ...
 
     async def close(self, history: History, verdict: Verdict) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
+
+from promptmill.aws.threads import to_thread
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

@@ -16,7 +16,6 @@ Index ``open`` lists runs that are neither terminal nor waiting for somebody's w
 from __future__ import annotations
 
 import random
-from asyncio import to_thread
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from promptmill.aws.dynamodb.run_notes import (
     DynamoDbWindows,
     counts_from,
 )
+from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.ports.clock import Clock

@@ -12,7 +12,6 @@ Members and jobs are attributes of their own, not entries of a map: an update ne
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from promptmill.aws.dynamodb.items import from_item, to_item, write_if
+from promptmill.aws.threads import to_thread
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
 from promptmill.ports.clock import Clock
 

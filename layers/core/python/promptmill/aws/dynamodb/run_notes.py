@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from asyncio import gather, to_thread
+from asyncio import gather
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item, write_if
 from promptmill.aws.dynamodb.transactions import insist, update
 from promptmill.aws.dynamodb.units import KEPT_S, gate_key
+from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts
 from promptmill.domain.units import Gate, gates_of
 from promptmill.ports.clock import Clock

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
 from typing import TYPE_CHECKING, Any
 
 from promptmill.aws.dynamodb.items import query, to_item
+from promptmill.aws.threads import to_thread
 from promptmill.ports.recipe_source import Pause
 
 if TYPE_CHECKING:

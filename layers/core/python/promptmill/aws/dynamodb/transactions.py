@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from asyncio import sleep, to_thread
+from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError, HTTPClientError
 
 from promptmill.aws.dynamodb.items import to_item
+from promptmill.aws.threads import to_thread
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

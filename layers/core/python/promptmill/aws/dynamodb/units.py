@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import random
-from asyncio import to_thread
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import starmap
@@ -22,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
 from promptmill.aws.dynamodb.transactions import insist, transact, update
+from promptmill.aws.threads import to_thread
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version

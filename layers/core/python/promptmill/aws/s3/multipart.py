@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from promptmill.aws.error_kinds import code_of
 from promptmill.aws.s3.error_codes import MISSING, TAKEN
+from promptmill.aws.threads import to_thread
 from promptmill.domain.errors import MissingObjectError
 from promptmill.ports.object_store import ObjectReader
 

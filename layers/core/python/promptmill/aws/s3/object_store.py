@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import sleep, to_thread
+from asyncio import sleep
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC
 from io import BytesIO
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from promptmill.aws.error_kinds import code_of
 from promptmill.aws.s3.error_codes import BEYOND, MISSING, RACING, TAKEN
 from promptmill.aws.s3.multipart import PART, MultipartUpload, Span, plan_parts
+from promptmill.aws.threads import to_thread
 from promptmill.domain.errors import MissingObjectError
 from promptmill.ports.object_store import ObjectInfo, Piece
 
