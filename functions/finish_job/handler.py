@@ -36,6 +36,7 @@ def finish(record: SQSRecord) -> None:
     except Exception as error:
         logger.error("job not finished", extra=fault_of(error))
         metrics.add_metric("FinishesFailed", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         raise
 
 

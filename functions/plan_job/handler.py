@@ -37,6 +37,7 @@ def plan(record: SQSRecord) -> None:
     except Exception as error:
         logger.error("not planned", extra=fault_of(error))
         metrics.add_metric("PlansFailed", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         raise
 
 

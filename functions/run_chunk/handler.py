@@ -44,6 +44,7 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     except Exception as error:
         logger.error("chunk not run", extra=fault_of(error))
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         raise
 
 
@@ -60,6 +61,7 @@ def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext
     worker = services.chunk_worker(runtime, lease, redelivered=redelivered)
     for report in services.run(run_chunks(message, worker)):
         note(report)
+    services.count("CircuitsOpen", pacing.open_circuits)
 
 
 def limits(services: Services) -> Limits:
@@ -69,6 +71,7 @@ def limits(services: Services) -> Limits:
     except Exception as error:  # noqa: BLE001  the document is optional, so no fault of reading it may cost a job
         logger.error("limits not read", extra=fault_of(error))
         metrics.add_metric("LimitsUnread", MetricUnit.Count, 1)
+        services.count("Failures")
         return Limits()
 
 
@@ -77,6 +80,7 @@ def note(report: ChunkReport | BaseException) -> None:
     if isinstance(report, BaseException):
         logger.error("chunk not run", extra=fault_of(report))
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         return
     logger.info("chunk", extra=msgspec.to_builtins(report))
     metrics.add_metric(f"Chunks{report.verdict.title().replace('_', '')}", MetricUnit.Count, 1)

@@ -70,6 +70,7 @@ def note(message_id: str, report: RequestReport | BaseException) -> None:
     if isinstance(report, BaseException):
         logger.error("request not answered", extra={"sqs_message_id": message_id} | fault_of(report))
         metrics.add_metric("RequestsErrored", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         raise report
     logger.info("request", extra={"sqs_message_id": message_id} | msgspec.structs.asdict(report))
     metrics.add_metric(f"Requests{report.verdict.title()}", MetricUnit.Count, 1)

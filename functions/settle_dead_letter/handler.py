@@ -35,6 +35,7 @@ def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     except Exception as error:
         logger.error("dead letter not settled", extra=fault_of(error))
         metrics.add_metric("DeadLettersFailed", MetricUnit.Count, 1)
+        services_of_process().count("Failures")
         raise
     logger.warning("dead letter", extra={"verdict": verdict, "sqs_message_id": record.message_id})
     metrics.add_metric("DeadLettersSettled", MetricUnit.Count, 1)

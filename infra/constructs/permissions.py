@@ -136,6 +136,7 @@ ACCESS: dict[FunctionName, Access] = {
         writes=(STATUS,),
         jobs=("GetItem", "UpdateItem", "Query"),
         indexes=True,
+        charges=("Query",),
         sends=("uploads", "chunks", "finish"),
     ),
 }

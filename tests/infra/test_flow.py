@@ -156,10 +156,12 @@ def test_outputs_say_every_setting(template: StageTemplate) -> None:
 def test_alarms(template: StageTemplate) -> None:
     alarms = template.of_type("AWS::CloudWatch::Alarm")
     expected = {
-        f"{queue}{what}" for queue in QUEUES for what in ("DeadLettersWaiting", "DeadLettersReceived", "Oldest")
+        f"{queue}{what}" for queue in QUEUES for what in ("DeadLettersUnsettled", "DeadLettersReceived", "Oldest")
     }
     expected |= {f"{function}{what}" for function in FUNCTION_TITLES for what in ("Errors", "Throttles")}
-    expected |= {"SweepStopped"}
+    expected |= {"SweepStopped", "RepliesOldest", "Undelivered", "Failures", "QuietMinutes", "UnknownCosts"}
+    expected |= {"CircuitsOpen", "AwsThrottles", "KmsThrottles"}
+    expected |= {"DaySpendPercent"} if template.values.day_cap_usd else set()
     assert set(alarms) == {f"Monitoring{name}" for name in expected}
     for alarm in alarms.values():
         assert [text(action) for action in alarm["AlarmActions"]] == ["<MonitoringAlerts>"]
@@ -168,9 +170,10 @@ def test_alarms(template: StageTemplate) -> None:
 @pytest.mark.parametrize("queue", QUEUES)
 def test_one_dead_letter_is_enough(queue: str, dev: StageTemplate) -> None:
     alarms = dev.of_type("AWS::CloudWatch::Alarm")
-    for what, metric in (("Waiting", "ApproximateNumberOfMessagesVisible"), ("Received", "NumberOfMessagesReceived")):
+    expected = {"Received": ("NumberOfMessagesReceived", 0), "Unsettled": ("ApproximateAgeOfOldestMessage", 900)}
+    for what, looked_at in expected.items():
         alarm = alarms[f"Monitoring{queue}DeadLetters{what}"]
-        assert (alarm["MetricName"], alarm["Threshold"]) == (metric, 0)
+        assert (alarm["MetricName"], alarm["Threshold"]) == looked_at
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
         assert text(alarm["Dimensions"][0]["Value"]) == f"<Queues{queue}DeadLetters>"
 

@@ -108,6 +108,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         "<Bus>": {"events:PutEvents"},
     },
     "sweep": {
+        CHARGES: {QUERY},
         BUCKET: {"s3:ListBucket"},
         f"{BUCKET}/work/*": {READ, READ_VERSION},
         f"{BUCKET}/results/*/status.json": {WRITE},

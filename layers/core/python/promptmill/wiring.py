@@ -53,6 +53,7 @@ class Services:
     Args:
         make_session: gives the credentials, region and endpoint of every AWS call.
         endpoint_url: of an emulator, None for AWS.
+        counts: writes metrics to standard output, which is the log of a function and nothing else.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Services:
         *,
         make_session: Callable[[], boto3.Session] = _lambda_session,
         endpoint_url: str | None = None,
+        counts: bool = False,
     ) -> None:
-        self.settings = settings
+        self.settings, self._counts = settings, counts
         self._make_session, self._endpoint_url = make_session, endpoint_url
         self.rng = random.SystemRandom()
         self._runner: asyncio.Runner | None = None
@@ -95,7 +97,19 @@ class Services:
             read_timeout=60 if service == "s3" else 10,  # a heartbeat must not hang as long as a lease
             max_pool_connections=32,
         )
-        return raise_refusals(self.session.client(service, config=config, endpoint_url=self._endpoint_url))
+        client = raise_refusals(self.session.client(service, config=config, endpoint_url=self._endpoint_url))
+        if self._counts:
+            from promptmill.aws.metrics import count_throttles
+
+            count_throttles(client)
+        return client
+
+    def count(self, name: str, value: float = 1) -> None:
+        """Count something in the one series of the whole deployment, which alarms look at."""
+        if self._counts and value:
+            from promptmill.aws.metrics import count
+
+            count(name, value)
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -310,7 +324,7 @@ class Services:
 def services_of_process() -> Services:
     """Return the services of the function that runs here, from its environment."""
     pass_over_what_is_imported()
-    return Services(from_environment(os.environ))
+    return Services(from_environment(os.environ), counts=True)
 
 
 def pass_over_what_is_imported() -> None:

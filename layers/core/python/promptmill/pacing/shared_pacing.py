@@ -145,6 +145,11 @@ class SharedPacing:
         """True if the worker brakes on every route that is used."""
         return bool(self._used) and all(paced.braked for paced in self._used.values())
 
+    @property
+    def open_circuits(self) -> int:
+        """The limit groups that are known to be in an outage."""
+        return sum(paced.state.circuit is not None for paced in self._paced.values())
+
     # Asked by the call gate: ``Pacing``.
 
     def take(self, route: Route, tokens: Sequence[int]) -> int:
