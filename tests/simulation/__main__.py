@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 from tests.simulation.run import Report, simulate
+from tests.simulation.scenario import UNMENDED
 
 EVERY_S = 5.0
 
@@ -16,11 +17,12 @@ EVERY_S = 5.0
 def main() -> int:
     """Not 0 where an invariant broke."""
     arguments = _arguments()
+    overlooked = UNMENDED - set(UNMENDED if "all" in arguments.also else arguments.also)
     if arguments.trace is not None:
-        return _show(simulate(arguments.trace, traced=True))
+        return _show(simulate(arguments.trace, traced=True, overlooked=overlooked))
     failed, totals, since = 0, Counter[str](), time.monotonic()
     for seed in range(arguments.start, arguments.start + arguments.seeds):
-        report = simulate(seed)
+        report = simulate(seed, overlooked=overlooked)
         totals.update(seeds=1, crashes=report.crashes, calls=report.calls, steps=report.steps)
         if report.broken:
             failed += 1
@@ -53,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("seeds", type=int, nargs="?", default=2_000)
     parser.add_argument("start", type=int, nargs="?", default=0)
     parser.add_argument("--trace", type=int, metavar="SEED")
+    parser.add_argument("--with", dest="also", action="append", default=[], metavar="NAME", help="of UNMENDED, or all")
     return parser.parse_args()
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from tests.simulation.faults import NEVER_TWICE, Fate, Faults
+from tests.simulation.faults import NEVER_TWICE, NO_OUTAGES, Fate, Faults, Outages
 from tests.simulation.process import Crashed, Process
 from tests.simulation.trace import Trace
 
@@ -20,16 +20,21 @@ class LostResponseError(Exception):
     """As an adapter raises where a connection breaks: it was done, or was not."""
 
 
+_MAX_PAGE = 1_000
+
+
 class Steps:
     """The durable steps of one process."""
 
-    def __init__(self, process: Process, faults: Faults, trace: Trace) -> None:
-        self.process, self._faults, self._trace = process, faults, trace
+    def __init__(self, process: Process, faults: Faults, trace: Trace, outages: Outages = NO_OUTAGES) -> None:
+        self.process, self._faults, self._trace, self._outages = process, faults, trace, outages
 
     async def do(self, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> Any:
         process = self.process
         process.check()
-        fate = self._faults.fate(process.name, step, label)
+        fate = self._outages.fate(step) or self._faults.fate(process.name, step, label)
+        if fate.kind:
+            process.unlucky = True
         if fate.latency_s or process.frozen:
             await self._travel(fate, step, label, work)
         if fate.kind == "":
@@ -102,30 +107,30 @@ class Faulty:
         return called
 
     def _iterator(self, step: str, method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-        steps = self._steps
+        steps, block = self._steps, getattr(self._target, "page", _MAX_PAGE)
 
         def called(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            return _Items(step, label_of(args), method(*args, **kwargs), steps)
+            return _Items(step, label_of(args), method(*args, **kwargs), steps, block)
 
         return called
 
 
 class _Items:
-    """An iterator: a listing is one step, a stream is one a block."""
+    """An iterator: a listing is one step a page of ``block`` items, a stream is one a block of bytes."""
 
-    def __init__(self, step: str, label: str, items: AsyncIterator[Any], steps: Steps) -> None:
+    def __init__(self, step: str, label: str, items: AsyncIterator[Any], steps: Steps, block: int) -> None:
         self._step, self._label, self._items, self._steps = step, label, items, steps
-        self._begun = False
+        self._block, self._passed = 1 if step == "objects.stream" else block, 0
 
     def __aiter__(self) -> _Items:
         return self
 
     async def __anext__(self) -> Any:
-        if self._begun and self._step != "objects.stream":
+        if self._passed % self._block:
             found = await self._next()
         else:
-            self._begun = True
             found = await self._steps.do(self._step, self._label, self._next)
+        self._passed += 1
         if not found:
             raise StopAsyncIteration
         return found[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
+
+from tests.simulation.changes import MAX_HANG_S, Outage
 
 Kind = Literal["", "refuse", "lose", "twice", "crash", "crash after", "freeze", "freeze after"]
 """``refuse``: an error, and nothing was done. ``lose``: it was done, and an error comes back. ``twice``: done, its
@@ -111,6 +114,34 @@ class RandomFaults:
             self.be_fair()
         frozen = 10 ** self._rng.uniform(0.0, 3.3) if kind in ("freeze", "freeze after") else 0.0
         return Fate(kind, slow, frozen)
+
+
+class Outages:
+    """Services that are down, or hang, for all processes at once."""
+
+    def __init__(self, outages: Sequence[Outage], rng: random.Random) -> None:
+        self.outages, self._rng = list(outages), rng
+
+    def fate(self, step: str) -> Fate | None:
+        """Return what an outage makes of a step; None if there is none of its service."""
+        if not self.outages:
+            return None
+        found = self.find(step)
+        if found is None or found.service == "provider":  # a provider has errors of its own, and a bill
+            return None
+        if not found.hangs:
+            return Fate("refuse", self._rng.expovariate(1.0))
+        left = found.until - asyncio.get_running_loop().time()
+        if left < MAX_HANG_S:
+            return Fate(self._rng.choice(("", "lose", "refuse")), left)
+        return Fate(self._rng.choice(("lose", "refuse")), MAX_HANG_S)
+
+    def find(self, step: str) -> Outage | None:
+        now = asyncio.get_running_loop().time()
+        return next((outage for outage in self.outages if outage.covers(step, now)), None)
+
+
+NO_OUTAGES = Outages((), random.Random(0))
 
 
 def _bands(weather: Weather) -> list[tuple[float, Kind]]:

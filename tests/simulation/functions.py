@@ -12,11 +12,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.simulation.changes import Window
 from tests.simulation.process import START, Crashed, Process
 from tests.simulation.queues import Held, SimQueue
 
 SKEW_S = 900.0
 """Clocks are off by up to a quarter of an hour."""
+SWEEP_S = 120.0
+"""How long a sweep may take, as the template has it."""
 
 
 class Received(Struct, frozen=True):
@@ -26,6 +29,11 @@ class Received(Struct, frozen=True):
     position: int
     receipt: int
     held: Held
+
+    @property
+    def handle(self) -> str:
+        """Return the receipt handle."""
+        return f"{self.position}:{self.receipt}"
 
     async def renew(self, seconds: int) -> None:
         """The ``MessageLease`` port."""
@@ -47,6 +55,8 @@ class Lambda:
         errors: what invocations raised, by type and place.
         running: those that run now.
         skews: of clocks, by the process's name, where they are not to be drawn.
+        throttles: times in which no message is worked on.
+        all: every process by its name.
     """
 
     def __init__(
@@ -56,26 +66,35 @@ class Lambda:
         self.running: dict[str, Process] = {}
         self.skews: dict[str, float] = {}
         self.errors: list[tuple[str, BaseException]] = []
+        self.throttles: Sequence[Window] = ()
+        self.all: dict[str, Process] = {}
         self._rng, self._start, self.limit_s, self._skewed = rng, start, limit_s, skewed
         self._numbers: dict[str, itertools.count[int]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self, function: str, work: Callable[[Process], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
-        """One invocation. The task ends with it, and never fails."""
+    @property
+    def throttled(self) -> bool:
+        """Return True while no message is worked on."""
+        return any(window.at <= self._loop.time() < window.until for window in self.throttles)
+
+    def start(
+        self, function: str, work: Callable[[Process], Coroutine[Any, Any, Any]], *, limit_s: float | None = None
+    ) -> asyncio.Task[Any]:
+        """One invocation, ended after ``limit_s``. The task ends with it, and never fails."""
         number = next(self._numbers.setdefault(function, itertools.count(1)))
         skew = self._rng.uniform(-SKEW_S, SKEW_S) if self._skewed else 0.0
         name, ticks = f"{function}-{number}", self._rng.uniform(0, 1e4)
         process = Process(name, start=self._start, skew_s=self.skews.get(name, skew), ticks_s=ticks)
         self.started += 1
-        self.running[process.name] = process
-        task = self._loop.create_task(self._run(process, work))
+        self.running[process.name] = self.all[process.name] = process
+        task = self._loop.create_task(self._run(process, work, limit_s or self.limit_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(self, process: Process, work: Callable[[Process], Coroutine[Any, Any, Any]]) -> None:
-        limit = self._loop.call_later(self.limit_s, self._time_out, process)
+    async def _run(self, process: Process, work: Callable[[Process], Coroutine[Any, Any, Any]], limit_s: float) -> None:
+        limit = self._loop.call_later(limit_s, self._time_out, process)
         try:
             await process.run(work(process))
         except Crashed:
@@ -107,6 +126,8 @@ class EventSource:
             received = self._receive()
             if not received:
                 return
+            if self._runtime.throttled or self._queue.overlooks():
+                continue  # they come back once their visibility is over
             self._running += 1
             task = self._runtime.start(self._function, partial(self._handle, received=received))
             task.add_done_callback(self._over)
@@ -135,9 +156,10 @@ class EventSource:
         self._queue.on_visible()
 
 
-def each(
-    handle: Callable[[Process, Received, float], Awaitable[Any]],
-) -> Handler:
+Handle = Callable[[Process, Received, float], Awaitable[Any]]
+
+
+def each(handle: Handle) -> Handler:
     """A handler of one message after another."""
 
     async def handler(process: Process, received: Sequence[Received], left_s: float) -> list[BaseException | None]:
@@ -151,3 +173,22 @@ def each(
         return outcomes
 
     return handler
+
+
+def all_at_once(handle: Handle) -> Handler:
+    """A handler of all messages side by side, as run_requests works: those that are done wait, hidden, for the slowest."""
+
+    async def handler(process: Process, received: Sequence[Received], left_s: float) -> list[BaseException | None]:
+        ends_at = process.monotonic() + left_s
+
+        async def one(message: Received) -> None:
+            await handle(process, message, left_s)
+            await message.renew(int(ends_at - process.monotonic()) + _SLACK_S)
+
+        found = await asyncio.gather(*map(one, received), return_exceptions=True)
+        return [outcome if isinstance(outcome, BaseException) else None for outcome in found]
+
+    return handler
+
+
+_SLACK_S = 60

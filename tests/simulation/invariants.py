@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from promptmill.aws.sqs import QueueRefusedError
 from promptmill.domain import layout
 from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.errors import SupersededError, UserError, fault_of
@@ -15,13 +16,16 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Intent
 from promptmill.requests.envelope import StoredAnswer, body_hash
 from tests.simulation.facade import LostResponseError, RefusedError
-from tests.simulation.provider import LETHAL, Billed, answer_to
-from tests.simulation.scenario import CANARY, POISON, Ask, Drop
+from tests.simulation.invariants_files import files, reruns
+from tests.simulation.invariants_money import budgets
+from tests.simulation.invariants_people import innocents, time_to_end
+from tests.simulation.provider import Billed, answer_to
+from tests.simulation.scenario import CANARY, Ask, Drop
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_EXPECTED = (RefusedError, LostResponseError, SupersededError, TimeoutError)
+_EXPECTED = (RefusedError, LostResponseError, SupersededError, QueueRefusedError, TimeoutError)
 CRASHED = "worker_crashed"
 _COMMANDS = ("cancel", "resume", "redrive", "again")
 Account = tuple[str, int, str]
@@ -30,7 +34,7 @@ Account = tuple[str, int, str]
 
 def violations_of(world: World) -> list[str]:
     """All of them, in words."""
-    checks = (outcomes, ledger, budgets, requests, leaks, results, errors)
+    checks = (outcomes, ledger, budgets, requests, leaks, results, errors, files, reruns, innocents, time_to_end)
     return [f"{check.__name__}: {broken}" for check in checks for broken in check(world)]
 
 
@@ -74,8 +78,6 @@ def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
         f"id-{n}" for n in failed if n not in condemned
     ]:
         yield f"error lines {errors} for records {failed}"
-    if world.innocent:
-        yield from (f"record {n} is innocent, and condemned" for n in condemned if not _kills(drop, n))
     yield from _state_of(run, lines)
 
 
@@ -87,17 +89,28 @@ def _duplicate(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
         yield "waits as a duplicate, and has intents"
 
 
-def _kills(drop: Drop, record: int) -> bool:
-    """Return True if the record brings workers down, or its neighbour does as soon as it is read."""
-    return drop.deadly >= 0 or any(word in drop.prompts[record] for word in (POISON, LETHAL))
-
-
 def _rejected(world: World, run: JobRun) -> Iterator[str]:
     """Only a file that could not be planned may be, and then nothing of it was sent."""
-    if not any(reason in run.reason for reason in ("could not be planned", "the file is empty", "no record")):
+    allowed = ["the file is empty", "no record"]
+    if "plans" in world.scenario.overlooked or _planners_lost(world, run) >= _FEWEST_DEATHS:
+        allowed.append("could not be planned")
+    if any(change.kind == "delete" for change in world.changed):
+        allowed.append("there is no recipe")
+    if not any(reason in run.reason for reason in allowed):
         yield f"was rejected: {run.reason}"
     if any(unit.startswith(f"{run.job_id}.{run.run}.") for unit in world.units.groups):
         yield "was rejected, and has intents"
+
+
+_FEWEST_DEATHS = 3
+
+
+def _planners_lost(world: World, run: JobRun) -> int:
+    """Return how many workers died of a run's plan: an outage, or a message that nobody took, is no reason to reject it."""
+    mine = (run.source.version, run.job_id)
+    return sum(
+        process.fell for body, all_ in world.taken.items() if any(f'"{m}"' in body for m in mine) for process in all_
+    )
 
 
 def _state_of(run: JobRun, lines: list[dict[str, Any]]) -> Iterator[str]:
@@ -131,6 +144,15 @@ def ledger(world: World) -> Iterator[str]:
             continue
         for broken in _account(charge, billed[account], narrowed[account], intents.get(account, [])):
             yield f"{account}: {broken}"
+        if charge.unpriced and nothing_was_lost(world, account, billed[account]):
+            yield f"{account}: nothing was lost, and the ledger knows the cost of {charge.unpriced} calls only roughly"
+
+
+def nothing_was_lost(world: World, account: Account, calls: list[Billed]) -> bool:
+    """Return True if the worker of an epoch had no bad luck, and was told what each of its calls cost."""
+    unit, epoch, _ = account
+    owner = world.runtime.all[world.units.owners[unit, epoch]]
+    return not owner.unlucky and not any(call.call_id in world.provider.unknown for call in calls)
 
 
 def _account(
@@ -168,84 +190,6 @@ def intents_of(world: World) -> dict[Account, list[Intent]]:
     return found
 
 
-def budgets(world: World) -> Iterator[str]:
-    """Check that the provider charged no more than any limit, and that what is granted is held by claims or spent."""
-    for key, state in sorted(world.units.budgets.items()):
-        if state.holders:
-            yield f"{key} has {state.holders} holders at rest"
-        if state.granted < 0:
-            yield f"{key}: {state.granted} granted"
-    for key, limit in limits_of(world).items():
-        yield from _budget(world, key, limit)
-
-
-def _budget(world: World, key: str, limit: int) -> Iterator[str]:
-    days = {f"{unit}.{group.epoch}.{i.sequence}": group.day for unit, group, i in _each_intent(world)}
-    spent = sum(call.nano_usd for call in world.provider.bill if _counts(world, key, call.call_id, days))
-    granted = world.units.budgets[key].granted if key in world.units.budgets else 0
-    if spent > limit:
-        yield f"{key}: {spent} spent of {limit}"
-    if granted > limit:
-        yield f"{key}: {granted} granted of {limit}"
-    if spent > granted:
-        yield f"{key}: {spent} spent of {granted} granted"
-    if not key.startswith("job#"):
-        used = sum(charge.high_nano_usd for charge in world.ledger.charges.values() if _charged(key, charge))
-        if used != granted:
-            yield f"{key}: {granted} granted, and its charges come to {used} at most"
-    else:
-        held = sum(claim.granted for unit, claim in world.units.claims.items() if unit.startswith(key[4:] + "."))
-        if held != granted:
-            yield f"{key}: {granted} granted, and its claims hold {held}"
-
-
-def limits_of(world: World) -> dict[str, int]:
-    """Every budget that something was charged to, by key."""
-    money = {facts.name: facts.money for facts in world.scenario.recipes}
-    days = {group.day for _, group, _ in _each_intent(world)}
-    found = {}
-    for number, drop in enumerate(world.scenario.drops):
-        per_job = money[drop.recipe].per_job
-        if per_job is not None:
-            found[f"job#{world.job_of(number)}"] = per_job
-    for day in sorted(days):
-        found |= {f"recipe#{name}#{day}": m.per_day for name, m in money.items() if m.per_day is not None}
-        if world.scenario.day_cap is not None:
-            found[f"day#{day}"] = world.scenario.day_cap
-    return found
-
-
-def _each_intent(world: World) -> Iterator[tuple[str, Any, Intent]]:
-    for unit, groups in world.units.groups.items():
-        for group in groups.values():
-            for intent in group.intents:
-                yield unit, group, intent
-
-
-def _counts(world: World, key: str, call_id: str, days: dict[str, str]) -> bool:
-    kind, _, name = key.partition("#")
-    unit = call_id.rsplit(".", 2)[0]
-    if kind == "job":
-        return unit.startswith(f"{name}.")
-    if kind == "day":
-        return days.get(call_id) == name
-    recipe, _, day = name.partition("#")
-    return days.get(call_id) == day and recipe_of(world, unit) == recipe
-
-
-def _charged(key: str, charge: Charge) -> bool:
-    """Return True if a day's budget holds what the charge says."""
-    return key in (f"day#{charge.day}", f"recipe#{charge.recipe}#{charge.day}")
-
-
-def recipe_of(world: World, unit: str) -> str:
-    """The recipe that a unit runs under."""
-    if unit.startswith("request."):
-        return unit.removeprefix("request.").rsplit(".", 1)[0]
-    job_id, run, _ = unit.rsplit(".", 2)
-    return world.jobs.runs[job_id, int(run)].recipe
-
-
 def requests(world: World) -> Iterator[str]:
     """Every request is answered, every delivery the same, and an id is one body."""
     replies: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -278,12 +222,15 @@ def _stored(world: World) -> Iterator[str]:
 
 def _replies_to(ask: Ask, replies: list[dict[str, Any]], bodies: dict[str, set[str]]) -> Iterator[str]:
     refused = [reply for reply in replies if reply.get("error", {}).get("code") == "id_reused"]
-    others = {msgspec.json.encode(reply) for reply in replies if reply not in refused}
+    gone = [reply for reply in replies if reply.get("error", {}).get("code") == "unknown_recipe"]
+    others = {msgspec.json.encode(reply) for reply in replies if reply not in refused and reply not in gone}
+    if gone and not others:
+        return
     if len(others) != 1:
         yield f"{ask.id}: {len(others)} different replies"
         return
     known = bodies[f"{ask.recipe}/{ask.id}"]
-    if (len(known) > 1) != bool(refused):
+    if (len(known) > 1) != bool(refused) and not gone:
         yield f"{ask.id}: {len(known)} bodies, {len(refused)} replies say that the id is used"
     reply = msgspec.json.decode(others.pop())
     if reply["status"] == "answered" and reply["answer"] not in {answer_to(prompt) for prompt in known}:

@@ -6,12 +6,14 @@ Each function takes the world, the ports of its process, the message it got, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import structs
 
+from promptmill.aws import sqs
 from promptmill.calls import complete_record
 from promptmill.domain import messages
 from promptmill.domain.budget import BudgetPolicy
@@ -35,6 +37,7 @@ from promptmill.requests.envelope import read_incoming
 from tests.fakes.deployment import OWN_REPLIES
 from tests.fakes.recipe_source import FakeRecipes
 from tests.fakes.recipes import ROUTE, SPARE, recipe
+from tests.simulation.changes import Change
 from tests.simulation.functions import Received
 from tests.simulation.provider import prompt_of
 from tests.simulation.scenario import POISON, Command, RecipeFacts, Scenario
@@ -46,9 +49,23 @@ if TYPE_CHECKING:
 Handle = Callable[..., Coroutine[Any, Any, Any]]
 
 
-def lay_poison() -> None:
-    """From now on, whoever redacts a poisoned prompt falls over."""
-    vars(complete_record)["redact_request"] = _falls_over
+@contextmanager
+def simulated_surroundings() -> Iterator[None]:
+    """Meanwhile, whoever redacts a poisoned prompt falls over, and the adapter of the queues needs no threads."""
+    places = ((vars(complete_record), "redact_request", _falls_over), (vars(sqs), "to_thread", _directly))
+    before = [(module, name, module[name]) for module, name, _ in places]
+    for module, name, ours in places:
+        module[name] = ours
+    try:
+        yield
+    finally:
+        for module, name, theirs in before:
+            module[name] = theirs
+
+
+async def _directly(call: Callable[..., Any], **request: Any) -> Any:
+    """Stand in for ``asyncio.to_thread``: the ports' steps are where others come in between."""
+    return call(**request)
 
 
 def _falls_over(request: CompletionRequest, policy: RedactionPolicy, others: Detector | None = None) -> Redacted:
@@ -57,13 +74,42 @@ def _falls_over(request: CompletionRequest, policy: RedactionPolicy, others: Det
     return redact_request(request, policy, others)
 
 
+def _changed(old: Recipe, change: Change) -> dict[str, Any]:
+    if change.kind == "budget":
+        return {"budget": BudgetPolicy(change.amount, change.amount, old.budget.when_day_spent)}
+    if change.kind == "model":
+        return {"routes": (structs.replace(old.routes[0], model="another-model"), *old.routes[1:])}
+    return {"routes": old.routes[::-1] if len(old.routes) > 1 else (SPARE, *old.routes)}
+
+
 class SimRecipes(FakeRecipes):
+    """The recipes. ``pushed``: every one that was ever there, in order."""
+
+    def __init__(self, *recipes: Recipe) -> None:
+        super().__init__(*recipes)
+        self.pushed = list(recipes)
+        self._deleted: dict[str, Recipe] = {}
+
     def recut(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         """Somebody changes the recipe, and with it how files are cut."""
-        old = self.recipes[name]
+        old = self.recipes.get(name)
+        if old is None:
+            return
         route = structs.replace(old.routes[0], in_flight=3)
         new = structs.replace(old, version="abcdef012345", routes=(route, *old.routes[1:]))
         loop.call_later(0.01, self.recipes.__setitem__, name, new)
+
+    def change(self, change: Change) -> None:
+        """Push a recipe that differs from the one that is there, delete it, or bring back what was deleted."""
+        old = self.recipes.get(change.of)
+        if change.kind == "restore":
+            self.recipes |= {change.of: self._deleted.pop(change.of)} if change.of in self._deleted else {}
+        elif change.kind == "delete" and old is not None:
+            self._deleted[change.of] = self.recipes.pop(change.of)
+        elif old is not None:
+            new = structs.replace(old, version=f"{len(self.pushed):012x}", **_changed(old, change))
+            self.recipes[change.of] = new
+            self.pushed.append(new)
 
 
 def recipes_of(scenario: Scenario) -> SimRecipes:

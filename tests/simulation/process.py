@@ -26,10 +26,16 @@ class Process:
         start: the true time at which virtual time began.
         skew_s: by which its wall clock is ahead.
         ticks_s: what its monotonic clock showed at the start of time.
+
+    Attributes:
+        unlucky: something went wrong at one of its steps, or ended it.
+        fell: it died, or stood still for a while.
+        doomed: what it read brought it down.
     """
 
     def __init__(self, name: str, *, start: datetime = START, skew_s: float = 0.0, ticks_s: float = 0.0) -> None:
         self.name, self.alive, self.ended = name, True, False
+        self.unlucky = self.doomed = self.fell = False
         self._loop = asyncio.get_running_loop()
         self._start, self._ticks_s = start + timedelta(seconds=skew_s), ticks_s
         self._frozen_until = 0.0
@@ -56,6 +62,8 @@ class Process:
         """Nothing that it does from now on has any effect."""
         if self.alive:
             self.alive = False
+            if not self.ended:
+                self.fell = self.unlucky = True
             for task in self._tasks:
                 self._look_at(task)
             self._death.set_result(None)
@@ -63,6 +71,7 @@ class Process:
 
     def freeze(self, seconds: float) -> None:
         """It wakes up late, and does not notice."""
+        self.fell = self.unlucky = True
         self._frozen_until = max(self._frozen_until, self._loop.time() + seconds)
 
     def check(self) -> None:

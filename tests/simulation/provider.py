@@ -18,10 +18,13 @@ from promptmill.domain.errors import (
     RouteClosedError,
 )
 from promptmill.domain.recipe import Route
+from tests.simulation.faults import NO_OUTAGES
 from tests.simulation.process import Process
 
 LETHAL = "LETHAL"
 """In a prompt whose answer brings down whoever gets it."""
+
+_FOR_EVER_S = 1e6
 
 INPUT_NANO, OUTPUT_NANO = 10, 20
 """A token, as ``FlatPrices`` has it."""
@@ -99,6 +102,9 @@ class Provider:
     Attributes:
         script: by prompt, where chance is not to decide.
         on_arrival: told of each call as it gets there.
+        outages: times in which it answers nobody.
+        unknown: ids of the calls whose cost nobody was told.
+        errors: by prompt, the codes of the errors that it answered with.
     """
 
     def __init__(self, rng: random.Random, temper: Temper) -> None:
@@ -106,6 +112,9 @@ class Provider:
         self.temper = temper
         self.script: dict[str, Scripted] = {}
         self.on_arrival: Callable[[str, Process], None] = lambda _call_id, _process: None
+        self.outages = NO_OUTAGES
+        self.unknown: set[str] = set()
+        self.errors: dict[str, set[str]] = {}
         self._rng = rng
 
     def usage_of(self, prompt: str, request: CompletionRequest) -> Usage:
@@ -113,7 +122,24 @@ class Provider:
         most = request.max_output_tokens or 50
         return Usage(input_total=max(1, len(prompt) // 4), output_total=self._rng.choice((1, max(1, most // 2), most)))
 
-    async def complete(self, process: Process, route: Route, request: CompletionRequest, call_id: str) -> Completion:
+    async def complete(
+        self, process: Process, route: Route, request: CompletionRequest, call_id: str, *, factor: int = 1
+    ) -> Completion:
+        """Answer a call, or raise an error. ``factor``: of the prices that hold for the caller."""
+        try:
+            return await self._complete(process, route, request, call_id, factor)
+        except ProviderError as error:
+            self.errors.setdefault(prompt_of(request), set()).add(error.code)
+            if isinstance(error, RetryLaterError) and error.usage_unknown:
+                self.unknown.add(call_id)
+            raise
+        except asyncio.CancelledError:
+            self.unknown.add(call_id)
+            raise
+
+    async def _complete(
+        self, process: Process, route: Route, request: CompletionRequest, call_id: str, factor: int
+    ) -> Completion:
         rng, temper, prompt = self._rng, self.temper, prompt_of(request)
         latency = rng.expovariate(1.0) * temper.latency_s
         scripted = self.script.get(prompt)
@@ -126,8 +152,15 @@ class Provider:
             raise RetryLaterError("connection", prompt)
         self.on_arrival(call_id, process)
         usage = self.usage_of(prompt, request)
-        cost = usage.input_total * INPUT_NANO + usage.output_total * OUTPUT_NANO
+        cost = (usage.input_total * INPUT_NANO + usage.output_total * OUTPUT_NANO) * factor
         error, charged = (scripted.error, scripted.charged) if scripted else self._mood(prompt)
+        if (outage := self.outages.find("models.complete")) is not None:
+            latency = _FOR_EVER_S if outage.hangs else latency
+            error, charged = (
+                (None, rng.random() < 0.5)
+                if outage.hangs
+                else (RetryLaterError("overloaded", "down", status=503), False)
+            )
         self.bill.append(
             Billed(call_id, route.id, prompt, cost if charged else 0, asyncio.get_running_loop().time(), error is None)
         )
@@ -164,12 +197,13 @@ class Provider:
 class Models:
     """The ``ModelProviders`` port of one process; its ``complete`` is a step like any other."""
 
-    def __init__(self, provider: Provider, process: Process) -> None:
-        self._provider, self._process = provider, process
+    def __init__(self, provider: Provider, process: Process, factor: int = 1) -> None:
+        self._provider, self._process, self._factor = provider, process, factor
 
     async def complete(self, route: Route, request: CompletionRequest, *, call_id: str) -> Completion:
-        completion = await self._provider.complete(self._process, route, request, call_id)
+        completion = await self._provider.complete(self._process, route, request, call_id, factor=self._factor)
         if LETHAL in prompt_of(request):
+            self._process.doomed = True
             self._process.crash()
             self._process.check()
         return completion

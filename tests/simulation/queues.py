@@ -24,11 +24,15 @@ class Habits(Struct, frozen=True):
         doubled: chance that a message sent once is there twice.
         late_s: the most that it comes late by.
         undeleted: chance that a delete is forgotten.
+        unseen: chance that a message is received and no function gets it.
+        unsent: chance that an entry of a batch is refused while the others are taken.
     """
 
     doubled: float = 0.0
     late_s: float = 0.0
     undeleted: float = 0.0
+    unseen: float = 0.0
+    unsent: float = 0.0
 
 
 class Held(Struct):
@@ -81,7 +85,7 @@ class SimQueue:
             raise ValueError(f"SQS delays by {MAX_DELAY_S} s at most, not by {delay_s}")
         self.sent.append(body)
         name = f"{self.name}-{next(self._ids)}"
-        doubled = self._misbehaves(self.habits.doubled)
+        doubled = self.misbehaves(self.habits.doubled)
         now = self._loop.time()
         for _ in range(1 + doubled):
             late = self._rng.random() * self.habits.late_s
@@ -114,12 +118,20 @@ class SimQueue:
     def delete(self, position: int, receipt: int) -> None:
         """With an old receipt it may work, or not."""
         held = self.messages.get(position)
-        if held is None or self._misbehaves(self.habits.undeleted):
+        if held is None or self.misbehaves(self.habits.undeleted):
             return
         if held.receipt == receipt or self._rng.random() < 0.5:
             del self.messages[position]
 
-    def _misbehaves(self, chance: float) -> bool:
+    def refuses_entry(self) -> bool:
+        """Draw whether an entry of a batch is refused."""
+        return self.habits.unsent > 0 and self.misbehaves(self.habits.unsent)
+
+    def overlooks(self) -> bool:
+        """Draw whether a message is received for nobody."""
+        return self.habits.unseen > 0 and self.misbehaves(self.habits.unseen)
+
+    def misbehaves(self, chance: float) -> bool:
         if self._tricks == 0 or self._rng.random() >= chance:
             return False
         self._tricks -= 1

@@ -12,7 +12,7 @@ from msgspec import Struct
 from tests.simulation import loop, mill
 from tests.simulation.faults import Faults, RandomFaults
 from tests.simulation.invariants import violations_of
-from tests.simulation.scenario import Scenario, draw
+from tests.simulation.scenario import UNMENDED, Scenario, draw, leave_out
 from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
@@ -38,10 +38,10 @@ class Report(Struct, frozen=True):
     trace: list[str]
 
 
-def simulate(seed: int, *, traced: bool = False) -> Report:
+def simulate(seed: int, *, traced: bool = False, overlooked: frozenset[str] = UNMENDED) -> Report:
     """The same seed, the same run."""
     rng = random.Random(seed)
-    scenario = draw(rng)
+    scenario = leave_out(draw(rng), overlooked)
     faults = RandomFaults(random.Random(rng.getrandbits(64)), scenario.weather, most=scenario.most_faults)
     trace = Trace(kept=traced)
     world = play(scenario, faults, trace, random.Random(rng.getrandbits(64)))
@@ -70,7 +70,8 @@ def play(
     enabled = gc.isenabled()
     gc.disable()
     try:
-        world: World = loop.run(_play(scenario, faults, trace, rng, begin))
+        with mill.simulated_surroundings():
+            world: World = loop.run(_play(scenario, faults, trace, rng, begin))
         return world
     finally:
         if enabled:
@@ -80,7 +81,6 @@ def play(
 async def _play(
     scenario: Scenario, faults: Faults, trace: Trace, rng: random.Random, begin: Callable[[World], None] | None
 ) -> World:
-    mill.lay_poison()
     world = World(scenario, faults, trace, rng)
     if begin is not None:
         begin(world)

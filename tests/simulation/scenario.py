@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from tests.simulation.changes import Change, Outage, Window, draw_changes, draw_outages, draw_throttles
 from tests.simulation.faults import Weather, draw_weather
 from tests.simulation.provider import LETHAL, Temper, draw_temper
 from tests.simulation.queues import Habits
@@ -89,6 +90,10 @@ class Scenario(Struct, frozen=True):
         day_cap: of the deployment, in nano-dollars.
         recut: the recipe changes between two deliveries of one drop.
         paced: workers share the provider's limits; ``per_minute`` is what is configured of them, None where nobody said.
+        outages, throttles, changes: see there.
+        page: how many keys a listing returns at once.
+        side_by_side: the messages of a batch are worked on at once.
+        overlooked: judges that keep silent: see ``UNMENDED``.
     """
 
     recipes: tuple[RecipeFacts, ...]
@@ -113,6 +118,23 @@ class Scenario(Struct, frozen=True):
     chunks_a_segment: int = 250
     paced: bool = False
     per_minute: int | None = None
+    outages: tuple[Outage, ...] = ()
+    throttles: tuple[Window, ...] = ()
+    changes: tuple[Change, ...] = ()
+    page: int = 1_000
+    side_by_side: bool = True
+    overlooked: frozenset[str] = frozenset()
+
+
+UNMENDED: frozenset[str] = frozenset({"cap", "budget", "delete", "manifest", "plans"})
+"""What the engine does not survive yet: kinds of changes, and ``plans``: no file is rejected for what an outage did to its
+plan; ``innocents``: nobody is condemned who brought no worker down. ``python -m tests.simulation --with NAME`` brings one of them in."""
+
+
+def leave_out(scenario: Scenario, names: frozenset[str]) -> Scenario:
+    """Return the scenario without changes of these kinds, and with these judges overlooking what they find."""
+    changes = tuple(change for change in scenario.changes if change.kind not in names)
+    return msgspec.structs.replace(scenario, changes=changes, overlooked=names)
 
 
 def draw(rng: random.Random) -> Scenario:
@@ -123,6 +145,7 @@ def draw(rng: random.Random) -> Scenario:
     asks = _asks(rng, recipes) if not drops or rng.random() < 0.3 else ()
     day_cap = rng.choice((50_000, 300_000)) if rng.random() < 0.1 else None
     may_wait = day_cap is not None or any(facts.money.per_day for facts in recipes)
+    chaos_s = rng.choice((600.0, 3_600.0, 7_200.0))
     near_midnight = rng.random() < (0.8 if may_wait else 0.2)
     return Scenario(
         recipes=recipes,
@@ -130,13 +153,13 @@ def draw(rng: random.Random) -> Scenario:
         asks=asks,
         commands=_commands(rng, len(drops)),
         clock_s=DAY_S - rng.uniform(0, rng.choice((30, 1_200, 3_600))) if near_midnight else rng.uniform(0, DAY_S),
-        chaos_s=rng.choice((600.0, 3_600.0, 7_200.0)),
+        chaos_s=chaos_s,
         weather=draw_weather(rng),
         temper=draw_temper(rng),
         habits=_habits(rng),
         most_faults=rng.choice((10, 30, 100)),
         workers=rng.choice((1, 2, 3, 8)),
-        batch=rng.choice((1, 1, 3)),
+        batch=rng.choice((1, 3, 10)),
         limit_s=rng.choice((900.0, 900.0, 300.0)),
         lease_s=rng.choice((10, 120)),
         max_receives=rng.choice((3, 5)),
@@ -145,6 +168,10 @@ def draw(rng: random.Random) -> Scenario:
         chunks_a_segment=rng.choice((1, 1, 2, 250)),
         paced=rng.random() < 0.4,
         per_minute=rng.choice((None, 6, 60, 1_000)),
+        outages=draw_outages(rng, chaos_s),
+        throttles=draw_throttles(rng, chaos_s),
+        changes=draw_changes(rng, [facts.name for facts in recipes], len(drops), chaos_s),
+        page=rng.choice((1, 2, 7, 1_000)),
     )
 
 
@@ -187,7 +214,7 @@ def _drop(rng: random.Random, number: int, recipe: str) -> Drop:
 
 def _asks(rng: random.Random, recipes: tuple[RecipeFacts, ...]) -> tuple[Ask, ...]:
     asks = []
-    for number in range(rng.choice((1, 2, 4, 8))):
+    for number in range(rng.choice((1, 2, 4, 8, 25))):
         name = f"a{number}" if rng.random() < 0.8 else ""
         recipe, at = rng.choice(recipes).name, rng.uniform(0, 300)
         text = prompt("ask", number, poison=rng.choice((POISON, LETHAL)) if rng.random() < 0.08 else "")
@@ -215,4 +242,6 @@ def _habits(rng: random.Random) -> Habits:
         doubled=rng.choice((0.0, 0.0, 0.1, 0.5)),
         late_s=rng.choice((0.0, 0.5, 30.0)),
         undeleted=rng.choice((0.0, 0.0, 0.1)),
+        unseen=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        unsent=rng.choice((0.0, 0.0, 0.3)),
     )

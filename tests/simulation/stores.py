@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import asyncio
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice, takewhile
+from typing import Any
 
-from promptmill.domain import layout, messages
-from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
+from promptmill.domain import layout
+from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
 from promptmill.ports.clock import Clock
-from promptmill.ports.message_queue import RequestCopy
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.ports.units import Intended
 from tests.fakes.jobs import FakeJobs
@@ -20,11 +22,11 @@ from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.units import FakeUnits
 from tests.simulation.loop import OWNER
 from tests.simulation.process import Crashed, Process
-from tests.simulation.queues import SimQueue
 
 DEADLY = b"DEADLY"
 """Bytes that bring down whoever reads them to run them."""
 
+_MANIFEST = "/manifest.json"
 _WRITTEN_ONCE = ("/chunks/", "/joined/", f"{layout.ANSWERS}", "/results.", "/errors.", "/attempts.", "/summary.")
 
 
@@ -33,11 +35,15 @@ class SimStore(FakeObjectStore):
 
     Attributes:
         clashes: keys of results that were written twice, with other bytes.
+        manifests: every one that there ever was, by key.
+        page: how many keys a listing reads at once: what is written meanwhile is in its later pages.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, page: int = 1_000) -> None:
         super().__init__(clock)
         self.clashes: list[str] = []
+        self.manifests: dict[str, bytes] = {}
+        self.page = page
         self._sorted: list[str] = []
 
     def put(self, key: str, body: bytes) -> ObjectInfo:
@@ -52,6 +58,8 @@ class SimStore(FakeObjectStore):
 
     async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
         created = await super().create(key, body, content_type=content_type)
+        if key.endswith(_MANIFEST):
+            self.manifests.setdefault(key, self.body(key))
         if not created and any(part in key for part in _WRITTEN_ONCE):
             self.clashes.append(key)
         return created
@@ -70,6 +78,25 @@ class SimStore(FakeObjectStore):
         for at in range(0, len(body), half):
             yield body[at : at + half]
 
+    async def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        after = ""
+        while page := self._keys_after(after, prefix):
+            for key in page:
+                if key in self._objects:
+                    info = self._objects[key][-1][0]
+                    yield ObjectInfo(key, "", info.size, info.modified_at)
+            after = page[-1]
+
+    def _keys_after(self, after: str, prefix: str) -> list[str]:
+        first = bisect_right(self._sorted, after) if after else bisect_left(self._sorted, prefix)
+        return [key for key in self._sorted[first : first + self.page] if key.startswith(prefix)]
+
+    def remove(self, prefix: str) -> None:
+        """As a person does who cleans up, or a lifecycle rule."""
+        for key in self.keys(prefix):
+            del self._objects[key]
+            self._sorted.remove(key)
+
     def pages(self, journals: str) -> dict[int, list[Page]]:
         """Return the pages of a unit's journals by epoch, each up to its seal."""
         found: dict[int, list[Page]] = {}
@@ -85,16 +112,62 @@ def fall_over(*names: str) -> None:
     """The process that does this, if it is one of these, ends here."""
     process = OWNER.get()
     if isinstance(process, Process) and process.name.startswith(names):
+        process.doomed = True
         process.crash()
         raise Crashed
 
 
 class SimUnits(FakeUnits):
-    """Units; ``on_intent`` is told of each group as it becomes durable."""
+    """Units.
+
+    Attributes:
+        on_intent: told of each group as it becomes durable.
+        on_grant: told of the budgets that paid for a unit's next calls.
+        on_money: told of each movement of a budget for a unit: its key, the amount, and the state afterwards.
+        owners: the process that claimed a unit, by unit and epoch.
+        tried: the processes that said that they would try a record alone.
+    """
 
     def __init__(self, shut: set[Gate]) -> None:
         super().__init__(shut)
         self.on_intent: Callable[[str, IntentGroup, Gate | None], None] = lambda _unit, _group, _gate: None
+        self.on_money: Callable[[str, str, int, BudgetState], None] = lambda _unit, _key, _amount, _state: None
+        self.on_grant: Callable[[str, Sequence[BudgetLine]], None] = lambda _unit, _lines: None
+        self.owners: dict[tuple[str, int], str] = {}
+        self.tried: dict[tuple[str, int], set[str]] = {}
+        self._moved = ""
+
+    async def claim(self, unit: str, **more: Any) -> Claim | None:
+        claim = await super().claim(unit, **more)
+        if claim is not None:
+            self.owners[unit, claim.epoch] = claim.owner.rpartition(".")[0]
+        return claim
+
+    async def mark(self, unit: str, claim: Claim, *, crashes: int, trying: int = -1, tries: int = 0) -> bool:
+        if trying >= 0:
+            self.tried.setdefault((unit, trying), set()).add(claim.owner.rpartition(".")[0])
+        return await super().mark(unit, claim, crashes=crashes, trying=trying, tries=tries)
+
+    async def grant(self, unit: str, *args: Any, **more: Any) -> Grant:
+        self._moved = unit
+        grant = await super().grant(unit, *args, **more)
+        if grant.verdict == "granted":
+            self.on_grant(unit, more["lines"])
+        return grant
+
+    async def give_back(self, unit: str, *args: Any, **more: Any) -> bool:
+        self._moved = unit
+        return await super().give_back(unit, *args, **more)
+
+    async def decide(self, unit: str, *args: Any, **more: Any) -> bool:
+        self._moved = unit
+        return await super().decide(unit, *args, **more)
+
+    def _move(self, key: str, amount: int, *, holders: int) -> None:
+        before = self.budgets.get(key, BudgetState())
+        super()._move(key, amount, holders=holders)
+        after = BudgetState(before.granted + amount, before.holders + holders)  # what it would be without a floor at 0
+        self.on_money(self._moved, key, amount, after)
 
     async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
         known = (group.epoch, group.first) in self.groups.get(unit, {})
@@ -105,43 +178,40 @@ class SimUnits(FakeUnits):
 
 
 class SimJobs(FakeJobs):
-    """The jobs table; ``on_shut`` is told when the last gate of a run is shut."""
+    """The jobs table.
 
-    def __init__(self) -> None:
+    Attributes:
+        on_shut: told when the last gate of a run is shut.
+        on_stop: told of each stop, and why.
+        moves: every state that a run came to, and when.
+    """
+
+    def __init__(self, *, page: int = 1_000) -> None:
         super().__init__()
+        self.page = page
         self.on_shut: Callable[[str, int], None] = lambda _job_id, _run: None
         self.on_stop: Callable[[str, str], None] = lambda _job_id, _code: None
+        self.moves: dict[tuple[str, int], list[tuple[float, JobState]]] = {}
+        self.begun: dict[tuple[str, int], float] = {}
+        self.stops: dict[tuple[str, int], str] = {}
+
+    async def create(self, job: JobRun) -> bool:
+        self.begun.setdefault((job.job_id, job.run), asyncio.get_running_loop().time())
+        return await super().create(job)
+
+    async def move(self, job_id: str, run: int, to: JobState, **more: Any) -> bool:
+        moved = await super().move(job_id, run, to, **more)
+        if moved:
+            self.moves.setdefault((job_id, run), []).append((asyncio.get_running_loop().time(), to))
+        return moved
 
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         stopped = await super().stop(job_id, run, code=code, at=at)
         if stopped:
+            self.stops[job_id, run] = code
             self.on_stop(job_id, code)
         return stopped
 
     async def shut_gates(self, job_id: str, run: int) -> None:
         await super().shut_gates(job_id, run)
         self.on_shut(job_id, run)
-
-
-class SimWorkQueue:
-    """The ``WorkQueue`` port over the simulated queues."""
-
-    def __init__(self, uploads: SimQueue, chunks: SimQueue, finish: SimQueue) -> None:
-        self._queues = {PlanMessage: uploads, ChunkMessage: chunks, FinishMessage: finish}
-
-    async def send(self, messages_: Sequence[Message], *, delay_s: int = 0) -> None:
-        for message in messages_:
-            self._queues[type(message)].send(messages.encode(message), delay_s=min(delay_s, 900))
-
-
-class SimCopies:
-    """The ``RequestCopies`` port over the requests queue."""
-
-    def __init__(self, requests: SimQueue) -> None:
-        self._requests = requests
-
-    async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
-        attributes = {"promptmill_id": copy.copied_id, "promptmill_since": str(copy.since)}
-        if copy.owner_seen is not None:
-            attributes["promptmill_seen"] = f"{copy.owner_seen[0]}.{copy.owner_seen[1]}"
-        self._requests.send(copy.body, attributes=attributes, delay_s=min(delay_s, 900))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from promptmill.domain import layout
+from promptmill.domain.budget import BudgetLine, BudgetState
 from promptmill.domain.units import Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
@@ -18,14 +20,24 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Attributes: ``broken``: what went against an invariant, in words."""
+    """Attributes: what the judges need at the end.
+
+    broken: what went against an invariant, in words.
+    held: nano-dollars that a unit took of a budget and has not given back, by unit and budget.
+    paid_by: the budgets whose money a call was made for, by unit, epoch and sequence.
+    """
 
     def __init__(self, world: World) -> None:
         self.broken: list[str] = []
         self._world = world
         self._shut: set[tuple[str, int]] = set()
         self._calls: Counter[str] = Counter()
+        self.held: dict[tuple[str, str], int] = {}
+        self.paid_by: dict[tuple[str, int, int], tuple[str, ...]] = {}
+        self._funds: dict[str, tuple[str, ...]] = {}
         world.units.on_intent = self._intended
+        world.units.on_money = self._moved
+        world.units.on_grant = self._granted
         world.provider.on_arrival = self._arrived
         world.jobs.on_stop = self._stopped
         world.jobs.on_shut = lambda job_id, run: self._shut.add((job_id, run))
@@ -49,6 +61,8 @@ class Watch:
         """No new intent after the last gate is shut, after the verdict, or for a record whose outcome is journaled."""
         if gate is not None and (gate.job_id, gate.run) in self._shut:
             self.say(f"intent {unit}.{group.epoch}.{group.first} after its run's gates were shut")
+        for intent in group.intents:
+            self.paid_by[unit, group.epoch, intent.sequence] = self._funds.get(unit, ())
         claim = self._world.units.claims[unit]
         if claim.epoch != group.epoch:
             self.say(f"intent {unit}.{group.epoch}.{group.first} after epoch {claim.epoch} was claimed")
@@ -58,6 +72,24 @@ class Watch:
         for intent in group.intents:
             if intent.record in settled:
                 self.say(f"record {intent.record} of {unit} is asked again by epoch {group.epoch}, and was journaled")
+
+    def _granted(self, unit: str, lines: Sequence[BudgetLine]) -> None:
+        """No grant above a limit, and under no limit that nobody ever set."""
+        self._funds[unit] = tuple(line.key for line in lines)
+        for line in lines:
+            granted = self._world.units.budgets[line.key].granted
+            if granted > line.limit:
+                self.say(f"{line.key}: {granted} granted of {line.limit}")
+            if line.limit not in self._world.limits_of(line.key):
+                self.say(f"{line.key}: granted under a limit of {line.limit}, which nobody ever set")
+
+    def _moved(self, unit: str, key: str, amount: int, after: BudgetState) -> None:
+        """Nothing goes back to a budget that it did not come from."""
+        self.held[unit, key] = self.held.get((unit, key), 0) + amount
+        if self.held[unit, key] < 0:
+            self.say(f"{unit} gives {-amount} back to {key}, and had taken {self.held[unit, key] + amount}")
+        if after.granted < 0 or after.holders < 0:
+            self.say(f"{key} has {after.granted} granted and {after.holders} holders")
 
     def _stopped(self, job_id: str, code: str) -> None:
         """A run ends for want of money only once nobody holds any."""

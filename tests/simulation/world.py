@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
+from promptmill.aws.sqs import SqsMessageLease, SqsReplySender, SqsRequestQueue, SqsWorkQueue
+from promptmill.domain import layout
+from promptmill.domain.completion import Usage
 from promptmill.domain.job import Source, make_job_id
 from promptmill.domain.messages import PlanMessage
+from promptmill.domain.pricing import Rates
+from promptmill.domain.recipe import Route
+from promptmill.domain.record import Price
 from promptmill.engine.heartbeat import run_with_lease
 from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.pacing import JobPacing
@@ -23,14 +31,16 @@ from tests.fakes.price_book import FlatPrices
 from tests.fakes.queues import FakeEvents, FakeReplies
 from tests.fakes.switches import FakeSwitches
 from tests.simulation import mill, provider
+from tests.simulation.changes import Change
 from tests.simulation.facade import Faulty, Steps
-from tests.simulation.faults import Faults, RandomFaults
-from tests.simulation.functions import EventSource, Lambda, Received, each
+from tests.simulation.faults import Faults, Outages, RandomFaults
+from tests.simulation.functions import SWEEP_S, EventSource, Lambda, Received, all_at_once, each
 from tests.simulation.process import START, Process
 from tests.simulation.provider import Models, Provider
 from tests.simulation.queues import Habits, SimQueue
 from tests.simulation.scenario import Ask, Command, Drop, Scenario
-from tests.simulation.stores import SimCopies, SimJobs, SimStore, SimUnits, SimWorkQueue
+from tests.simulation.sqs import SimSqs
+from tests.simulation.stores import SimJobs, SimStore, SimUnits
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 
@@ -42,13 +52,29 @@ _MAX_STEPS = 60_000
 JOINING_S = 30.0
 
 
+class SimPrices(FlatPrices):
+    """Every token costs ``factor`` times as much as usual."""
+
+    def __init__(self, factor: int = 1) -> None:
+        self.factor = factor
+        self.version = f"flat-{factor}"
+
+    def price(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
+        found = super().price(route, usage, model=model, at=at)
+        return structs.replace(found, nano_usd=None if found.nano_usd is None else found.nano_usd * self.factor)
+
+    def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
+        del route, model, at
+        return Rates(Decimal("0.01") * self.factor, Decimal("0.02") * self.factor)
+
+
 class Ports(Wiring):
     """All of them as one process sees them."""
 
     limit_groups: Any
 
     def __init__(self, world: World, process: Process) -> None:
-        self.process, self.steps = process, Steps(process, world.faults, world.trace)
+        self.process, self.steps = process, Steps(process, world.faults, world.trace, world.outages)
         shared = {
             "objects": world.objects,
             "jobs": world.jobs,
@@ -56,17 +82,18 @@ class Ports(Wiring):
             "ledger": world.ledger,
             "switches": world.switches,
             "events": world.events,
-            "replies": world.replies,
+            "replies": SqsReplySender(world.sqs),
             "recipes": world.recipes,
-            "queue": SimWorkQueue(world.uploads, world.chunks, world.finish),
-            "copies": SimCopies(world.requests),
+            "queue": SqsWorkQueue(world.sqs, uploads="uploads", chunks="chunks", finish="finish"),
+            "copies": SqsRequestQueue(world.sqs, "requests"),
             "limit_groups": world.limit_groups,
-            "models": Models(world.provider, process),
+            "models": Models(world.provider, process, world.prices.factor),
         }
         for name, target in shared.items():
             setattr(self, name, Faulty(name, target, self.steps))
-        self.prices, self.clock, self.rng = FlatPrices(), process, random.Random(world.rng.getrandbits(32))
-        self.lease_s, self.day_cap = world.scenario.lease_s, world.scenario.day_cap
+        self.prices, self.clock, self.rng = world.prices, process, random.Random(world.rng.getrandbits(32))
+        self.lease_s, self.day_cap = world.scenario.lease_s, world.day_cap
+        self._sqs: Any = world.sqs
         self.chunks_a_segment = world.scenario.chunks_a_segment
 
     def runtime_until(self, ends_at: float, *, pacing: JobPacing | None = None) -> UnitRuntime:
@@ -79,7 +106,7 @@ class Ports(Wiring):
         return self.models
 
     def lease(self, received: Received) -> Any:
-        return Faulty("lease", received, self.steps)
+        return Faulty("lease", SqsMessageLease(self._sqs, received.queue.name, received.handle), self.steps)
 
     async def leased(self, received: Received, work: Coroutine[Any, Any, Any]) -> Any:
         """Do work that hides its message for as long as it takes."""
@@ -95,16 +122,23 @@ class World:
         trace.start(self.loop.time)
         self.start = START.replace(hour=0) + timedelta(seconds=scenario.clock_s)
         self.people = Process("people", start=self.start)
-        self.objects, self.jobs = SimStore(self.people), SimJobs()
+        self.objects, self.jobs = SimStore(self.people, page=scenario.page), SimJobs(page=scenario.page)
         self.units, self.ledger = SimUnits(self.jobs.shut), FakeLedger()
         self.switches, self.events, self.replies = FakeSwitches(), FakeEvents(), FakeReplies()
         self.recipes, self.limit_groups = mill.recipes_of(scenario), FakeLimitGroups()
+        self.day_cap, self.prices = scenario.day_cap, SimPrices()
+        self.outages = Outages(scenario.outages, random.Random(scenario.chaos_s))
         self.provider = Provider(rng, scenario.temper)
+        self.provider.outages = self.outages
         self.runtime = Lambda(rng, start=self.start, limit_s=scenario.limit_s, skewed=scenario.skewed)
+        self.runtime.throttles = scenario.throttles
         self.uploads, self.chunks = self._queue("uploads"), self._queue("chunks")
         self.finish, self.requests = self._queue("finish"), self._queue("requests")
+        self.sqs: Any = SimSqs(self.queues, self.replies.sent)
         self.plans: dict[int, PlanMessage] = {}
         self.reports: list[object] = []
+        self.taken: dict[str, list[Process]] = {}
+        self.changed: list[Change] = []
         self.watch = Watch(self)
         self._expected, self._sweeping = 0, True
 
@@ -120,23 +154,27 @@ class World:
             dead_letters=dead,
             habits=scenario.habits,
         )
-        self._source(queue, mill.FUNCTIONS[name], batch=scenario.batch if name == "requests" else 1)
+        self._source(queue, mill.FUNCTIONS[name], several=name == "requests")
         self._source(dead, mill.settle_request if name == "requests" else mill.settle)
         return queue
 
-    def _source(self, queue: SimQueue, handle: mill.Handle, batch: int = 1) -> None:
+    def _source(self, queue: SimQueue, handle: mill.Handle, *, several: bool = False) -> None:
         async def bound(process: Process, received: Received, left_s: float) -> None:
             ports = Ports(self, process)
+            self.taken.setdefault(received.held.body, []).append(process)
             report = await handle(self, ports, received, process.monotonic() + left_s)
             self.reports.append(report)
 
-        EventSource(queue, handle.__name__, each(bound), runtime=self.runtime, most=self.scenario.workers, batch=batch)
+        scenario = self.scenario
+        handler = all_at_once(bound) if several and scenario.side_by_side else each(bound)
+        batch = scenario.batch if several else 1
+        EventSource(queue, handle.__name__, handler, runtime=self.runtime, most=scenario.workers, batch=batch)
 
     @property
     def queues(self) -> list[SimQueue]:
         """With those of dead letters."""
         work = (self.uploads, self.chunks, self.finish, self.requests)
-        return [*work, *filter(None, (queue.dead_letters for queue in work))]
+        return [*work, *(queue.dead_letters for queue in work if queue.dead_letters is not None)]
 
     # What people do.
 
@@ -148,6 +186,8 @@ class World:
             self.at(ask.at, partial(self.ask, ask))
         for command in scenario.commands:
             self.at(command.at, partial(self.type, command))
+        for change in scenario.changes:
+            self.at(change.at, partial(self.change, change))
         self.loop.call_later(self.scenario.sweep_s, self._sweep)
 
     def at(self, seconds: float, act: Callable[[], object]) -> None:
@@ -181,6 +221,22 @@ class World:
             body["expires_at"] = (self.start + timedelta(seconds=ask.expires_s)).isoformat()
         self.requests.send(msgspec.json.encode(body).decode())
 
+    def change(self, change: Change) -> None:
+        """Deploy, push or delete something. Functions that run already go on with what they have read."""
+        self.changed.append(change)
+        match change.kind:
+            case "cap":
+                self.day_cap = change.amount
+            case "price":
+                self.prices = SimPrices(self.prices.factor * 2)
+            case "manifest":
+                if int(change.of) in self.plans:
+                    self.objects.remove(layout.manifest_key(self.job_of(int(change.of)), 1))
+            case "purge":
+                self.chunks.messages.clear()
+            case _:
+                self.recipes.change(change)
+
     def type(self, command: Command) -> None:
         """A person's command, in a process of its own that can die as well."""
         self.start_process(command.kind, lambda ports: mill.command(self, ports, command))
@@ -188,14 +244,16 @@ class World:
     def _sweep(self) -> None:
         if not self._sweeping:
             return
-        self.start_process("sweep", lambda ports: mill.sweep_all(self, ports))
+        self.start_process("sweep", lambda ports: mill.sweep_all(self, ports), limit_s=SWEEP_S)
         self.loop.call_later(self.scenario.sweep_s, self._sweep)
 
-    def start_process(self, name: str, work: Callable[[Ports], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+    def start_process(
+        self, name: str, work: Callable[[Ports], Coroutine[Any, Any, Any]], *, limit_s: float | None = None
+    ) -> asyncio.Task[Any]:
         async def noted(process: Process) -> None:
             self.reports.append(await work(Ports(self, process)))
 
-        return self.runtime.start(name, noted)
+        return self.runtime.start(name, noted, limit_s=limit_s)
 
     # How it ends.
 
@@ -203,15 +261,32 @@ class World:
         """From now on nothing goes wrong but what follows from before."""
         if isinstance(self.faults, RandomFaults):
             self.faults.be_fair()
+        self.outages.outages.clear()
+        self.runtime.throttles = ()
         self.provider.temper = provider.CALM
         for queue in self.queues:
             queue.habits = Habits()
 
+    def limits_of(self, key: str) -> set[int | None]:
+        """Return every limit that a budget ever had, in nano-dollars."""
+        kind, _, name = key.partition("#")
+        if kind == "day":
+            return {self.scenario.day_cap, *(change.amount for change in self.changed if change.kind == "cap")}
+        recipe = name.partition("#")[0] if kind == "recipe" else self.jobs.runs[name, 1].recipe
+        policies = [found.budget for found in self.recipes.pushed if found.name == recipe]
+        return {policy.per_day if kind == "recipe" else policy.per_job for policy in policies}
+
     @property
-    def innocent(self) -> bool:
-        """Return True if every process that ended was ended by what it read."""
-        kinds = self.faults.counts if isinstance(self.faults, RandomFaults) else {}
-        return not (self.runtime.timeouts or any(kind.startswith(("crash", "freeze")) for kind in kinds))
+    def faults_seen(self) -> bool:
+        """Return True if any step went wrong."""
+        return any(process.unlucky for process in self.runtime.all.values())
+
+    @property
+    def calm_since(self) -> float:
+        """Return the moment since which nothing went wrong and nobody did anything."""
+        scenario = self.scenario
+        acts = [act.at for acts in (scenario.drops, scenario.asks, scenario.commands, scenario.changes) for act in acts]
+        return max(scenario.chaos_s, *acts)
 
     def unrest(self) -> str:
         """List what is still to be done."""

@@ -61,7 +61,7 @@ async def _plan_run(job: JobRun, context: JobContext, *, again: bool = False) ->
     if job.state.terminal:
         return await _report_known(job, context)
     if job.state is JobState.PLANNING:
-        await publish_status(job, context)
+        await publish_latest_status(job.job_id, job.run, context)
     try:
         manifest = await _freeze_manifest(job, context)
     except (RecipeError, RejectedFileError) as error:
