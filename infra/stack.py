@@ -97,6 +97,7 @@ class PromptmillStack(cdk.Stack):
             private_ranges=",".join(values.private_ranges),
             day_cap_usd=values.day_cap_usd,
             engines=",".join(values.engines),
+            shared_bodies_until=values.shared_bodies_until,
         )
 
     def _local_model_url(self) -> str:

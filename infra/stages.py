@@ -24,6 +24,7 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 SubnetId = Annotated[str, Meta(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
 Usd = Annotated[str, Meta(pattern=r"^(\d{1,9}(\.\d{1,9})?)?$")]
+Moment = Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2}))?$")]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
 GuardrailArn = Annotated[str, Meta(pattern=r"^arn:[a-z-]+:bedrock:[a-z0-9-]+:\d{12}:guardrail/([a-z0-9]+|\*)$")]
 RETENTIONS = {
@@ -75,6 +76,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             endpoints.
         private_ranges: CIDR blocks of private addresses that routes may call. With interface endpoints for Bedrock
             or Secrets Manager, theirs are among them.
+        shared_bodies_until: requests published before this moment may name a body anywhere under ``requests/``, as all
+            could until each recipe got a folder there; "" for the moment of that change. A later one gives publishers time.
     """
 
     stage: Stage
@@ -115,6 +118,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     subnets: tuple[SubnetId, ...] = ()
     security_groups: tuple[SecurityGroupId, ...] = ()
     private_ranges: tuple[str, ...] = ()
+    shared_bodies_until: Moment = ""
 
     def __post_init__(self) -> None:
         if bool(self.subnets) != bool(self.security_groups):

@@ -30,7 +30,8 @@ def write_outputs(
     known = {
         field: str(getattr(settings, field))
         for field in settings.__struct_fields__
-        if field not in ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd")
+        if field
+        not in ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "shared_bodies_until")
         and getattr(settings, field)
     }
     outputs = {_camel(field): value for field, value in known.items()} | {

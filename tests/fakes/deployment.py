@@ -50,6 +50,7 @@ class Wiring:
     day_cap: int | None = None
     chunks_a_segment = CHUNKS_A_SEGMENT
     lease_s = LEASE_S
+    shared_bodies_until = 0.0
     slots = 500
     detectors: ExternalDetectors | None = None
 
@@ -111,6 +112,7 @@ class Wiring:
             lease=lease,
             bucket="bucket",
             own_replies=OWN_REPLIES,
+            shared_bodies_until=self.shared_bodies_until,
             settling=settling,
         )
 

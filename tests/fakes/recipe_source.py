@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from promptmill.domain.errors import RecipeError
-from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe
 from tests.fakes.failing import FailsOnRequest
 
@@ -14,6 +13,8 @@ class FakeRecipes(FailsOnRequest):
 
     async def load(self, name: str) -> Recipe:
         if name not in self.recipes:
-            near = ", ".join(nearest(name, self.recipes))
-            raise RecipeError(f"there is no recipe {name!r}; the nearest are: {near}", code="unknown_recipe")
+            raise RecipeError(f"there is no recipe {name!r}", code="unknown_recipe")
         return self.recipes[name]
+
+    async def names(self) -> list[str]:
+        return sorted(self.recipes)

@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from promptmill.domain.job_file import MAX_BYTES
-from promptmill.requests.envelope import body_hash, encode_reply, find_reply_queue, parse_envelope, request_unit
+from promptmill.requests.envelope import (
+    RequestEnvelope,
+    body_hash,
+    encode_reply,
+    find_addressee,
+    parse_envelope,
+    request_unit,
+)
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
@@ -24,29 +31,29 @@ def mill(replies: FakeReplies | None = None) -> Mill:
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, '{"prompt": ' + "[" * 500 + "]" * 500 + "}"])
 async def test_a_message_nested_too_deeply_is_refused(deep: str) -> None:
-    assert find_reply_queue(deep.encode()) == ""
+    assert find_addressee(deep.encode()) == RequestEnvelope(recipe="")
     report = await mill().ask(deep)
     assert (report.verdict, report.code) == ("refused", "invalid_json")
 
 
 async def test_a_body_nested_too_deeply_is_refused() -> None:
     house = mill()
-    house.objects.put("requests/1.json", b"[" * 100_000)
-    report = await house.ask({"recipe": "r", "body_key": "requests/1.json", "reply_to": OURS})
+    house.objects.put("requests/r/1.json", b"[" * 100_000)
+    report = await house.ask({"recipe": "r", "body_key": "requests/r/1.json", "reply_to": OURS})
     assert (report.code, report.replied) == ("invalid_json", True)
 
 
 async def test_a_body_too_large_to_hold_is_not_read() -> None:
     house = mill()
-    house.objects.put("requests/1.json", b"x" * (MAX_BYTES + 1))
+    house.objects.put("requests/r/1.json", b"x" * (MAX_BYTES + 1))
     house.objects.fail_next("read", AssertionError("its size was known"))
-    report = await house.ask({"recipe": "r", "body_key": "requests/1.json", "reply_to": OURS})
+    report = await house.ask({"recipe": "r", "body_key": "requests/r/1.json", "reply_to": OURS})
     assert (report.code, report.replied) == ("body_too_large", True)
 
 
 async def test_a_body_key_that_no_object_can_have_is_refused() -> None:
     house = mill()
-    report = await house.ask({"recipe": "r", "body_key": "requests/" + "ü" * 600, "reply_to": OURS})
+    report = await house.ask({"recipe": "r", "body_key": "requests/r/" + "ü" * 600, "reply_to": OURS})
     assert (report.code, report.replied) == ("invalid_envelope", True)
 
 

@@ -77,12 +77,13 @@ async def test_an_object_that_is_gone_starts_nothing() -> None:
     assert (await Mill(recipe()).plan(PlanMessage(KEY, "v9"))).verdict == "gone"
 
 
-async def test_an_unknown_recipe_is_rejected_with_the_nearest_names() -> None:
+async def test_an_unknown_recipe_is_rejected_and_its_reason_names_no_other() -> None:
     mill = Mill(recipe("reviews"), recipe("default"))
     job = await mill.mill("inbox/review/a.jsonl", prompts(2))
     status = mill.status(job)
     assert (job.state, status["state"]) == (JobState.REJECTED, "REJECTED")
-    assert "reviews" in status["reason"]
+    assert status["reason"] == "there is no recipe 'review'"
+    assert "reviews" not in status["remedy"]
     assert isinstance(mill.models, FakeModels)
     assert mill.models.calls == []
     assert mill.events.published[0][0] == "Job rejected"

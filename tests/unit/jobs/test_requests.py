@@ -144,8 +144,8 @@ async def test_a_request_whose_worker_vanished_is_answered_and_its_answer_is_pai
         ({"recipe": "r", "expires_at": "tomorrow", "prompt": "x"}, "invalid_envelope"),
         ({"recipe": "r", "expires_at": "2026-11-22T12:00:00", "prompt": "x"}, "invalid_envelope"),
         ({"recipe": "r", "body_key": "inbox/x"}, "invalid_envelope"),
-        ({"recipe": "r", "body_key": "requests/x", "prompt": "x"}, "invalid_envelope"),
-        ({"recipe": "r", "body_key": "requests/none"}, "body_missing"),
+        ({"recipe": "r", "body_key": "requests/r/x", "prompt": "x"}, "invalid_envelope"),
+        ({"recipe": "r", "body_key": "requests/r/none"}, "body_missing"),
         ({"recipe": "nobody", "prompt": "x"}, "unknown_recipe"),
     ],
 )
@@ -212,8 +212,8 @@ async def test_a_copy_keeps_when_the_request_was_published() -> None:
 
 async def test_large_bodies_come_by_pointer() -> None:
     house = mill()
-    house.objects.put("requests/1.json", msgspec.json.encode({"prompt": "x" * 2_000_000}))
-    assert (await house.ask({"recipe": "r", "id": "i", "body_key": "requests/1.json"})).code == "ok"
+    house.objects.put("requests/r/1.json", msgspec.json.encode({"prompt": "x" * 2_000_000}))
+    assert (await house.ask({"recipe": "r", "id": "i", "body_key": "requests/r/1.json"})).code == "ok"
     assert isinstance(house.models, FakeModels)
     assert "x" * 2_000_000 in str(house.models.requests[0])
 

@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from promptmill.domain.errors import SettingsError
 
+SHARED_BODIES_UNTIL = "2026-11-28T00:00:00Z"
+"""When bodies of requests got folders of their recipes: who published before could not know."""
 Stage = Literal["local", "dev", "prod"]
 PREFIX = "PROMPTMILL_"
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
@@ -22,12 +24,13 @@ class Settings(Struct, frozen=True):
 
     Attributes:
         region: of the deployment; the only name that Lambda itself sets (``AWS_REGION``).
-        replies_prefix: names of queues that replies may go to start with it.
+        replies_prefix: name of the stack's own reply queue; names of further ones that replies may go to start with it.
         local_model_url: base URL of the embedded model; local stage only.
         in_flight: most calls at once in one worker, whatever the routes say.
         private_ranges: CIDR blocks of private addresses that models may be called at, separated by commas.
         day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
         engines: what looks for sensitive values besides the patterns that are always there, separated by commas.
+        shared_bodies_until: requests published before (RFC 3339) may name a body anywhere under ``requests/``.
         lease_s: how long a message stays hidden after its worker's last sign of life.
     """
 
@@ -48,6 +51,7 @@ class Settings(Struct, frozen=True):
     lease_s: int = 120
     day_cap_usd: str = ""
     engines: str = ""
+    shared_bodies_until: str = SHARED_BODIES_UNTIL
 
     @property
     def engine_names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import gc
 import os
 import random
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -313,6 +314,8 @@ class Services:
             lease=lease,
             bucket=self.settings.bucket,
             own_replies=self.settings.replies_prefix,
+            own_replies_url=f"{self.settings.requests_queue.rpartition('/')[0]}/{self.settings.replies_prefix}",
+            shared_bodies_until=datetime.fromisoformat(self.settings.shared_bodies_until).timestamp(),
             settling=settling,
         )
 

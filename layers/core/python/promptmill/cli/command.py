@@ -13,7 +13,9 @@ from msgspec import Struct
 from promptmill.aws.failures import aws_failures_in_words
 from promptmill.cli.output import Output
 from promptmill.cli.target import FindTarget, Target, find_target
-from promptmill.domain.errors import MissingObjectError, ProviderError, UserError
+from promptmill.domain.errors import MissingObjectError, ProviderError, RecipeError, UserError
+from promptmill.domain.names import nearest
+from promptmill.domain.recipe import Recipe
 from promptmill.settings import STAGES
 
 EXIT_FAILED = 1
@@ -74,6 +76,24 @@ def offline(command: Callable[..., None]) -> Callable[..., None]:
             command(out, **options)
 
     return run
+
+
+async def load_recipe(name: str, services: Any) -> Recipe:
+    """Return a recipe. Unlike those who drop files or publish requests, operators are told which other recipes there are.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is not valid.
+    """
+    try:
+        found: Recipe = await services.recipes.load(name)
+    except RecipeError as error:
+        if error.code != "unknown_recipe":
+            raise
+        names = await services.recipes.names()
+        near = nearest(name, names)
+        meant = f"the nearest are: {', '.join(near)}" if near else f"there are: {', '.join(names) or 'none'}"
+        raise RecipeError(f"{error.reason}; {meant}", code=error.code, remedy=error.remedy) from error
+    return found
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import posixpath
 import re
 
 from promptmill.domain.errors import NewerVersionError
+from promptmill.domain.names import valid_name
 
 STORED_VERSION = 1
 """The version of what is stored and sent: messages, runs, claims, manifests and charges carry it as ``v``.
@@ -24,7 +25,7 @@ RESULTS = "results/"
 WORK = "work/"
 ANSWERS = "answers/"
 BODIES = "requests/"
-"""Prefix of the objects that the ``body_key`` of a request may name."""
+"""Prefix of the objects that the ``body_key`` of a request may name, each recipe's in a folder of its own."""
 PREFIXES = (INBOX, RECIPES, RESULTS, WORK, ANSWERS, BODIES)
 """Everything in the bucket lies under one of them."""
 DEFAULT_RECIPE = "default"
@@ -55,11 +56,14 @@ def recipe_of(key: str) -> str:
 
 
 def results_prefix(key: str, job_id: str) -> str:
-    """Return ``results/<recipe>/<path of the file>/<job>/``, made safe and short enough whatever the file is called."""
-    path = key.removeprefix(INBOX)
-    if "/" not in path:
-        path = f"{DEFAULT_RECIPE}/{path}"
-    safe = "/".join(_safe_segment(segment) for segment in path.split("/") if segment)
+    """Return ``results/<recipe>/<path of the file>/<job>/``, made safe and short enough whatever the file is called.
+
+    A first folder that no recipe can be called never becomes the folder of one.
+    """
+    recipe, path = recipe_of(key), key.removeprefix(INBOX)
+    rest = path.partition("/")[2] if "/" in path else path
+    folder = recipe if valid_name(recipe) else _folder_of_no_recipe(recipe)
+    safe = "/".join((folder, *(_safe_segment(segment) for segment in rest.split("/") if segment)))
     room = _MAX_KEY_BYTES - _MAX_SUFFIX - len(RESULTS) - len(job_id)
     if len(safe.encode()) > room:
         digest = hashlib.sha256(safe.encode()).hexdigest()[:10]
@@ -72,10 +76,27 @@ def rerun_prefix(key: str, job_id: str, run: int) -> str:
     return f"{results_prefix(key, job_id)}run-{run}/"
 
 
+def _folder_of_no_recipe(name: str) -> str:
+    safe = _safe_segment(name)
+    return f"_{safe}" if valid_name(safe) or not safe else safe
+
+
 def _safe_segment(segment: str) -> str:
     if segment in (".", ".."):
         return "_" * len(segment)
     return re.sub(r"[\x00-\x1f\x7f\\]", "_", segment)
+
+
+def bodies_prefix(recipe: str) -> str:
+    """Return the prefix of the bodies that requests of a recipe may name."""
+    return f"{BODIES}{recipe}/"
+
+
+def names_an_object(key: str, prefix: str) -> bool:
+    """Return whether a key is that of an object under a prefix, which holds no step to anywhere else and no odd character."""
+    path = key.removeprefix(prefix)
+    is_plain = all(segment not in ("", ".", "..") for segment in path.split("/"))
+    return key.startswith(prefix) and is_plain and path.isprintable() and len(key.encode()) <= _MAX_KEY_BYTES
 
 
 def recipe_key(name: str) -> str:

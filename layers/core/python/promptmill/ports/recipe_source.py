@@ -14,7 +14,7 @@ class RecipeSource(Protocol):
         """Return the recipe of that name, resolved.
 
         Raises:
-            RecipeError: there is none (code ``unknown_recipe``; the reason names the nearest), or it is not valid.
+            RecipeError: there is none (code ``unknown_recipe``; the reason names no other recipe), or it is not valid.
         """
         ...
 

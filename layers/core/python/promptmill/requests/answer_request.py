@@ -23,7 +23,7 @@ from promptmill.requests.envelope import (
     body_hash,
     encode_reply,
     error_reply,
-    find_reply_queue,
+    find_addressee,
     has_expired,
     make_id_reused,
     parse_envelope,
@@ -44,7 +44,9 @@ class RequestWorker(Struct, frozen=True):
     """The ports and values with which one message of the requests queue is worked on.
 
     Attributes:
-        own_replies: prefix of the names of the stack's own reply queues.
+        own_replies: name of the stack's own reply queue, which takes what no recipe can speak for.
+        own_replies_url: address of that queue.
+        shared_bodies_until: requests published before (in seconds since 1970) may name any recipe's bodies.
         settling: the message is a dead letter: it gets a fresh start, unless it brought its workers down too often.
     """
 
@@ -55,19 +57,23 @@ class RequestWorker(Struct, frozen=True):
     lease: MessageLease
     bucket: str
     own_replies: str
+    own_replies_url: str = ""
+    shared_bodies_until: float = 0.0
     settling: bool = False
 
 
 async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
     """Answer a request. Each delivery that is not deferred gets a reply, failures too; there is one charge in all."""
     await worker.lease.renew(worker.runtime.lease_s)
+    message = incoming.body.encode()
     recipe: Recipe | None = None
-    envelope = RequestEnvelope(recipe="", id=incoming.identity)
-    envelope = structs.replace(envelope, reply_to=find_reply_queue(incoming.body.encode()))
+    envelope = find_addressee(message)
+    envelope = structs.replace(envelope, id=envelope.id or incoming.identity)
     try:
-        parsed, body = parse_envelope(incoming.body.encode())
+        recipe = await worker.recipes.load(envelope.recipe) if envelope.recipe else None
+        parsed, body = parse_envelope(message, shares_bodies=0 < incoming.since < worker.shared_bodies_until)
+        recipe = await worker.recipes.load(parsed.recipe)
         envelope = structs.replace(parsed, id=parsed.id or envelope.id)
-        recipe = await worker.recipes.load(envelope.recipe)
         _check_reply_queue(envelope, recipe)
         body = await _whole_body(envelope, body, worker)
         return await _answer(incoming, envelope, body, recipe, worker)
@@ -194,11 +200,10 @@ async def _refuse(
 ) -> RequestReport:
     """Reply with an error if the publisher may be told.
 
-    Where no recipe can say so, replies go to the stack's own reply queues only. Nothing is sent to a refused queue.
+    Where no recipe can say so, replies go to the stack's own reply queue only. Nothing is sent to a refused queue.
     """
-    allowed = recipe.replies if recipe else ()
-    own = recipe is None and envelope.reply_to.rpartition("/")[2].startswith(worker.own_replies)
-    if error.code == "reply_refused" or (envelope.reply_to not in allowed and not own):
+    allowed = recipe.replies if recipe else (worker.own_replies, worker.own_replies_url)
+    if error.code == "reply_refused" or not envelope.reply_to or envelope.reply_to not in allowed:
         return RequestReport("refused", error.code)
     reply = error_reply(envelope.recipe, envelope.id, error)
     try:

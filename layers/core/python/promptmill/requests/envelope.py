@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.errors import RecordError
-from promptmill.domain.layout import BODIES
+from promptmill.domain.layout import BODIES, bodies_prefix, names_an_object
 from promptmill.domain.names import valid_name
 from promptmill.domain.times import rfc3339
 from promptmill.wire.json_fields import decode_json
@@ -23,7 +23,6 @@ from promptmill.wire.json_fields import decode_json
 INLINE_REPLY_BYTES = 200_000
 _ENVELOPE = ("recipe", "id", "reply_to", "expires_at", "body_key")
 _MAX_ID = 512
-_MAX_KEY_BYTES = 1024
 _NOT_IN_SQS = {0xFFFE: r"\ufffe", 0xFFFF: r"\uffff"}  # of what JSON leaves as it is, what SQS refuses
 
 
@@ -35,7 +34,7 @@ class RequestEnvelope(Struct, frozen=True):
         id: the publisher's; (recipe, id) is the request's identity. "" where the message's own id has to do.
         reply_to: a queue's name or URL, as the recipe allows; "" for no reply.
         expires_at: RFC 3339; after it the request is answered with an error, "" for never.
-        body_key: see above, "" where the body is in the message.
+        body_key: see above, "" where the body is in the message. It lies under ``requests/<recipe>/``.
     """
 
     recipe: str
@@ -52,8 +51,12 @@ class StoredAnswer(Struct, frozen=True):
     reply: dict[str, Any]
 
 
-def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
+def parse_envelope(message: bytes, *, shares_bodies: bool = False) -> tuple[RequestEnvelope, dict[str, Any]]:
     """Return the envelope, and the body's fields.
+
+    Args:
+        message: as it was published.
+        shares_bodies: it was published when bodies had no folders of their recipes: its own may lie anywhere among them.
 
     Raises:
         RecordError: not a request; names the field.
@@ -69,18 +72,26 @@ def parse_envelope(message: bytes) -> tuple[RequestEnvelope, dict[str, Any]]:
         envelope = msgspec.convert({k: v for k, v in fields.items() if k in _ENVELOPE}, RequestEnvelope)
     except msgspec.ValidationError as error:
         raise RecordError(str(error), code="invalid_envelope", remedy=_REMEDY) from error
-    _check(envelope, body)
+    _check(envelope, body, shares_bodies=shares_bodies)
     return envelope, body
 
 
-def find_reply_queue(message: bytes) -> str:
-    """Return the queue to which even a faulty request asks its reply to go, or "" if it does not say."""
+class _Addressee(Struct):
+    recipe: Any = ""
+    id: Any = ""
+    reply_to: Any = ""
+
+
+def find_addressee(message: bytes) -> RequestEnvelope:
+    """Return the recipe, the id and the reply queue that even a faulty request names, each "" if it names none."""
     try:
-        fields = decode_json(message)
-    except msgspec.DecodeError:
-        return ""
-    found = fields.get("reply_to") if isinstance(fields, dict) else None
-    return found if isinstance(found, str) else ""
+        found = msgspec.json.decode(message, type=_Addressee)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return RequestEnvelope(recipe="")
+    recipe, id_, reply_to = (text if isinstance(text, str) else "" for text in (found.recipe, found.id, found.reply_to))
+    return RequestEnvelope(
+        recipe if valid_name(recipe) else "", id=id_ if len(id_) <= _MAX_ID else "", reply_to=reply_to
+    )
 
 
 def body_hash(body: dict[str, Any]) -> str:
@@ -118,7 +129,7 @@ def encode_reply(reply: dict[str, Any], *, bucket: str, key: str) -> str:
     return whole.decode().translate(_NOT_IN_SQS)
 
 
-def _check(envelope: RequestEnvelope, body: dict[str, Any]) -> None:
+def _check(envelope: RequestEnvelope, body: dict[str, Any], *, shares_bodies: bool) -> None:
     if not valid_name(envelope.recipe):
         raise RecordError("not a recipe's name", code="invalid_envelope", field="recipe", remedy=_REMEDY)
     if len(envelope.id) > _MAX_ID:
@@ -126,11 +137,11 @@ def _check(envelope: RequestEnvelope, body: dict[str, Any]) -> None:
     if envelope.body_key and body:
         reason = f"a body_key and a body ({', '.join(sorted(body))}) in one message"
         raise RecordError(reason, code="invalid_envelope", field="body_key", remedy="send one of them")
-    if envelope.body_key and not envelope.body_key.startswith(BODIES):
-        remedy = f"put the body under {BODIES} in the bucket"
-        raise RecordError(f"not under {BODIES}", code="invalid_envelope", field="body_key", remedy=remedy)
-    if len(envelope.body_key.encode()) > _MAX_KEY_BYTES:
-        raise RecordError("longer than a key can be", code="invalid_envelope", field="body_key", remedy=_REMEDY)
+    own = bodies_prefix(envelope.recipe)
+    if envelope.body_key and not names_an_object(envelope.body_key, BODIES if shares_bodies else own):
+        reason = f"not the key of an object under {own}, in printable characters"
+        remedy = f"put the body under {own} in the bucket, and name its whole key"
+        raise RecordError(reason, code="invalid_envelope", field="body_key", remedy=remedy)
     if envelope.expires_at:
         _check_moment(envelope.expires_at)
 

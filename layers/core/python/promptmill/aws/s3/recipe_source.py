@@ -7,13 +7,14 @@ from collections.abc import Collection
 from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError
 from promptmill.domain.limits import DOCUMENT, Limits
-from promptmill.domain.names import nearest
+from promptmill.domain.names import valid_name
 from promptmill.domain.recipe import Recipe
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectStore
 from promptmill.redaction.policy import external_detectors
 
 _CACHED_S = 30.0
+_MAX_QUOTED = 64
 _SWITCHES = {"ner": "ner=true", "comprehend": "comprehend=true", "guardrail": "guardrails=<its ARN>"}
 _LIMITS = layout.recipe_key(DOCUMENT)
 
@@ -54,10 +55,12 @@ class S3RecipeSource:
     async def _parse(self, name: str) -> Recipe:
         from promptmill.recipes.recipe_document import parse_recipe  # noqa: PLC0415  pydantic and yaml: only when needed
 
+        if not valid_name(name):
+            raise _make_unknown_recipe(name)
         try:
             text = await self._objects.read(layout.recipe_key(name))
         except MissingObjectError as error:
-            raise await self._unknown(name) from error
+            raise _make_unknown_recipe(name) from error
         recipe = parse_recipe(name, text, stage=self._stage)
         self._check_engines(recipe)
         return recipe
@@ -82,12 +85,11 @@ class S3RecipeSource:
 
         return parse_limits(text)
 
-    async def _unknown(self, name: str) -> RecipeError:
-        names = await self.names()
-        near = nearest(name, names)
-        meant = f"the nearest are: {', '.join(near)}" if near else f"there are: {', '.join(names) or 'none'}"
-        return RecipeError(
-            f"there is no recipe {name!r}; {meant}",
-            code="unknown_recipe",
-            remedy=f"drop the file under {layout.INBOX}<recipe>/, or push the recipe with `promptmill recipe push`",
-        )
+
+def _make_unknown_recipe(name: str) -> RecipeError:
+    """Make the error of a name that no recipe has. It names no other recipe, since the sender may be a stranger to them."""
+    return RecipeError(
+        f"there is no recipe {name[:_MAX_QUOTED]!r}",
+        code="unknown_recipe",
+        remedy=f"drop the file under {layout.INBOX}<recipe>/, or push the recipe with `promptmill recipe push`",
+    )

@@ -9,7 +9,7 @@ import click
 from msgspec import Struct, structs
 
 from promptmill.aws.failures import aws_failures_in_words
-from promptmill.cli.command import EXIT_FAILED, Invocation, on_target
+from promptmill.cli.command import EXIT_FAILED, Invocation, load_recipe, on_target
 from promptmill.domain import layout
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.errors import (
@@ -21,7 +21,7 @@ from promptmill.domain.errors import (
     RouteClosedError,
     UserError,
 )
-from promptmill.domain.recipe import Recipe, Route
+from promptmill.domain.recipe import Route
 from promptmill.ports.recipe_source import EVERYTHING
 
 _UNAUTHORIZED, _PAYMENT, _FORBIDDEN, _NOT_FOUND = 401, 402, 403, 404
@@ -112,7 +112,7 @@ async def _check_jobs(services: Any) -> Check:
 async def _check_recipe(name: str, services: Any, *, region: str) -> AsyncIterator[Check]:
     """Check the recipe, then the secret, the region, one call and the price of each route."""
     try:
-        recipe: Recipe = await services.recipes.load(name)
+        recipe = await load_recipe(name, services)
     except RecipeError as error:
         yield Check(f"recipe {name}", good=False, found=error.reason, remedy=error.remedy)
         return

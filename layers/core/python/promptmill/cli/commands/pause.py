@@ -8,7 +8,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from promptmill.cli.command import Invocation, on_target
+from promptmill.cli.command import Invocation, load_recipe, on_target
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.times import rfc3339
 from promptmill.ports.recipe_source import EVERYTHING, Switches
@@ -73,7 +73,7 @@ async def _pause(name: str, services: Any) -> None:
 async def _check_name(name: str, services: Any) -> None:
     """Raise RecipeError for an unknown recipe, unless it still has jobs that run."""
     try:
-        await services.recipes.load(name)
+        await load_recipe(name, services)
     except RecipeError as error:
         running = {job.recipe async for job in services.jobs.open_runs()}
         if error.code == "unknown_recipe" and name not in running:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from promptmill.cli.command import Invocation, on_target
+from promptmill.cli.command import Invocation, load_recipe, on_target
 from promptmill.cli.watch import exit_code, print_end, watch_job
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
@@ -40,7 +40,7 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
     target, out = invocation.target, invocation.out
     key = inbox_key(recipe, name or file.name)
     size = _readable_size(file)
-    loaded: Recipe = target.services.run(target.services.recipes.load(recipe))
+    loaded: Recipe = target.services.run(load_recipe(recipe, target.services))
     source = _drop(invocation, file, key, size)
     job_id = make_job_id(source)
     if again:
