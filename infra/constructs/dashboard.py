@@ -92,19 +92,9 @@ class Dashboard:
         yield _graph(
             "Duration, ms (95 of 100)", [f.metric_duration(statistic="p95", label=name) for name, f in functions]
         )
-        yield _graph(
-            "Invocations at once",
-            [f.metric("ConcurrentExecutions", statistic="Maximum", label=name) for name, f in functions],
-        )
-        yield _graph(
-            "Errors and throttles",
-            [
-                *(f.metric_errors(label=f"{name} errors") for name, f in functions),
-                *(f.metric_throttles(label=f"{name} throttles") for name, f in functions),
-                self._counted("AwsThrottles", "Sum"),
-                self._counted("KmsThrottles", "Sum"),
-            ],
-        )
+        yield _graph("Errors", [f.metric_errors(label=name) for name, f in functions])
+        throttled = [self._counted("AwsThrottles", "Sum"), self._counted("KmsThrottles", "Sum")]
+        yield _graph("Throttles", [*(f.metric_throttles(label=name) for name, f in functions), *throttled])
 
     def _of(self, function: str, metric: str, *, statistic: str = "Sum") -> cloudwatch.Metric:
         return cloudwatch.Metric(

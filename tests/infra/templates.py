@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,3 +110,9 @@ def text(value: Any) -> str:
 def listed(value: Any) -> list[str]:
     """IAM writes a list of one as a string."""
     return [text(v) for v in value] if isinstance(value, list) else [text(value)]
+
+
+def dashboard_body(template: StageTemplate) -> dict[str, Any]:
+    """Return the body of the dashboard, with the names of resources in angle brackets."""
+    found: dict[str, Any] = json.loads(text(template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    return found

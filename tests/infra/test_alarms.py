@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 
 from infra.assets import FUNCTIONS, ROOT
 from infra.constructs.alarms import RUNBOOK
-from tests.infra.templates import StageTemplate
-
-METRIC = re.compile(r"Promptmill/")
+from tests.infra.templates import StageTemplate, dashboard_body
+from tests.local.dashboard import draw, made_up_day, series_of
 
 
 def test_every_alarm_names_a_section_of_the_runbook_that_says_what_to_do(template: StageTemplate) -> None:
@@ -41,7 +39,7 @@ def test_our_own_metrics_in_alarms_and_on_the_dashboard_are_sent_by_the_code(dev
     assert len(looked_at) == 7
     shown = {
         (metric[3], metric[1])
-        for widget in dashboard(dev)["widgets"]
+        for widget in dashboard_body(dev)["widgets"]
         for metric in widget["properties"]["metrics"]
         if metric[0] == "Promptmill/dev"
     }
@@ -61,11 +59,15 @@ def test_no_metric_has_a_dimension_that_grows(dev: StageTemplate) -> None:
     assert dev.values.deployment == "dev"
 
 
-def dashboard(template: StageTemplate) -> dict[str, list[dict[str, dict[str, list[list[str]]]]]]:
-    body = template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]
-    text = "".join(part if isinstance(part, str) else "eu-west-1" for part in body["Fn::Join"][1])
-    found: dict[str, list[dict[str, dict[str, list[list[str]]]]]] = json.loads(text)
-    return found
+def test_the_dashboard_is_drawn_with_every_line(dev: StageTemplate) -> None:
+    body = dashboard_body(dev)
+    picture = draw(body, made_up_day, title="dev")
+    lines = [series for widget in body["widgets"] for series in series_of(widget)]
+    assert len(body["widgets"]) == 12
+    assert picture.count("<polyline") == len(lines)
+    assert "cap: $10" in picture
+    assert "(none)" not in picture
+    assert {widget["x"] + widget["width"] for widget in body["widgets"]} == {8, 16, 24}
 
 
 def _sent() -> Iterator[tuple[str, str]]:
