@@ -57,3 +57,5 @@ def finish_run(message: FinishMessage, receipt_handle: str) -> None:
     metrics.add_metric(f"Finishes{finished.verdict.title()}", MetricUnit.Count, 1)
     if finished.verdict == "finished":
         metrics.add_metric(f"Jobs{finished.state.title()}", MetricUnit.Count, 1)
+    if finished.untold:
+        services.count("Refusals")

@@ -65,3 +65,5 @@ def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
     )
     logger.info("planned", extra=msgspec.structs.asdict(planned))
     metrics.add_metric(f"Drops{planned.verdict.title()}", MetricUnit.Count, 1)
+    if planned.is_refused:
+        services.count("Refusals")

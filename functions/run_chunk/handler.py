@@ -84,5 +84,7 @@ def note(report: ChunkReport | BaseException) -> None:
         return
     logger.info("chunk", extra=msgspec.to_builtins(report))
     metrics.add_metric(f"Chunks{report.verdict.title().replace('_', '')}", MetricUnit.Count, 1)
+    if report.is_refused:
+        services_of_process().count("Refusals")
     metrics.add_metric("RecordsAnswered", MetricUnit.Count, report.counts.answered)
     metrics.add_metric("RecordsFailed", MetricUnit.Count, report.counts.failed + report.counts.stopped)

@@ -74,3 +74,5 @@ def note(message_id: str, report: RequestReport | BaseException) -> None:
         raise report
     logger.info("request", extra={"sqs_message_id": message_id} | msgspec.structs.asdict(report))
     metrics.add_metric(f"Requests{report.verdict.title()}", MetricUnit.Count, 1)
+    if report.is_refused:
+        services_of_process().count("Refusals")

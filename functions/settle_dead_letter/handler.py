@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -18,6 +19,9 @@ logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 REQUESTS = "-requests-dead-letters"
+MAX_RECEIVES = 40
+"""How often a dead letter may fail before it ends in an alarm: a day and a half, by the pauses between."""
+FIRST_PAUSE_S, MAX_PAUSE_S = 60, 3600
 
 
 @metrics.log_metrics
@@ -29,16 +33,53 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def settle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Settle one message. Powertools passes the context to a record handler that has a ``lambda_context``."""
-    is_request = record.event_source_arn.endswith(REQUESTS)
+    receives = int(record.attributes.approximate_receive_count)
+    if receives >= 2 * MAX_RECEIVES:  # it may be what brings its function down, so it is not even looked at
+        give_up(record, lambda_context)
+        return
     try:
-        verdict = settle_request(record, lambda_context) if is_request else settle_message(record, lambda_context)
+        verdict = settle_once(record, lambda_context)
     except Exception as error:
         logger.error("dead letter not settled", extra=fault_of(error))
         metrics.add_metric("DeadLettersFailed", MetricUnit.Count, 1)
         services_of_process().count("Failures")
-        raise
+        if receives < MAX_RECEIVES:
+            pause(record, receives)
+            raise
+        give_up(record, lambda_context)
+        return
     logger.warning("dead letter", extra={"verdict": verdict, "sqs_message_id": record.message_id})
     metrics.add_metric("DeadLettersSettled", MetricUnit.Count, 1)
+    if "refused" in verdict:
+        services_of_process().count("Refusals")
+
+
+def settle_once(record: SQSRecord, context: LambdaContext) -> str:
+    is_request = record.event_source_arn.endswith(REQUESTS)
+    return settle_request(record, context) if is_request else settle_message(record, context)
+
+
+def pause(record: SQSRecord, receives: int) -> None:
+    """Hide a message that failed for a while that doubles: an outage is a reason to wait."""
+    services = services_of_process()
+    lease = services.lease(queue_of(record.event_source_arn, services.settings), record.receipt_handle)
+    with suppress(Exception):
+        services.run(lease.renew(min(FIRST_PAUSE_S * 2 ** (receives - 1), MAX_PAUSE_S)))
+
+
+def give_up(record: SQSRecord, context: LambdaContext) -> None:
+    """End a message that could not be settled: tell its owner if that can be done, and raise an alarm."""
+    from promptmill.jobs.settle_dead_letter import give_up_dead_letter
+
+    services = services_of_process()
+    with suppress(Exception):
+        if record.event_source_arn.endswith(REQUESTS):
+            give_up_on_request(record, context)
+        else:
+            services.run(give_up_dead_letter(record.body, services.job_context))
+    logger.error("dead letter given up", extra={"sqs_message_id": record.message_id})
+    metrics.add_metric("DeadLettersGivenUp", MetricUnit.Count, 1)
+    services.count("GivenUp")
 
 
 def settle_message(record: SQSRecord, context: LambdaContext) -> str:
@@ -55,17 +96,30 @@ def settle_message(record: SQSRecord, context: LambdaContext) -> str:
 def settle_request(record: SQSRecord, context: LambdaContext) -> str:
     """Give a request a fresh start or, if it brought its workers down, an answer that says so."""
     from promptmill.requests.answer_request import answer_request
+
+    report = services_of_process().run(answer_request(incoming(record), worker=request_worker(record, context)))
+    return f"request {report.verdict}"
+
+
+def give_up_on_request(record: SQSRecord, context: LambdaContext) -> None:
+    from promptmill.requests.answer_request import refuse_unanswered
+
+    services_of_process().run(refuse_unanswered(incoming(record), worker=request_worker(record, context)))
+
+
+def incoming(record: SQSRecord) -> Any:
     from promptmill.requests.envelope import read_incoming
 
+    attributes = record.raw_event.get("messageAttributes", {})
+    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
+    return read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
+
+
+def request_worker(record: SQSRecord, context: LambdaContext) -> Any:
     services = services_of_process()
     runtime = services.runtime(owner=context.aws_request_id, ends_at=services.clock.monotonic())
     lease = services.lease(dead_letters_of(services.settings.requests_queue), record.receipt_handle)
-    worker = services.request_worker(runtime, lease, settling=True)
-    attributes = record.raw_event.get("messageAttributes", {})
-    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
-    incoming = read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
-    report = services.run(answer_request(incoming, worker=worker))
-    return f"request {report.verdict}"
+    return services.request_worker(runtime, lease, settling=True)
 
 
 def dead_letters_of(queue_url: str) -> str:
@@ -73,7 +127,7 @@ def dead_letters_of(queue_url: str) -> str:
 
 
 def queue_of(arn: str, settings: Settings) -> str:
-    """Return the URL of the internal dead-letter queue that a message came from."""
+    """Return the URL of the dead-letter queue that a message came from."""
     name = arn.rpartition(":")[2]
-    urls = (settings.uploads_queue, settings.chunks_queue, settings.finish_queue)
+    urls = (settings.uploads_queue, settings.chunks_queue, settings.finish_queue, settings.requests_queue)
     return next((dead_letters_of(url) for url in urls if dead_letters_of(url).endswith(f"/{name}")), urls[0])

@@ -84,6 +84,8 @@ def add_alarms(
 
 def _for_the_deployment(values: StageValues) -> Iterator[AlarmRule]:
     yield _counted(values, "Failures", "failures", "Work fails again and again inside our own code.", periods=3)
+    yield _counted(values, "Refusals", "refusals", "AWS refuses something that Promptmill itself needs.")
+    yield _counted(values, "GivenUp", "given-up", "A dead letter could not be settled for more than a day.")
     yield _counted(values, "QuietMinutes", "quiet-jobs", "A job makes no progress.", above=QUIET_MINUTES)
     yield _counted(values, "UnknownCosts", "unknown-costs", "Calls were made whose cost is not known.")
     yield _counted(values, "CircuitsOpen", "circuit-open", "A provider is down: its calls are not sent.", periods=2)

@@ -127,7 +127,7 @@ ACCESS: dict[FunctionName, Access] = {
         jobs=(*_UNITS, "DeleteItem"),
         charges=_RECORD,
         settles=QUEUES,
-        sends=("chunks", "finish", "requests"),
+        sends=("uploads", "chunks", "finish", "requests"),
         replies=True,
         events=True,
     ),

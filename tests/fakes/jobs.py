@@ -52,7 +52,9 @@ class FakeJobs(FailsOnRequest):
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
-        job = self.runs[job_id, run]
+        job = self.runs.get((job_id, run))
+        if job is None:
+            return False
         below = _RANKS[JobState.RUNNING] if to is JobState.REJECTED else _RANKS.get(to, _TERMINAL)
         if _RANKS.get(job.state, _TERMINAL) >= below:
             return False
@@ -85,6 +87,10 @@ class FakeJobs(FailsOnRequest):
         self.runs[job_id, run] = structs.replace(
             job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items()))
         )
+
+    async def count_planner(self, job_id: str, run: int, by: int) -> None:
+        if job := self.runs.get((job_id, run)):
+            self.runs[job_id, run] = structs.replace(job, planners=job.planners + by)
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
         self.runs[job_id, run] = structs.replace(self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until)

@@ -14,7 +14,8 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, Pla
 from promptmill.domain.recipe import Recipe
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.finish_job import Finished, finish_job
-from promptmill.jobs.plan_job import Planned, plan_job
+from promptmill.jobs.plan_job import plan_job
+from promptmill.jobs.reject_job import Planned
 from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter

@@ -117,6 +117,7 @@ _OPERATIONS: Mapping[tuple[str, str], str | Callable[[Params, World], Iterator[t
     ("s3", "GetObject"): _versioned("s3:GetObject", "s3:GetObjectVersion"),
     ("s3", "HeadObject"): _versioned("s3:GetObject", "s3:GetObjectVersion"),
     ("s3", "GetObjectTagging"): _versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
+    ("s3", "HeadBucket"): "s3:ListBucket",  # botocore asks for the region where a HEAD is answered with 400
     ("s3", "ListObjectsV2"): "s3:ListBucket",
     ("s3", "PutObject"): "s3:PutObject",
     ("s3", "CreateMultipartUpload"): "s3:PutObject",

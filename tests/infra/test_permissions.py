@@ -101,6 +101,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         JOBS: {GET, PUT, UPDATE, DELETE, QUERY},
         CHARGES: {PUT, UPDATE},
         **{f"<Queues{queue}DeadLetters>": CONSUME for queue in ("Uploads", "Chunks", "Finish", "Requests")},
+        UPLOADS: {SEND},
         CHUNKS: {SEND},
         FINISH: {SEND},
         REQUESTS: {SEND},

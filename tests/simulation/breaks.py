@@ -244,8 +244,8 @@ MUTANTS = (
     _mutant(
         "dead letters are verdicts",
         "promptmill.jobs.settle_dead_letter",
-        '    crashed = "worker_crashed" if claim.crashes >= MAX_CRASHES else ""\n',
-        '    crashed = "worker_crashed"\n',
+        "    if job.stop or claim.crashes >= MAX_CRASHES:\n",
+        "    if True:\n",
     ),
     _mutant(
         "no sweep",
@@ -301,8 +301,8 @@ MUTANTS = (
     _mutant(
         "own manifest used, not the one that is there",
         "promptmill.jobs.plan_job",
-        "    return msgspec.json.decode(await context.objects.read(key), type=Manifest)\n",
-        "        return manifest\n    return msgspec.json.decode(await context.objects.read(key), type=Manifest)\n",
+        "    return decode_manifest(await context.objects.read(key))\n",
+        "        return manifest\n    return decode_manifest(await context.objects.read(key))\n",
     ),
     Mutant(
         "finished before every result is in",

@@ -17,8 +17,8 @@ LIMITS = {
     "package.single_importers_in_own_folder": 32,  # field_rules is data that line_fields reads when first needed
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
-    "traced.job_in_memory": 46,  # line_fields stands between a line and the network
-    "traced.chunk_to_answer": 62,  # the same
+    "traced.job_in_memory": 49,  # line_fields stands between a line and the network; jobs are opened in reject_job
+    "traced.chunk_to_answer": 64,  # the same; one table tells what AWS's errors mean
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

@@ -17,7 +17,7 @@ from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST
 from promptmill.domain.units import Verdict, chunk_unit
 from promptmill.engine.run_unit import MAX_CRASHES
-from promptmill.jobs.plan_job import open_job
+from promptmill.jobs.reject_job import open_job
 from promptmill.jobs.stop_run import stop_run
 from tests.fakes.clock import FakeClock
 from tests.fakes.deployment import LEASE_S
@@ -322,15 +322,6 @@ async def test_a_dead_letter_of_a_chunk_of_a_stopped_run_ends_it_without_a_call(
     assert (done.state, done.counts.stopped) == (JobState.CANCELLED, 10)
     assert isinstance(mill.models, FakeModels)
     assert mill.models.calls == []
-
-
-async def test_a_dead_letter_of_a_plan_rejects_the_job_in_words() -> None:
-    mill = Mill(recipe())
-    message = mill.drop(KEY, b'{"id": 1, "prompt": "x"}\n')
-    assert await mill.settle(messages.encode(message)) == "plan rejected"
-    (job,) = mill.jobs.runs.values()
-    assert job.state is JobState.REJECTED
-    assert "planned" in mill.status(job)["reason"]
 
 
 async def test_a_dead_letter_of_a_finish_is_finished() -> None:

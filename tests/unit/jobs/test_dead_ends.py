@@ -8,7 +8,7 @@ from promptmill.domain import layout, messages
 from promptmill.domain.errors import MissingObjectError, RejectedFileError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, PlanMessage
-from promptmill.jobs.plan_job import reject_job
+from promptmill.jobs.reject_job import reject_job
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.recipes import recipe
 

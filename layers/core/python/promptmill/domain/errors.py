@@ -20,6 +20,8 @@ PromptmillError
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class PromptmillError(Exception):
@@ -126,6 +128,22 @@ class RefusedByAwsError(PromptmillError):
         self.code, self.reason, self.remedy = code, reason, remedy
         self.key, self.about_object = key, about_object
         Exception.__init__(self, f"{reason}. {remedy}")  # an adapter's error may be a botocore error as well
+
+
+@contextmanager
+def lone_refusals() -> Iterator[None]:
+    """Raise a refusal itself, where tasks that ran side by side raise it among others as a group."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        refused, _ = group.split(RefusedByAwsError)
+        if refused is None:
+            raise
+        raise _first_leaf(refused) from group
+
+
+def _first_leaf(error: Exception) -> Exception:
+    return _first_leaf(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 class SupersededError(PromptmillError):

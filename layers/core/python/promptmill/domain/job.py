@@ -169,6 +169,7 @@ class JobRun(Struct, frozen=True):
         rerun, route: what a further run is for, and the route that it takes first, "" for that of the run before.
         kept: outcomes of the chunks that a further run leaves as they are; what they cost is not this run's.
         counts: the final ones, once terminal.
+        planners: how many planned it without an end or an error: they are at work, or were brought down.
         files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
     """
 
@@ -194,6 +195,7 @@ class JobRun(Struct, frozen=True):
     route: str = ""
     kept: Counts = Counts()
     counts: Counts = Counts()
+    planners: int = 0
     files: dict[str, str] = {}
 
 

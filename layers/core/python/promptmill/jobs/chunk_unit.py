@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
 
 from msgspec import Struct, structs
 
@@ -11,7 +10,7 @@ from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
 from promptmill.domain import layout
 from promptmill.domain.charge import make_charges
-from promptmill.domain.errors import InconsistentError, MissingObjectError
+from promptmill.domain.errors import InconsistentError, MissingObjectError, RefusedByAwsError
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
 from promptmill.domain.recipe import Recipe
@@ -52,16 +51,14 @@ def make_empty_records(chunk: ChunkRange) -> list[RawRecord]:
     return [RawRecord(chunk.first_record + i, chunk.first_line, b"") for i in range(chunk.records)]
 
 
-def make_failed_records(chunk: ChunkRange, code: Literal["file_gone", "chunk_changed"]) -> list[RawRecord]:
+def make_failed_records(chunk: ChunkRange, code: str, message: str) -> list[RawRecord]:
     """Return stand-ins for a chunk that cannot be read, now or later."""
-    failure = Failure("record", code, _UNREADABLE[code])
+    failure = Failure("record", code, message)
     return [structs.replace(record, error=failure) for record in make_empty_records(chunk)]
 
 
-_UNREADABLE = {
-    "file_gone": "the file was deleted before this record was read. Drop it again",
-    "chunk_changed": "the file is not what it was when it was planned. Drop it again",
-}
+_GONE = "the file was deleted before this record was read. Drop it again"
+_CHANGED = "the file is not what it was when it was planned. Drop it again"
 
 
 def _make_oversized_record(chunk: ChunkRange) -> RawRecord:
@@ -148,9 +145,14 @@ class ChunkUnit:
         try:
             return await read_records(self._manifest, self._chunk, objects=self._context.objects)
         except MissingObjectError:
-            return make_failed_records(self._chunk, "file_gone")
+            return make_failed_records(self._chunk, "file_gone", _GONE)
+        except RefusedByAwsError as refusal:
+            if not refusal.about_object:  # a fault of the deployment is a reason to wait, and says nothing of records
+                raise
+            words = f"{refusal.reason}. {refusal.remedy}; then resume the job"
+            return make_failed_records(self._chunk, refusal.code, words)
         except ValueError:  # what was cut there is not what is there now, and never will be again
-            return make_failed_records(self._chunk, "chunk_changed")
+            return make_failed_records(self._chunk, "chunk_changed", _CHANGED)
 
     async def _kept_results(self) -> dict[int, RecordResult]:
         if self._kept is None:

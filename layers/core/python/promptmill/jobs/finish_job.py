@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
+from promptmill.domain.errors import RefusedByAwsError, lone_refusals
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import FinishMessage
 from promptmill.domain.money import usd_text
@@ -17,7 +18,13 @@ from promptmill.jobs.earlier_results import read_run_chain
 from promptmill.jobs.join_run import JoinRun, RouteTotal, RunTotals
 from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.status import encode_status as encode_json
-from promptmill.jobs.status import publish_latest_status, publish_status, publish_status_in_turn
+from promptmill.jobs.status import (
+    note_refusal,
+    publish_event,
+    publish_latest_status,
+    publish_status,
+    publish_status_in_turn,
+)
 from promptmill.jobs.stop_run import CANCELLED, describe_stop
 from promptmill.ports.message_queue import EventBus
 from promptmill.ports.object_store import ObjectLister
@@ -30,11 +37,13 @@ class Finished(Struct, frozen=True):
     Attributes:
         verdict: ``waiting`` if chunk results are still missing, ``joining`` if segments are, ``over`` if the run was
             finished before, ``gone`` if there is no such run yet.
+        untold: AWS refuses the status or the event of the end.
     """
 
     verdict: Literal["finished", "waiting", "joining", "over", "gone"]
     state: str = ""
     counts: Counts = Counts()
+    untold: bool = False
 
 
 async def finish_job(message: FinishMessage, context: JobContext) -> Finished:
@@ -43,7 +52,19 @@ async def finish_job(message: FinishMessage, context: JobContext) -> Finished:
     It is safe to repeat: each file is written once, and the final state follows from the chunk results alone. Where
     there are many chunks, segments are joined by messages of their own; whoever joins the last one sends the message
     that ends the run.
+
+    Raises:
+        RefusedByAwsError: and until it is mended, the run's status says so.
     """
+    try:
+        with lone_refusals():
+            return await _finish(message, context)
+    except RefusedByAwsError as refusal:
+        await note_refusal(message.job_id, message.run, refusal, context)
+        raise
+
+
+async def _finish(message: FinishMessage, context: JobContext) -> Finished:
     job_id, run = message.job_id, message.run
     job = await context.jobs.read(job_id, run)
     if job is None or job.state is JobState.PLANNING:
@@ -117,9 +138,10 @@ async def _end_run(job: JobRun, manifest: Manifest, totals: RunTotals, context: 
     summary = summary_document(manifest, totals, state, files)
     await context.objects.create(files["summary"], encode_json(summary), content_type="application/json")
     await context.jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
-    over = await publish_latest_status(job.job_id, job.run, context)
-    await _publish_end(over or job, context.events)
-    return Finished("finished", state.value, tally.counts)
+    over = await context.jobs.read(job.job_id, job.run) or job
+    written = await publish_status(over, context)
+    heard = await _publish_end(over, context.events)
+    return Finished("finished", state.value, tally.counts, untold=not (written and heard))
 
 
 def _choose_state(tally: Tally) -> JobState:
@@ -136,7 +158,7 @@ def _describe_end(tally: Tally) -> str:
     return next((describe_stop(code) for code in sorted(tally.failures) if describe_stop(code)), "")
 
 
-async def _publish_end(job: JobRun, events: EventBus) -> None:
+async def _publish_end(job: JobRun, events: EventBus) -> bool:
     counts = job.counts
     detail: dict[str, str | int | None] = {
         "job_id": job.job_id,
@@ -147,7 +169,7 @@ async def _publish_end(job: JobRun, events: EventBus) -> None:
         "stopped": counts.stopped,
         "nano_usd": counts.nano_usd,
     }
-    await events.publish(f"Job {job.state.value.lower()}", detail)
+    return await publish_event(f"Job {job.state.value.lower()}", detail, events)
 
 
 def summary_document(manifest: Manifest, totals: RunTotals, state: JobState, files: dict[str, str]) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
-from msgspec import Struct
 
 from promptmill import __version__
 from promptmill.domain import layout
-from promptmill.domain.errors import RecipeError, RejectedFileError, UserError
+from promptmill.domain.errors import RecipeError, RefusedByAwsError, RejectedFileError, UserError, lone_refusals
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, Versions, make_job_id
 from promptmill.domain.messages import PlanMessage
 from promptmill.domain.recipe import Recipe
@@ -18,7 +18,16 @@ from promptmill.jobs.context import JobContext
 from promptmill.jobs.cut_file import cut_file
 from promptmill.jobs.find_run import FIRST_RUN, find_run, latest_run
 from promptmill.jobs.manifests import decode_manifest
-from promptmill.jobs.rerun_job import plan_rerun
+from promptmill.jobs.reject_job import (
+    Planned,
+    make_file_gone,
+    open_job,
+    publish_drop_event,
+    reject_gone,
+    reject_job,
+    reject_refused,
+)
+from promptmill.jobs.rerun_job import plan_rerun, prefer_route
 from promptmill.jobs.send_chunks import send_first
 from promptmill.jobs.status import publish_latest_status, publish_status
 from promptmill.redaction import DETECTOR_VERSION
@@ -27,18 +36,20 @@ TAG = "promptmill-again"
 _REMEMBERED = timedelta(days=7)
 
 
-class Planned(Struct, frozen=True):
-    """The report on a drop. ``verdict``: ignored, gone, rejected, duplicate, planned, or known (planned before)."""
-
-    verdict: str
-    job_id: str = ""
-    code: str = ""
-    records: int = 0
-    chunks: int = 0
-
-
 async def plan_job(message: PlanMessage, context: JobContext) -> Planned:
-    """Plan a run. The same drop planned twice is one job, since its id follows from the object's version."""
+    """Plan a run. The same drop planned twice is one job, since its id follows from the object's version.
+
+    Raises:
+        RefusedByAwsError: and nobody could be told, or the run has begun already.
+    """
+    try:
+        with lone_refusals():
+            return await _plan(message, context)
+    except RefusedByAwsError as refusal:
+        return await reject_refused(message, refusal, context)
+
+
+async def _plan(message: PlanMessage, context: JobContext) -> Planned:
     if message.run != FIRST_RUN:
         job = await context.jobs.read(message.job_id, message.run)
         return Planned("gone", message.job_id) if job is None else await _plan_run(job, context)
@@ -59,24 +70,36 @@ async def _plan_drop(message: PlanMessage, context: JobContext) -> Planned:
 
 async def _plan_run(job: JobRun, context: JobContext, *, again: bool = False) -> Planned:
     if job.state.terminal:
-        return await _report_known(job, context)
+        return await report_known(job, context)
     if job.state is JobState.PLANNING:
         await publish_latest_status(job.job_id, job.run, context)
+    # A planner that is brought down by the file never counts itself out: settle_dead_letter looks at who is left over.
+    await context.jobs.count_planner(job.job_id, job.run, 1)
+    try:
+        return await _plan_counted(job, context, again=again)
+    except Exception:
+        with suppress(Exception):
+            await context.jobs.count_planner(job.job_id, job.run, -1)
+        raise
+
+
+async def _plan_counted(job: JobRun, context: JobContext, *, again: bool) -> Planned:
     try:
         manifest = await _freeze_manifest(job, context)
     except (RecipeError, RejectedFileError) as error:
         rejected = await reject_job(job, error, context)
         return Planned("rejected" if rejected else "known", job.job_id, error.code)
-    may_wait = job.run == FIRST_RUN and job.state in (JobState.PLANNING, JobState.DUPLICATE)
+    again = again or job.run != FIRST_RUN  # whoever resumes a job asks for it
+    may_wait = not manifest.base and job.state in (JobState.PLANNING, JobState.DUPLICATE)
     if may_wait and await waits_as_duplicate(job, manifest, context, again=again):
         return await _report_duplicate(job, context)
     return await _start_run(job, manifest, context)
 
 
-async def _report_known(job: JobRun, context: JobContext) -> Planned:
+async def report_known(job: JobRun, context: JobContext) -> Planned:
     await publish_status(job, context)
     if job.state is JobState.REJECTED:  # the worker that rejected it may have ended before it published the event
-        await _publish_event("Job rejected", job, "", context)
+        await publish_drop_event("Job rejected", job, "", context)
     return Planned("known", job.job_id)
 
 
@@ -84,7 +107,7 @@ async def _report_duplicate(job: JobRun, context: JobContext) -> Planned:
     now = await publish_latest_status(job.job_id, job.run, context)
     if now is None or now.state is not JobState.DUPLICATE:  # somebody let it run meanwhile
         return Planned("known", job.job_id)
-    await _publish_event("Job duplicate", job, "duplicate", context)
+    await publish_drop_event("Job duplicate", job, "duplicate", context)
     return Planned("duplicate", job.job_id)
 
 
@@ -92,17 +115,20 @@ async def _freeze_manifest(job: JobRun, context: JobContext) -> Manifest:
     """Return the run's manifest: the one that was written first, whoever wrote it."""
     key = layout.manifest_key(job.job_id, job.run)
     if await context.objects.head(key) is None:
-        if job.run == FIRST_RUN:
-            manifest = await _plan_first(job, context)
-        else:
-            manifest = await plan_rerun(job, context)
-            check_prices(manifest.recipe, context)
+        planned = None if job.run == FIRST_RUN else await plan_rerun(job, context)
+        if planned is not None:
+            check_prices(planned.recipe, context)
+        manifest = planned or await _plan_file(job, context)
         await context.objects.create(key, msgspec.json.encode(manifest), content_type="application/json")
     return decode_manifest(await context.objects.read(key))
 
 
-async def _plan_first(job: JobRun, context: JobContext) -> Manifest:
+async def _plan_file(job: JobRun, context: JobContext) -> Manifest:
     recipe = await context.recipes.load(job.recipe)
+    if job.route:
+        recipe = prefer_route(recipe, job.route)
+    if job.run != FIRST_RUN and await context.objects.head(job.source.key, version=job.source.version) is None:
+        raise make_file_gone()
     check_prices(recipe, context)  # before the file is read, which may take minutes
     cut = await cut_file(job, recipe, context)
     return Manifest(
@@ -151,55 +177,6 @@ async def _start_run(job: JobRun, manifest: Manifest, context: JobContext) -> Pl
     await send_first(manifest, context)
     await publish_latest_status(job_id, run, context)
     return Planned("planned", job_id, records=records, chunks=chunks)
-
-
-async def reject_job(job: JobRun, error: UserError, context: JobContext) -> bool:
-    """End a job of which nothing will be sent; its status says why, and what to do.
-
-    Returns:
-        False if another worker has planned it meanwhile.
-    """
-    reason = f"{error.where}: {error.reason}" if error.where else error.reason
-    at = rfc3339(context.clock.now())
-    await context.jobs.move(job.job_id, job.run, JobState.REJECTED, at=at, reason=reason, remedy=error.remedy)
-    now = await context.jobs.read(job.job_id, job.run)
-    if now is None or now.state is not JobState.REJECTED:
-        return False
-    await publish_status(now, context)
-    await _publish_event("Job rejected", job, error.code, context)
-    return True
-
-
-async def _publish_event(kind: str, job: JobRun, code: str, context: JobContext) -> None:
-    """Publish an event at least once; ``code`` is "" when it is published again."""
-    await context.events.publish(kind, {"job_id": job.job_id, "recipe": job.recipe, "code": code})
-
-
-async def reject_gone(message: PlanMessage, context: JobContext) -> bool:
-    """End the job, if there is one, of an object version that was deleted before it was planned."""
-    job = await context.jobs.read(message.job_id, FIRST_RUN) if message.job_id else None
-    if job is None:
-        return False
-    error = RejectedFileError("the file was gone before it was read", code="file_gone", remedy="drop it again")
-    return await reject_job(job, error, context)
-
-
-async def open_job(source: Source, context: JobContext) -> JobRun:
-    """Return the job of a dropped version: a new one, or the one that is there."""
-    job_id, now = make_job_id(source), rfc3339(context.clock.now())
-    job = JobRun(
-        job_id=job_id,
-        run=FIRST_RUN,
-        state=JobState.PLANNING,
-        recipe=layout.recipe_of(source.key),
-        source=source,
-        results_prefix=layout.results_prefix(source.key, job_id),
-        created_at=now,
-        last_progress=now,
-    )
-    if await context.jobs.create(job):
-        return job
-    return await context.jobs.read(job_id, FIRST_RUN) or job
 
 
 async def waits_as_duplicate(job: JobRun, manifest: Manifest, context: JobContext, *, again: bool) -> bool:

@@ -26,6 +26,8 @@ async def rerun_job(
 ) -> JobRun:
     """Start a further run and return it. The last run must be over; of two callers at once, one is refused.
 
+    Where nothing was ever planned, since the file was rejected, the new run reads the file again.
+
     Raises:
         UserError: there is no such job, its last run is not over, or there is nothing to run.
         RecipeError: the recipe has no such route.
@@ -34,8 +36,11 @@ async def rerun_job(
     if not last.state.terminal:
         raise _refuse_open(last)
     base = await _read_base(last, context)
-    await _load_recipe(base.recipe, context, route=route)
-    await _check_left(base, rerun, context)
+    if base is None:
+        prefer_route(await context.recipes.load(last.recipe), route)
+    else:
+        await _load_recipe(base.recipe, context, route=route)
+        await _check_left(base, rerun, context)
     run = _make_run(last, rerun, route, at=rfc3339(context.clock.now()))
     if not await context.jobs.create(run):
         there = await find_run(job_id, run.run, jobs=context.jobs)
@@ -61,12 +66,11 @@ def _make_run(last: JobRun, rerun: Literal["resume", "redrive"], route: str, *, 
     )
 
 
-async def _read_base(last: JobRun, context: JobContext) -> Manifest:
+async def _read_base(last: JobRun, context: JobContext) -> Manifest | None:
+    """Return the manifest that a further run goes on from, or None if every run before was rejected."""
     run = last.run if last.state is not JobState.REJECTED else await _find_base(last, context)
     if not run:
-        raise UserError(
-            f"nothing of job {last.job_id} was planned: {last.reason}", code="not_planned", remedy="drop the file again"
-        )
+        return None
     try:
         return await context.manifests(last.job_id, run)
     except MissingObjectError as error:
@@ -91,15 +95,21 @@ def _refuse_open(run: JobRun) -> UserError:
     return UserError(f"run {run.run} of job {run.job_id} is {run.state.value}", code="run_open", remedy=remedy)
 
 
-async def plan_rerun(job: JobRun, context: JobContext) -> Manifest:
+async def plan_rerun(job: JobRun, context: JobContext) -> Manifest | None:
     """Make the manifest of a further run. But for the recipe it follows from the runs before, which are over.
+
+    Returns:
+        None if every run before was rejected, so that there is nothing to go on from.
 
     Raises:
         RejectedFileError: what earlier runs kept is deleted by now.
         RecipeError: the recipe has no such route.
     """
+    number = await _find_base(job, context)
+    if not number:
+        return None
     try:
-        base = await context.manifests(job.job_id, await _find_base(job, context))
+        base = await context.manifests(job.job_id, number)
         pending, kept = await _split_chunks(job, base, context)
     except MissingObjectError as error:
         raise _refuse_old() from error
@@ -175,6 +185,11 @@ def resolve_rerun_recipe(frozen: Recipe, now: Recipe | None, *, route: str = "")
         budget=now.budget,
         give_up_after_h=now.give_up_after_h,
     )
+
+
+def prefer_route(recipe: Recipe, route: str) -> Recipe:
+    """Return the recipe with a route first, if one is asked for. Raises RecipeError: it has no such route."""
+    return structs.replace(recipe, routes=_put_first(recipe.routes, recipe.routes, route))
 
 
 def _put_first(routes: Sequence[Route], known: Sequence[Route], route: str) -> tuple[Route, ...]:

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from promptmill.domain import layout
+from promptmill.domain.errors import RefusedByAwsError, lone_refusals
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.times import rfc3339
@@ -23,7 +24,7 @@ from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_header
 from promptmill.jobs.send_chunks import send_more
-from promptmill.jobs.status import publish_status, publish_status_in_turn, publish_waiting
+from promptmill.jobs.status import MENDING_S, note_refusal, publish_status, publish_status_in_turn, publish_waiting
 
 Unclaimed = Literal["deferred", "stale"]
 """``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``stale``: a later
@@ -36,16 +37,46 @@ Verdict = Literal["ended", "known", "deferred", "stale", "refused", "yielded", "
 
 
 class ChunkReport(Struct, frozen=True):
-    """The report on a chunk message, in facts that are safe to log. ``why`` is the reason of a yield."""
+    """The report on a chunk message, in facts that are safe to log.
+
+    Attributes:
+        why: the reason of a yield.
+        is_refused: AWS refuses something that the chunk needs, and somebody has to mend it.
+    """
 
     verdict: Verdict
     counts: Counts = Counts()
     failures: dict[str, int] = {}
     why: str = ""
+    is_refused: bool = False
 
 
 async def run_chunk(message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
     """Run a chunk to its end, or send its message again. A chunk has one result, however often its message comes."""
+    try:
+        with lone_refusals():
+            return await _run_chunk(message, worker)
+    except RefusedByAwsError as refusal:
+        return await _wait_for_mending(message, refusal, worker)
+
+
+async def _wait_for_mending(message: ChunkMessage, refusal: RefusedByAwsError, worker: ChunkWorker) -> ChunkReport:
+    """Send the message again for later, and say in the status what has to be mended.
+
+    The run's ``give_up_after`` bounds how often. Raises the refusal if the message cannot be sent: it comes by itself.
+    """
+    await note_refusal(message.job_id, message.run, refusal, worker.context)
+    if worker.joined:  # that chunk has a message of its own
+        raise refusal
+    again = structs.replace(message, owner_seen=None, released_at_epoch=None, is_recheck=False)
+    try:
+        await send_again(again, worker, delay_s=MENDING_S)
+    except Exception as error:
+        raise refusal from error
+    return ChunkReport("yielded", why=refusal.code, is_refused=True)
+
+
+async def _run_chunk(message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
     context = worker.context
     await worker.lease.renew(worker.runtime.lease_s)  # first: until then it is hidden for a whole invocation
     job = await context.jobs.read(message.job_id, message.run)

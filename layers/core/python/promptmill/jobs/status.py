@@ -1,17 +1,20 @@
-"""Write ``status.json``, which a person reads beside the results."""
+"""Write ``status.json``, which a person reads beside the results, and publish events."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from promptmill.domain.errors import RefusedByAwsError
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.money import usd_text
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.context import JobContext
 from promptmill.ports.job_store import Jobs
+from promptmill.ports.message_queue import EventBus
 
 IN_WORDS = {
     JobState.PLANNING: "the file is being read and cut into chunks",
@@ -69,9 +72,9 @@ def waits_for(job: JobRun, *, at: str) -> str:
 
 def waiting_for(job: JobRun, *, at: str) -> str:
     """Return what keeps a run from going on, or "" if nothing does."""
-    if job.state is not JobState.RUNNING:
+    if job.state not in (JobState.RUNNING, JobState.JOINING):
         return ""
-    if job.stop:
+    if job.stop and job.state is JobState.RUNNING:
         return f"the end of calls under way ({job.stop})"
     return job.waiting_for if job.waiting_until >= at else ""
 
@@ -92,11 +95,15 @@ async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
     return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
 
 
-async def publish_status(job: JobRun, context: JobContext) -> None:
-    """Write the status now, whatever was written before."""
-    counts = await counts_so_far(job, jobs=context.jobs)
-    document = status_document(job, counts, at=rfc3339(context.clock.now()))
-    await context.objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
+async def publish_status(job: JobRun, context: JobContext) -> bool:
+    """Write the status now, whatever was written before. Return False if AWS refuses it: the job goes on without."""
+    try:
+        counts = await counts_so_far(job, jobs=context.jobs)
+        document = status_document(job, counts, at=rfc3339(context.clock.now()))
+        await context.objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
+    except RefusedByAwsError:
+        return False
+    return True
 
 
 async def publish_status_in_turn(job_id: str, run: int, context: JobContext) -> None:
@@ -127,3 +134,31 @@ async def publish_waiting(job: JobRun, waiting_for: str, delay_s: int, context: 
         return
     await context.jobs.note_waiting(job.job_id, job.run, waiting_for=waiting_for, until=rfc3339(back + _SLACK))
     await publish_status_in_turn(job.job_id, job.run, context)
+
+
+MENDING_S = 300
+"""How long a chunk that AWS refuses waits before it is tried again."""
+
+
+async def note_refusal(job_id: str, run: int, refusal: RefusedByAwsError, context: JobContext) -> None:
+    """Say in the status of a run that goes on later what AWS refuses.
+
+    The refusal itself is dealt with elsewhere, so nothing is raised if it keeps the status from being written, too.
+    """
+    until = context.clock.now() + timedelta(seconds=MENDING_S) + _SLACK
+    with suppress(Exception):
+        job = await context.jobs.read(job_id, run)
+        if job is None or job.state.terminal:
+            return
+        words = f"{refusal.reason}; {refusal.remedy}"
+        await context.jobs.note_waiting(job_id, run, waiting_for=words, until=rfc3339(until))
+        await publish_latest_status(job_id, run, context)
+
+
+async def publish_event(kind: str, detail: dict[str, str | int | None], events: EventBus) -> bool:
+    """Publish an event. Return False if AWS refuses it: what it tells of has happened all the same."""
+    try:
+        await events.publish(kind, detail)
+    except RefusedByAwsError:
+        return False
+    return True

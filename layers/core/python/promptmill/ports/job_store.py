@@ -68,6 +68,10 @@ class Jobs(Protocol):
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None: ...
 
+    async def count_planner(self, job_id: str, run: int, by: int) -> None:
+        """Count a planner that begins (1), or one that ended by an error (-1): those who vanished are left over."""
+        ...
+
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
         """Note what holds up a chunk of the run, and when the chunk is looked at again."""
         ...

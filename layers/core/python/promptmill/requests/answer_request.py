@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, structs
 
 from promptmill.domain import layout
-from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError
+from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError, RefusedByAwsError, lone_refusals
 from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.run_unit import MAX_CRASHES, run_unit
@@ -33,11 +34,18 @@ from promptmill.wire.json_fields import decode_json
 
 
 class RequestReport(Struct, frozen=True):
-    """The report on a request. ``code`` is "ok" or an error's code; ``replied`` says whether a reply was sent."""
+    """The report on a request.
+
+    Attributes:
+        code: "ok" or an error's code.
+        replied: a reply was sent.
+        is_refused: AWS refuses something of ours that the request needs, and somebody has to mend it.
+    """
 
     verdict: Literal["answered", "known", "deferred", "yielded", "superseded", "refused"]
     code: str = "ok"
     replied: bool = False
+    is_refused: bool = False
 
 
 class RequestWorker(Struct, frozen=True):
@@ -76,12 +84,46 @@ async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) ->
         envelope = structs.replace(parsed, id=parsed.id or envelope.id)
         _check_reply_queue(envelope, recipe)
         body = await _whole_body(envelope, body, worker)
-        return await _answer(incoming, envelope, body, recipe, worker)
+        with lone_refusals():
+            return await _answer(incoming, envelope, body, recipe, worker)
     except RecordError as error:
         return await _refuse(envelope, recipe, error, worker)
     except RecipeError as error:
         wrong = RecordError(error.reason, code=error.code, field="recipe", remedy=error.remedy)
         return await _refuse(envelope, recipe, wrong, worker)
+    except RefusedByAwsError as refusal:
+        return await _refuse_for_good(envelope, recipe, refusal, worker)
+
+
+async def _refuse_for_good(
+    envelope: RequestEnvelope, recipe: Recipe | None, refusal: RefusedByAwsError, worker: RequestWorker
+) -> RequestReport:
+    """Reply with what AWS refuses. Nothing is stored, so the same id works once that is mended.
+
+    Raises the refusal if it is ours, nobody could be told, and the message may come again.
+    """
+    wrong = RecordError(
+        refusal.reason,
+        code=refusal.code,
+        field="body_key" if refusal.key and refusal.key == envelope.body_key else "",
+        remedy=f"{refusal.remedy}; then publish the request again",
+    )
+    report = await _refuse(envelope, recipe, wrong, worker)
+    if not (report.replied or refusal.about_object or worker.settling):
+        raise refusal
+    return structs.replace(report, is_refused=not refusal.about_object)
+
+
+async def refuse_unanswered(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
+    """Reply to a request that no worker could even look into for more than a day, as far as that is known how to."""
+    envelope = find_addressee(incoming.body.encode())
+    envelope = structs.replace(envelope, id=envelope.id or incoming.identity)
+    recipe: Recipe | None = None
+    with suppress(Exception):
+        recipe = await worker.recipes.load(envelope.recipe)
+    reason = "the request could not be answered, since every try met a failure of Promptmill or of AWS"
+    error = RecordError(reason, code="gave_up", remedy="publish it again once its operator has mended that")
+    return await _refuse(envelope, recipe, error, worker)
 
 
 async def _answer(
@@ -127,10 +169,10 @@ async def _run(
     claim = claiming.mine
     if claim is None:
         return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
-    if worker.settling and claim.crashes < MAX_CRASHES and claim.verdict is None:
+    late = incoming.hours_at(runtime.clock.now()) >= recipe.give_up_after_h
+    if worker.settling and not (late or expired) and claim.crashes < MAX_CRASHES and claim.verdict is None:
         await runtime.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
-    late = incoming.hours_at(runtime.clock.now()) >= recipe.give_up_after_h
     end = await run_unit(unit, claim, runtime=runtime, stop_code="expired" if expired else "gave_up" if late else "")
     if end.verdict == "ended":
         return None

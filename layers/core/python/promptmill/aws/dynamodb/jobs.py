@@ -140,6 +140,16 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
             ExpressionAttributeValues=to_item({":route": {f"{route} {code}"}}),
         )
 
+    async def count_planner(self, job_id: str, run: int, by: int) -> None:
+        await write_if(
+            self._db.update_item,
+            TableName=self._table,
+            Key=to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"}),
+            UpdateExpression="ADD planners :by",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues=to_item({":by": by}),
+        )
+
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
         waiting = {"waiting_for": waiting_for, "waiting_until": until}
         await self._set(job_id, run, waiting, condition="attribute_exists(pk)", extra={}, names={})
@@ -236,5 +246,6 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         kept=counts_from(item.get("kept", {})),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
+        planners=item.get("planners", 0),
         files=item.get("files", {}),
     )
