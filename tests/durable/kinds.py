@@ -10,6 +10,7 @@ JOBS_ITEMS = {
     "live_progress": r"JOB#[^#]+ RUN#\d{4}#LIVE#\d{8}",
     "ended_chunks": r"JOB#[^#]+ RUN#\d{4}#ENDED#\d{6}",
     "gate": r"JOB#[^#]+ RUN#\d{4}#GATE#\d{2}",
+    "drained_chunk": r"JOB#[^#]+ RUN#\d{4}#DRAINED#\d{8}",
     "run_window": r"JOB#[^#]+ RUN#\d{4}#WINDOW",
     "first_drop": r"DUPLICATE#.+#[0-9a-f]{64} FIRST",
     "pause": r"SWITCH PAUSED#.+",

@@ -15,10 +15,19 @@ ADDED: set[str] = {
     "intents.models.L[].S: text",
     *(f"{message}.json.v" for message in ("chunk_message", "finish_message", "plan_message")),
     "manifest.json.v",
+    "drained_chunk.pk.S: JOB#<job>",
+    "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
+    "drained_chunk.ttl.N: text",
+    "run.swept_at.S: text",
+    "run_window.taker9.S: text",
+    "run_window.taker99.S: text",
     *(f"{item}.v.N: text" for item in ("claim", "job_charge", "narrowing", "request_charge", "run")),
 }
 """Names that later code stores as well, as ``test_no_name_is_new`` prints them. Code that reads one must do without it,
 since jobs under way do not have it."""
+
+LATER_KINDS = {"drained_chunk"}
+"""Kinds of items that the code of the samples did not write yet."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,7 @@ def before() -> Spellings:
 
 def test_there_is_a_sample_of_every_kind() -> None:
     found = {kind for state in all_samples().values() for kind in state}
-    assert found == {*JOBS_ITEMS, *CHARGES_ITEMS, *OBJECTS, *MESSAGES, "event"}
+    assert found == {*JOBS_ITEMS, *CHARGES_ITEMS, *OBJECTS, *MESSAGES, "event"} - LATER_KINDS
 
 
 def test_every_name_is_still_stored(today: Spellings, before: Spellings) -> None:

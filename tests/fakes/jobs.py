@@ -25,6 +25,8 @@ class FakeJobs(FailsOnRequest):
         self.shut: set[Gate] = set()
         self.first_drops: dict[tuple[str, str], tuple[str, str]] = {}
         self.windows: dict[tuple[str, int], RunWindow] = {}
+        self.takers: set[tuple[str, int, int, str]] = set()
+        self.drained: set[tuple[str, int, int]] = set()
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -117,7 +119,7 @@ class FakeJobs(FailsOnRequest):
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         del at
         job = self.runs.get((job_id, run))
-        if job is None or job.stop or job.state.terminal:
+        if job is None or job.stop or _RANKS.get(job.state, _TERMINAL) >= _RANKS[JobState.JOINING]:
             return False
         self.runs[job_id, run] = structs.replace(job, stop=code)
         return True
@@ -128,17 +130,20 @@ class FakeJobs(FailsOnRequest):
     async def read_window(self, job_id: str, run: int) -> RunWindow:
         return self.windows.get((job_id, run), RunWindow())
 
-    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
+    async def take(self, job_id: str, run: int, *, seen: int, to: int, taker: str) -> bool:
         window = self.windows.get((job_id, run), RunWindow())
         if window.sent != seen:
-            return False
+            return (job_id, run, to, taker) in self.takers
+        self.takers.add((job_id, run, to, taker))
         self.windows[job_id, run] = structs.replace(window, sent=to)
         return True
 
-    async def note_drained(self, job_id: str, run: int) -> RunWindow:
+    async def note_drained(self, job_id: str, run: int, chunk: int) -> RunWindow:
         window = self.windows.get((job_id, run), RunWindow())
-        self.windows[job_id, run] = structs.replace(window, drained=window.drained + 1)
-        return self.windows[job_id, run]
+        if (job_id, run, chunk) not in self.drained:
+            self.drained.add((job_id, run, chunk))
+            self.windows[job_id, run] = window = structs.replace(window, drained=window.drained + 1)
+        return window
 
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         del at

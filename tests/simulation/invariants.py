@@ -60,7 +60,14 @@ def _outcomes_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
         return
     if run.state is JobState.REJECTED:
         yield from _rejected(world, run)
-        return
+    elif not run.files:
+        if not any(run.job_id in key for key in world.objects.removed):
+            yield "has no results, though nothing of it was deleted"
+    else:
+        yield from _results_of(world, drop, run)
+
+
+def _results_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
     lines = [msgspec.json.decode(line) for line in world.objects.body(run.files["results"]).splitlines()]
     places = [line["record"] for line in lines]
     if places != list(range(len(drop.prompts))):

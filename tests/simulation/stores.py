@@ -37,6 +37,7 @@ class SimStore(FakeObjectStore):
         clashes: keys of results that were written twice, with other bytes.
         manifests: every one that there ever was, by key.
         page: how many keys a listing reads at once: what is written meanwhile is in its later pages.
+        removed: keys of what somebody deleted.
     """
 
     def __init__(self, clock: Clock, *, page: int = 1_000) -> None:
@@ -44,6 +45,7 @@ class SimStore(FakeObjectStore):
         self.clashes: list[str] = []
         self.manifests: dict[str, bytes] = {}
         self.page = page
+        self.removed: list[str] = []
         self._sorted: list[str] = []
 
     def put(self, key: str, body: bytes) -> ObjectInfo:
@@ -96,6 +98,7 @@ class SimStore(FakeObjectStore):
         for key in self.keys(prefix):
             del self._objects[key]
             self._sorted.remove(key)
+            self.removed.append(key)
 
     def pages(self, journals: str) -> dict[int, list[Page]]:
         """Return the pages of a unit's journals by epoch, each up to its seal."""

@@ -13,6 +13,7 @@ PromptmillError
 ├─ RefusedByAwsError      AWS refuses a call until somebody mends a right, a key or a resource
 ├─ SupersededError        another worker owns the unit now
 ├─ MissingObjectError     an object or item that was expected is not there
+│  └─ JobFilesGoneError    one of a job's own objects, without which it cannot go on
 ├─ NewerVersionError      what later code wrote, and only later code may read
 └─ InconsistentError      what can only be written in one way was found written in another
 """
@@ -152,6 +153,10 @@ class SupersededError(PromptmillError):
 
 class MissingObjectError(PromptmillError):
     """An object or item that was expected is not there."""
+
+
+class JobFilesGoneError(MissingObjectError):
+    """A manifest, a page beside it, or a result that a further run keeps is not there."""
 
 
 class NewerVersionError(PromptmillError):

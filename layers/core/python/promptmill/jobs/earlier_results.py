@@ -14,7 +14,7 @@ from promptmill.domain.record import RecordResult
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.context import JobContext
-from promptmill.jobs.manifests import ManifestCache
+from promptmill.jobs.manifests import ManifestCache, read_job_file
 from promptmill.ports.object_store import ObjectReader
 
 _AT_ONCE = 32
@@ -47,7 +47,7 @@ async def read_kept_results(manifest: Manifest, chunk: int, context: JobContext)
         return {}
     base = await context.manifests(manifest.job_id, manifest.base)
     earlier = await read_run_chain(base, manifests=context.manifests)
-    found = chunk_result.decode(await context.objects.read(earlier.result_key(chunk)))
+    found = chunk_result.decode(await read_job_file(earlier.result_key(chunk), objects=context.objects))
     return {result.record: result for result in chunk_result.split_results(found) if keeps(manifest.rerun, result)}
 
 

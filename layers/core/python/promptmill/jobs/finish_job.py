@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, structs
 
-from promptmill.domain.errors import RefusedByAwsError, lone_refusals
+from promptmill.domain.errors import JobFilesGoneError, MissingObjectError, RefusedByAwsError, lone_refusals
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
-from promptmill.domain.messages import FinishMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.money import usd_text
 from promptmill.domain.tally import Tally
 from promptmill.domain.times import rfc3339
@@ -17,16 +17,16 @@ from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_run_chain
 from promptmill.jobs.join_run import JoinRun, RouteTotal, RunTotals
 from promptmill.jobs.manifests import missing_chunks
+from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.status import encode_status as encode_json
 from promptmill.jobs.status import (
     note_refusal,
-    publish_event,
+    publish_end,
     publish_latest_status,
     publish_status,
     publish_status_in_turn,
 )
-from promptmill.jobs.stop_run import CANCELLED, describe_stop
-from promptmill.ports.message_queue import EventBus
+from promptmill.jobs.stop_run import CANCELLED, describe_stop, end_without_files
 from promptmill.ports.object_store import ObjectLister
 from promptmill.redaction.policy import make_audit_line
 
@@ -58,10 +58,18 @@ async def finish_job(message: FinishMessage, context: JobContext) -> Finished:
     """
     try:
         with lone_refusals():
-            return await _finish(message, context)
+            return await _finish_or_end(message, context)
     except RefusedByAwsError as refusal:
         await note_refusal(message.job_id, message.run, refusal, context)
         raise
+
+
+async def _finish_or_end(message: FinishMessage, context: JobContext) -> Finished:
+    """Finish a run, or end it plainly where its own files were deleted meanwhile."""
+    try:
+        return await _finish(message, context)
+    except JobFilesGoneError:
+        return Finished("over", await end_without_files(message.job_id, message.run, context))
 
 
 async def _finish(message: FinishMessage, context: JobContext) -> Finished:
@@ -79,17 +87,42 @@ async def _finish(message: FinishMessage, context: JobContext) -> Finished:
         await context.jobs.move(job_id, run, JobState.JOINING, at=rfc3339(context.clock.now()))
         await publish_latest_status(job_id, run, context)
     chain = await read_run_chain(manifest, manifests=context.manifests)
-    totals = await _join(JoinRun(manifest, chain, context), message, manifest, context)
+    try:
+        totals = await _join(JoinRun(manifest, chain, context), message, manifest, context)
+    except Exception as error:
+        if not _is_missing(error):
+            raise
+        return await _ask_for_missing(manifest, context, error)
     if totals is None:
         return Finished("joining")
     return await _end_run(job, manifest, totals, context)
+
+
+def _is_missing(error: Exception) -> bool:
+    """Return True if objects that are not there are the only fault."""
+    if isinstance(error, ExceptionGroup):  # several objects are read and written at once
+        return all(map(_is_missing, error.exceptions))
+    return isinstance(error, MissingObjectError)
+
+
+async def _ask_for_missing(manifest: Manifest, context: JobContext, error: Exception) -> Finished:
+    """Have deleted chunk results written again, which their journals allow.
+
+    Raises:
+        JobFilesGoneError: something else is gone, and nobody can write it again.
+    """
+    missing = await missing_chunks(manifest, most=MAX_AT_ONCE, objects=context.objects)
+    if not missing:
+        raise JobFilesGoneError(str(error)) from error
+    await context.queue.send([ChunkMessage(manifest.job_id, manifest.run, chunk) for chunk in missing])
+    return Finished("waiting")
 
 
 async def _republish_end_state(job: JobRun, message: FinishMessage, context: JobContext) -> None:
     """Write the status and the event of a run that is over: whoever ended it may have vanished before that."""
     await publish_status(job, context)
     if message.segment is None:
-        await _publish_end(job, context.events)
+        await publish_end(job, context.events)
 
 
 async def results_complete(manifest: Manifest, objects: ObjectLister) -> bool:
@@ -140,7 +173,7 @@ async def _end_run(job: JobRun, manifest: Manifest, totals: RunTotals, context: 
     await context.jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
     over = await context.jobs.read(job.job_id, job.run) or job
     written = await publish_status(over, context)
-    heard = await _publish_end(over, context.events)
+    heard = await publish_end(over, context.events)
     return Finished("finished", state.value, tally.counts, untold=not (written and heard))
 
 
@@ -156,20 +189,6 @@ def _describe_end(tally: Tally) -> str:
     if "routes_closed" in tally.failures:
         return "every route was closed; see closed_routes and the errors file"
     return next((describe_stop(code) for code in sorted(tally.failures) if describe_stop(code)), "")
-
-
-async def _publish_end(job: JobRun, events: EventBus) -> bool:
-    counts = job.counts
-    detail: dict[str, str | int | None] = {
-        "job_id": job.job_id,
-        "run": job.run,
-        "recipe": job.recipe,
-        "answered": counts.answered,
-        "failed": counts.failed,
-        "stopped": counts.stopped,
-        "nano_usd": counts.nano_usd,
-    }
-    return await publish_event(f"Job {job.state.value.lower()}", detail, events)
 
 
 def summary_document(manifest: Manifest, totals: RunTotals, state: JobState, files: dict[str, str]) -> dict[str, Any]:

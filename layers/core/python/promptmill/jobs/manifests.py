@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from promptmill.domain import layout
+from promptmill.domain.errors import JobFilesGoneError, MissingObjectError
 from promptmill.domain.job import Manifest
 from promptmill.domain.job_file import ChunkRange
 from promptmill.ports.object_store import ObjectLister, ObjectReader
@@ -57,24 +58,32 @@ class ManifestCache:
         """Return the manifest of a run.
 
         Raises:
-            MissingObjectError: it is not planned yet, or deleted since.
+            JobFilesGoneError: it is not planned yet, or deleted since.
             NewerVersionError: later code planned it.
         """
 
         async def read() -> Manifest:
-            return decode_manifest(await self._objects.read(layout.manifest_key(job_id, run)))
+            return decode_manifest(await read_job_file(layout.manifest_key(job_id, run), objects=self._objects))
 
         return await self._manifests.get((job_id, run), read)
 
     async def chunk_range(self, manifest: Manifest, chunk: int) -> ChunkRange:
-        """Return where a chunk lies. Raises MissingObjectError."""
+        """Return where a chunk lies. Raises JobFilesGoneError."""
         page, place = divmod(chunk, PAGE)
         key = layout.ranges_key(manifest.ranges, page)
 
         async def read() -> list[ChunkRange]:
-            return decode_ranges(await self._objects.read(key))
+            return decode_ranges(await read_job_file(key, objects=self._objects))
 
         return (await self._pages.get(key, read))[place]
+
+
+async def read_job_file(key: str, *, objects: ObjectReader) -> bytes:
+    """Read an object that a job cannot do without. Raises JobFilesGoneError."""
+    try:
+        return await objects.read(key)
+    except MissingObjectError as error:
+        raise JobFilesGoneError(key) from error
 
 
 class _Kept(Generic[Key, Value]):

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from promptmill.domain import layout
-from promptmill.domain.errors import RefusedByAwsError, lone_refusals
+from promptmill.domain.errors import JobFilesGoneError, RefusedByAwsError, lone_refusals
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.times import rfc3339
@@ -25,6 +25,7 @@ from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_header
 from promptmill.jobs.send_chunks import send_more
 from promptmill.jobs.status import MENDING_S, note_refusal, publish_status, publish_status_in_turn, publish_waiting
+from promptmill.jobs.stop_run import end_without_files
 
 Unclaimed = Literal["deferred", "stale"]
 """``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``stale``: a later
@@ -85,6 +86,16 @@ async def _run_chunk(message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
     if job.state.terminal:
         await publish_status(job, context)  # whoever ended the run may have vanished before it wrote the last status
         return ChunkReport("over")
+    try:
+        return await _run_planned(job, message, worker)
+    except JobFilesGoneError:
+        await end_without_files(message.job_id, message.run, context)
+        return ChunkReport("over")
+
+
+async def _run_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
+    """Run a chunk. Raises JobFilesGoneError: what says where it lies, or what to keep of it, was deleted."""
+    context = worker.context
     manifest = await context.manifests(message.job_id, message.run)
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
     if await context.objects.head(key) is not None:

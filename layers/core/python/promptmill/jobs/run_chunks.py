@@ -92,7 +92,7 @@ class _Invocation:
     async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
         context, pacing = self._worker.context, self._pacing
         manifest = await context.manifests(chunk.job_id, chunk.run)
-        window: RunWindow = await context.jobs.note_drained(chunk.job_id, chunk.run)
+        window: RunWindow = await context.jobs.note_drained(chunk.job_id, chunk.run, chunk.chunk)
         self._sizes[self._tasks[-1]] = await self._size_of(manifest, chunk.chunk)
         if self._in_memory() > MAX_BYTES:
             await send_more(manifest, window, context, pacing=pacing)

@@ -21,7 +21,7 @@ async def send_first(manifest: Manifest, context: JobContext) -> None:
     After a crash this may be done again: the same messages are sent.
     """
     first = min(FIRST_WINDOW, len(manifest.to_run))
-    await context.jobs.take(manifest.job_id, manifest.run, seen=0, to=first)
+    await take_window(manifest, 0, first, context)
     chunks = [_make_message(manifest, position) for position in range(first)]
     await context.queue.send(chunks or [FinishMessage(manifest.job_id, manifest.run)])
 
@@ -30,7 +30,7 @@ async def send_more(manifest: Manifest, window: RunWindow, context: JobContext, 
     """Send the chunks that the window has room for; they are delayed where other jobs wait for the same limit."""
     room = pacing.room(sent=window.sent, drained=window.drained, chunks=len(manifest.to_run))
     to = window.sent + room
-    if not room or not await context.jobs.take(manifest.job_id, manifest.run, seen=window.sent, to=to):
+    if not room or not await take_window(manifest, window.sent, to, context):
         return
     delay_s = pacing.yield_delay_s if pacing.others_wait else 0
     await context.queue.send([_make_message(manifest, at) for at in range(window.sent, to)], delay_s=delay_s)
@@ -43,11 +43,30 @@ async def take_next(
     chunks = len(manifest.to_run)
     room = pacing.room(sent=window.sent, drained=window.drained, chunks=chunks, carrying_on=True)
     sent = window.sent
-    if not room or not await context.jobs.take(manifest.job_id, manifest.run, seen=sent, to=sent + 1):
+    if not room or not await take_window(manifest, sent, sent + 1, context):
         return None
     message = _make_message(manifest, sent)
     await context.queue.send([message], delay_s=wake_s)
     return message
+
+
+_TRIES = 3
+_PAUSE_S = 0.5
+
+
+async def take_window(manifest: Manifest, seen: int, to: int, context: JobContext) -> bool:
+    """Move the run's window on from ``seen``, and so promise to send what it gained. Return False if somebody else has.
+
+    If the answer is lost, only the taker's name tells whether the window was moved. Whoever took our own write for another
+    worker's would leave these chunks to the sweep, ten minutes later.
+    """
+    taker = f"{context.rng.getrandbits(64):016x}"
+    for attempt in range(1, _TRIES):
+        try:
+            return await context.jobs.take(manifest.job_id, manifest.run, seen=seen, to=to, taker=taker)
+        except Exception:  # noqa: BLE001  the last error is raised below
+            await context.clock.sleep(_PAUSE_S * attempt)
+    return await context.jobs.take(manifest.job_id, manifest.run, seen=seen, to=to, taker=taker)
 
 
 def _make_message(manifest: Manifest, position: int) -> ChunkMessage:

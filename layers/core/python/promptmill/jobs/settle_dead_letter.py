@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from promptmill.domain import layout, messages
-from promptmill.domain.errors import RefusedByAwsError, RejectedFileError, lone_refusals
+from promptmill.domain.errors import JobFilesGoneError, RefusedByAwsError, RejectedFileError, lone_refusals
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.units import Claim, chunk_unit
@@ -34,6 +34,7 @@ from promptmill.jobs.run_chunk import (
     send_again,
 )
 from promptmill.jobs.status import note_refusal, publish_status
+from promptmill.jobs.stop_run import end_without_files
 
 Settled = Literal["over", "known", "deferred", "settled", "sent again", "refused"]
 
@@ -104,6 +105,15 @@ async def settle_chunk(message: ChunkMessage, worker: ChunkWorker) -> Settled:
     job = await context.jobs.read(message.job_id, message.run)
     if job is None or job.state.terminal:
         return "over"
+    try:
+        return await _settle_planned(job, message, worker)
+    except JobFilesGoneError:
+        await end_without_files(message.job_id, message.run, context)
+        return "over"
+
+
+async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> Settled:
+    context, runtime = worker.context, worker.runtime
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
     if await context.objects.head(key) is not None:
         await run_chunk(message, worker)

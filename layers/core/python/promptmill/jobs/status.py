@@ -123,6 +123,21 @@ async def publish_latest_status(job_id: str, run: int, context: JobContext) -> J
     return job
 
 
+async def publish_end(job: JobRun, events: EventBus) -> bool:
+    """Publish that a run is over. Return False if AWS refuses it."""
+    counts = job.counts
+    detail: dict[str, str | int | None] = {
+        "job_id": job.job_id,
+        "run": job.run,
+        "recipe": job.recipe,
+        "answered": counts.answered,
+        "failed": counts.failed,
+        "stopped": counts.stopped,
+        "nano_usd": counts.nano_usd,
+    }
+    return await publish_event(f"Job {job.state.value.lower()}", detail, events)
+
+
 _SLACK = timedelta(seconds=60)
 """A message that comes back is not worked on at once."""
 

@@ -8,14 +8,16 @@ from datetime import timedelta
 
 from msgspec import Struct
 
+from promptmill.domain.errors import JobFilesGoneError
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
 from promptmill.engine.heartbeat import run_within
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import missing_chunks
-from promptmill.jobs.send_chunks import MAX_AT_ONCE
+from promptmill.jobs.send_chunks import MAX_AT_ONCE, take_window
 from promptmill.jobs.status import publish_status_in_turn
+from promptmill.jobs.stop_run import end_without_files
 
 AT_ONCE = 8
 """Runs that are looked into at the same time: most of it is waiting for stores."""
@@ -118,7 +120,11 @@ class _Round:
             await jobs.shut_gates(job.job_id, job.run)
         if not _is_quiet(job, context):
             return
-        messages = await _repair(job, context)
+        try:
+            messages = await _repair(job, context)
+        except JobFilesGoneError:
+            await end_without_files(job.job_id, job.run, context)
+            return
         # Each run's messages are sent before the run counts as moved: a sweep that is ended here has lost nothing.
         await context.queue.send(messages)
         self.sent += messages
@@ -129,15 +135,17 @@ async def _repair(job: JobRun, context: JobContext) -> list[Message]:
     """Return the messages that a run which has gone quiet may have lost."""
     if job.state is JobState.PLANNING:
         return [PlanMessage(job.source.key, job.source.version, job.job_id, job.run)]
-    if job.state is JobState.JOINING:
-        return [FinishMessage(job.job_id, job.run)]
     manifest = await context.manifests(job.job_id, job.run)
     missing = await missing_chunks(manifest, most=MAX_AT_ONCE, objects=context.objects)
     if not missing:
         return [FinishMessage(job.job_id, job.run)]
+    if (
+        job.state is JobState.JOINING
+    ):  # these were there once, and were deleted: their journals allow to write them again
+        return [ChunkMessage(job.job_id, job.run, chunk) for chunk in missing]
     window = await context.jobs.read_window(job.job_id, job.run)
     lost = [chunk for chunk in missing if manifest.place_of(chunk) < window.sent]
     if not lost:
         # Whoever was to send the next chunk vanished. One is enough: its worker sends more.
-        await context.jobs.take(job.job_id, job.run, seen=window.sent, to=manifest.place_of(missing[0]) + 1)
+        await take_window(manifest, window.sent, manifest.place_of(missing[0]) + 1, context)
     return [ChunkMessage(job.job_id, job.run, chunk) for chunk in lost or missing[:1]]

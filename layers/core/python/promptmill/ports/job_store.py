@@ -15,7 +15,7 @@ class RunWindow(Struct, frozen=True):
 
     Attributes:
         sent: how many of the first chunks have a message, or were taken by a worker that carried on.
-        drained: chunks whose records have all first been sent; some may be counted twice.
+        drained: chunks whose records have all first been sent.
     """
 
     sent: int = 0
@@ -94,7 +94,7 @@ class Jobs(Protocol):
         ...
 
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
-        """Stop a run, once and for all. Return False if it is stopped already, or over."""
+        """Stop a run, once and for all. Return False if it is stopped already, being joined, or over."""
         ...
 
     async def shut_gates(self, job_id: str, run: int) -> None:
@@ -106,12 +106,16 @@ class Jobs(Protocol):
 
     async def read_window(self, job_id: str, run: int) -> RunWindow: ...
 
-    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
-        """Move ``sent`` on from ``seen``. Return False if somebody else has."""
+    async def take(self, job_id: str, run: int, *, seen: int, to: int, taker: str) -> bool:
+        """Move ``sent`` on from ``seen``.
+
+        Returns:
+            False if somebody else has; True also if an earlier try of the same ``taker`` has.
+        """
         ...
 
-    async def note_drained(self, job_id: str, run: int) -> RunWindow:
-        """Count one more drained chunk, and return the window after it."""
+    async def note_drained(self, job_id: str, run: int, chunk: int) -> RunWindow:
+        """Count a chunk as drained, once however often it is noted, and return the window after it."""
         ...
 
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:

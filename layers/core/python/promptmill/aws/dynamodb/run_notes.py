@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item, write_if
-from promptmill.aws.dynamodb.transactions import insist, update
+from promptmill.aws.dynamodb.transactions import insist, insist_if, transact, update
 from promptmill.aws.dynamodb.units import KEPT_S, gate_key
 from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts
@@ -53,8 +53,8 @@ class DynamoDbFirstDrops:
                 return str(from_item(found["Item"])["job_id"])
 
 
-OVER = 4
-"""The rank of a run that is terminal."""
+JOINING, OVER = 3, 4
+"""The ranks of a run that is being joined, and of one that is terminal."""
 
 
 class DynamoDbStops:
@@ -72,8 +72,8 @@ class DynamoDbStops:
                 self._table,
                 {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"},
                 sets={"stop": code, "stopped_at": at},
-                condition="attribute_not_exists(#stop) AND #rank < :over",
-                values={"over": OVER},
+                condition="attribute_not_exists(#stop) AND #rank < :joining",
+                values={"joining": JOINING},
             ),
         )
 
@@ -93,42 +93,54 @@ class DynamoDbWindows:
 
     _db: DynamoDBClient
     _table: str
+    _clock: Clock
+    _rng: random.Random
 
     async def read_window(self, job_id: str, run: int) -> RunWindow:
-        found = await to_thread(self._db.get_item, TableName=self._table, Key=_key(job_id, run), ConsistentRead=True)
-        return _window(found.get("Item", {}))
+        found = await self._read_window(job_id, run)
+        return RunWindow(found.get("sent", 0), found.get("drained", 0))
 
-    async def take(self, job_id: str, run: int, *, seen: int, to: int) -> bool:
-        condition = "sent = :seen" if seen else "attribute_not_exists(sent)"
-        values = {":to": to} | ({":seen": seen} if seen else {})
-        return await write_if(
+    async def take(self, job_id: str, run: int, *, seen: int, to: int, taker: str) -> bool:
+        name = f"taker{to % _TAKERS}"
+        moved = await insist_if(
             self._db.update_item,
-            TableName=self._table,
-            Key=_key(job_id, run),
-            UpdateExpression="SET sent = :to",
-            ConditionExpression=condition,
-            ExpressionAttributeValues=to_item(values),
+            rng=self._rng,
+            **update(
+                self._table,
+                _window_key(job_id, run),
+                sets={"sent": to, name: taker},
+                condition="#sent = :seen" if seen else "attribute_not_exists(#sent)",
+                values={"seen": seen} if seen else {},
+            ),
         )
+        # Perhaps an earlier try had got through, and others have moved the window on since.
+        return moved or (await self._read_window(job_id, run)).get(name) == taker
 
-    async def note_drained(self, job_id: str, run: int) -> RunWindow:
-        moved = await to_thread(
-            self._db.update_item,
-            TableName=self._table,
-            Key=_key(job_id, run),
-            UpdateExpression="ADD drained :one",
-            ExpressionAttributeValues=to_item({":one": 1}),
-            ReturnValues="ALL_NEW",
-        )
-        return _window(moved["Attributes"])
+    async def note_drained(self, job_id: str, run: int, chunk: int) -> RunWindow:
+        mark = _window_key(job_id, run) | {"sk": f"RUN#{run:04d}#DRAINED#{chunk:08d}"}
+        kept = int(self._clock.now().timestamp()) + KEPT_S
+        put = {
+            "TableName": self._table,
+            "Item": to_item(mark | {"ttl": kept}),
+            "ConditionExpression": "attribute_not_exists(pk)",
+        }
+        count = update(self._table, _window_key(job_id, run), adds={"drained": 1})
+        # A mark that is there already was written with the count, by us or by the chunk's owner before us.
+        await transact(self._db, [{"Put": put}, {"Update": count}], rng=self._rng)
+        return await self.read_window(job_id, run)
+
+    async def _read_window(self, job_id: str, run: int) -> dict[str, Any]:
+        key = to_item(_window_key(job_id, run))
+        found = await to_thread(self._db.get_item, TableName=self._table, Key=key, ConsistentRead=True)
+        return from_item(found.get("Item", {}))
 
 
-def _window(item: Any) -> RunWindow:
-    plain = from_item(item)
-    return RunWindow(plain.get("sent", 0), plain.get("drained", 0))
+_TAKERS = 16
+"""Names of takers that the window's item remembers: those whose answer was lost ask within seconds."""
 
 
-def _key(job_id: str, run: int) -> Any:
-    return to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#WINDOW"})
+def _window_key(job_id: str, run: int) -> dict[str, str]:
+    return {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}#WINDOW"}
 
 
 CHUNKS_AN_ITEM = 1000

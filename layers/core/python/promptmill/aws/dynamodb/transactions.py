@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError, HTTPClientError
 
-from promptmill.aws.dynamodb.items import to_item
+from promptmill.aws.dynamodb.items import failed_condition, to_item
 from promptmill.aws.threads import to_thread
 
 if TYPE_CHECKING:
@@ -73,6 +73,20 @@ async def insist(call: Callable[..., Any], *, rng: random.Random, reconnects: in
             patience[trouble] -= 1
         await sleep(rng.uniform(0, min(_MAX_WAIT_S, _FIRST_WAIT_S * 2**tried)))
     raise AssertionError("unreachable")
+
+
+async def insist_if(call: Callable[..., Any], *, rng: random.Random, **request: Any) -> bool:
+    """Make a conditional write until it is done or its condition is refused, which returns False.
+
+    After a lost answer the condition may fail because the write was made: read, and compare.
+    """
+    try:
+        await insist(call, rng=rng, reconnects=_REPEATS, **request)
+    except ClientError as error:
+        if failed_condition(error):
+            return False
+        raise
+    return True
 
 
 def update(
