@@ -52,7 +52,7 @@ def _has_cause(world: World, number: int, run: JobRun, prompt: str, code: str) -
     money = [found.budget for found in world.recipes.pushed if found.name == run.recipe]
     stops = {stop for (job_id, _), stop in world.jobs.stops.items() if job_id == run.job_id}
     causes = {
-        "cancelled": any((command.kind, command.drop) == ("cancel", number) for command in world.scenario.commands),
+        "cancelled": any((command.kind, command.drop) == ("cancel", number) for command in world.typed),
         "over_budget": any(policy.per_job is not None or policy.per_day is not None for policy in money)
         or bool(world.limits_of("day#") - {None}),
         "internal_error": world.faults_seen,  # of ours: only where a step of ours failed

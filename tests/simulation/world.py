@@ -139,6 +139,7 @@ class World:
         self.reports: list[object] = []
         self.taken: dict[str, list[Process]] = {}
         self.changed: list[Change] = []
+        self.typed: list[Command] = []
         self.watch = Watch(self)
         self._expected, self._sweeping = 0, True
 
@@ -239,6 +240,7 @@ class World:
 
     def type(self, command: Command) -> None:
         """A person's command, in a process of its own that can die as well."""
+        self.typed.append(command)
         self.start_process(command.kind, lambda ports: mill.command(self, ports, command))
 
     def _sweep(self) -> None:
