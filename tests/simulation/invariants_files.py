@@ -106,7 +106,7 @@ def _summary(world: World, run: JobRun, lines: list[dict[str, Any]], attempts: l
     expected = {
         "job_id": run.job_id,
         "run": run.run,
-        "rerun": run.rerun,
+        "rerun": run.rerun if _base(world, run) else "",
         "state": run.state.value,
         "recipe": run.recipe,
         "records": len(lines),
