@@ -6,7 +6,7 @@ from typing import Literal
 
 from promptmill.domain.errors import JobFilesGoneError, UserError
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.messages import ChunkMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.record import Failure, RawRecord
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.context import JobContext
@@ -79,6 +79,8 @@ async def end_without_files(job_id: str, run: int, context: JobContext) -> str:
     job = await find_run(job_id, run, jobs=jobs)
     if job.state in (JobState.RUNNING, JobState.JOINING):
         counts, at = await counts_so_far(job, jobs=jobs), rfc3339(context.clock.now())
+        # Should this worker vanish before it has told the end, whoever gets this message tells it.
+        await context.queue.send([FinishMessage(job_id, run)])
         await jobs.move(
             job_id,
             run,
