@@ -43,10 +43,11 @@ class FakeUnits(FailsOnRequest):
         self._write(unit, crashes=crashes, trying=trying, tries=tries)
         return True
 
-    async def release(self, unit: str, claim: Claim) -> bool:
+    async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
         if not self._owns(unit, claim):
             return False
-        self._write(unit, released=True)
+        marks = {} if tried is None else {"trying": tried[0], "tries": tried[1]}
+        self._write(unit, released=True, **marks)
         return True
 
     async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:

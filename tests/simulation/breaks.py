@@ -260,6 +260,30 @@ MUTANTS = (
         "        return False\n",
     ),
     _mutant(
+        "a suspected request is tried beside others",
+        "promptmill.requests.answer_request",
+        "    if isinstance(look, Claiming) or not must_run_alone(look):\n",
+        "    if True:\n",
+    ),
+    _mutant(
+        "a suspected request is claimed before its turn",
+        "promptmill.engine.unit",
+        "            while self._beside or self._is_taken:\n",
+        "            while False:\n",
+    ),
+    _mutant(
+        "a try that a worker survived counts",
+        "promptmill.engine.run_unit",
+        "        await _give_back_after_fault(unit, claim, runtime, ended.tried)\n",
+        "        await _give_back_after_fault(unit, claim, runtime, None)\n",
+    ),
+    _mutant(
+        "a unit that cannot be given back at once counts as crashed",
+        "promptmill.engine.run_unit",
+        "    for attempt in range(_RELEASES):\n",
+        "    for attempt in range(1):\n",
+    ),
+    _mutant(
         "culprit marked after it is tried",
         "promptmill.engine.answer_unit",
         "            await self._isolation.mark(record.index)\n            if not await self._answer(record):\n",
@@ -270,7 +294,7 @@ MUTANTS = (
     _mutant(
         "mark forgotten at a yield",
         _UNITS,
-        "        self._write(unit, released=True)\n",
+        "        self._write(unit, released=True, **marks)\n",
         "        self._write(unit, released=True, trying=-1, tries=0, crashes=0)\n",
     ),
     Mutant(

@@ -176,7 +176,8 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
 
 
 async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:
-    worker = ports.request_worker_of(ports.runtime_until(ends_at), ports.lease(received), settling=settling)
+    runtime = structs.replace(ports.runtime_until(ends_at), turns=ports.process.turns)
+    worker = ports.request_worker_of(runtime, ports.lease(received), settling=settling)
     held = received.held
     sent_ms = f"{(world.start.timestamp() + held.sent_at) * 1000:.0f}"
     incoming = read_incoming(held.body, held.message_id, held.attributes, sent_ms=sent_ms)

@@ -8,6 +8,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from promptmill.engine.unit import Turns
 from tests.simulation.loop import OWNER, NumberedTask
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -34,7 +35,7 @@ class Process:
     """
 
     def __init__(self, name: str, *, start: datetime = START, skew_s: float = 0.0, ticks_s: float = 0.0) -> None:
-        self.name, self.alive, self.ended = name, True, False
+        self.name, self.alive, self.ended, self.turns = name, True, False, Turns()
         self.unlucky = self.doomed = self.fell = False
         self._loop = asyncio.get_running_loop()
         self._start, self._ticks_s = start + timedelta(seconds=skew_s), ticks_s

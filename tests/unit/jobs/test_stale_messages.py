@@ -72,6 +72,20 @@ async def test_a_fault_in_a_chunk_taken_by_carrying_on_sends_it_again() -> None:
     assert mill.queue.sent[-1] == (structs.replace(message, released_at_epoch=1), LEASE_S)
 
 
+async def test_a_chunk_under_suspicion_is_not_carried_on_with_beside_another() -> None:
+    mill, planned_message = await planned()
+    message = structs.replace(planned_message, released_at_epoch=1)
+    unit = chunk_unit(message.job_id, 1, 0)
+    claim = await mill.units.claim(unit, seen=None, owner="worker")
+    assert claim is not None
+    await mill.units.mark(unit, claim, crashes=2)
+    await mill.units.release(unit, claim)
+    report = await run_chunk(message, structs.replace(mill.chunk_worker("worker", message), joined=True))
+    assert (report.verdict, mill.queue.sent[-1]) == ("deferred", (message, 0))
+    assert mill.units.claims[unit].epoch == 1, "nobody has touched it"
+    assert (await mill.run_chunk(message)).verdict == "ended"
+
+
 @pytest.mark.parametrize("after", [2, None])
 async def test_the_message_of_the_last_owner_and_those_of_the_sweep_are_worked_on(after: int | None) -> None:
     mill, message = await planned()

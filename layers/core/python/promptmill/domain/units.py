@@ -18,6 +18,13 @@ MAX_IN_GROUP = 50
 """How many intents one group may hold: they are written as one item."""
 
 
+SUSPICIOUS_CRASHES = 2
+"""After so many crashes in a row a unit's records are tried alone. One may be anything: a deploy, a lost machine."""
+
+NOBODY = -1
+"""The place of no record."""
+
+
 class Verdict(Struct, frozen=True):
     """How a unit ends, decided once; after it nobody calls.
 
@@ -54,7 +61,7 @@ class Claim(Struct, frozen=True):
     owner: str
     released: bool = False
     crashes: int = 0
-    trying: int = -1
+    trying: int = NOBODY
     tries: int = 0
     granted: int = 0
     day: str = ""
@@ -62,6 +69,11 @@ class Claim(Struct, frozen=True):
     verdict: Verdict | None = None
     body_hash: str = ""
     lines: tuple[str, ...] = ()
+
+    @property
+    def suspected(self) -> bool:
+        """True if one of the unit's records may bring workers down: they are tried one at a time."""
+        return self.crashes >= SUSPICIOUS_CRASHES or self.trying != NOBODY
 
 
 class Gate(Struct, frozen=True):

@@ -16,7 +16,7 @@ from promptmill.calls.complete_record import complete_record, last_start
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.tally import count_outcome, tally_results
-from promptmill.domain.units import Claim
+from promptmill.domain.units import NOBODY, SUSPICIOUS_CRASHES, Claim
 from promptmill.engine.call_gate import GateContext, UnitCallGate
 from promptmill.engine.heartbeat import Heartbeat, repeat_until_cancelled
 from promptmill.engine.history import History, fold_history
@@ -38,6 +38,8 @@ class Answering(Struct, frozen=True):
         refused: calls that could not be journaled, since a later owner had sealed the journal.
         delay_s: how long the unit should wait before it is tried again.
         fault: the error, of ours or of a store, that ended the work.
+        tried: the record under suspicion and the workers that ended on it, without a try that this worker survived; None
+            where no record was tried alone.
     """
 
     why: EndReason | str
@@ -45,6 +47,7 @@ class Answering(Struct, frozen=True):
     refused: Page = Page()
     delay_s: int = 0
     fault: Exception | None = None
+    tried: tuple[int, int] | None = None
 
 
 async def answer_unit(
@@ -126,7 +129,9 @@ class _Answering:
         elif self._unfinished == 0:
             # Every record has its outcome, so it no longer matters that sending ended for some reason meanwhile.
             why = ""
-        return Answering(why, own, self._journal.refused, self._call_gate.delay_s, self._fault)
+        isolation = self._isolation
+        tried = isolation.survived if isolation.needed else None
+        return Answering(why, own, self._journal.refused, self._call_gate.delay_s, self._fault, tried)
 
     async def _answer_all(self) -> None:
         records = [record for record in await self._unit.records() if record.index not in self._known.results]
@@ -229,37 +234,38 @@ class _Answering:
 MAX_TRIES = 3
 """How many workers may end while they try one record alone before that record is held at fault."""
 
-_SUSPICIOUS_CRASHES = 2  # one crash may be anything: a deploy, a lost machine; only then is the pace of one paid
-_NOBODY = -1
-
 
 class Isolation:
     """Finds the record that brings workers down, in one unit and one epoch.
 
     Records are tried one at a time, and the claim says which one before it is touched, so that the next owner knows on
     which record this worker ended.
+
+    Attributes:
+        survived: what the claim should say once the unit is given back: the record under suspicion and its tries, without
+            the try of this worker.
     """
 
     def __init__(self, unit: Unit, claim: Claim, known: History, runtime: UnitRuntime) -> None:
         self._unit, self._claim, self._runtime = unit, claim, runtime
         self._suspects = known.suspects()
-        self._crashes = claim.crashes
+        self._crashes, self._crashed = claim.crashes, claim.crashes >= SUSPICIOUS_CRASHES
         # The record was answered and journaled, and its worker ended before it could clear the mark: it is innocent.
         cleared = claim.trying in known.results
-        self._tried = (_NOBODY, 0) if cleared else (claim.trying, claim.tries)
-        self._trying, self._tries = self._tried
+        self._tried = (NOBODY, 0) if cleared else (claim.trying, claim.tries)
+        self._trying, self._tries = self.survived = self._tried
 
     @property
     def culprit(self) -> int:
         """The record that is known to be at fault, -1 if there is none."""
         record, tries = self._tried
-        return record if tries >= MAX_TRIES else _NOBODY
+        return record if tries >= MAX_TRIES else NOBODY
 
     @property
     def needed(self) -> bool:
         """True if records should be tried one at a time."""
-        suspicious = self._crashes >= _SUSPICIOUS_CRASHES or self._tried[0] != _NOBODY
-        return suspicious and self.culprit == _NOBODY
+        suspicious = self._crashed or self._tried[0] != NOBODY
+        return suspicious and self.culprit == NOBODY
 
     def in_order(self, records: Sequence[RawRecord]) -> list[RawRecord]:
         """Sort the likeliest culprits to the front: the record tried last, those whose calls are lost, the others."""
@@ -277,17 +283,20 @@ class Isolation:
         Raises:
             SupersededError: another worker owns the unit.
         """
-        await self._write(record, self._tries_before(record) + 1)
+        tries = self._tries_before(record)
+        # A worker that gives the unit back is alive: whatever ended its try, the record did not bring it down.
+        self.survived = (record if tries else NOBODY, tries)
+        await self._write(record, tries + 1)
 
     async def unmark(self, record: int) -> None:
         """Take the mark back, since the record was not tried to its end. Raises SupersededError."""
         tries = self._tries_before(record)
-        await self._write(record if tries else _NOBODY, tries)
+        await self._write(record if tries else NOBODY, tries)
 
     async def acquit(self) -> None:
         """Write down that no record is suspected any more. Raises SupersededError."""
-        self._crashes = 0
-        await self._write(_NOBODY, 0)
+        self._crashes, self.survived = 0, (NOBODY, 0)
+        await self._write(NOBODY, 0)
 
     async def note_progress(self) -> None:
         """Set the count of crashes to 0, since something was journaled. Raises SupersededError."""

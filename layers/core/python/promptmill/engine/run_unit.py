@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -20,6 +19,9 @@ from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
 """How many owners in a row may end without journaling anything before the unit is given up."""
+
+_RELEASES = 5
+_PAUSE_S = 0.5
 
 
 class UnitEnd(Struct, frozen=True):
@@ -44,16 +46,36 @@ async def run_unit(
     An error gives the unit back before it is raised, so that it does not count as a crash.
     """
     try:
-        async with make_heartbeat(
-            unit, claim, runtime
-        ) as heartbeat:  # recovery and the close may take longer than a lease, too
+        # Recovery and the close may take longer than a lease, too.
+        async with make_heartbeat(unit, claim, runtime) as heartbeat:
             return await _run(unit, claim, runtime, stop_code, draining or Draining(), heartbeat)
     except SupersededError:
         return UnitEnd("superseded")
+    except _FaultError as ended:
+        await _give_back_after_fault(unit, claim, runtime, ended.tried)
+        raise ended.fault from None
     except Exception:
-        with suppress(Exception):  # the first error is raised: it tells more than one from giving the unit back
-            await runtime.units.release(unit.name, claim)
+        await _give_back_after_fault(unit, claim, runtime, None)
         raise
+
+
+class _FaultError(Exception):
+    """A fault ended the work on the records. ``tried``: see ``Answering``."""
+
+    def __init__(self, fault: Exception, tried: tuple[int, int] | None) -> None:
+        self.fault, self.tried = fault, tried
+        super().__init__(type(fault).__name__)
+
+
+async def _give_back_after_fault(unit: Unit, claim: Claim, runtime: UnitRuntime, tried: tuple[int, int] | None) -> None:
+    """Give the unit back, so that nothing counts as a crash. The store that failed just now may need some patience."""
+    for attempt in range(_RELEASES):
+        try:
+            await runtime.units.release(unit.name, claim, tried=tried)
+        except Exception:  # noqa: BLE001  the fault is raised: it tells more than an error of giving the unit back
+            await runtime.clock.sleep(_PAUSE_S * 2**attempt)
+        else:
+            return
 
 
 def make_heartbeat(unit: Unit, claim: Claim, runtime: UnitRuntime) -> Heartbeat:
@@ -116,10 +138,10 @@ async def _yield(
 ) -> UnitEnd:
     """Give the unit back, to be tried again later. Its money goes back to the budgets only if it waits for long."""
     if answering.fault is not None:
-        raise answering.fault
+        raise _FaultError(answering.fault, answering.tried)
     if wait.delay_s:
         await unit_budget.give_back()
-    if not await runtime.units.release(unit.name, unit_budget.claim):
+    if not await runtime.units.release(unit.name, unit_budget.claim, tried=answering.tried):
         return UnitEnd("superseded")
     return UnitEnd("yielded", wait.delay_s, wait.why or answering.why)
 

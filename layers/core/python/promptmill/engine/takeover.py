@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Iterator, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.domain import layout
 from promptmill.domain.charge import CostCorrection, model_of
@@ -123,16 +123,6 @@ class Free(Struct, frozen=True):
     found: Claim | None
 
 
-async def claim_unit(
-    unit: str, *, seen: tuple[int, int] | None, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
-) -> Claiming:
-    """Read the unit's claim, and take the unit if it is free."""
-    look = inspect_claim(await units.read(unit), seen=seen, body_hash=body_hash)
-    if isinstance(look, Claiming):
-        return look
-    return await take_unit(unit, look, owner=owner, units=units, rng=rng, body_hash=body_hash)
-
-
 def inspect_claim(found: Claim | None, *, seen: tuple[int, int] | None, body_hash: str = "") -> Free | Claiming:
     """Decide whether a unit may be claimed.
 
@@ -143,6 +133,14 @@ def inspect_claim(found: Claim | None, *, seen: tuple[int, int] | None, body_has
     if found is None or (found.body_hash == body_hash and _is_free(found, seen)):
         return Free(found)
     return _leave_to(found)
+
+
+def must_run_alone(free: Free) -> bool:
+    """Return True if whoever takes the unit now may be brought down by it, and every other unit of the process with it."""
+    if free.found is None:
+        return False
+    crashes = free.found.crashes + (not free.found.released)
+    return structs.replace(free.found, crashes=crashes).suspected
 
 
 async def take_unit(

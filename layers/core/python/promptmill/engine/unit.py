@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.domain.job import Counts
@@ -28,11 +30,57 @@ from promptmill.ports.recipe_source import EVERYTHING, Pause, Switches
 from promptmill.ports.units import Units
 
 
+class Turns:
+    """Lets the units of one process run beside each other, and one that may bring the process down alone.
+
+    A process that is brought down takes all of its units with it, and nobody knows which of them was at fault. So a unit
+    under suspicion waits until all others have ended, and nobody touches it before.
+    """
+
+    def __init__(self) -> None:
+        self._beside, self._is_taken = 0, False
+        self._changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def beside_others(self) -> AsyncIterator[None]:
+        """Hold a place among those that run beside each other, once nobody runs alone."""
+        while self._is_taken:
+            await self._changed.wait()
+        self._beside += 1
+        try:
+            yield
+        finally:
+            self._beside -= 1
+            self._note_change()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Leave one's place among the others, wait until none of them runs, and run alone. The place is taken again afterwards."""
+        self._beside -= 1
+        self._note_change()
+        try:
+            while self._beside or self._is_taken:
+                await self._changed.wait()
+            self._is_taken = True
+            try:
+                yield
+            finally:
+                self._is_taken = False
+        finally:
+            self._beside += 1
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
 class UnitRuntime(Struct, frozen=True):
     """The ports and values of one invocation, shared by all units that it runs.
 
     Attributes:
         slots: bound the calls in flight of all units together.
+        turns: say which units run beside each other.
         pause_switch: says whether an operator has paused a recipe.
         owner: names the invocation, for people.
         lease_s: how long a message and a claim outlive the owner's last sign of life.
@@ -56,6 +104,7 @@ class UnitRuntime(Struct, frozen=True):
     ends_at: float
     day_cap: int | None = None
     detectors: ExternalDetectors | None = None
+    turns: Turns = field(default_factory=Turns)
 
 
 class Unit(Protocol):

@@ -18,7 +18,7 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.run_unit import UnitEnd, run_unit
-from promptmill.engine.takeover import Claiming, Free, inspect_claim, take_unit
+from promptmill.engine.takeover import Claiming, Free, inspect_claim, must_run_alone, take_unit
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker
 from promptmill.jobs.context import JobContext
@@ -105,6 +105,10 @@ async def _run_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) 
     free = await look_at_chunk(message, worker)
     if not isinstance(free, Free):
         return ChunkReport(free)
+    if worker.joined and must_run_alone(free):
+        # Another chunk of this process would be taken for the one that brought it down. A message of its own comes alone.
+        await send_again(message, worker, delay_s=0)
+        return ChunkReport("deferred")
     delayed = await _delay_start(job, manifest, message, worker)
     return delayed or await _claim_and_run(job, manifest, message, free, worker)
 

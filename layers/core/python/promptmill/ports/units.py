@@ -40,8 +40,11 @@ class UnitClaims(Protocol):
         """Say which record is tried alone, or that the unit moves again. Not after the verdict."""
         ...
 
-    async def release(self, unit: str, claim: Claim) -> bool:
-        """Give the unit back, with what it holds. The next claim counts no crash."""
+    async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
+        """Give the unit back, with what it holds. The next claim counts no crash.
+
+        ``tried``: the record that is tried alone and its tries, where those have to change as well.
+        """
         ...
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, structs
 
+from promptmill.calls.complete_record import last_start
 from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError, RefusedByAwsError, lone_refusals
 from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
+from promptmill.engine.heartbeat import run_with_lease
 from promptmill.engine.run_unit import MAX_CRASHES, run_unit
-from promptmill.engine.takeover import claim_unit
+from promptmill.engine.takeover import Claiming, Free, inspect_claim, must_run_alone, take_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
@@ -72,6 +74,11 @@ class RequestWorker(Struct, frozen=True):
 
 async def answer_request(incoming: IncomingRequest, *, worker: RequestWorker) -> RequestReport:
     """Answer a request. Each delivery that is not deferred gets a reply, failures too; there is one charge in all."""
+    async with worker.runtime.turns.beside_others():
+        return await _answer_message(incoming, worker)
+
+
+async def _answer_message(incoming: IncomingRequest, worker: RequestWorker) -> RequestReport:
     await worker.lease.renew(worker.runtime.lease_s)
     message = incoming.body.encode()
     recipe: Recipe | None = None
@@ -161,23 +168,55 @@ async def _run(
     paused_s = await runtime.pause_switch.find_pause_s(recipe.name)
     if paused_s is not None and not expired:
         return await _send_again(incoming, None, worker, delay_s=paused_s, verdict="yielded")
-    claiming = await claim_unit(
-        unit.name, seen=incoming.owner_seen, owner=runtime.owner, units=runtime.units, rng=runtime.rng, body_hash=digest
-    )
+    look = await _look_at(unit, incoming, worker)
+    if isinstance(look, Claiming) or not must_run_alone(look):
+        return await _claim_and_run(incoming, unit, look, worker)
+    # It is claimed only once it is alone. If the others bring the process down before, nobody counts that against it.
+    async with AsyncExitStack() as turns:
+        turn = turns.enter_async_context(runtime.turns.alone())
+        await run_with_lease(turn, worker.lease, lease_s=runtime.lease_s, clock=runtime.clock)
+        if runtime.clock.monotonic() >= last_start(recipe, runtime.ends_at) and not worker.settling:
+            return await _send_again(incoming, incoming.owner_seen, worker, delay_s=0, verdict="yielded")
+        return await _claim_and_run(incoming, unit, await _look_at(unit, incoming, worker), worker)
+
+
+async def _look_at(unit: RequestUnit, incoming: IncomingRequest, worker: RequestWorker) -> Free | Claiming:
+    found = await worker.runtime.units.read(unit.name)
+    return inspect_claim(found, seen=incoming.owner_seen, body_hash=unit.body_hash)
+
+
+async def _claim_and_run(
+    incoming: IncomingRequest, unit: RequestUnit, look: Free | Claiming, worker: RequestWorker
+) -> RequestReport | None:
+    runtime, digest = worker.runtime, unit.body_hash
+    claiming = look if isinstance(look, Claiming) else await _take(unit, look, runtime)
     if claiming.body_hash != digest:
         raise make_id_reused()
     claim = claiming.mine
     if claim is None:
         return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
-    late = incoming.hours_at(runtime.clock.now()) >= recipe.give_up_after_h
-    if worker.settling and not (late or expired) and claim.crashes < MAX_CRASHES and claim.verdict is None:
+    stop_code = _find_stop_code(incoming, unit, runtime)
+    if worker.settling and not stop_code and claim.crashes < MAX_CRASHES and claim.verdict is None:
         await runtime.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
-    end = await run_unit(unit, claim, runtime=runtime, stop_code="expired" if expired else "gave_up" if late else "")
+    end = await run_unit(unit, claim, runtime=runtime, stop_code=stop_code)
     if end.verdict == "ended":
         return None
     delay_s = runtime.lease_s if end.verdict == "superseded" else end.delay_s
     return await _send_again(incoming, None, worker, delay_s=delay_s, verdict=end.verdict)
+
+
+async def _take(unit: RequestUnit, free: Free, runtime: UnitRuntime) -> Claiming:
+    owner, units, rng = runtime.owner, runtime.units, runtime.rng
+    return await take_unit(unit.name, free, owner=owner, units=units, rng=rng, body_hash=unit.body_hash)
+
+
+def _find_stop_code(incoming: IncomingRequest, unit: RequestUnit, runtime: UnitRuntime) -> str:
+    """Return why the request must end without a call, "" while it may go on."""
+    now = runtime.clock.now()
+    if has_expired(unit.envelope, now):
+        return "expired"
+    return "gave_up" if incoming.hours_at(now) >= unit.recipe.give_up_after_h else ""
 
 
 async def _stored(key: str, worker: RequestWorker) -> StoredAnswer | None:

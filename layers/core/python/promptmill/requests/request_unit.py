@@ -56,18 +56,18 @@ class RequestUnit:
         lease: MessageLease,
         runtime: UnitRuntime,
     ) -> None:
-        self._envelope, self._body_hash, self.recipe = envelope, body_hash, recipe
+        self.envelope, self.body_hash, self.recipe = envelope, body_hash, recipe
         self._record = RawRecord(0, 1, msgspec.json.encode({"id": envelope.id} | body))
         self.lease, self._runtime = lease, runtime
         self.closed = ClosedRoutes()
 
     @property
     def name(self) -> str:
-        return request_unit(self.recipe.name, self._envelope.id)
+        return request_unit(self.recipe.name, self.envelope.id)
 
     @property
     def journals(self) -> str:
-        return request_journals(self.recipe.name, self._envelope.id)
+        return request_journals(self.recipe.name, self.envelope.id)
 
     @property
     def file_format(self) -> FileFormat:
@@ -96,8 +96,8 @@ class RequestUnit:
         for charge in make_charges(costs, unit=self.name, recipe=self.recipe, job_id="", models=models):
             await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)
-        answer = msgspec.json.encode(StoredAnswer(self._body_hash, self._reply(result)))
-        key = answer_key(self.recipe.name, self._envelope.id)
+        answer = msgspec.json.encode(StoredAnswer(self.body_hash, self._reply(result)))
+        key = answer_key(self.recipe.name, self.envelope.id)
         if not await self._runtime.objects.create(key, answer, content_type="application/json"):
             raise InconsistentError(f"the answer of {self.name} is there, and differs")
 
@@ -110,4 +110,4 @@ class RequestUnit:
     def _reply(self, result: RecordResult) -> dict[str, Any]:
         line: dict[str, Any] = msgspec.json.decode(result.line)
         fields = {name: value for name, value in line.items() if name != "record"}
-        return {"recipe": self.recipe.name} | fields | {"id": self._envelope.id}
+        return {"recipe": self.recipe.name} | fields | {"id": self.envelope.id}

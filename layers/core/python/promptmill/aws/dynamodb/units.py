@@ -308,8 +308,9 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
         marks = {"crashes": crashes, "trying": trying, "tries": tries}
         return await self._write_own(unit, claim, sets=marks, condition=" AND attribute_not_exists(#verdict)")
 
-    async def release(self, unit: str, claim: Claim) -> bool:
-        return await self._write_own(unit, claim, sets={"released": True})
+    async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
+        marks = dict(zip(("trying", "tries"), tried or (), strict=False))
+        return await self._write_own(unit, claim, sets={"released": True, **marks})
 
     async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
         item = group_key(unit, group) | group_values(group) | {"ttl": self._ttl()}
