@@ -6,6 +6,7 @@ to the same rule.
 
 from __future__ import annotations
 
+from tests.simulation.breaks_world import WORLD_MUTANTS
 from tests.simulation.mutation import Change, Mutant
 
 _UNITS = "tests.fakes.units"
@@ -164,7 +165,7 @@ MUTANTS = (
     _mutant(
         "grant without condition",
         _UNITS,
-        "            if self._state(line).granted + amount > line.limit:\n",
+        "            if self._state(line.key).granted + amount > line.limit:\n",
         "            if False:\n",
     ),
     _mutant(
@@ -367,4 +368,5 @@ MUTANTS = (
         "    await jobs.shut_gates(job_id, run)\n",
         "",
     ),
+    *WORLD_MUTANTS,
 )
