@@ -256,12 +256,25 @@ def test_a_page_whose_answers_were_all_lost_is_corrected_by_nobody() -> None:
     assert known + sum(found.nano_usd for found in world.ledger.narrowings.values()) <= billed
 
 
+def test_a_record_on_which_one_worker_died_is_no_poison() -> None:
+    """Two workers die of a chunk, and one more while it tries a record alone."""
+    script = [At("chunk", "units.intend", CRASH) for _ in range(3)]
+    world = tell(story(3, sweeps=True), *script)
+    assert codes(world) == []
+    assert world.units.tried
+
+
 def test_an_unlucky_record_is_no_poison() -> None:
     """Two workers die; the next three meet a table that refuses them, and are alive: nobody is condemned."""
     script = [At("chunk", "units.intend", CRASH), At("chunk", "units.intend", CRASH)]
     script += [At("chunk", "units.intend", REFUSE) for _ in range(3)]
     world = tell(story(3, sweeps=True), *script)
     assert codes(world) == []
+
+
+def test_a_store_that_refuses_a_read_brings_no_worker_down() -> None:
+    world = tell(story(3), At("chunk-1", "objects.read", REFUSE, label="/ranges/"))
+    assert [(claim.epoch, claim.crashes) for claim in world.units.claims.values()] == [(1, 0)]
 
 
 def test_a_deadly_chunk_that_is_cancelled_is_not_read_again() -> None:

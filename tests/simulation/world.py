@@ -318,7 +318,7 @@ class World:
         until = self.loop.time() + _PATIENCE_S
         while self.loop.time() < until:
             await asyncio.sleep(_LOOKS_S)
-            if self.quiet:
+            if self.quiet or self.watch.broken:  # what is broken already need not come to rest
                 return True
             if self.trace.steps > _MAX_STEPS:
                 return False

@@ -116,6 +116,8 @@ async def _run_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) 
 async def _claim_and_run(
     job: JobRun, manifest: Manifest, message: ChunkMessage, free: Free, worker: ChunkWorker
 ) -> ChunkReport:
+    # Read before the claim, and kept: a read that fails while the chunk is ours would count as a crash of its owner.
+    await worker.context.manifests.chunk_range(manifest, message.chunk)
     claim = await claim_chunk(message, free, worker)
     if not isinstance(claim, Claim):
         return ChunkReport(claim)
