@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 from promptmill.domain.errors import MissingObjectError
 from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
-from promptmill.ports.object_store import ObjectInfo, Piece
+from promptmill.ports.object_store import ObjectInfo, Piece, StoredVersion
 from tests.fakes.failing import FailsOnRequest
 
 BLOCK = 1 << 16
@@ -93,3 +95,19 @@ class FakeObjectStore(FailsOnRequest):
     def _find(self, key: str, version: str) -> tuple[ObjectInfo, bytes] | None:
         versions = self._objects.get(key, [])
         return next((v for v in reversed(versions) if not version or v[0].version == version), None)
+
+    async def versions(self, prefix: str) -> AsyncIterator[StoredVersion]:
+        for key in self.keys(prefix):
+            for info, _ in self._objects[key]:
+                yield StoredVersion(key, info.version)
+
+    async def erase(self, versions: Sequence[StoredVersion]) -> None:
+        for each in versions:
+            left = [found for found in self._objects[each.key] if found[0].version != each.version]
+            if left:
+                self._objects[each.key] = left
+            else:
+                del self._objects[each.key]
+
+    async def rewrite(self, key: str, path: Path) -> str:
+        return self.put(key, await to_thread(path.read_bytes)).version

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.errors import MissingObjectError
+from promptmill.jobs.forget import find, forget
 from promptmill.ports.object_store import Piece
+from tests.fakes.jobs import FakeJobs
 from tests.fakes.object_store import FakeObjectStore
 
 
@@ -156,3 +159,55 @@ async def test_a_missing_piece_leaves_nothing(objects: Any, size: int) -> None:
     with pytest.raises(MissingObjectError):
         await objects.concatenate("whole", [Piece("piece", 6 << 20), Piece("nothing", size)])
     assert await objects.head("whole") is None
+
+
+async def test_every_version_is_listed_and_erased_for_good(objects: Any, tmp_path: Path) -> None:
+    await objects.replace("r/a", b"first")
+    await objects.replace("r/a", b"second")
+    await objects.replace("r/b", b"other")
+    (tmp_path / "new").write_bytes(b"third")
+    new = await objects.rewrite("r/a", tmp_path / "new")
+    found = [version async for version in objects.versions("r/a")]
+    assert len({version.version for version in found}) == 3
+    await objects.erase([version for version in found if version.version != new])
+    assert [version.version async for version in objects.versions("r/a")] == [new]
+    assert await objects.read("r/a") == b"third"
+    assert await objects.read("r/b") == b"other"
+
+
+def _versioned(aws: Any) -> Any:
+    client = aws.client("s3")
+    client.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": aws.region_name})
+    client.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
+    return client
+
+
+async def test_a_record_is_forgotten_in_versions_and_behind_markers(aws: Any) -> None:
+    objects, subject = S3ObjectStore(_versioned(aws), "bucket"), "anna-7"
+    results, other = "results/r/a.jsonl/20261122t120000z-0123456789/results.jsonl", b'{"id": "anna-70"}\n'
+    await objects.replace(results, b'{"id": "anna-7", "output": "draft"}\n')
+    await objects.replace(results, b'{"id": "anna-7", "output": "hers"}\n' + other)
+    await objects.replace("inbox/r/a.jsonl", b'{"id": "anna-7"}\n')
+    await objects.replace("inbox/r/a.jsonl", other)
+    await objects.replace("answers/r/ab/abcd.json", b'{"reply": {"id": "anna-7"}}')
+    await objects.replace("work/requests/r/ab/abcd/000001/000000", b"a page")
+    await objects.replace("work/20261122t120000z-0123456789/staged", b"a copy of the file")
+    aws.client("s3").delete_object(Bucket="bucket", Key="answers/r/ab/abcd.json")
+    found = await find(subject, "r", store=objects, jobs=FakeJobs())
+    assert (found.blanked, found.jobs) == ({results: 1}, ["20261122t120000z-0123456789"])
+    await forget(found, subject, store=objects, drops=True)
+    left = [version async for version in objects.versions("") if not version.is_marker]
+    assert sorted(version.key for version in left) == ["inbox/r/a.jsonl", results]
+    assert await objects.read(results) == b'{"status": "forgotten"}\n' + other
+    assert await objects.read("inbox/r/a.jsonl") == other
+
+
+async def test_versions_of_a_deleted_object_are_still_found(aws: Any) -> None:
+    client = _versioned(aws)
+    objects = S3ObjectStore(client, "bucket")
+    await objects.replace("gone", b"secret")
+    client.delete_object(Bucket="bucket", Key="gone")
+    found = [version async for version in objects.versions("gone")]
+    assert sorted(version.is_marker for version in found) == [False, True]
+    await objects.erase(found)
+    assert [version async for version in objects.versions("gone")] == []

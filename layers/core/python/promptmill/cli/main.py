@@ -10,6 +10,7 @@ from promptmill import __version__
 from promptmill.cli.commands.cancel import cancel
 from promptmill.cli.commands.costs import costs
 from promptmill.cli.commands.doctor import doctor
+from promptmill.cli.commands.forget import forget
 from promptmill.cli.commands.local import local
 from promptmill.cli.commands.models import models
 from promptmill.cli.commands.pause import pause, unpause
@@ -36,7 +37,20 @@ def cli() -> None:
 
 
 _JOB_CONTROL = (cancel, resume, redrive, again, pause, unpause)
-for command in (submit, status, *_JOB_CONTROL, costs, models, results, redact, providers, recipe, doctor, local):
+for command in (
+    submit,
+    status,
+    *_JOB_CONTROL,
+    costs,
+    models,
+    results,
+    redact,
+    providers,
+    recipe,
+    doctor,
+    forget,
+    local,
+):
     cli.add_command(command)
 
 

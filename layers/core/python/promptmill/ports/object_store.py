@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -22,6 +23,14 @@ class Piece(Struct, frozen=True):
 
     key: str
     size: int
+
+
+class StoredVersion(Struct, frozen=True):
+    """One version of an object, or the marker of its deletion."""
+
+    key: str
+    version: str
+    is_marker: bool = False
 
 
 class ObjectReader(Protocol):
@@ -74,6 +83,22 @@ class ObjectWriter(Protocol):
 class ObjectLister(Protocol):
     def under(self, prefix: str) -> AsyncIterator[ObjectInfo]:
         """List the objects whose keys start with ``prefix``, in key order. Their ``version`` is ""."""
+        ...
+
+
+class ObjectEraser(Protocol):
+    """What only a person may do, by a command: no function erases anything."""
+
+    def versions(self, prefix: str) -> AsyncIterator[StoredVersion]:
+        """List every version of the objects under a prefix, those of deleted objects and the markers as well."""
+        ...
+
+    async def erase(self, versions: Sequence[StoredVersion]) -> None:
+        """Delete these versions for good."""
+        ...
+
+    async def rewrite(self, key: str, path: Path) -> str:
+        """Write a file as a new version of an object, and return that version."""
         ...
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC
 from io import BytesIO
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -14,9 +15,10 @@ from botocore.exceptions import ClientError
 from promptmill.aws.error_kinds import code_of
 from promptmill.aws.s3.error_codes import BEYOND, MISSING, RACING, TAKEN
 from promptmill.aws.s3.multipart import PART, MultipartUpload, Span, plan_parts
+from promptmill.aws.s3.upload import upload
 from promptmill.aws.threads import to_thread
 from promptmill.domain.errors import MissingObjectError
-from promptmill.ports.object_store import ObjectInfo, Piece
+from promptmill.ports.object_store import ObjectInfo, Piece, StoredVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -149,6 +151,25 @@ class S3ObjectStore:
             token = page.get("NextContinuationToken")
             if not token:
                 return
+
+    async def versions(self, prefix: str) -> AsyncIterator[StoredVersion]:
+        after: Any = {}
+        while True:
+            page = await to_thread(self._s3.list_object_versions, Bucket=self._bucket, Prefix=prefix, **after)
+            for item in page.get("Versions", []):
+                yield StoredVersion(item["Key"], item["VersionId"])
+            for marker in page.get("DeleteMarkers", []):
+                yield StoredVersion(marker["Key"], marker["VersionId"], is_marker=True)
+            if not page["IsTruncated"]:
+                return
+            after = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+
+    async def erase(self, versions: Sequence[StoredVersion]) -> None:
+        for each in versions:
+            await to_thread(self._s3.delete_object, Bucket=self._bucket, Key=each.key, VersionId=each.version)
+
+    async def rewrite(self, key: str, path: Path) -> str:
+        return (await to_thread(upload, self._s3, self._bucket, key, path, on_bytes=lambda _: None)).version
 
     def _at(self, key: str, version: str) -> Any:
         where = {"Bucket": self._bucket, "Key": key}
