@@ -46,7 +46,7 @@ async def plan_job(message: PlanMessage, context: JobContext) -> Planned:
         with lone_refusals():
             return await _plan(message, context)
     except RefusedByAwsError as refusal:
-        return await reject_refused(message, refusal, context)
+        return await reject_refused(message, refusal, context, is_last_try=False)
 
 
 async def _plan(message: PlanMessage, context: JobContext) -> Planned:

@@ -41,11 +41,14 @@ def make_rejection(refusal: RefusedByAwsError, job_id: str) -> RejectedFileError
     return RejectedFileError(reason, code=refusal.code, remedy=remedy)
 
 
-async def reject_job(job: JobRun, error: UserError, context: JobContext) -> bool:
+async def reject_job(job: JobRun, error: UserError, context: JobContext, *, is_last_try: bool = True) -> bool:
     """End a job of which nothing will be sent; its status says why, and what to do.
 
     Returns:
         False if another worker has planned it meanwhile.
+
+    Raises:
+        RefusedByAwsError: of the table, if nobody could be told, or this is not the last try: the status says why.
     """
     reason = f"{error.where}: {error.reason}" if error.where else error.reason
     at = rfc3339(context.clock.now())
@@ -54,7 +57,10 @@ async def reject_job(job: JobRun, error: UserError, context: JobContext) -> bool
     try:
         await context.jobs.move(job.job_id, job.run, JobState.REJECTED, at=at, reason=reason, remedy=error.remedy)
         now = await context.jobs.read(job.job_id, job.run) or rejected
-    except RefusedByAwsError as refusal:  # the status and the event can tell of a job that the table knows nothing of
+    except RefusedByAwsError as refusal:
+        if not is_last_try:  # a job that the table does not know could not be resumed, and this may be mended in time
+            await publish_status(structs.replace(rejected, state=job.state), context)
+            raise
         now, refused = rejected, refusal
     if now.state is not JobState.REJECTED:
         return False
@@ -70,8 +76,12 @@ async def publish_drop_event(kind: str, job: JobRun, code: str, context: JobCont
     return await publish_event(kind, {"job_id": job.job_id, "recipe": job.recipe, "code": code}, context.events)
 
 
-async def reject_refused(message: PlanMessage, refusal: RefusedByAwsError, context: JobContext) -> Planned:
+async def reject_refused(
+    message: PlanMessage, refusal: RefusedByAwsError, context: JobContext, *, is_last_try: bool
+) -> Planned:
     """Reject a file that AWS does not let us plan, in words that say whose fault that is.
+
+    At the last try, when the message does not come again, its job ends even if the table cannot know.
 
     Raises:
         RefusedByAwsError: nobody could be told, or the run has begun already and goes on once this is mended.
@@ -79,7 +89,7 @@ async def reject_refused(message: PlanMessage, refusal: RefusedByAwsError, conte
     job = await _find_refused(message, context)
     if job is None:
         return Planned("ignored" if message.tagged else "gone", message.job_id)
-    if await reject_job(job, make_rejection(refusal, job.job_id), context):
+    if await reject_job(job, make_rejection(refusal, job.job_id), context, is_last_try=is_last_try):
         return Planned("rejected", job.job_id, refusal.code, is_refused=not refusal.about_object)
     await note_refusal(job.job_id, job.run, refusal, context)
     raise refusal

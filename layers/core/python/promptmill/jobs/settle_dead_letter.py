@@ -148,7 +148,7 @@ async def _settle_plan(message: PlanMessage, context: JobContext) -> str:
     try:
         return await _plan_again(message, context)
     except RefusedByAwsError as refusal:
-        return (await reject_refused(message, refusal, context)).verdict
+        return (await reject_refused(message, refusal, context, is_last_try=True)).verdict
 
 
 async def _plan_again(message: PlanMessage, context: JobContext) -> str:
@@ -193,4 +193,4 @@ async def give_up_dead_letter(body: str, context: JobContext) -> None:
         for plan in message if isinstance(message, list) else [message]:
             if isinstance(plan, PlanMessage) and (plan.run != FIRST_RUN or layout.starts_a_job(plan.key)):
                 with suppress(Exception):
-                    await reject_refused(plan, NOT_PLANNED, context)
+                    await reject_refused(plan, NOT_PLANNED, context, is_last_try=True)
