@@ -73,6 +73,15 @@ async def test_routes_close(jobs: Any) -> None:
     assert job.closed_routes == {"anthropic/x": "billing_error", "openai/gpt-6-luna": "invalid_api_key"}
 
 
+async def test_planners_are_counted_in_and_out(jobs: Any) -> None:
+    await jobs.create(JOB)
+    for by in (1, 1, -1, 1):
+        await jobs.count_planner(ID, 1, by)
+    await jobs.count_planner("nobody", 1, 1)
+    assert (await jobs.read(ID, 1)).planners == 2
+    assert await jobs.read("nobody", 1) is None
+
+
 async def test_one_worker_at_a_time_writes_the_status(jobs: Any) -> None:
     await jobs.create(JOB)
     assert await jobs.take_status_turn(ID, 1, at=LATER, not_since=AT)
