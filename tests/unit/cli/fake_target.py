@@ -18,6 +18,7 @@ from promptmill.settings import Settings, Stage
 from tests.fakes.mill import Mill
 from tests.fakes.recipes import recipe
 from tests.fakes.secret_store import FakeSecretStore
+from tests.unit.cli.fake_account import FakeAccount
 
 T = TypeVar("T")
 SETTINGS = Settings(
@@ -43,7 +44,12 @@ class FakeServices:
         self.objects, self.jobs, self.ledger = mill.objects, mill.jobs, mill.ledger
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
+        self.account = FakeAccount()
         self._mill, self.switches, self.queue = mill, mill.switches, mill.queue
+
+    def client(self, service: str) -> FakeAccount:
+        del service
+        return self.account
 
     @property
     def job_context(self) -> JobContext:

@@ -49,12 +49,23 @@ def test_all_well() -> None:
         "bucket",
         "jobs",
         "pauses",
+        "concurrency",
+        "event sources",
+        "promptmill/openai for the functions",
         "recipe r",
         f"{ROUTE.id} key",
         f"{ROUTE.id} access",
         f"{ROUTE.id} price",
     ]
     assert calls == [(ROUTE.id, 1)]
+
+
+def test_an_empty_secret_is_found_before_a_job_does() -> None:
+    checks, code, calls = looked_at(secrets={"promptmill/openai": " "})
+    assert code == 1
+    assert "is empty" in checks[f"{ROUTE.id} key"]["found"]
+    assert "put-secret-value" in checks[f"{ROUTE.id} key"]["remedy"]
+    assert calls == []
 
 
 def test_a_missing_secret_is_named_and_nothing_is_called() -> None:

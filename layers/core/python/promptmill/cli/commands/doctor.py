@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
 import click
-from msgspec import Struct, structs
+from msgspec import structs
 
 from promptmill.aws.failures import aws_failures_in_words
+from promptmill.cli.account_checks import Check, check_account
 from promptmill.cli.command import EXIT_FAILED, Invocation, load_recipe, on_target
 from promptmill.domain import layout
 from promptmill.domain.completion import CompletionRequest, Message, Text
@@ -28,22 +29,13 @@ _UNAUTHORIZED, _PAYMENT, _FORBIDDEN, _NOT_FOUND = 401, 402, 403, 404
 _NOT_LOCAL = "not_on_local_stage"
 
 
-class Check(Struct, frozen=True):
-    """The result of one check. The remedy says what to do if the check is not good."""
-
-    what: str
-    good: bool
-    found: str
-    remedy: str = ""
-
-
 @click.command()
 @click.argument("recipe", required=False)
 @on_target
 def doctor(invocation: Invocation, *, recipe: str | None) -> None:
-    """Check the deployment and the routes of RECIPE.
+    """Check the deployment, its account and the routes of RECIPE.
 
-    Without RECIPE, only the deployment is checked. Each route gets one real call of one token. The provider may
+    Without RECIPE, only the deployment and the quotas of its account are checked. Each route gets one real call of one token. The provider may
     charge for it, and the ledger does not record it. The calls are made from this machine with your credentials, not
     with those of the functions. The exit code is 1 if anything is wrong.
     """
@@ -73,9 +65,21 @@ async def _checks(invocation: Invocation, recipe: str | None) -> AsyncIterator[C
     yield await _check_safely("bucket", _check_bucket(services, target.settings.bucket))
     yield await _check_safely("jobs", _check_jobs(services))
     yield await _check_safely("pauses", _check_pauses(services))
+    if target.settings.stage != "local":
+        stack = target.settings.replies_prefix.removesuffix("-replies")
+        async for check in check_account(services.client, stack=stack, routes=await _routes_of(recipe, services)):
+            yield check
     if recipe:
         async for check in _check_recipe(recipe, services, region=target.settings.region):
             yield check
+
+
+async def _routes_of(recipe: str | None, services: Any) -> Sequence[Route]:
+    """Return the routes of a recipe, none if it cannot be read, which another check says."""
+    try:
+        return (await services.recipes.load(recipe)).routes if recipe else ()
+    except RecipeError:
+        return ()
 
 
 async def _check_safely(what: str, check: Awaitable[Check]) -> Check:
@@ -138,9 +142,12 @@ async def _check_secret(route: Route, services: Any) -> Check:
     if not route.key:
         return Check(what, good=True, found="this route needs no key")
     try:
-        await services.secrets.read(route.key)
+        value = await services.secrets.read(route.key)
     except RouteClosedError as error:
         return Check(what, good=False, found=f"{error.code}: {route.key}", remedy=_secret_remedy(route.key, error.code))
+    if not value.strip():
+        remedy = f"run aws secretsmanager put-secret-value --secret-id {route.key} --secret-string YOUR_KEY"
+        return Check(what, good=False, found=f"the secret {route.key} is empty", remedy=remedy)
     return Check(what, good=True, found=f"the secret {route.key} can be read from here")
 
 
