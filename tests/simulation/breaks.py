@@ -257,7 +257,7 @@ MUTANTS = (
     _mutant(
         "no poison isolation",
         "promptmill.engine.answer_unit",
-        "        return suspicious and self.culprit == _NOBODY\n",
+        "        return suspicious and self.culprit == NOBODY\n",
         "        return False\n",
     ),
     _mutant(

@@ -41,8 +41,8 @@ CRASHES = (
     mutant(
         "an error keeps the unit",
         "promptmill.engine.run_unit",
-        "            await runtime.units.release(unit.name, claim)\n        raise\n",
-        "            pass\n        raise\n",
+        "            await runtime.units.release(unit.name, claim, tried=tried)\n",
+        "            del tried\n",
     ),
 )
 

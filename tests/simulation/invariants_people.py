@@ -96,7 +96,9 @@ def _ended_on(world: World, unit: str, record: int) -> int:
 def _ended(world: World, unit: str) -> int:
     names = {owner for (of, _), owner in world.units.owners.items() if of == unit}
     processes = [world.runtime.all[name] for name in names]
-    return sum(process.fell and not process.doomed for process in processes)
+    return sum(
+        process.unlucky and not process.doomed for process in processes
+    )  # what it gave back may not have arrived
 
 
 def _requests(world: World) -> Iterator[str]:

@@ -149,7 +149,13 @@ async def take_unit(
     """Claim a free unit, unless somebody else was faster."""
     # The name is drawn anew for each claim: if the answer of the write is lost, the reread tells ours from another's.
     name = f"{owner}.{rng.getrandbits(64):016x}"
-    mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash)
+    try:
+        mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash)
+    except Exception:
+        # Perhaps only the answer was lost: a claim that nobody knows to be his would count as a crash a lease later.
+        mine = await units.read(unit)
+        if mine is None or mine.owner != name:
+            raise
     if mine is None:
         found = await units.read(unit)
         if found is None:
