@@ -46,7 +46,7 @@ def drops_of(body: str) -> list[PlanMessage]:
     try:
         return [messages.decode(body, PlanMessage)]
     except msgspec.ValidationError:
-        return plans_of(body)
+        return plans_of(body, bucket=services_of_process().settings.bucket)
 
 
 def plan_drop(message: PlanMessage, record: SQSRecord) -> None:

@@ -17,7 +17,6 @@ from promptmill.wiring import services_of_process
 
 if TYPE_CHECKING:
     from promptmill.requests.answer_request import RequestReport
-    from promptmill.requests.envelope import IncomingRequest
 
 logger = Logger()
 metrics = Metrics()
@@ -50,19 +49,13 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
     async def answer(record: SQSRecord) -> RequestReport:
         """Answer one message, and hide it until the slowest of the batch is over: else it comes back."""
         lease = services.lease(services.settings.requests_queue, record.receipt_handle)
-        report = await answer_request(incoming(record), worker=services.request_worker(runtime, lease))
+        report = await answer_request(
+            await services.read_request(record.raw_event), worker=services.request_worker(runtime, lease)
+        )
         await lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
         return report
 
     return await asyncio.gather(*map(answer, records), return_exceptions=True)
-
-
-def incoming(record: SQSRecord) -> IncomingRequest:
-    from promptmill.requests.envelope import read_incoming
-
-    attributes = record.raw_event.get("messageAttributes", {})
-    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items()}
-    return read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
 
 
 def note(message_id: str, report: RequestReport | BaseException) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -108,11 +109,9 @@ def give_up_on_request(record: SQSRecord, context: LambdaContext) -> None:
 
 
 def incoming(record: SQSRecord) -> Any:
-    from promptmill.requests.envelope import read_incoming
-
-    attributes = record.raw_event.get("messageAttributes", {})
-    texts = {name: str(found.get("stringValue", "")) for name, found in attributes.items() if name != "promptmill_seen"}
-    return read_incoming(record.body, record.message_id, texts, sent_ms=record.attributes.sent_timestamp)
+    """Return the request, without the owner that it may have seen: much has changed since."""
+    services = services_of_process()
+    return msgspec.structs.replace(services.run(services.read_request(record.raw_event)), owner_seen=None)
 
 
 def request_worker(record: SQSRecord, context: LambdaContext) -> Any:

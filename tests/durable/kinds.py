@@ -18,6 +18,7 @@ JOBS_ITEMS = {
     "intents": r"UNIT#.+ INTENTS#\d{6}#\d{8}",
     "budget": r"BUDGET#.+ STATE",
     "limit_group": r"LIMIT#.+ STATE",
+    "seal_key": r"SEAL COPIES",
 }
 CHARGES_ITEMS = {
     "narrowing": r"(JOB#[^#]+|REQUESTS#[^#]+#[^#]+) NARROWING#.+",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -33,7 +36,24 @@ def test_charges_are_those_that_the_code_before_would_have_made(situation: Situa
     """The sample holds those made before the update, and those that the code before it went on to make."""
     samples = all_samples()
     expected = charges(samples[situation.name]) | charges(samples.get(CARRIED_ON.format(situation.name), {}))
-    assert charges(carry(situation).ended) == expected
+    ended = charges(carry(situation).ended)
+    if situation.name == "requests":  # those that nobody had begun have the names that later code gives them
+        assert without_names(ended) == without_names(expected)
+    else:
+        assert ended == expected
+
+
+def without_names(found: dict[str, Thing]) -> tuple[list[str], Counter[str]]:
+    """Return charges without the digests that name requests, and totals by day whatever part they are kept in."""
+    totals: Counter[str] = Counter()
+    texts = []
+    for place, thing in found.items():
+        if place.startswith("DAY#"):
+            for name, value in thing.items():
+                totals[f"{place.rpartition('#')[0]} {name}"] += Decimal(value.get("N", "0"))  # type: ignore[assignment]
+        else:
+            texts.append(re.sub(r"[0-9a-f]{64}", "", json.dumps(thing, sort_keys=True)))
+    return sorted(texts), totals
 
 
 def charges(state: State) -> dict[str, Thing]:

@@ -10,6 +10,11 @@ from tests.durable.spellings import Spellings, spellings_of
 from tests.durable.state import State
 
 ADDED: set[str] = {
+    "seal_key.key.S: text",
+    "seal_key.pk.S: SEAL",
+    "seal_key.sk.S: COPIES",
+    *(f"request_message.attributes.promptmill_{n}.DataType: text" for n in ("seal", "sender", "since")),
+    *(f"request_message.attributes.promptmill_{n}.StringValue: text" for n in ("seal", "sender", "since")),
     "claim.lines.L",
     "claim.lines.L[].S: text",
     "intents.models.L[].S: text",
@@ -26,7 +31,7 @@ ADDED: set[str] = {
 """Names that later code stores as well, as ``test_no_name_is_new`` prints them. Code that reads one must do without it,
 since jobs under way do not have it."""
 
-LATER_KINDS = {"drained_chunk"}
+LATER_KINDS = {"drained_chunk", "seal_key"}
 """Kinds of items that the code of the samples did not write yet."""
 
 

@@ -138,6 +138,10 @@ class Deployed:
             "body": message["Body"],
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
+            "messageAttributes": {
+                name: {"stringValue": found["StringValue"], "dataType": found["DataType"]}
+                for name, found in message.get("MessageAttributes", {}).items()
+            },
             "eventSourceARN": f"arn:aws:sqs:{REGION}:123456789012:{queue_name(queue)}",
         }
 

@@ -175,12 +175,18 @@ async def finish(world: World, ports: Ports, received: Received, ends_at: float)
     return await ports.leased(received, finish_job(message, ports.context()))
 
 
+async def read_seal_key() -> bytes:
+    return b"the simulated stack's own"
+
+
 async def request(world: World, ports: Ports, received: Received, ends_at: float, *, settling: bool = False) -> object:
     runtime = structs.replace(ports.runtime_until(ends_at), turns=ports.process.turns)
     worker = ports.request_worker_of(runtime, ports.lease(received), settling=settling)
     held = received.held
     sent_ms = f"{(world.start.timestamp() + held.sent_at) * 1000:.0f}"
-    incoming = read_incoming(held.body, held.message_id, held.attributes, sent_ms=sent_ms)
+    incoming = read_incoming(
+        held.body, held.message_id, held.attributes, sent_ms=sent_ms, seal_key=await read_seal_key()
+    )
     return await answer_request(incoming, worker=worker)
 
 

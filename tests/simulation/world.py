@@ -85,7 +85,7 @@ class Ports(Wiring):
             "replies": SqsReplySender(world.sqs),
             "recipes": world.recipes,
             "queue": SqsWorkQueue(world.sqs, uploads="uploads", chunks="chunks", finish="finish"),
-            "copies": SqsRequestQueue(world.sqs, "requests"),
+            "copies": SqsRequestQueue(world.sqs, "requests", mill.read_seal_key),
             "limit_groups": world.limit_groups,
             "models": Models(world.provider, process, world.prices.factor),
         }

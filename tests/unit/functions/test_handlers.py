@@ -13,7 +13,14 @@ from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
 from promptmill.engine.run_unit import MAX_CRASHES
-from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
+from promptmill.requests.envelope import (
+    IncomingRequest,
+    body_hash,
+    copy_attributes,
+    parse_envelope,
+    request_identity,
+    request_unit,
+)
 from tests.iam.functions import BUCKET, CONTEXT, Deployed, acting_as, handler_of, invoke, sample, upload
 
 
@@ -114,7 +121,7 @@ def test_only_the_request_that_failed_comes_back(deployed: Deployed, monkeypatch
     for n in range(2):
         deployed.send("requests", json.dumps({"recipe": "demo", "id": f"i{n}", "prompt": "x"}))
     records = deployed.take("requests")
-    failing = request_unit("demo", json.loads(records[0]["body"])["id"])
+    failing = request_unit("demo", request_identity("AROAEXAMPLE", "", json.loads(records[0]["body"])["id"]))
     units = wiring.services_of_process().units
     claim = units.claim
 
@@ -192,7 +199,8 @@ def test_a_dead_request_starts_again_and_keeps_its_identity(deployed: Deployed) 
 def test_a_dead_request_that_brought_its_workers_down_is_answered_with_that(deployed: Deployed) -> None:
     event = dead_letter(deployed, "dead_request")
     envelope, body = parse_envelope(event["Records"][0]["body"].encode())
-    unit, services = request_unit(envelope.recipe, envelope.id), wiring.services_of_process()
+    identity = request_identity("AROAEXAMPLE", envelope.reply_to, envelope.id)
+    unit, services = request_unit(envelope.recipe, identity), wiring.services_of_process()
 
     async def crash() -> None:
         for n in range(MAX_CRASHES):
@@ -202,8 +210,10 @@ def test_a_dead_request_that_brought_its_workers_down_is_answered_with_that(depl
     services.run(crash())
     assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
     assert deployed.take("replies") == [], "the last owner may live: a copy looks again after a lease"
-    seen = {"promptmill_seen": {"stringValue": f"{MAX_CRASHES}.0", "dataType": "String"}}
-    records = deployed.send("requests", event["Records"][0]["body"])["Records"]
+    copy = IncomingRequest(event["Records"][0]["body"], "m", "m", (MAX_CRASHES, 0), sender="AROAEXAMPLE")
+    sealed = copy_attributes(copy, services.run(services.seal_key.read()))
+    seen = {name: {"stringValue": value, "dataType": "String"} for name, value in sealed.items()}
+    records = deployed.send("requests", copy.body)["Records"]
     assert invoke("run_requests", {"Records": [records[0] | {"messageAttributes": seen}]}) == {"batchItemFailures": []}
     (reply,) = deployed.take("replies")
     assert json.loads(reply["body"])["error"]["code"] == "worker_crashed"

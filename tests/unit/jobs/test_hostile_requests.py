@@ -14,6 +14,7 @@ from promptmill.requests.envelope import (
     encode_reply,
     find_addressee,
     parse_envelope,
+    request_identity,
     request_unit,
 )
 from tests.fakes.mill import Mill
@@ -79,7 +80,7 @@ async def test_a_copy_carries_the_message_id_and_never_what_a_publisher_wrote() 
     house = mill()
     odd = ASK | {"id": "\x01\uffff"}
     envelope, body = parse_envelope(msgspec.json.encode(odd))
-    unit = request_unit("r", envelope.id)
+    unit = request_unit("r", request_identity("", OURS, envelope.id))
     await house.units.claim(unit, seen=None, owner="alive", body_hash=body_hash(body))
     assert (await house.ask(odd, message_id="m-7")).verdict == "deferred"
     assert house.copies.sent[-1][1] == "m-7"

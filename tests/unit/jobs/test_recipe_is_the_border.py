@@ -8,7 +8,10 @@ import msgspec
 import pytest
 
 from promptmill.domain import layout
+from promptmill.domain.job import JobState
+from promptmill.domain.messages import PlanMessage, plans_of
 from promptmill.domain.names import valid_name
+from promptmill.requests.envelope import StoredAnswer, body_hash, request_identity, request_unit
 from tests.fakes.deployment import OWN_REPLIES
 from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
@@ -158,3 +161,75 @@ def test_what_is_dropped_under_a_recipe_lands_in_its_results(key: str) -> None:
     found = layout.results_prefix(key, "job")
     assert found.startswith(f"results/{layout.recipe_of(key)}/")
     assert ".." not in found.split("/")
+
+
+async def test_the_same_id_of_two_senders_is_two_requests() -> None:
+    house = Mill(recipe(replies=(OURS, THEIRS)))
+    asks = [(sender, queue, f"{sender} {queue}") for sender in ("AROAA", "AROAB", "") for queue in (OURS, THEIRS)]
+    for turn in range(2):
+        for sender, queue, prompt in asks:
+            report = await house.ask(
+                ASK | {"prompt": prompt, "reply_to": queue}, sender=sender, message_id=f"{sender}{turn}"
+            )
+            assert (report.verdict, report.code) == ("known" if turn else "answered", "ok")
+    assert calls(house) == len(asks)
+    assert len(house.objects.keys("answers/r/")) == len(asks)
+    assert (await house.ask(ASK | {"prompt": "another"}, sender="AROAA")).code == "id_reused"
+
+
+async def test_no_id_that_a_publisher_chooses_is_the_identity_of_another() -> None:
+    house = mill()
+    await house.ask(ASK | {"prompt": "secret"}, sender="AROAVICTIM")
+    forged = request_identity("AROAVICTIM", OURS, "order-17")
+    for guess in (forged, forged.strip()):
+        report = await house.ask(ASK | {"id": guess, "prompt": "secret"}, sender="AROAB")
+        assert report.verdict != "known"
+
+
+async def test_what_the_version_before_began_or_answered_is_not_paid_twice() -> None:
+    house = mill()
+    fields = {"prompt": "Hello"}
+    reply = {"recipe": "r", "id": "order-17", "status": "answered", "answer": "Blue."}
+    old = StoredAnswer(body_hash(fields), reply)
+    house.objects.put(layout.answer_key("r", "order-17"), msgspec.json.encode(old))
+    house.objects.put(layout.answer_key("r", "m-0"), msgspec.json.encode(old))
+    assert (await house.ask(ASK | fields, sender="AROAA")).verdict == "known"
+    anonymous = {"recipe": "r", "reply_to": OURS} | fields
+    assert (await house.ask(anonymous, message_id="m-1", unsealed_id="m-0")).verdict == "known"
+    assert calls(house) == 0
+    unit = request_unit("r", "order-18")
+    await house.units.claim(unit, seen=None, owner="before", body_hash=body_hash(fields))
+    assert (await house.ask(ASK | fields | {"id": "order-18"})).verdict == "deferred", "its owner may live"
+
+
+async def test_forged_attributes_share_no_identity() -> None:
+    house = mill()
+    for number in range(2):
+        body = {"recipe": "r", "prompt": f"no id {number}", "reply_to": OURS}
+        report = await house.ask(body, message_id=f"m-{number}", unsealed_id="shared-1")
+        assert (report.verdict, report.code) == ("answered", "ok")
+    assert [reply["id"] for reply in replies(house)] == ["m-0", "m-1"]
+
+
+@pytest.mark.parametrize(("bucket", "plans"), [("ours", 1), ("another", 0), ("", 1)])
+def test_a_notification_of_another_bucket_starts_nothing(bucket: str, plans: int) -> None:
+    named = {"bucket": {"name": bucket}} if bucket else {}
+    record = {"eventName": "ObjectCreated:Put", "s3": {"object": {"key": "inbox/r/a.csv"}} | named}
+    assert len(plans_of(msgspec.json.encode({"Records": [record]}).decode(), bucket="ours")) == plans
+
+
+async def test_a_message_about_another_object_ends_no_job() -> None:
+    house = mill()
+    planned = await house.plan(house.drop("inbox/tenant-b/a.jsonl", b'{"prompt": "x"}\n'))
+    for key, version in (("inbox/r/none.jsonl", "v"), ("inbox/tenant-b/a.jsonl", "v-none")):
+        await house.plan(PlanMessage(key, version, planned.job_id))
+    assert house.job(planned.job_id).state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(
+    "key", ["recipes/r.yaml", "requests/r/a", "results/r/a/job/results.csv", "inboxes/r/a", "inbox/r/"]
+)
+async def test_an_event_about_what_is_no_drop_starts_nothing(key: str) -> None:
+    house = mill()
+    info = house.objects.put(key, b'{"prompt": "x"}\n')
+    assert (await house.plan(PlanMessage(info.key, info.version))).verdict == "ignored"

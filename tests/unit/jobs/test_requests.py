@@ -13,7 +13,7 @@ from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import Verdict
 from promptmill.engine.run_unit import MAX_CRASHES
-from promptmill.requests.envelope import body_hash, parse_envelope, request_unit
+from promptmill.requests.envelope import body_hash, parse_envelope, request_identity, request_unit
 from tests.fakes.mill import Mill, vanish
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.queues import FakeReplies
@@ -21,6 +21,8 @@ from tests.fakes.recipes import ROUTE, recipe
 
 OURS = "promptmill-test-replies"
 ASK: dict[str, Any] = {"recipe": "r", "id": "order-17", "prompt": "Hello", "reply_to": OURS}
+
+UNIT = request_unit("r", request_identity("", OURS, "order-17"))
 
 
 def mill(models: FakeModels | None = None, replies: FakeReplies | None = None, **changes: Any) -> Mill:
@@ -94,7 +96,7 @@ async def test_a_request_whose_owner_lives_is_sent_again() -> None:
 async def claimed(house: Mill, times: int = 1) -> None:
     """By owners who end without a word."""
     _, fields = parse_envelope(msgspec.json.encode(ASK))
-    unit, digest = request_unit("r", "order-17"), body_hash(fields)
+    unit, digest = UNIT, body_hash(fields)
     for n in range(times):
         await house.units.claim(unit, seen=house.units.claims.get(unit), owner=f"{n}", body_hash=digest)
 
@@ -104,7 +106,7 @@ async def test_another_body_under_the_same_id_is_refused_at_every_moment(when: s
     house = mill()
     await claimed(house)
     if when == "yielded":
-        unit = request_unit("r", "order-17")
+        unit = UNIT
         await house.units.release(unit, house.units.claims[unit])
     elif when == "answered":
         await house.ask(ASK, owner_seen=(1, 0))
@@ -125,7 +127,7 @@ async def test_a_request_whose_worker_vanished_is_answered_and_its_answer_is_pai
     house.objects.before("create", hang)
     await vanish(house.ask(ASK), after_turns=600)
     house.objects.mend("create")
-    claim = house.units.claims[request_unit("r", "order-17")]
+    claim = house.units.claims[UNIT]
     assert (claim.verdict, calls(house), replies(house)) == (Verdict("completed"), 1, [])
     report = await house.ask(ASK, owner_seen=(claim.epoch, claim.beat))
     assert (report.verdict, report.code) == ("answered", "ok")
@@ -259,7 +261,7 @@ async def test_a_request_that_brings_its_workers_down_is_answered_with_that() ->
         await vanish(house.ask(ASK, owner_seen=seen), after_turns=100)
         if house.replies.sent:
             break
-        claim = house.units.claims[request_unit("r", "order-17")]
+        claim = house.units.claims[UNIT]
         seen = (claim.epoch, claim.beat)
     assert replies(house)[0]["error"]["code"] == "worker_crashed"
     assert 0 < calls(house) < MAX_CRASHES

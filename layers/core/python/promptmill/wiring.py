@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from promptmill.aws.dynamodb.jobs import DynamoDbJobs
     from promptmill.aws.dynamodb.ledger import DynamoDbLedger
-    from promptmill.aws.dynamodb.switches import DynamoDbSwitches
+    from promptmill.aws.dynamodb.switches import DynamoDbSealKey, DynamoDbSwitches
     from promptmill.aws.dynamodb.units import DynamoDbUnits
     from promptmill.aws.eventbridge import EventBridgeBus
     from promptmill.aws.s3.object_store import S3ObjectStore
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from promptmill.prices.genai import GenaiPriceBook
     from promptmill.providers.registry import HttpModelProviders
     from promptmill.requests.answer_request import RequestWorker
+    from promptmill.requests.envelope import IncomingRequest
     from promptmill.system_clock import SystemClock
 
 
@@ -173,7 +174,13 @@ class Services:
     def request_copies(self) -> SqsRequestQueue:
         from promptmill.aws.sqs import SqsRequestQueue
 
-        return SqsRequestQueue(self._sqs, self.settings.requests_queue)
+        return SqsRequestQueue(self._sqs, self.settings.requests_queue, self.seal_key.read)
+
+    @cached_property
+    def seal_key(self) -> DynamoDbSealKey:
+        from promptmill.aws.dynamodb.switches import DynamoDbSealKey
+
+        return DynamoDbSealKey(self._dynamodb, self.settings.jobs_table, self.rng)
 
     @cached_property
     def replies(self) -> SqsReplySender:
@@ -301,6 +308,20 @@ class Services:
         from promptmill.jobs.chunk_unit import ChunkWorker
 
         return ChunkWorker(self.job_context, runtime, lease, redelivered=redelivered)
+
+    async def read_request(self, record: Mapping[str, Any]) -> IncomingRequest:
+        """Return the request of a record of Lambda's event, as SQS wrote it."""
+        from promptmill.requests.envelope import SEAL, read_incoming
+
+        texts = {name: str(each.get("stringValue", "")) for name, each in record.get("messageAttributes", {}).items()}
+        return read_incoming(
+            record["body"],
+            record["messageId"],
+            texts,
+            sent_ms=record["attributes"]["SentTimestamp"],
+            sender_id=record["attributes"].get("SenderId", ""),
+            seal_key=await self.seal_key.read() if SEAL in texts else b"",
+        )
 
     def request_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, settling: bool = False) -> RequestWorker:
         """Return what a message of the requests queue is worked on with."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -13,6 +13,7 @@ from promptmill.aws.threads import to_thread
 from promptmill.domain import messages
 from promptmill.domain.errors import PromptmillError, RecordError
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
+from promptmill.requests.envelope import copy_attributes
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -104,18 +105,18 @@ class SqsReplySender:
 
 
 class SqsRequestQueue:
-    """The ``RequestCopies`` port: the requests queue takes copies of requests that cannot run now."""
+    """The ``RequestCopies`` port: the requests queue takes copies of requests that cannot run now.
 
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self._sqs, self._url = client, url
+    Args:
+        read_seal_key: returns the key that copies are sealed with.
+    """
+
+    def __init__(self, client: SQSClient, url: str, read_seal_key: Callable[[], Awaitable[bytes]]) -> None:
+        self._sqs, self._url, self._read_seal_key = client, url, read_seal_key
 
     async def send_again(self, copy: RequestCopy, *, delay_s: int) -> None:
-        """Send a copy. The request's identity travels with it, in attributes that publishers do not set."""
-        attributes = {"promptmill_id": copy.copied_id}
-        if copy.since:
-            attributes["promptmill_since"] = str(copy.since)
-        if copy.owner_seen is not None:
-            attributes["promptmill_seen"] = f"{copy.owner_seen[0]}.{copy.owner_seen[1]}"
+        """Send a copy. The request's identity travels with it, in sealed attributes."""
+        attributes = copy_attributes(copy, await self._read_seal_key())
         typed: Any = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
         await to_thread(
             self._sqs.send_message,

@@ -102,8 +102,13 @@ class _Object(Struct, rename="camel"):
     version_id: str = ""
 
 
+class _Bucket(Struct):
+    name: str
+
+
 class _S3(Struct):
     object: _Object
+    bucket: _Bucket | None = None
 
 
 class _Record(Struct, rename="camel"):
@@ -119,8 +124,8 @@ _CREATED, _TAGGED = "ObjectCreated:", "ObjectTagging:Put"
 _decoder = msgspec.json.Decoder(_Notification)
 
 
-def plans_of(body: str) -> list[PlanMessage]:
-    """Return a message for each object of a notification that was created or tagged.
+def plans_of(body: str, *, bucket: str = "") -> list[PlanMessage]:
+    """Return a message for each object of a notification that was created or tagged, in our bucket if that is named.
 
     Keys come URL-encoded, with ``+`` for a space.
 
@@ -128,7 +133,8 @@ def plans_of(body: str) -> list[PlanMessage]:
         msgspec.DecodeError: not a notification.
     """
     records = _decoder.decode(body).records
-    return [_plan(record) for record in records if record.event_name.startswith((_CREATED, _TAGGED))]
+    ours = (record for record in records if not (bucket and record.s3.bucket) or record.s3.bucket.name == bucket)
+    return [_plan(record) for record in ours if record.event_name.startswith((_CREATED, _TAGGED))]
 
 
 def _plan(record: _Record) -> PlanMessage:

@@ -131,9 +131,13 @@ async def _find_source(message: PlanMessage, context: JobContext) -> Source | No
 
 
 async def reject_gone(message: PlanMessage, context: JobContext) -> bool:
-    """End the job, if there is one, of an object version that was deleted before it was planned."""
+    """End the job, if there is one, of an object version that was deleted before it was planned.
+
+    The job is believed to be about the object only if it says so itself.
+    """
     job = await context.jobs.read(message.job_id, FIRST_RUN) if message.job_id else None
-    return job is not None and await reject_job(job, make_file_gone(), context)
+    is_about_it = job is not None and (job.source.key, job.source.version) == (message.key, message.version)
+    return job is not None and is_about_it and await reject_job(job, make_file_gone(), context)
 
 
 def make_file_gone() -> RejectedFileError:

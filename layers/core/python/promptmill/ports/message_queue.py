@@ -37,7 +37,7 @@ class EventBus(Protocol):
 
 
 class RequestCopy(Protocol):
-    """A request that is sent again, with its identity, the owner that a deferral saw, and when it was published."""
+    """A request that is sent again, with its identity, the owner that a deferral saw, when and by whom it was published."""
 
     @property
     def body(self) -> str: ...
@@ -50,6 +50,9 @@ class RequestCopy(Protocol):
 
     @property
     def since(self) -> int: ...
+
+    @property
+    def sender(self) -> str: ...
 
 
 class RequestCopies(Protocol):

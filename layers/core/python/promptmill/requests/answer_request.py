@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ from promptmill.requests.envelope import (
     has_expired,
     make_id_reused,
     parse_envelope,
+    request_identity,
+    request_unit,
 )
 from promptmill.requests.request_unit import RequestUnit
 from promptmill.wire.json_fields import decode_json
@@ -136,11 +139,12 @@ async def refuse_unanswered(incoming: IncomingRequest, *, worker: RequestWorker)
 async def _answer(
     incoming: IncomingRequest, envelope: RequestEnvelope, body: dict[str, Any], recipe: Recipe, worker: RequestWorker
 ) -> RequestReport:
-    digest, key = body_hash(body), layout.answer_key(envelope.recipe, envelope.id)
+    incoming, envelope, identity = await _identify(incoming, envelope, worker)
+    digest, key = body_hash(body), layout.answer_key(envelope.recipe, identity)
     stored = await _stored(key, worker)
     verdict: Literal["answered", "known"] = "known" if stored else "answered"
     if stored is None:
-        left = await _run(incoming, envelope, body, recipe, digest, worker)
+        left = await _run(incoming, envelope, body, recipe, worker, identity=identity, digest=digest)
         if left is not None:
             return left
         stored = await _stored(key, worker)
@@ -153,17 +157,38 @@ async def _answer(
     return RequestReport(verdict, failure["code"] if failure else "ok", replied)
 
 
+async def _identify(
+    incoming: IncomingRequest, envelope: RequestEnvelope, worker: RequestWorker
+) -> tuple[IncomingRequest, RequestEnvelope, str]:
+    """Return the request with the id that its copies and its reply carry, and its identity.
+
+    What code of the version before has begun or answered keeps the identity that it has there: the id alone.
+    """
+    own = envelope.id != incoming.identity
+    before = envelope.id if own else incoming.unsealed_id or envelope.id
+    claim, answer = await asyncio.gather(
+        worker.runtime.units.read(request_unit(envelope.recipe, before)),
+        worker.runtime.objects.head(layout.answer_key(envelope.recipe, before)),
+    )
+    if claim is not None or answer is not None:
+        copied_id = incoming.copied_id if own else before
+        return structs.replace(incoming, copied_id=copied_id), structs.replace(envelope, id=before), before
+    return incoming, envelope, request_identity(incoming.sender, envelope.reply_to, envelope.id)
+
+
 async def _run(
     incoming: IncomingRequest,
     envelope: RequestEnvelope,
     body: dict[str, Any],
     recipe: Recipe,
-    digest: str,
     worker: RequestWorker,
+    *,
+    identity: str,
+    digest: str,
 ) -> RequestReport | None:
     """Return None once the answer is durable, else what was done: the message was sent again."""
     runtime = worker.runtime
-    unit = RequestUnit(envelope, body, recipe, digest, lease=worker.lease, runtime=runtime)
+    unit = RequestUnit(envelope, body, recipe, digest, identity=identity, lease=worker.lease, runtime=runtime)
     expired = has_expired(envelope, runtime.clock.now())
     paused_s = await runtime.pause_switch.find_pause_s(recipe.name)
     if paused_s is not None and not expired:

@@ -7,6 +7,7 @@ A request is a JSON object: the fields of ``RequestEnvelope`` and, beside them, 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from promptmill.domain.errors import RecordError
 from promptmill.domain.layout import BODIES, bodies_prefix, names_an_object
 from promptmill.domain.names import valid_name
 from promptmill.domain.times import rfc3339
+from promptmill.ports.message_queue import RequestCopy
 from promptmill.wire.json_fields import decode_json
 
 INLINE_REPLY_BYTES = 200_000
@@ -31,7 +33,7 @@ class RequestEnvelope(Struct, frozen=True):
 
     Attributes:
         recipe: its name.
-        id: the publisher's; (recipe, id) is the request's identity. "" where the message's own id has to do.
+        id: the publisher's, part of the request's identity. "" where the message's own id has to do.
         reply_to: a queue's name or URL, as the recipe allows; "" for no reply.
         expires_at: RFC 3339; after it the request is answered with an error, "" for never.
         body_key: see above, "" where the body is in the message. It lies under ``requests/<recipe>/``.
@@ -104,6 +106,15 @@ def request_unit(recipe: str, request_id: str) -> str:
     return f"request.{recipe}.{hashlib.sha256(request_id.encode()).hexdigest()}"
 
 
+def request_identity(sender: str, reply_to: str, request_id: str) -> str:
+    """Return what a request is known by within its recipe: no other sender, and no other reply queue, has the same.
+
+    Code of the version before knew requests by the publisher's id alone. This text is longer than any such id, so that
+    nobody can choose an id that is somebody else's identity.
+    """
+    return msgspec.json.encode([sender, reply_to, request_id]).decode().rjust(_MAX_ID + 1)
+
+
 def make_id_reused() -> RecordError:
     """Make the error of a second body under one identity."""
     reason, remedy = "this id was used before with another body", "publish it under a new id"
@@ -170,6 +181,9 @@ class IncomingRequest(Struct, frozen=True):
         copied_id: of the message that this is a copy of, "" if it is none.
         owner_seen: (epoch, beat) of the owner that a deferral saw.
         since: when it was published, in seconds since 1970; 0 if nobody knows.
+        sender: who published it, as SQS says.
+        unsealed_id: the id of a message that this calls itself a copy of, without our seal: copies of the version
+            before had none, and publishers can write anything there. Only what that version began is looked up by it.
     """
 
     body: str
@@ -177,6 +191,8 @@ class IncomingRequest(Struct, frozen=True):
     copied_id: str = ""
     owner_seen: tuple[int, int] | None = None
     since: int = 0
+    sender: str = ""
+    unsealed_id: str = ""
 
     @property
     def identity(self) -> str:
@@ -191,17 +207,66 @@ class IncomingRequest(Struct, frozen=True):
         return (now - datetime.fromtimestamp(self.since or now.timestamp(), UTC)).total_seconds() / 3600
 
 
-def read_incoming(body: str, message_id: str, attributes: Mapping[str, str], *, sent_ms: str) -> IncomingRequest:
-    """Read a message with its attributes, in which publishers can write anything. ``sent_ms`` is as SQS says it."""
-    epoch, _, beat = attributes.get("promptmill_seen", "").partition(".")
-    since, sent = attributes.get("promptmill_since", ""), sent_ms[:-3]
+SEAL = "promptmill_seal"
+"""The attribute by which a copy is known as ours. Without it the others are a publisher's words."""
+_ID, _SINCE, _SEEN, _SENDER = "promptmill_id", "promptmill_since", "promptmill_seen", "promptmill_sender"
+_SEALED = (_ID, _SINCE, _SEEN, _SENDER)
+
+
+def copy_attributes(copy: RequestCopy, seal_key: bytes) -> dict[str, str]:
+    """Return the attributes that a copy carries, sealed together with its body."""
+    seen = copy.owner_seen
+    facts = {
+        _ID: copy.copied_id,
+        _SINCE: str(copy.since) if copy.since else "",
+        _SEEN: f"{seen[0]}.{seen[1]}" if seen else "",
+        _SENDER: copy.sender,
+    }
+    given = {name: value for name, value in facts.items() if value}
+    return given | {SEAL: _make_seal(copy.body, given, seal_key)}
+
+
+def read_incoming(
+    body: str,
+    message_id: str,
+    attributes: Mapping[str, str],
+    *,
+    sent_ms: str,
+    sender_id: str = "",
+    seal_key: bytes = b"",
+) -> IncomingRequest:
+    """Read a message with its attributes, which are believed under our seal only, since publishers can write any.
+
+    Args:
+        body: the message's text.
+        message_id: of SQS.
+        attributes: those of the message, by name.
+        sent_ms: when it was sent, as SQS says it.
+        sender_id: who sent it, as SQS says it: a role's id is followed by the name of its session.
+        seal_key: the stack's own; b"" where the message carries no seal.
+    """
+    seal = _make_seal(body, attributes, seal_key) if seal_key else ""
+    facts = (
+        attributes
+        if seal and hmac.compare_digest(seal.encode(), attributes.get(SEAL, "").encode(errors="replace"))
+        else {}
+    )
+    epoch, _, beat = facts.get(_SEEN, "").partition(".")
+    since, sent = facts.get(_SINCE, ""), sent_ms[:-3]
     return IncomingRequest(
         body,
         message_id,
-        attributes.get("promptmill_id", ""),
+        facts.get(_ID, ""),
         (int(epoch), int(beat)) if _is_count(epoch) and _is_count(beat) else None,
         min((int(found) for found in (since, sent) if _is_moment(found)), default=0),
+        facts.get(_SENDER, "") if facts else sender_id.partition(":")[0],
+        "" if facts else attributes.get(_ID, "")[:_MAX_ID],
     )
+
+
+def _make_seal(body: str, attributes: Mapping[str, str], key: bytes) -> str:
+    sealed = msgspec.json.encode([body, *(attributes.get(name, "") for name in _SEALED)])
+    return hmac.new(key, sealed, hashlib.sha256).hexdigest()
 
 
 def _is_count(text: str) -> bool:

@@ -53,21 +53,23 @@ class RequestUnit:
         recipe: Recipe,
         body_hash: str,
         *,
+        identity: str,
         lease: MessageLease,
         runtime: UnitRuntime,
     ) -> None:
         self.envelope, self.body_hash, self.recipe = envelope, body_hash, recipe
+        self._identity = identity
         self._record = RawRecord(0, 1, msgspec.json.encode({"id": envelope.id} | body))
         self.lease, self._runtime = lease, runtime
         self.closed = ClosedRoutes()
 
     @property
     def name(self) -> str:
-        return request_unit(self.recipe.name, self.envelope.id)
+        return request_unit(self.recipe.name, self._identity)
 
     @property
     def journals(self) -> str:
-        return request_journals(self.recipe.name, self.envelope.id)
+        return request_journals(self.recipe.name, self._identity)
 
     @property
     def file_format(self) -> FileFormat:
@@ -97,7 +99,7 @@ class RequestUnit:
             await self._runtime.ledger.record(charge)
         result = history.results.get(0) or self._stopped(verdict, history)
         answer = msgspec.json.encode(StoredAnswer(self.body_hash, self._reply(result)))
-        key = answer_key(self.recipe.name, self.envelope.id)
+        key = answer_key(self.recipe.name, self._identity)
         if not await self._runtime.objects.create(key, answer, content_type="application/json"):
             raise InconsistentError(f"the answer of {self.name} is there, and differs")
 
