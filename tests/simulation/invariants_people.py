@@ -14,7 +14,8 @@ from promptmill.domain.units import chunk_unit
 from promptmill.engine.answer_unit import MAX_TRIES
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.manifests import decode_ranges
-from promptmill.requests.envelope import request_unit
+from promptmill.requests.envelope import request_identity, request_unit
+from tests.fakes.deployment import OWN_REPLIES
 from tests.simulation.functions import SKEW_S, SWEEP_S
 from tests.simulation.provider import LETHAL
 from tests.simulation.scenario import POISON, Ask, Drop
@@ -113,7 +114,7 @@ def _request(world: World, ask: Ask, replies: list[dict[str, Any]]) -> Iterator[
     same = [other for other in world.scenario.asks if (other.recipe, other.id) == (ask.recipe, ask.id)]
     if any(_is_poisoned(other.prompt) for other in same) or "innocents" in world.scenario.overlooked:
         return
-    unit = request_unit(ask.recipe, ask.id)
+    unit = request_unit(ask.recipe, request_identity("", OWN_REPLIES, ask.id))
     for reply in replies:
         if reply["status"] == "answered" or reply["error"]["code"] != CRASHED:
             continue
