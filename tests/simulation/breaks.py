@@ -220,9 +220,9 @@ MUTANTS = (
     ),
     _mutant(
         "narrowing of what a journal holds",
-        "promptmill.engine.journal",
-        "        pages = [page for page in (self._open, self._next()) if page is not None]\n",
-        "        pages = [page for page in (*self.pages, self._open, self._next()) if page is not None]\n",
+        "promptmill.engine.takeover",
+        "    refused = _leave_out_told(refused, pages)\n",
+        "",
     ),
     _mutant(
         "claim without condition",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from promptmill.domain.units import Claim, Intent, IntentGroup
-from promptmill.engine.journal import Page
+from promptmill.engine.journal import Page, encode
 from promptmill.engine.takeover import correct_refused_costs
 from tests.fakes.recipes import ROUTE
-from tests.unit.engine.parts import DAY, GATE, UNIT, House, LineUnit, attempt
+from tests.unit.engine.parts import DAY, GATE, JOURNALS, UNIT, House, LineUnit, attempt
 
 HIGH = 1000
 NEXT_DAY = "2026-11-23"
@@ -64,3 +64,21 @@ async def test_a_call_is_narrowed_once_however_often_it_is_told() -> None:
     for nano in (7, 9):
         await narrow(house, mine, Page((attempt(0, nano=nano),)))
     assert [one.nano_usd for one in house.ledger.narrowings.values()] == [7]
+
+
+async def test_calls_that_a_page_tells_are_not_corrected_though_its_answer_was_lost() -> None:
+    house = House()
+    mine = await intended(house, 4)
+    page = Page((attempt(0, nano=7),), (1,))
+    await house.objects.create(f"{JOURNALS}000001/000000", encode(page))
+    await narrow(house, mine, Page((attempt(0, nano=7), attempt(2, nano=9)), (1, 3)))
+    assert set(house.ledger.narrowings) == {f"{UNIT}.1.2", f"{UNIT}.1.3"}
+
+
+async def test_a_page_that_is_still_on_its_way_finds_the_seal() -> None:
+    house = House()
+    mine = await intended(house, 1)
+    late = Page((attempt(0, nano=7),))
+    await narrow(house, mine, late)
+    assert set(house.ledger.narrowings) == {f"{UNIT}.1.0"}
+    assert not await house.objects.create(f"{JOURNALS}000001/000000", encode(late)), "else both would count"

@@ -104,8 +104,8 @@ class JournalWriter:
     def refused(self) -> Page:
         """The calls that were noted and stand in no durable page.
 
-        It is asked for once a later owner has sealed the epoch. Calls in durable pages must not be among them: their
-        charges are right already, and would be corrected twice.
+        It is asked for once a later owner has sealed the epoch. A page whose write was never confirmed is among them, and
+        may be durable: only the journal itself can tell.
         """
         pages = [page for page in (self._open, self._next()) if page is not None]
         return Page(

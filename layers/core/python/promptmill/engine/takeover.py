@@ -63,14 +63,25 @@ async def _seal_and_read(journals: str, epoch: int, there: Mapping[str, int], ob
 async def correct_refused_costs(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
     """Write a cost correction for each call that the sealed journal could not take any more.
 
-    Only calls whose intents are durable are corrected: no charge counts the others. Calls that stand in one of the pages
-    are not among ``refused``, for their charge is right already.
+    Only calls whose intents are durable and that no page tells are corrected. A page whose answer was lost may be there all
+    the same, or may still be on its way, so the journal is sealed and asked, and not the worker's memory: what no page
+    tells by then is unknown in the charge for good.
     """
     if refused == Page():
         return
+    pages = await _seal_and_read(unit.journals, claim.epoch, {}, runtime.objects)
+    refused = _leave_out_told(refused, pages)
     groups = await runtime.units.intents(unit.name)
     for correction in _find_corrections(unit, refused, [group for group in groups if group.epoch == claim.epoch]):
         await runtime.ledger.narrow(correction)
+
+
+def _leave_out_told(refused: Page, pages: list[Page]) -> Page:
+    """Return the refused calls of which no page tells."""
+    calls = {attempt.call_id for page in pages for attempt in page.attempts}
+    voids = {sequence for page in pages for sequence in page.voids}
+    attempts = tuple(attempt for attempt in refused.attempts if attempt.call_id not in calls)
+    return Page(attempts, tuple(sequence for sequence in refused.voids if sequence not in voids))
 
 
 def _find_corrections(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
