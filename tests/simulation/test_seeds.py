@@ -1,4 +1,4 @@
-"""The real workflows on a deployment that crashes: 1,200 seeds. ``make soak`` runs more."""
+"""The real workflows on a deployment that crashes: 800 seeds. ``make soak`` runs more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.__main__ import told
 from tests.simulation.run import simulate
 
-SEEDS, BLOCK = 1_200, 100
+SEEDS, BLOCK = 800, 100
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS, BLOCK))
