@@ -98,6 +98,11 @@ class PromptmillStack(cdk.Stack):
             day_cap_usd=values.day_cap_usd,
             engines=",".join(values.engines),
             shared_bodies_until=values.shared_bodies_until,
+            max_records=values.max_records,
+            max_unpacked_gb=values.max_unpacked_gb,
+            max_expansion=values.max_expansion,
+            planning_minutes=values.planning_minutes,
+            planners_per_recipe=values.planners_per_recipe,
         )
 
     def _local_model_url(self) -> str:

@@ -63,6 +63,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             so a new account (10 at once in all) needs patience here.
         day_cap_usd: what the whole deployment may spend in a day (UTC), whatever recipes allow; "" for no limit. Under
             it, jobs of recipes with a route whose price is unknown are rejected.
+        max_records, max_unpacked_gb: the most that one file may hold; larger ones are rejected.
+        max_expansion: the most bytes that one byte of gzip may become, in files of more than 64 MiB.
+        planning_minutes: the longest that reading and cutting one file may take; Lambda ends it after 15.
+        planners_per_recipe: the most large files of one recipe that are planned at once, of 5 in all.
         secret_prefix: names of the secrets that functions may read start with it.
         models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
             inference profile and workspace.
@@ -109,6 +113,11 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     lease_s: Annotated[int, Meta(ge=10, le=900)] = 120
     sweep_minutes: Annotated[int, Meta(ge=1, le=5)] = 2
     day_cap_usd: Usd = ""
+    max_records: Annotated[int, Meta(ge=1, le=100_000_000)] = 10_000_000
+    max_unpacked_gb: Annotated[int, Meta(ge=1, le=1_000)] = 50
+    max_expansion: Annotated[int, Meta(ge=10, le=1_100)] = 200
+    planning_minutes: Annotated[int, Meta(ge=1, le=13)] = 10
+    planners_per_recipe: Annotated[int, Meta(ge=1, le=5)] = 3
     secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
     models: tuple[ArnPattern, ...] = ()
     ner: bool = False

@@ -90,7 +90,7 @@ ACCESS: dict[FunctionName, Access] = {
         tags=(INBOX,),
         jobs=(*_JOBS, "Query"),
         consumes=("uploads",),
-        sends=("chunks", "finish"),
+        sends=("uploads", "chunks", "finish"),
         events=True,
     ),
     "run_chunk": Access(

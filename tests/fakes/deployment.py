@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from promptmill.domain.job_file import FileLimits
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
 from promptmill.jobs.chunk_unit import ChunkWorker
@@ -48,6 +49,7 @@ class Wiring:
     copies: Any
     rng: random.Random
     day_cap: int | None = None
+    file_limits = FileLimits()
     chunks_a_segment = CHUNKS_A_SEGMENT
     lease_s = LEASE_S
     shared_bodies_until = 0.0
@@ -66,6 +68,7 @@ class Wiring:
             clock=self.clock,
             rng=self.rng,
             day_cap=self.day_cap,
+            limits=self.file_limits,
             chunks_a_segment=self.chunks_a_segment,
         )
 

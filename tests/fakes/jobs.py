@@ -27,6 +27,7 @@ class FakeJobs(FailsOnRequest):
         self.windows: dict[tuple[str, int], RunWindow] = {}
         self.takers: set[tuple[str, int, int, str]] = set()
         self.drained: set[tuple[str, int, int]] = set()
+        self.planners: dict[tuple[str, int], tuple[str, str]] = {}
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -74,6 +75,19 @@ class FakeJobs(FailsOnRequest):
         changes = {name: value for name, value in given.items() if value is not None}
         self.runs[job_id, run] = structs.replace(job, state=to, last_progress=at, **changes)
         return True
+
+    async def take_planner(self, recipe: str, owner: str, *, at: str, until: str, most: int) -> bool:
+        for place in range(most):
+            holder, held_until = self.planners.get((recipe, place), ("", ""))
+            if held_until < at or holder == owner:
+                self.planners[recipe, place] = (owner, until)
+                return True
+        return False
+
+    async def free_planner(self, recipe: str, owner: str, *, most: int) -> None:
+        for place in range(most):
+            if self.planners.get((recipe, place), ("", ""))[0] == owner:
+                self.planners[recipe, place] = (owner, "")
 
     async def open_runs(self) -> AsyncIterator[JobRun]:
         for job in list(self.runs.values()):

@@ -173,3 +173,16 @@ async def test_a_sweep_notes_when_it_looked_into_a_run(jobs: Any) -> None:
     await jobs.note_swept(JOB.job_id, JOB.run, at="2026-11-22T13:00:00Z")
     (found,) = [job async for job in jobs.open_runs()]
     assert found.swept_at == "2026-11-22T13:00:00Z", "the list of open runs says so too"
+
+
+async def test_planners_of_a_recipe_are_taken_once_each(jobs: Any) -> None:
+    assert await jobs.take_planner("r", "a", at=AT, until=LATER, most=2)
+    assert await jobs.take_planner("r", "b", at=AT, until=LATER, most=2)
+    assert not await jobs.take_planner("r", "c", at=AT, until=LATER, most=2)
+    assert await jobs.take_planner("r", "a", at=AT, until=LATER, most=2), "who holds one keeps it"
+    assert await jobs.take_planner("other", "c", at=AT, until=LATER, most=2), "recipes are apart"
+    await jobs.free_planner("r", "c", most=2)
+    assert not await jobs.take_planner("r", "c", at=AT, until=LATER, most=2), "what is held by others is not freed"
+    await jobs.free_planner("r", "b", most=2)
+    assert await jobs.take_planner("r", "c", at=AT, until=LATER, most=2)
+    assert await jobs.take_planner("r", "d", at=LATER + "Z", until=LATER, most=2), "a planner that died is free in time"

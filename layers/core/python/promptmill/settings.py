@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.errors import SettingsError
+from promptmill.domain.job_file import FileLimits
 
 SHARED_BODIES_UNTIL = "2026-11-28T00:00:00Z"
 """When bodies of requests got folders of their recipes: who published before could not know."""
@@ -31,6 +32,11 @@ class Settings(Struct, frozen=True):
         day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
         engines: what looks for sensitive values besides the patterns that are always there, separated by commas.
         shared_bodies_until: requests published before (RFC 3339) may name a body anywhere under ``requests/``.
+        max_records: the most records of one file.
+        max_unpacked_gb: the most GiB of one file, once it is unpacked.
+        max_expansion: the most bytes that a byte of gzip may become, where the whole is large.
+        planning_minutes: the longest that one file may take to be read and cut.
+        planners_per_recipe: the most large files of one recipe that are planned at once.
         lease_s: how long a message stays hidden after its worker's last sign of life.
     """
 
@@ -52,6 +58,21 @@ class Settings(Struct, frozen=True):
     day_cap_usd: str = ""
     engines: str = ""
     shared_bodies_until: str = SHARED_BODIES_UNTIL
+    max_records: int = 10_000_000
+    max_unpacked_gb: int = 50
+    max_expansion: int = 200
+    planning_minutes: int = 10
+    planners_per_recipe: int = 3
+
+    @property
+    def file_limits(self) -> FileLimits:
+        return FileLimits(
+            records=self.max_records,
+            unpacked_bytes=self.max_unpacked_gb << 30,
+            expansion=self.max_expansion,
+            planning_s=self.planning_minutes * 60,
+            planners=self.planners_per_recipe,
+        )
 
     @property
     def engine_names(self) -> tuple[str, ...]:

@@ -301,6 +301,7 @@ class Services:
             clock=self.clock,
             rng=self.rng,
             day_cap=self.day_cap,
+            limits=self.settings.file_limits,
         )
 
     def chunk_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, redelivered: bool) -> ChunkWorker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -11,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from promptmill.domain.errors import UserError
+from promptmill.domain.errors import UserError, is_unprintable
 from promptmill.domain.money import NANO_PER_USD, usd_text
 
 _PIPE_WIDTH = 200
-_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 
 
 class Output:
@@ -50,7 +50,7 @@ class Output:
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         numbers = set(right)
         for column in columns:
-            table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+            table.add_column(printable(column), justify="right" if column in numbers else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self.console.print(table)
@@ -59,7 +59,7 @@ class Output:
         """Print the JSON document of a command, if the output is JSON."""
         if self.as_json:
             whole = ({"target": self._target} if self._target else {}) | document
-            self._file.write(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n")
+            self._file.write(_escape(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n")
             self._file.flush()
 
     def failure(self, error: UserError) -> None:
@@ -68,16 +68,25 @@ class Output:
             fields = {"code": error.code, "where": error.where, "reason": error.reason, "remedy": error.remedy}
             self.document({"error": fields})
             return
-        where = f"{error.where}: " if error.where else ""
+        where = f"{printable(error.where)}: " if error.where else ""
         console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         console.print(Text(f"Error: {where}{printable(error.reason)}", style="red"), soft_wrap=True)
         if error.remedy:
             console.print(Text(f"Remedy: {printable(error.remedy)}"), soft_wrap=True)
 
 
+def _escape(document: str) -> str:
+    """Return JSON in which what a terminal obeys is written as escapes, which read as the same values."""
+    if document.replace("\n", "").isprintable():
+        return document
+    return "".join(one if one == "\n" or not is_unprintable(one) else json.dumps(one)[1:-1] for one in document)
+
+
 def printable(text: str) -> str:
-    """Replace control characters: the name of a dropped file could otherwise steer the terminal."""
-    return text.translate(_CONTROLS)
+    """Replace what a terminal obeys: the name of a dropped file could otherwise steer it, or turn the text around."""
+    if text.isprintable():
+        return text
+    return "".join(one if one in "\t\n" or not is_unprintable(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def usd_short(nano: int) -> str:

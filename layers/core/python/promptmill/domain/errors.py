@@ -21,8 +21,34 @@ PromptmillError
 from __future__ import annotations
 
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+MAX_WHERE = 500
+MAX_REASON = 4_000
+MAX_REMEDY = 1_000
+"""The most characters of the parts of an error: it ends up in status.json, replies, result lines and tables."""
+
+
+def make_readable(text: str, most: int) -> str:
+    """Return a text of at most ``most`` characters in which nothing steers a terminal, save for line ends and tabs.
+
+    Control characters, and those that turn the direction of writing, are shown as escapes.
+    """
+    if len(text) > most:
+        text = f"{text[: most - 1]}…"
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one in "\n\t" or not is_unprintable(one) else one.encode("unicode_escape").decode() for one in text
+    )[: 2 * most]
+
+
+def is_unprintable(character: str) -> bool:
+    """Return True for what a terminal obeys instead of showing: controls, and marks of the direction of writing."""
+    return character in _TURNS or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 class PromptmillError(Exception):
@@ -40,7 +66,8 @@ class UserError(PromptmillError):
     """
 
     def __init__(self, reason: str, *, code: str, where: str = "", remedy: str = "") -> None:
-        self.code, self.where, self.reason, self.remedy = code, where, reason, remedy
+        self.code, self.where = code, make_readable(where, MAX_WHERE)
+        self.reason, self.remedy = make_readable(reason, MAX_REASON), make_readable(remedy, MAX_REMEDY)
         super().__init__(self.message)
 
     @property
@@ -62,7 +89,7 @@ class RecordError(UserError):
     """One record cannot be run. ``field`` names the part of it that is wrong, if one is."""
 
     def __init__(self, reason: str, *, code: str, where: str = "", remedy: str = "", field: str = "") -> None:
-        self.field = field
+        self.field = make_readable(field, MAX_WHERE)
         super().__init__(reason, code=code, where=where, remedy=remedy)
 
 

@@ -53,6 +53,24 @@ class ChunkRange(Struct, frozen=True, array_like=True):
     oversized: bool = False
 
 
+class FileLimits(Struct, frozen=True):
+    """What one file may take, by the values of the stage.
+
+    Attributes:
+        records: the most records. Of lines, blank ones included, it may have twice as many.
+        unpacked_bytes: the most bytes, once it is unpacked.
+        expansion: the most bytes that one byte of gzip may become, where the whole is large.
+        planning_s: the longest time in which it is read and cut.
+        planners: the most large files of one recipe that are planned at once.
+    """
+
+    records: int = 10_000_000
+    unpacked_bytes: int = 50 << 30
+    expansion: int = 200
+    planning_s: int = 600
+    planners: int = 3
+
+
 MAX_RECORDS = 500
 MAX_BYTES = 8 << 20
 _ROUNDS = 5  # so many times can one invocation wait for all of its calls in flight

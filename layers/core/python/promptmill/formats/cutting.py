@@ -26,6 +26,11 @@ class Cutter(Protocol):
         """Return the facts, which are final after ``finish``: only then is the encoding known."""
         ...
 
+    @property
+    def lines(self) -> int:
+        """Return how many lines were read, blank ones included; 0 for rows, which may hold line ends."""
+        ...
+
     def feed(self, block: bytes) -> list[ChunkRange]: ...
 
     def finish(self) -> list[ChunkRange]:
@@ -96,6 +101,10 @@ class LineCutter:
         self._line_has_text = False
         self._guess = EncodingGuess(marked=facts.marked) if facts.format == "txt" else None
 
+    @property
+    def lines(self) -> int:
+        return self._line - self.facts.first_line
+
     def feed(self, block: bytes) -> list[ChunkRange]:
         return [chunk for piece in _pieces(block) for chunk in self._feed(piece)]
 
@@ -151,6 +160,7 @@ class RowCutter:
         self._too_long: _LongRow | None = None
         self._guess = EncodingGuess(marked=facts.marked)
         self._guess.feed(_header_bytes(facts.columns))
+        self.lines = 0
 
     def feed(self, block: bytes) -> list[ChunkRange]:
         chunks = []

@@ -12,15 +12,16 @@ import msgspec
 from msgspec import Struct
 
 from promptmill.domain.errors import RejectedFileError
+from promptmill.domain.job_file import FileLimits
 from promptmill.formats.encoding import BOM
 from promptmill.formats.lines import CUT_OFF
 
 MAX_DOCUMENT_BYTES = 256 << 20
 
 _PIECE = 1 << 20
-_ALWAYS_ALLOWED = 256 << 20
-_MAX_UNPACKED = 50 << 30
-_RATIO = 200
+_ALWAYS_ALLOWED = 64 << 20
+_MAX_VALUES = 10_000_000
+"""The most values of a document, which is read whole: each of its elements takes memory."""
 _GZIP = 16 + zlib.MAX_WBITS
 _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 _PLACE = re.compile(r" \(byte (\d+)\)$")
@@ -29,11 +30,12 @@ _PLACE = re.compile(r" \(byte (\d+)\)$")
 class Gunzip:
     """Unpacks gzip of one or more members. It unpacks what it can; ``finish`` says what it could not.
 
-    ``feed`` raises RejectedFileError (code ``gzip_bomb``) once more has come out than 256 MiB and 200 times what went
-    in, or than 50 GiB.
+    ``feed`` raises RejectedFileError (code ``gzip_bomb``) as soon as more has come out than the limits allow. Up to
+    64 MiB are always fine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: FileLimits = FileLimits()) -> None:  # noqa: B008 (a frozen struct)
+        self._limits = limits
         self._inflate = zlib.decompressobj(_GZIP)
         self._packed = self._unpacked = 0
         self._last = b""
@@ -90,13 +92,29 @@ class Gunzip:
             return
         self._unpacked += len(piece)
         self._last = piece[-1:]
-        if self._unpacked > min(max(_ALWAYS_ALLOWED, _RATIO * self._packed), _MAX_UNPACKED):
-            raise RejectedFileError(
-                f"{self._packed:,} bytes of gzip unpack to more than {self._unpacked:,}",
-                code="gzip_bomb",
-                remedy="drop the file unpacked, or in parts",
+        if self._unpacked > self._limits.unpacked_bytes:
+            raise file_too_large(self._unpacked, self._limits)
+        if self._unpacked > max(_ALWAYS_ALLOWED, self._limits.expansion * self._packed):
+            raise gzip_bomb(
+                self._packed, f"{self._unpacked:,} bytes, over {self._limits.expansion} times (max_expansion)"
             )
         yield piece
+
+
+def gzip_bomb(packed: int, becomes: str) -> RejectedFileError:
+    """Return the error for gzip that becomes more than files of prompts do."""
+    reason = f"{packed:,} bytes of gzip unpack to {becomes}"
+    return RejectedFileError(reason, code="gzip_bomb", remedy="drop the file unpacked, or in parts")
+
+
+def file_too_large(size: int, limits: FileLimits) -> RejectedFileError:
+    """Return the error for a file of more bytes than the stage allows."""
+    most = limits.unpacked_bytes
+    return RejectedFileError(
+        f"the file has at least {size:,} bytes, and the most that is taken is {most:,} (max_unpacked_gb)",
+        code="file_too_large",
+        remedy="drop it in parts, or ask the operator to raise max_unpacked_gb",
+    )
 
 
 def _gzip_fault(error: str, *, started: bool) -> tuple[str, bool]:
@@ -147,6 +165,8 @@ def document_lines(data: bytes) -> Iterator[bytes]:
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise document_too_large()
+    if data.count(b",") > _MAX_VALUES:
+        raise document_too_large(f'a {{"requests": […]}} document of more than {_MAX_VALUES:,} values')
     text = data.removeprefix(BOM).removesuffix(CUT_OFF)
     try:
         document = msgspec.json.decode(text, type=_Document)
@@ -156,9 +176,9 @@ def document_lines(data: bytes) -> Iterator[bytes]:
         yield bytes(element).translate(_LINE_ENDS)
 
 
-def document_too_large() -> RejectedFileError:
+def document_too_large(reason: str = 'a {"requests": […]} document of more than 256 MiB') -> RejectedFileError:
     return RejectedFileError(
-        'a {"requests": […]} document of more than 256 MiB',
+        reason,
         code="document_too_large",
         remedy="write its elements as lines of their own, in a .jsonl file: that may have any size",
     )

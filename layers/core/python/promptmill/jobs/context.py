@@ -6,6 +6,7 @@ import random
 
 from msgspec import Struct
 
+from promptmill.domain.job_file import FileLimits
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.ports.clock import Clock
 from promptmill.ports.job_store import Jobs
@@ -23,6 +24,7 @@ class JobContext(Struct, frozen=True):
 
     Attributes:
         day_cap: nano-dollars that the whole deployment may spend in a day, None for no limit.
+        limits: what one file may take.
         chunks_a_segment: how many chunk results one message joins, at least.
     """
 
@@ -36,4 +38,5 @@ class JobContext(Struct, frozen=True):
     clock: Clock
     rng: random.Random
     day_cap: int | None = None
+    limits: FileLimits = FileLimits()
     chunks_a_segment: int = CHUNKS_A_SEGMENT

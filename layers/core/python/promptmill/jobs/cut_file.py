@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
 from promptmill.domain import layout
-from promptmill.domain.errors import InconsistentError, MissingObjectError
+from promptmill.domain.errors import InconsistentError, MissingObjectError, PromptmillError, RejectedFileError
 from promptmill.domain.job import JobRun
-from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts, records_per_chunk
+from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts, FileLimits, records_per_chunk
 from promptmill.domain.recipe import Recipe
 from promptmill.formats.cutting import make_cutter
 from promptmill.formats.recognise import HEAD_SIZE, Recognised, recognise
-from promptmill.formats.staging import Gunzip, Transcoder, document_lines
+from promptmill.formats.staging import Gunzip, Transcoder, document_lines, file_too_large, gzip_bomb
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import PAGE, encode_ranges
+from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo, ObjectStore, ObjectWriter
 
 
@@ -52,6 +54,73 @@ class RangeWriter:
             raise InconsistentError(f"page {self._pages} of the chunks is there, and differs")
         self._pages += 1
         self._held.clear()
+
+
+_MIN_BYTES_A_SECOND = 2_000_000
+"""Whatever is slower than that waits for the storage, which is no fault of the file."""
+
+
+class PlanningSlowError(PromptmillError):
+    """Planning took too long, and the file is not to blame: another try may be faster."""
+
+
+class PlanningTime:
+    """Watches how long it takes to read and cut one file."""
+
+    def __init__(self, limit_s: int, clock: Clock) -> None:
+        self._limit_s, self._clock = limit_s, clock
+        self._started, self._busy_s, self._bytes = clock.monotonic(), 0.0, 0
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Count what is done meanwhile as work on the file, which storage has no part in."""
+        began = self._clock.monotonic()
+        yield
+        self._busy_s += self._clock.monotonic() - began
+
+    def check(self, block: bytes) -> None:
+        """Count a block, and end the planning if its time is up.
+
+        Raises:
+            RejectedFileError: the file takes too long (code ``planning_too_long``).
+            PlanningSlowError: the storage does.
+        """
+        self._bytes += len(block)
+        if self._clock.monotonic() - self._started > self._limit_s:
+            raise self._too_long()
+
+    def _too_long(self) -> PromptmillError:
+        if self._busy_s < self._limit_s / 2 and self._bytes < self._limit_s * _MIN_BYTES_A_SECOND:
+            return PlanningSlowError("planning waited for the storage")
+        return RejectedFileError(
+            f"planning took over {self._limit_s:,} s, the most that it may take (planning_minutes), for {self._bytes:,} bytes",
+            code="planning_too_long",
+            remedy="drop the file in parts, or unpacked",
+        )
+
+
+_RECORDS_ALWAYS_ALLOWED = 100_000
+_RECORDS_A_BYTE = 4
+"""The most records that a byte of gzip may hold: records that differ take more room."""
+
+
+def check_count(records: int, lines: int, limits: FileLimits, *, packed: int | None = None) -> None:
+    """Check how much a file holds; ``packed`` is its size where it came as gzip.
+
+    Raises:
+        RejectedFileError: more records or lines than the stage allows (code ``too_many_records``), or than so few bytes of
+            gzip hold (code ``gzip_bomb``).
+    """
+    allowed = limits.records if packed is None else max(_RECORDS_ALWAYS_ALLOWED, _RECORDS_A_BYTE * packed)
+    if packed is not None and (records > allowed or lines > 2 * allowed):
+        raise gzip_bomb(packed, f"over {max(records, lines) - 1:,} lines, and the most is {_RECORDS_A_BYTE} for a byte")
+    remedy = "drop the file in parts, or ask the operator to raise max_records"
+    if records > limits.records:
+        reason = f"the file has over {records - 1:,} records, and the most is {limits.records:,} (max_records)"
+        raise RejectedFileError(reason, code="too_many_records", remedy=remedy)
+    if lines > 2 * limits.records:
+        reason = f"the file has over {lines - 1:,} lines, and the most is {2 * limits.records:,} (twice max_records)"
+        raise RejectedFileError(reason, code="too_many_records", remedy=remedy)
 
 
 _STAGED_BLOCK_BYTES = 1 << 20
@@ -100,14 +169,19 @@ class _Cutting:
 
     def __init__(self, job: JobRun, recipe: Recipe, context: JobContext) -> None:
         self._job, self._recipe, self._objects = job, recipe, context.objects
+        self._limits, self._time = context.limits, PlanningTime(context.limits.planning_s, context.clock)
         self._digest, self._digested = hashlib.sha256(), False
         self._notes: list[str] = []
+        self._packed: int | None = None
         self._prefix = layout.ranges_prefix(job.job_id, f"{context.rng.getrandbits(64):016x}")
 
     async def run(self, found: ObjectInfo) -> CutFile:
+        if found.size > self._limits.unpacked_bytes:
+            raise file_too_large(found.size, self._limits)
         name = posixpath.basename(self._job.source.key)
         recognised = await self._recognise(found, name)
         if recognised.staging == "gunzip":
+            self._packed = found.size
             found = await self._stage("unpacked", self._unpacked(found))
             recognised = await self._recognise(found, name.removesuffix(".gz"))
         if recognised.staging in ("document", "transcode"):
@@ -135,9 +209,10 @@ class _Cutting:
             yield block
 
     async def _unpacked(self, found: ObjectInfo) -> AsyncIterator[bytes]:
-        gunzip = Gunzip()
+        gunzip = Gunzip(self._limits)
         async for block in self._blocks(found):
             for unpacked in gunzip.feed(block):
+                self._time.check(unpacked)
                 yield unpacked
         tail, note = gunzip.finish()
         if tail:
@@ -169,8 +244,14 @@ class _Cutting:
         cutter = make_cutter(facts, max_records=records_per_chunk(self._recipe), max_bytes=MAX_BYTES)
         written = RangeWriter(self._prefix, objects=self._objects)
         async for block in self._blocks(found, start=facts.body_start):
-            await written.add(cutter.feed(block))
+            with self._time.work():
+                chunks = cutter.feed(block)
+            self._time.check(block)
+            records = written.records + sum(chunk.records for chunk in chunks)
+            check_count(records, cutter.lines, self._limits, packed=self._packed)
+            await written.add(chunks)
         await written.add(cutter.finish())
+        check_count(written.records, cutter.lines, self._limits, packed=self._packed)
         await written.finish()
         return CutFile(
             key=found.key,

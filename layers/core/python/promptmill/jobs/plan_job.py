@@ -29,11 +29,15 @@ from promptmill.jobs.reject_job import (
 )
 from promptmill.jobs.rerun_job import plan_rerun, prefer_route
 from promptmill.jobs.send_chunks import send_first
-from promptmill.jobs.status import publish_latest_status, publish_status
+from promptmill.jobs.status import publish_latest_status, publish_status, publish_waiting
 from promptmill.redaction import DETECTOR_VERSION
 
 TAG = "promptmill-again"
 _REMEMBERED = timedelta(days=7)
+_LARGE = 1 << 20
+"""The size from which a file may take more than a moment to plan: as gzip, it can hold 200 times as much."""
+_LATER_S = 60
+_SLACK = timedelta(minutes=5)
 
 
 async def plan_job(message: PlanMessage, context: JobContext) -> Planned:
@@ -73,6 +77,9 @@ async def _plan_run(job: JobRun, context: JobContext, *, again: bool = False) ->
         return await report_known(job, context)
     if job.state is JobState.PLANNING:
         await publish_latest_status(job.job_id, job.run, context)
+    is_large = job.run == FIRST_RUN and job.source.size >= _LARGE
+    if is_large and not await _take_planner(job, context):
+        return await _wait_for_planner(job, context, again=again)
     # A planner that is brought down by the file never counts itself out: settle_dead_letter looks at who is left over.
     await context.jobs.count_planner(job.job_id, job.run, 1)
     try:
@@ -81,6 +88,9 @@ async def _plan_run(job: JobRun, context: JobContext, *, again: bool = False) ->
         with suppress(Exception):
             await context.jobs.count_planner(job.job_id, job.run, -1)
         raise
+    finally:
+        if is_large:
+            await context.jobs.free_planner(job.recipe, job.job_id, most=context.limits.planners)
 
 
 async def _plan_counted(job: JobRun, context: JobContext, *, again: bool) -> Planned:
@@ -94,6 +104,22 @@ async def _plan_counted(job: JobRun, context: JobContext, *, again: bool) -> Pla
     if may_wait and await waits_as_duplicate(job, manifest, context, again=again):
         return await _report_duplicate(job, context)
     return await _start_run(job, manifest, context)
+
+
+async def _take_planner(job: JobRun, context: JobContext) -> bool:
+    """Return whether the file may be planned now. Files of one recipe must not occupy all planners."""
+    now, limits = context.clock.now(), context.limits
+    until = now + timedelta(seconds=limits.planning_s) + _SLACK
+    return await context.jobs.take_planner(
+        job.recipe, job.job_id, at=rfc3339(now), until=rfc3339(until), most=limits.planners
+    )
+
+
+async def _wait_for_planner(job: JobRun, context: JobContext, *, again: bool) -> Planned:
+    await publish_waiting(job, "other large files of this recipe, which are being planned", _LATER_S, context)
+    message = PlanMessage(job.source.key, job.source.version, job.job_id, job.run, again=again)
+    await context.queue.send([message], delay_s=_LATER_S)
+    return Planned("deferred", job.job_id)
 
 
 async def report_known(job: JobRun, context: JobContext) -> Planned:

@@ -20,7 +20,7 @@ class Planned(Struct, frozen=True):
     """The report on a drop.
 
     Attributes:
-        verdict: ignored, gone, rejected, duplicate, planned, or known (planned before).
+        verdict: ignored, gone, rejected, duplicate, planned, known (planned before), or deferred (other files first).
         is_refused: AWS refuses something of ours that planning needs, and an operator has to mend it.
     """
 

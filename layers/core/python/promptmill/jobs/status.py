@@ -72,7 +72,7 @@ def waits_for(job: JobRun, *, at: str) -> str:
 
 def waiting_for(job: JobRun, *, at: str) -> str:
     """Return what keeps a run from going on, or "" if nothing does."""
-    if job.state not in (JobState.RUNNING, JobState.JOINING):
+    if job.state not in (JobState.PLANNING, JobState.RUNNING, JobState.JOINING):
         return ""
     if job.stop and job.state is JobState.RUNNING:
         return f"the end of calls under way ({job.stop})"

@@ -93,6 +93,17 @@ class Jobs(Protocol):
         """
         ...
 
+    async def take_planner(self, recipe: str, owner: str, *, at: str, until: str, most: int) -> bool:
+        """Take one of a recipe's planners until then. Return False if others hold all of them.
+
+        An owner that holds one already keeps it.
+        """
+        ...
+
+    async def free_planner(self, recipe: str, owner: str, *, most: int) -> None:
+        """Give back the planner that the owner holds, if it holds one."""
+        ...
+
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         """Stop a run, once and for all. Return False if it is stopped already, being joined, or over."""
         ...

@@ -6,6 +6,7 @@
 | ``JOB#<job>`` | ``RUN#0001#LIVE#00000012`` | progress of a chunk that is running |
 | ``JOB#<job>`` | ``RUN#0001#ENDED#000000`` | which of 1,000 chunks have ended, and their sums |
 | ``DUPLICATE#<recipe>#<digest>`` | ``FIRST`` | who dropped this content first |
+| ``PLANNERS#<recipe>`` | ``00`` | who plans a large file of the recipe, and until when at most |
 | ``SWITCH`` | ``PAUSED#<recipe>`` | a paused recipe (``dynamodb_switches``) |
 
 Units, intents, gates and budgets lie here too: see ``dynamodb_unit_items``.
@@ -26,6 +27,7 @@ from promptmill.aws.dynamodb.items import from_item, query, to_item, write_if
 from promptmill.aws.dynamodb.run_notes import (
     OVER,
     DynamoDbFirstDrops,
+    DynamoDbPlanners,
     DynamoDbProgress,
     DynamoDbStops,
     DynamoDbWindows,
@@ -53,7 +55,7 @@ RANKS = {
 _KEPT = timedelta(days=400)
 
 
-class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops):
+class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops, DynamoDbPlanners):
     """The ``Jobs`` port: runs here, the rest in the parent classes."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:

@@ -53,6 +53,45 @@ class DynamoDbFirstDrops:
                 return str(from_item(found["Item"])["job_id"])
 
 
+class DynamoDbPlanners:
+    """The part of the ``Jobs`` port about how many large files of a recipe are planned at once: an item a planner."""
+
+    _db: DynamoDBClient
+    _table: str
+
+    async def take_planner(self, recipe: str, owner: str, *, at: str, until: str, most: int) -> bool:
+        kept = int((datetime.fromisoformat(until) + _KEPT).timestamp())
+        for place in range(most):
+            if await self._write_planner(
+                recipe,
+                place,
+                {"owner": owner, "until": until, "ttl": kept},
+                condition="attribute_not_exists(pk) OR #until < :at OR #owner = :owner",
+                values={":at": at},
+            ):
+                return True
+        return False
+
+    async def free_planner(self, recipe: str, owner: str, *, most: int) -> None:
+        for place in range(most):
+            await self._write_planner(
+                recipe, place, {"until": ""}, condition="#owner = :owner", values={":owner": owner}
+            )
+
+    async def _write_planner(
+        self, recipe: str, place: int, sets: dict[str, Any], *, condition: str, values: dict[str, Any]
+    ) -> bool:
+        return await write_if(
+            self._db.update_item,
+            TableName=self._table,
+            Key=to_item({"pk": f"PLANNERS#{recipe}", "sk": f"{place:02d}"}),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in sets),
+            ConditionExpression=condition,
+            ExpressionAttributeNames={f"#{name}": name for name in {*sets, "owner"}},
+            ExpressionAttributeValues=to_item({f":{name}": value for name, value in sets.items()} | values),
+        )
+
+
 JOINING, OVER = 3, 4
 """The ranks of a run that is being joined, and of one that is terminal."""
 
