@@ -132,6 +132,7 @@ UNMISSED: tuple[tuple[str, str, str, str], ...] = (
     ("finish_job", "s3:GetObject", "/results/", "a part that is copied from an earlier result"),
     ("finish_job", "s3:PutObject", "/work/", "segments: results of several chunks that are joined first"),
     ("finish_job", "sqs:SendMessage", "-finish", "segments: each is joined by a message of its own"),
+    ("plan_job", "sqs:SendMessage", "-uploads", "a large file that waits until others of its recipe are planned"),
     ("plan_job", "sqs:SendMessage", "-finish", "a rerun in which nothing is left to run"),
     ("run_chunk", "sqs:SendMessage", "-chunks", "a chunk that is deferred, or the next window of chunks"),
     ("run_requests", "s3:GetObject", "/work/requests/", "journals of a request whose worker died"),

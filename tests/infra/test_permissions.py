@@ -49,7 +49,7 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
         f"{BUCKET}/work/*": {READ, READ_VERSION, *STREAM},
         f"{BUCKET}/results/*/status.json": {WRITE},
         JOBS: {GET, PUT, UPDATE, QUERY},
-        UPLOADS: CONSUME,
+        UPLOADS: {*CONSUME, SEND},
         CHUNKS: {SEND},
         FINISH: {SEND},
         "<Bus>": {"events:PutEvents"},
