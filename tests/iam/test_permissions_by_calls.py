@@ -336,11 +336,13 @@ def dead_letters(journey: Journey) -> None:
 def requests(journey: Journey) -> None:
     """A plain one, one with its body in the bucket, a large answer, one that waits, and one that is refused."""
     reply = {"recipe": "reviews", "reply_to": "promptmill-local-replies"}
-    journey.stack.s3.put_object(Bucket=BUCKET, Key="requests/r.json", Body=json.dumps({"prompt": "from the bucket"}))
+    journey.stack.s3.put_object(
+        Bucket=BUCKET, Key="requests/reviews/r.json", Body=json.dumps({"prompt": "from the bucket"})
+    )
     for asked in (
         {"id": "r1", "prompt": "hello"},
-        {"id": "r2", "body_key": "requests/r.json"},
-        {"id": "r3", "body_key": "requests/none.json"},
+        {"id": "r2", "body_key": "requests/reviews/r.json"},
+        {"id": "r3", "body_key": "requests/reviews/none.json"},
     ):
         journey.send("requests", json.dumps(reply | asked))
         assert journey.work("run_requests", "requests") == OK
