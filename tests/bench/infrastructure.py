@@ -73,7 +73,7 @@ class MeteredMill(Mill):
         self.day_cap = 10**15
 
     def pace(self, owner: str) -> JobPacing:
-        groups = DynamoDbLimitGroups(self._dynamodb, "jobs", self.clock)  # type: ignore[arg-type]
+        groups = DynamoDbLimitGroups(self._dynamodb, "jobs", self.rng, self.clock)  # type: ignore[arg-type]
         return SharedPacing(
             groups=groups,
             limits=self.limits,

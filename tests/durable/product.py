@@ -96,7 +96,7 @@ def again(job_id: str, of: Services) -> None:
 
 
 def limit_groups(of: Services) -> DynamoDbLimitGroups:
-    return DynamoDbLimitGroups(of.client("dynamodb"), "jobs", of.clock)
+    return DynamoDbLimitGroups(of.client("dynamodb"), "jobs", of.rng, of.clock)
 
 
 def fill_limit_group(group: str, of: Services, *, now: float) -> None:

@@ -17,6 +17,7 @@ from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.aws.dynamodb.units import DynamoDbUnits
 from promptmill.aws.s3.object_store import S3ObjectStore
+from tests.contract.ports.interposer import Signature, signature_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger
@@ -28,13 +29,30 @@ REGION = "eu-central-1"
 BUCKET = "promptmill-contract"
 
 
+RECORDED: dict[Signature, str] = {}
+"""The conditional writes that tests of this folder have made so far, and the first test that made each."""
+_LAST = "test_every_conditional_write_of_the_suite_has_a_case"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the test that looks at all recorded writes come after those that make them."""
+    items.sort(key=lambda item: item.name == _LAST)
+
+
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+def aws(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[boto3.Session]:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(DynamoType, "__add__", _sum_without_exponent)
     with mock_aws():
-        yield boto3.Session("test", "test", region_name=REGION)
+        session = boto3.Session("test", "test", region_name=REGION)
+
+        def record(params: dict[str, Any], model: Any, **_: Any) -> None:
+            if (found := signature_of(model.name, params)) is not None:
+                RECORDED.setdefault(found, request.node.nodeid)
+
+        session.events.register("provide-client-params.*.*", record)
+        yield session
 
 
 def _sum_without_exponent(one: DynamoType, other: DynamoType) -> DynamoType:

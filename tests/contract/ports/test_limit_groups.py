@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def groups(request: pytest.FixtureRequest) -> Any:
         return FakeLimitGroups()
     client = request.getfixturevalue("aws").client("dynamodb")
     create_table(client, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
-    return DynamoDbLimitGroups(client, "jobs", FakeClock())
+    return DynamoDbLimitGroups(client, "jobs", random.Random(1), FakeClock())
 
 
 async def test_a_group_that_nobody_joined_is_empty(groups: Any) -> None:

@@ -244,7 +244,7 @@ class Services:
         from promptmill.pacing.shared_pacing import SharedPacing
 
         return SharedPacing(
-            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.clock),
+            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.rng, self.clock),
             limits=limits,
             clock=self.clock,
             rng=self.rng,

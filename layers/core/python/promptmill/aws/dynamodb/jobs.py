@@ -33,6 +33,7 @@ from promptmill.aws.dynamodb.run_notes import (
     DynamoDbWindows,
     counts_from,
 )
+from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts, JobRun, JobState, Source
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
@@ -89,8 +90,9 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
             "ttl": _ttl(job.created_at),
             VERSION_FIELD: STORED_VERSION,
         }
-        return await write_if(
+        return await insist_if(
             self._db.put_item,
+            rng=self._rng,
             TableName=self._table,
             Item=to_item(item),
             ConditionExpression="attribute_not_exists(pk)",
@@ -133,8 +135,9 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         return await self._set(job_id, run, values, remove=remove, condition="#rank < :below", extra={":below": below})
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None:
-        await to_thread(
+        await insist_if(
             self._db.update_item,
+            rng=self._rng,
             TableName=self._table,
             Key=to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"}),
             UpdateExpression="ADD closed_routes :route",
@@ -208,8 +211,9 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
     ) -> bool:
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in values)
         expression += (" REMOVE " + ", ".join(f"#{name}" for name in remove)) if remove else ""
-        return await write_if(
+        return await insist_if(
             self._db.update_item,
+            rng=self._rng,
             TableName=self._table,
             Key=to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"}),
             UpdateExpression=expression,

@@ -12,13 +12,15 @@ Members and jobs are attributes of their own, not entries of a map: an update ne
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from promptmill.aws.dynamodb.items import from_item, to_item, write_if
+from promptmill.aws.dynamodb.items import from_item, to_item
+from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
 from promptmill.ports.clock import Clock
@@ -37,8 +39,8 @@ _MAX_FORGOTTEN = 50  # in one write: an expression has a size
 class DynamoDbLimitGroups:
     """The ``LimitGroups`` port."""
 
-    def __init__(self, client: DynamoDBClient, table: str, clock: Clock) -> None:
-        self._db, self._table, self._clock = client, table, clock
+    def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
+        self._db, self._table, self._rng, self._clock = client, table, rng, clock
 
     async def read(self, group: str) -> GroupState:
         found = await to_thread(self._db.get_item, TableName=self._table, Key=_key(group), ConsistentRead=True)
@@ -75,13 +77,16 @@ class DynamoDbLimitGroups:
         update["ExpressionAttributeNames"]["#seen"] = name
         if seen:
             update["ExpressionAttributeValues"][":seen"] = to_item({"seen": _plain(seen)})["seen"]
-        return await write_if(
+        moved = await insist_if(
             self._db.update_item,
+            rng=self._rng,
             TableName=self._table,
             Key=_key(group),
             ConditionExpression="#seen = :seen" if seen else "attribute_not_exists(#seen)",
             **update,
         )
+        # Perhaps an earlier try had got through, and only its answer was lost.
+        return moved or getattr(await self.read(group), name) == to
 
     def _update(self, values: dict[str, Any], removed: Sequence[str]) -> dict[str, Any]:
         """Build an update that sets and removes whole attributes, whatever characters their names hold."""

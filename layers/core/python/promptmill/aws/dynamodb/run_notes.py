@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item, write_if
-from promptmill.aws.dynamodb.transactions import insist, insist_if, transact, update
+from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
+from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, insist_if, transact, update
 from promptmill.aws.dynamodb.units import KEPT_S, gate_key
 from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts
@@ -31,6 +31,7 @@ class DynamoDbFirstDrops:
 
     _db: DynamoDBClient
     _table: str
+    _rng: random.Random
 
     async def first_drop(
         self, recipe: str, digest: str, job_id: str, *, at: str, not_since: str, over: str = ""
@@ -38,8 +39,9 @@ class DynamoDbFirstDrops:
         key = {"pk": f"DUPLICATE#{recipe}#{digest}", "sk": "FIRST"}
         ttl = int((datetime.fromisoformat(at) + _KEPT).timestamp())
         while True:
-            ours = await write_if(
+            ours = await insist_if(
                 self._db.put_item,
+                rng=self._rng,
                 TableName=self._table,
                 Item=to_item(key | {"job_id": job_id, "at": at, "ttl": ttl}),
                 ConditionExpression=_OURS,
@@ -105,8 +107,9 @@ class DynamoDbStops:
     _rng: random.Random
 
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
-        return await write_if(
+        return await insist_if(
             self._db.update_item,
+            rng=self._rng,
             **update(
                 self._table,
                 {"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"},
@@ -191,6 +194,7 @@ class DynamoDbProgress:
 
     _db: DynamoDBClient
     _table: str
+    _rng: random.Random
 
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         live = {name: getattr(counts, name) for name in _SUMS}
@@ -222,8 +226,10 @@ class DynamoDbProgress:
         key = _ended_key(job_id, run, chunk)
         adds = ", ".join(["ended :bits", *(f"#{name} :{name}" for name in _SUMS)])
         try:
-            moved = await to_thread(
+            moved = await insist(
                 self._db.update_item,
+                rng=self._rng,
+                reconnects=RECONNECTS,
                 TableName=self._table,
                 Key=key,
                 UpdateExpression=f"ADD {adds} SET #at = :at",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONFLICTS = 12
 _REPEATS = 2  # of what the client has repeated a few times by then, under the same token
+RECONNECTS = _REPEATS
+"""How often a write that tells whether it was made before is repeated after its answer was lost."""
 _FIRST_WAIT_S, _MAX_WAIT_S = 0.05, 3.2
 _REFUSED = "ConditionalCheckFailed"
 _CONFLICTING = {
@@ -51,7 +53,7 @@ async def transact(client: DynamoDBClient, items: Sequence[Any], *, rng: random.
     """
     request: Any = {"TransactItems": list(items), "ClientRequestToken": f"{rng.getrandbits(128):032x}"}
     try:
-        await insist(client.transact_write_items, rng=rng, reconnects=_REPEATS, **request)
+        await insist(client.transact_write_items, rng=rng, reconnects=RECONNECTS, **request)
     except ClientError as error:
         refused = tuple(place for place, code in enumerate(_reasons(error)) if code == _REFUSED)
         if not refused:
@@ -81,7 +83,7 @@ async def insist_if(call: Callable[..., Any], *, rng: random.Random, **request: 
     After a lost answer the condition may fail because the write was made: read, and compare.
     """
     try:
-        await insist(call, rng=rng, reconnects=_REPEATS, **request)
+        await insist(call, rng=rng, reconnects=RECONNECTS, **request)
     except ClientError as error:
         if failed_condition(error):
             return False

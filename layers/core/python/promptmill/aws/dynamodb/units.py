@@ -20,7 +20,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
-from promptmill.aws.dynamodb.transactions import insist, transact, update
+from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, transact, update
 from promptmill.aws.threads import to_thread
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
@@ -369,7 +369,9 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
             values=values,
         )
         try:
-            done = await insist(self._db.update_item, rng=self._rng, ReturnValues="ALL_NEW", **request)
+            done = await insist(
+                self._db.update_item, rng=self._rng, reconnects=RECONNECTS, ReturnValues="ALL_NEW", **request
+            )
         except ClientError as error:
             if failed_condition(error):
                 return None

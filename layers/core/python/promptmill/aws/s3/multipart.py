@@ -86,6 +86,7 @@ def _copies(span: Span, most: int) -> Iterator[Part]:
 T = TypeVar("T")
 
 _AT_ONCE = 8
+_NO_UPLOAD = "NoSuchUpload"
 
 
 class MultipartUpload:
@@ -160,14 +161,30 @@ class MultipartUpload:
                 self._s3.complete_multipart_upload, **self._where, MultipartUpload={"Parts": done}, IfNoneMatch="*"
             )
         except ClientError as error:
+            # An upload that is there no more was completed, by a try whose answer was lost: nobody else knows its id.
+            if code_of(error) == _NO_UPLOAD and await self._is_there():
+                return True
             if code_of(error) not in TAKEN:
                 raise
             await self._abort()
             return False
         return True
 
+    async def _is_there(self) -> bool:
+        try:
+            await to_thread(self._s3.head_object, Bucket=self._bucket, Key=self._where["Key"])
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return False
+            raise
+        return True
+
     async def _abort(self) -> None:
-        await to_thread(self._s3.abort_multipart_upload, **self._where)
+        try:
+            await to_thread(self._s3.abort_multipart_upload, **self._where)
+        except ClientError as error:
+            if code_of(error) != _NO_UPLOAD:  # completed or aborted by an earlier try
+                raise
 
 
 async def _all(works: Iterable[Awaitable[T]]) -> list[T]:

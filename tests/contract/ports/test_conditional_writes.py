@@ -1,0 +1,332 @@
+"""Every conditional write ends right whatever it meets: applied once, known as our own, never counted twice.
+
+A write that the contract suite makes, and that no case here makes, fails the last test.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import boto3
+import pytest
+from msgspec import Struct, structs
+
+from promptmill.aws.dynamodb.jobs import DynamoDbJobs
+from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+from promptmill.aws.dynamodb.units import DynamoDbUnits
+from promptmill.aws.s3.multipart import PART
+from promptmill.aws.s3.object_store import S3ObjectStore
+from promptmill.domain.budget import BudgetLine
+from promptmill.domain.job import Counts, JobState
+from promptmill.domain.limit_group import Circuit, Estimate
+from promptmill.domain.units import Claim, Intent, IntentGroup, Verdict, gate_of
+from promptmill.engine.takeover import Free, take_unit
+from promptmill.ports.object_store import Piece
+from tests.contract.ports.conftest import BUCKET, JOBS_INDEXES, RECORDED, REGION, create_table
+from tests.contract.ports.interposer import TROUBLES, Interposer, Trouble, until_answered
+from tests.contract.ports.test_jobs import AT, ID, JOB, LATER
+from tests.contract.ports.test_ledger import CHARGE, NARROWING
+from tests.fakes.clock import FakeClock
+
+UNIT, DAY, GATE = "job-1.1.0", "2026-11-22", gate_of("job-1", 1, 0)
+LINES = (BudgetLine("job#job-1", 1_000, lasting=True), BudgetLine("day#2026-11-22", 1_000))
+GROUP = IntentGroup(1, DAY, (Intent(0, 7, "openai/m", 1_000),))
+LIMIT = "openai/m@key"
+CIRCUIT, PROBED = Circuit(1_790_000_000.0, 1_790_000_030.0), Circuit(1_790_000_000.0, 1_790_000_090.0, 1)
+VOLATILE = ("beat", "ttl")
+"""Attributes that may move twice: whoever reads them only looks whether they moved."""
+
+
+class Impatient(random.Random):
+    """Waits for nothing."""
+
+    def uniform(self, a: float, b: float) -> float:
+        del b
+        return a
+
+
+class Stores:
+    """The adapters on tables and a bucket of their own, and everything that these hold."""
+
+    def __init__(self, session: boto3.Session, name: str) -> None:
+        self._db, self._s3, self.name = session.client("dynamodb"), session.client("s3"), name
+        self.db, self.s3 = Interposer(self._db), Interposer(self._s3)
+        create_table(self._db, f"{name}-jobs", JOBS_INDEXES)
+        create_table(self._db, f"{name}-charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
+        self.bucket = f"{BUCKET}-{name}"
+        self._s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        rng, clock, db, s3 = Impatient(1), FakeClock(), self.db, self.s3
+        jobs = f"{name}-jobs"
+        self.jobs = DynamoDbJobs(db, jobs, rng, clock)  # type: ignore[arg-type]
+        self.units = DynamoDbUnits(db, jobs, rng, clock)  # type: ignore[arg-type]
+        self.groups = DynamoDbLimitGroups(db, jobs, rng, clock)  # type: ignore[arg-type]
+        self.ledger = DynamoDbLedger(db, f"{name}-charges", rng)  # type: ignore[arg-type]
+        self.objects = S3ObjectStore(s3, self.bucket)  # type: ignore[arg-type]
+
+    def held(self) -> Any:
+        tables = [self._db.scan(TableName=f"{self.name}-{table}")["Items"] for table in ("jobs", "charges")]
+        rows = [{k: v for k, v in row.items() if k not in VOLATILE} for rows in tables for row in rows]
+        keys = [found["Key"] for found in self._s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])]
+        bodies = {key: self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
+        uploads = self._s3.list_multipart_uploads(Bucket=self.bucket).get("Uploads", [])
+        return sorted(rows, key=repr), bodies, len(uploads)
+
+    async def claim(self) -> Claim:
+        found = await self.units.read(UNIT)
+        assert found is not None
+        return found
+
+
+Step = Callable[[Stores], Awaitable[Any]]
+
+
+class Case(Struct, frozen=True):
+    """A write: what is there before it, the write, the same one by another writer, and further answers that are right."""
+
+    prepare: Step
+    act: Step
+    rival: Step
+    also_right: tuple[Any, ...] = ()
+
+
+async def nothing(_: Stores) -> None:
+    """Begin with empty stores."""
+
+
+async def planned(s: Stores) -> None:
+    await s.jobs.create(JOB)
+
+
+async def claimed(s: Stores) -> None:
+    await s.units.claim(UNIT, seen=None, owner="a")
+
+
+async def released(s: Stores) -> None:
+    await claimed(s)
+    await s.units.release(UNIT, await s.claim())
+
+
+async def holding(s: Stores) -> None:
+    await claimed(s)
+    await s.units.grant(UNIT, await s.claim(), 400, day=DAY, lines=LINES, gate=GATE)
+
+
+async def taken(s: Stores) -> None:
+    await s.jobs.take(ID, 1, seen=0, to=1, taker="z")
+
+
+async def open_circuit(s: Stores) -> None:
+    await s.groups.set_circuit(LIMIT, seen=None, to=CIRCUIT)
+    await s.groups.set_estimate(LIMIT, seen=None, to=Estimate(1.0, 1.0))
+
+
+def take(seen: int, taker: str) -> Step:
+    return lambda s: s.jobs.take(ID, 1, seen=seen, to=seen + 2, taker=taker)
+
+
+def own(step: Callable[[Stores, Claim], Awaitable[Any]]) -> Step:
+    """A write of the owner that the claim named when it was read."""
+
+    async def act(s: Stores) -> Any:
+        return await step(s, structs.replace(await s.claim(), epoch=1))
+
+    return act
+
+
+async def rob(s: Stores) -> None:
+    await s.units.claim(UNIT, seen=await s.units.read(UNIT), owner="robber")
+
+
+async def claim_as(s: Stores, owner: str, rng: random.Random) -> str:
+    taking = await take_unit(UNIT, Free(s.__dict__.get("found")), owner=owner, units=s.units, rng=rng)
+    return taking.mine.owner.split(".")[0] if taking.mine else "another's"
+
+
+def claiming(owner: str) -> Step:
+    return lambda s: claim_as(s, owner, random.Random(owner))
+
+
+async def look(s: Stores) -> None:
+    await released(s)
+    s.__dict__["found"] = await s.units.read(UNIT)
+
+
+async def blocks(first: bytes) -> AsyncIterator[bytes]:
+    yield first * PART
+    yield b"end"
+
+
+async def pieces(s: Stores) -> None:
+    await s.objects.create("p0", b"0" * (6 << 20))
+    await s.objects.create("p1", b"1")
+
+
+COUNTS = Counts(answered=2, nano_usd=30)
+CASES: dict[str, Case] = {
+    "run created": Case(
+        nothing,
+        lambda s: s.jobs.create(JOB),
+        lambda s: s.jobs.create(structs.replace(JOB, created_at=LATER)),
+        also_right=(False,),  # callers read what is there, and compare
+    ),
+    "run moved": Case(
+        planned,
+        lambda s: s.jobs.move(ID, 1, JobState.RUNNING, at=LATER, records=5, chunks=1),
+        lambda s: s.jobs.move(ID, 1, JobState.JOINING, at=LATER),
+        also_right=(False,),  # callers read the state
+    ),
+    "route closed": Case(
+        planned, lambda s: s.jobs.close_route(ID, 1, "r", "c"), lambda s: s.jobs.close_route(ID, 1, "q", "c")
+    ),
+    "wait noted": Case(
+        planned,
+        lambda s: s.jobs.note_waiting(ID, 1, waiting_for="money", until=LATER),
+        lambda s: s.jobs.note_waiting(ID, 1, waiting_for="a limit", until=AT),
+    ),
+    "status turn": Case(
+        planned,
+        lambda s: s.jobs.take_status_turn(ID, 1, at=LATER, not_since=AT),
+        lambda s: s.jobs.take_status_turn(ID, 1, at=LATER, not_since=AT),
+        also_right=(False,),  # the status is written at the next turn, seconds later
+    ),
+    "run stopped": Case(
+        planned,
+        lambda s: s.jobs.stop(ID, 1, code="cancelled", at=LATER),
+        lambda s: s.jobs.stop(ID, 1, code="gave_up", at=LATER),
+        also_right=(False,),  # callers read the code
+    ),
+    "first drop": Case(
+        nothing,
+        lambda s: s.jobs.first_drop("r", "d", "a", at=AT, not_since=""),
+        lambda s: s.jobs.first_drop("r", "d", "b", at=AT, not_since=""),
+    ),
+    "window taken": Case(nothing, take(0, "a"), take(0, "b")),
+    "window moved on": Case(taken, take(1, "a"), take(1, "b")),
+    "chunk drained": Case(nothing, lambda s: s.jobs.note_drained(ID, 1, 0), lambda s: s.jobs.note_drained(ID, 1, 0)),
+    "chunk ended": Case(
+        planned,
+        lambda s: s.jobs.chunk_ended(ID, 1, 0, COUNTS, of=2, at=AT),
+        lambda s: s.jobs.chunk_ended(ID, 1, 0, COUNTS, of=2, at=AT),
+    ),
+    "unit claimed first": Case(nothing, claiming("a"), claiming("b")),
+    "unit claimed again": Case(look, claiming("b"), claiming("c")),
+    "beat": Case(claimed, own(lambda s, c: s.units.beat(UNIT, c)), rob),
+    "marked": Case(claimed, own(lambda s, c: s.units.mark(UNIT, c, crashes=0, trying=3, tries=1)), rob),
+    "released": Case(claimed, own(lambda s, c: s.units.release(UNIT, c)), rob),
+    "granted": Case(claimed, own(lambda s, c: s.units.grant(UNIT, c, 300, day=DAY, lines=LINES, gate=GATE)), rob),
+    "given back": Case(holding, own(lambda s, c: s.units.give_back(UNIT, c, 300, lines=LINES)), rob),
+    "decided": Case(
+        holding, own(lambda s, c: s.units.decide(UNIT, c, Verdict("completed"), used=100, lines=LINES)), rob
+    ),
+    "intended": Case(holding, own(lambda s, c: s.units.intend(UNIT, c, GROUP, gate=GATE)), rob),
+    "charged": Case(nothing, lambda s: s.ledger.record(CHARGE), lambda s: s.ledger.record(CHARGE), also_right=(False,)),
+    "corrected": Case(
+        nothing, lambda s: s.ledger.narrow(NARROWING), lambda s: s.ledger.narrow(NARROWING), also_right=(False,)
+    ),
+    "circuit opened": Case(
+        nothing,
+        lambda s: s.groups.set_circuit(LIMIT, seen=None, to=CIRCUIT),
+        lambda s: s.groups.set_circuit(LIMIT, seen=None, to=PROBED),
+    ),
+    "circuit probed": Case(
+        open_circuit,
+        lambda s: s.groups.set_circuit(LIMIT, seen=CIRCUIT, to=PROBED),
+        lambda s: s.groups.set_circuit(LIMIT, seen=CIRCUIT, to=None),
+    ),
+    "estimate set": Case(
+        open_circuit,
+        lambda s: s.groups.set_estimate(LIMIT, seen=Estimate(1.0, 1.0), to=Estimate(2.0, 2.0)),
+        lambda s: s.groups.set_estimate(LIMIT, seen=Estimate(1.0, 1.0), to=Estimate(3.0, 3.0)),
+    ),
+    "object created": Case(nothing, lambda s: s.objects.create("k", b"a"), lambda s: s.objects.create("k", b"b")),
+    "object created in parts": Case(
+        nothing,
+        lambda s: s.objects.create_from("k", blocks(b"a")),
+        lambda s: s.objects.create_from("k", blocks(b"b")),
+        also_right=(False,),  # joined files are the same whoever writes them
+    ),
+    "objects concatenated": Case(
+        pieces,
+        lambda s: s.objects.concatenate("k", [Piece("p0", 6 << 20), Piece("p1", 1)]),
+        lambda s: s.objects.concatenate("k", [Piece("p1", 1), Piece("p0", 6 << 20)]),
+        also_right=(False,),
+    ),
+}
+
+
+async def play(session: boto3.Session, name: str, *steps: Step) -> tuple[Any, Any]:
+    """Return the last step's answer, and what the stores hold after all steps."""
+    stores = Stores(session, name)
+    answer = None
+    for step in steps:
+        answer = await step(stores)
+    return answer, stores.held()
+
+
+def meeting(case: Case, trouble: Trouble) -> Step:
+    async def act(stores: Stores) -> Any:
+        stores.db.trouble = stores.s3.trouble = trouble
+        # Callers of S3 writes repeat them: those say themselves whether the very same bytes were there.
+        answer = await until_answered(lambda: case.act(stores)) if _is_of_s3(case) else await case.act(stores)
+        assert stores.db.met + stores.s3.met == 1, "else this shows nothing"
+        return answer
+
+    return act
+
+
+def _is_of_s3(case: Case) -> bool:
+    return case in [case for name, case in CASES.items() if name.startswith("object")]
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptmill.aws.s3.object_store._RACE_S", 0.0)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("name", CASES)
+async def test_a_write_that_meets_trouble_is_made_once(aws: boto3.Session, name: str, trouble: Trouble) -> None:
+    case = CASES[name]
+    calm, wanted = await play(aws, "calm", case.prepare, case.act)
+    answer, held = await play(aws, "stormy", case.prepare, meeting(case, trouble))
+    assert held == wanted
+    assert answer in (calm, *(case.also_right if trouble in ("lost", "repeated") else ()))
+
+
+async def rivals_alone(session: boto3.Session, case: Case) -> Any:
+    stores = Stores(session, "alone")
+    await case.prepare(stores)
+    await case.rival(stores)
+    return stores.held()
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_another_write_that_was_faster_is_noticed(aws: boto3.Session, name: str) -> None:
+    """We still go by what was there before it."""
+    case = CASES[name]
+    calm, _ = await play(aws, "calm", case.prepare, case.act)
+    answer, held = await play(aws, "stormy", case.prepare, case.rival, case.act)
+    if name in ADD_UP:
+        assert answer == calm
+    else:
+        assert held == await rivals_alone(aws, case), "nothing of what the other wrote is changed, or counted twice"
+        assert answer != calm or name in NOTED_ONCE
+
+
+ADD_UP = ("route closed", "wait noted")
+"""Writes that do not exclude each other: the run only has to be there."""
+NOTED_ONCE = ("chunk drained", "chunk ended")
+"""Facts that several workers may note: the answer is what all of them came to."""
+
+
+async def test_every_conditional_write_of_the_suite_has_a_case(aws: boto3.Session) -> None:
+    """It runs last (conftest.py). Run alone, it only knows the writes of the cases."""
+    elsewhere = dict(RECORDED)
+    RECORDED.clear()
+    for number, case in enumerate(CASES.values()):
+        await play(aws, f"n{number}", case.prepare, case.act)
+    covered = set(RECORDED)
+    assert {signature: test for signature, test in elsewhere.items() if signature not in covered} == {}
