@@ -60,6 +60,7 @@ class DynamoDbPlanners:
 
     _db: DynamoDBClient
     _table: str
+    _rng: random.Random
 
     async def take_planner(self, recipe: str, owner: str, *, at: str, until: str, most: int) -> bool:
         kept = int((datetime.fromisoformat(until) + _KEPT).timestamp())
@@ -83,8 +84,9 @@ class DynamoDbPlanners:
     async def _write_planner(
         self, recipe: str, place: int, sets: dict[str, Any], *, condition: str, values: dict[str, Any]
     ) -> bool:
-        return await write_if(
+        return await insist_if(
             self._db.update_item,
+            rng=self._rng,
             TableName=self._table,
             Key=to_item({"pk": f"PLANNERS#{recipe}", "sk": f"{place:02d}"}),
             UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in sets),
