@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from infra.assets import FUNCTIONS, ROOT
 from infra.constructs.alarms import RUNBOOK
+from tests.infra.draw_dashboard import draw, made_up_day, series_of
 from tests.infra.templates import StageTemplate, dashboard_body
-from tests.local.dashboard import draw, made_up_day, series_of
 
 
 def test_every_alarm_names_a_section_of_the_runbook_that_says_what_to_do(template: StageTemplate) -> None:

@@ -1,4 +1,4 @@
-"""Draw a CloudWatch dashboard from its body, as a picture to look at: ``python -m tests.local.dashboard OUT.svg``.
+"""Draw a CloudWatch dashboard from its body, as a picture to look at: ``python -m tests.infra.draw_dashboard OUT.svg``.
 
 The command draws the dashboard of the stage dev with a made-up day.
 """
