@@ -496,7 +496,7 @@ def test_the_readmes_script_gets_its_reply(
     """A refused request too, whose reply has fewer fields."""
     (script,) = blocks(README, "python")
     replies = FakeReplies()
-    queue = "promptmill-test-replies-1"  # the recipe's, and one of the stack's own
+    queue = "promptmill-test-replies"  # the recipe's, and the one of the stack, which tells of unknown recipes too
     sqs = _Sqs(Mill(recipe(name, replies=(queue,)), replies=replies), replies)
     monkeypatch.setattr(boto3, "client", {"sqs": sqs}.__getitem__)
     script = script.replace("promptmill-local-replies", queue)
