@@ -36,7 +36,7 @@ def test_our_own_metrics_in_alarms_and_on_the_dashboard_are_sent_by_the_code(dev
     sent = set(_sent())
     alarms = dev.of_type("AWS::CloudWatch::Alarm").values()
     looked_at = {(a["Dimensions"][0]["Value"], a["MetricName"]) for a in alarms if a["Namespace"] == "Promptmill/dev"}
-    assert len(looked_at) == 7
+    assert len(looked_at) == 9
     shown = {
         (metric[3], metric[1])
         for widget in dashboard_body(dev)["widgets"]

@@ -145,7 +145,7 @@ def test_local_model_url_is_a_parameter_of_the_local_stage_alone(template: Stage
 
 def test_outputs_say_every_setting(template: StageTemplate) -> None:
     outputs = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
-    own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "engines")
+    own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "engines", "shared_bodies_until")
     needed = {f for f in Settings.__struct_fields__ if f not in own}
     assert {"".join(word.title() for word in field.split("_")) for field in needed} <= set(outputs)
     assert (outputs["Stage"], outputs["Version"]) == (template.values.stage, __version__)
@@ -160,7 +160,7 @@ def test_alarms(template: StageTemplate) -> None:
     }
     expected |= {f"{function}{what}" for function in FUNCTION_TITLES for what in ("Errors", "Throttles")}
     expected |= {"SweepStopped", "RepliesOldest", "Undelivered", "Failures", "QuietMinutes", "UnknownCosts"}
-    expected |= {"CircuitsOpen", "AwsThrottles", "KmsThrottles"}
+    expected |= {"CircuitsOpen", "AwsThrottles", "KmsThrottles", "GivenUp", "Refusals"}
     expected |= {"DaySpendPercent"} if template.values.day_cap_usd else set()
     assert set(alarms) == {f"Monitoring{name}" for name in expected}
     for alarm in alarms.values():

@@ -20,7 +20,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
-from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, transact, update
+from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, insist_if, transact, update
 from promptmill.aws.threads import to_thread
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
@@ -249,11 +249,7 @@ class DynamoDbUnitBudgets:
                 condition=f"#{name} = :wrong",
                 values={"wrong": value},
             )
-            try:
-                await insist(self._db.update_item, rng=self._rng, **request)
-            except ClientError as error:
-                if not failed_condition(error):
-                    raise
+            await insist_if(self._db.update_item, rng=self._rng, **request)
         return bool(wrong)
 
     def _gate(self, gate: Gate | None) -> Iterator[dict[str, Any]]:
