@@ -10,6 +10,7 @@ from constructs import Construct
 from infra.assets import Assets
 from infra.constructs.encryption import Encryption
 from infra.constructs.functions import Functions
+from infra.constructs.managed_policies import ManagedPolicies, Places
 from infra.constructs.monitoring import Monitoring
 from infra.constructs.outputs import write_outputs
 from infra.constructs.permissions import Permissions
@@ -46,6 +47,15 @@ class PromptmillStack(cdk.Stack):
         tables = Tables(self, "Tables", values=values, key=key)
         bus = events.EventBus(self, "Bus", event_bus_name=values.stack_name)
         settings = self._settings(values, storage, tables, queues, bus)
+        permissions = Permissions(
+            stack=self,
+            values=values,
+            key=key,
+            bucket=storage.bucket,
+            tables=tables,
+            queues=queues,
+            bus_arn=bus.event_bus_arn,
+        )
         functions = Functions(
             self,
             "Functions",
@@ -54,15 +64,13 @@ class PromptmillStack(cdk.Stack):
             key=key,
             queues=queues,
             environment=to_environment(settings),
-            permissions=Permissions(
-                stack=self,
-                values=values,
-                key=key,
-                bucket=storage.bucket,
-                tables=tables,
-                queues=queues,
-                bus_arn=bus.event_bus_arn,
-            ),
+            permissions=permissions,
+        )
+        policies = ManagedPolicies(
+            self,
+            "ManagedPolicies",
+            values=values,
+            places=Places(key=key, bucket=storage.bucket, tables=tables, queues=queues, functions=permissions),
         )
         monitoring = Monitoring(
             self, "Monitoring", values=values, key=key, queues=queues, functions=functions.all, bus=bus
@@ -74,6 +82,7 @@ class PromptmillStack(cdk.Stack):
             storage=storage,
             encryption=encryption,
             topic=monitoring.topic,
+            policies=policies,
             values=values,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -26,6 +27,7 @@ SecurityGroupId = Annotated[str, Meta(pattern=r"^sg-[0-9a-f]{8,17}$")]
 Usd = Annotated[str, Meta(pattern=r"^(\d{1,9}(\.\d{1,9})?)?$")]
 Moment = Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2}))?$")]
 ArnPattern = Annotated[str, Meta(pattern=r"^arn:\S+$")]
+RecipeName = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 GuardrailArn = Annotated[str, Meta(pattern=r"^arn:[a-z-]+:bedrock:[a-z0-9-]+:\d{12}:guardrail/([a-z0-9]+|\*)$")]
 RETENTIONS = {
     1: "ONE_DAY",
@@ -75,6 +77,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         comprehend: recipes may ask for Amazon Comprehend's search for personal data, which is paid for by the text.
         guardrails: ARNs of the Bedrock guardrails that recipes may have texts searched by; likewise paid for.
         reply_queues: ARNs of queues that replies may go to besides the stack's own.
+        recipe_policies: recipes that get managed policies of their own (inbox writer, recipe operator, result reader),
+            besides those for all recipes. Their names differ by letters and digits.
         subnets, security_groups: where the functions that call models stand, for models in a private network; none
             for Lambda's own. From there they must reach S3, SQS, DynamoDB, Secrets Manager, KMS and X-Ray: by NAT or
             endpoints.
@@ -124,6 +128,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     comprehend: bool = False
     guardrails: tuple[GuardrailArn, ...] = ()
     reply_queues: tuple[ArnPattern, ...] = ()
+    recipe_policies: tuple[RecipeName, ...] = ()
     subnets: tuple[SubnetId, ...] = ()
     security_groups: tuple[SecurityGroupId, ...] = ()
     private_ranges: tuple[str, ...] = ()
@@ -138,6 +143,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("comprehend, guardrails: the local stage calls no real account")
         for block in self.private_ranges:
             _check_private(block)
+        if len({re.sub(r"[_-]", "", recipe).lower() for recipe in self.recipe_policies}) < len(self.recipe_policies):
+            raise ValueError("recipe_policies: two names are the same but for hyphens, underscores or case")
         if self.log_retention_days not in RETENTIONS:
             raise ValueError(f"log_retention_days must be one of {', '.join(map(str, RETENTIONS))} days")
 
@@ -234,7 +241,15 @@ def _parsed(name: str, value: object) -> object:
         return value
     if name == "tags":
         return dict(_pair(part) for part in value.split(",") if part)
-    if name in ("models", "guardrails", "reply_queues", "subnets", "security_groups", "private_ranges"):
+    if name in (
+        "models",
+        "guardrails",
+        "reply_queues",
+        "recipe_policies",
+        "subnets",
+        "security_groups",
+        "private_ranges",
+    ):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 

@@ -6,6 +6,7 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_sns as sns
 
 from infra.constructs.encryption import Encryption
+from infra.constructs.managed_policies import ManagedPolicies, policy_outputs
 from infra.constructs.queues import QUEUES, Queues
 from infra.constructs.storage import Storage
 from infra.stages import StageValues
@@ -21,6 +22,7 @@ def write_outputs(
     storage: Storage,
     encryption: Encryption,
     topic: sns.Topic,
+    policies: ManagedPolicies,
     values: StageValues,
 ) -> None:
     """Write one output for each setting, by its name in CamelCase, then those that people need.
@@ -42,6 +44,7 @@ def write_outputs(
         "Key": encryption.key.key_arn,
     }
     outputs |= {f"{queue.title()}DeadLetters": queues.dead_letters[queue].queue_url for queue in QUEUES}
+    outputs |= policy_outputs(policies)
     if values.bucket:
         outputs["NotificationToAdd"] = stack.to_json_string(storage.notification_to_add)
         outputs["LifecycleToAdd"] = stack.to_json_string(storage.lifecycle_to_add)

@@ -27,7 +27,6 @@ STATUS = f"{RESULTS}*/status.json"
 LIMITS = recipe_key(limits.DOCUMENT)
 _WHOLE_KEYS = (STATUS, LIMITS)
 """Every other entry of a table of access is a prefix."""
-_VERSIONED = (INBOX, WORK)
 _JOBS = ("GetItem", "PutItem", "UpdateItem")
 _UNITS = (*_JOBS, "Query")  # claims, intents, what they hold of the budgets
 _RECORD = ("PutItem", "UpdateItem")  # a charge or a narrowing and the day's totals, in one transaction
@@ -43,7 +42,9 @@ _MODELS_OF_THE_ACCOUNT = (
 )
 _WORKSPACES = ":aws-external-anthropic:"
 """Part of the ARNs of Claude Platform on AWS, whose models are not Bedrock's."""
-_USE_KEY = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
+USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
+"""What S3, SQS, DynamoDB and Secrets Manager do in the name of their caller. DynamoDB makes and encrypts the keys of a table
+in the name of whoever makes the table, and then only decrypts."""
 
 WILDCARDS = {
     r"Resource::(<Storage.*\.Arn>|arn:.*:s3:::[^/]+)/.*": "Keys hold the ids of jobs, which nobody knows before.",
@@ -51,7 +52,6 @@ WILDCARDS = {
     r"Resource::<QueuesReplies.*\.Arn>\*": "Whoever sends requests makes reply queues with this beginning.",
     r"Resource::arn:.*:secret:.*\*": "Recipes name the secrets that hold keys of providers, below the stage's prefix.",
     r"Resource::arn:.*:(bedrock|aws-external-anthropic):.*": "Recipes choose models and regions; the stage value models narrows.",
-    r"Action::kms:(GenerateDataKey|ReEncrypt)\*": "Both forms of the action, with this one key and through named services.",
 }
 """Why each wildcard in the statements of functions is meant, for ``acknowledge_wildcards``."""
 
@@ -61,6 +61,7 @@ class Access:
     """What one function reaches: prefixes of the bucket, DynamoDB actions, queues.
 
     Attributes:
+        versions: prefixes of which it reads the version that was dropped or staged.
         streams: prefixes written in parts where objects are large.
         tags: prefixes whose tags it may read.
         models: may call models: Bedrock, and read the keys of the others; and what redacts the prompts before.
@@ -68,6 +69,7 @@ class Access:
     """
 
     reads: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ class Access:
 ACCESS: dict[FunctionName, Access] = {
     "plan_job": Access(
         reads=(INBOX, RECIPES, WORK),
+        versions=(INBOX, WORK),
         writes=(STATUS,),
         streams=(WORK,),
         tags=(INBOX,),
@@ -95,6 +98,7 @@ ACCESS: dict[FunctionName, Access] = {
     ),
     "run_chunk": Access(
         reads=(INBOX, LIMITS, WORK),
+        versions=(INBOX, WORK),
         writes=(WORK, STATUS),
         jobs=(*_UNITS, "ConditionCheckItem", "DeleteItem"),
         charges=_RECORD,
@@ -122,6 +126,7 @@ ACCESS: dict[FunctionName, Access] = {
     ),
     "settle_dead_letter": Access(
         reads=(INBOX, RECIPES, BODIES, WORK, ANSWERS, RESULTS),
+        versions=(INBOX, WORK),
         writes=(ANSWERS,),
         streams=(WORK, RESULTS),
         jobs=(*_UNITS, "DeleteItem"),
@@ -158,7 +163,7 @@ class Permissions:
             *self._objects(access),
             *self._items(access),
             *self._messages(access),
-            *((*self._models(), *self._detectors()) if access.models else ()),
+            *((*self.models(), *self._detectors()) if access.models else ()),
             *([_allow("events:PutEvents", on=[self.bus_arn])] if access.events else ()),
             self._key_through_services(access),
         ]
@@ -167,8 +172,8 @@ class Permissions:
         """Allow objects. Listing is allowed on the whole bucket, since without it a missing object reads as "access denied"."""
         yield _allow("s3:ListBucket", on=[self.bucket.bucket_arn])
         yield _allow("s3:GetObject", on=self._under(access.reads))
-        if versioned := [prefix for prefix in access.reads if prefix in _VERSIONED]:
-            yield _allow("s3:GetObjectVersion", on=self._under(versioned))
+        if access.versions:
+            yield _allow("s3:GetObjectVersion", on=self._under(access.versions))
         if access.tags:
             yield _allow("s3:GetObjectTagging", "s3:GetObjectVersionTagging", on=self._under(access.tags))
         yield _allow("s3:PutObject", on=self._under((*access.writes, *access.streams)))
@@ -196,7 +201,7 @@ class Permissions:
             own = f"{self.queues.replies.queue_arn}*"
             yield _allow("sqs:SendMessage", "sqs:GetQueueUrl", on=[own, *self.values.reply_queues])
 
-    def _models(self) -> Iterator[iam.PolicyStatement]:
+    def models(self) -> Iterator[iam.PolicyStatement]:
         """Allow models. InvokeModel authorises Converse too. Routes name their region, so any region may be asked."""
         models = [arn for arn in self.values.models if _WORKSPACES not in arn]
         workspaces = [arn for arn in self.values.models if _WORKSPACES in arn]
@@ -207,8 +212,12 @@ class Permissions:
         if workspaces or not self.values.models:
             every = f"arn:{self.stack.partition}{_WORKSPACES}*:{self.stack.account}:workspace/*"
             yield _allow("aws-external-anthropic:CreateInference", on=workspaces or [every])
-        secrets = f"secret:{self.values.secret_prefix}*"
-        yield _allow("secretsmanager:GetSecretValue", on=[self._arn("secretsmanager", secrets, self.stack.region)])
+        yield _allow("secretsmanager:GetSecretValue", on=[self.secrets_arn])
+
+    @property
+    def secrets_arn(self) -> str:
+        """The ARN of all secrets of the stage, with a wildcard."""
+        return self._arn("secretsmanager", f"secret:{self.values.secret_prefix}*", self.stack.region)
 
     def _detectors(self) -> Iterator[iam.PolicyStatement]:
         """Allow detectors. Comprehend knows no resources for this action."""
@@ -240,22 +249,20 @@ class Permissions:
         return f"arn:{self.stack.partition}:{service}:{region}:{self.stack.account}:{resource}"
 
     def _key_through_services(self, access: Access) -> iam.PolicyStatement:
-        services = ["dynamodb", "s3", "sqs", *(["secretsmanager"] if access.models else [])]
-        region, china = (
-            self.stack.region,
-            self.stack.url_suffix,
-        )  # in China some services call themselves amazonaws.com.cn
-        return iam.PolicyStatement(
-            actions=list(_USE_KEY),
-            resources=[self.key.key_arn],
-            conditions={
-                "StringEquals": {
-                    "kms:ViaService": [
-                        f"{s}.{region}.{suffix}" for s in services for suffix in ("amazonaws.com", china)
-                    ]
-                }
-            },
-        )
+        services = ("dynamodb", "s3", "sqs", *(("secretsmanager",) if access.models else ()))
+        return use_key(self.key, through=services)
+
+
+def use_key(key: kms.IKey, *, through: Iterable[str], actions: Iterable[str] = USE_KEY) -> iam.PolicyStatement:
+    """Allow the key through services only: nobody may decrypt by himself."""
+    stack = Stack.of(key)
+    suffixes = ("amazonaws.com", stack.url_suffix)  # in China some services call themselves amazonaws.com.cn
+    callers = [f"{service}.{stack.region}.{suffix}" for service in through for suffix in suffixes]
+    return iam.PolicyStatement(
+        actions=list(actions),
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:ViaService": callers}},
+    )
 
 
 def _allow(*actions: str, on: Iterable[str]) -> iam.PolicyStatement:

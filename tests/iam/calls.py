@@ -1,8 +1,10 @@
 """The permissions that each AWS call needs, from its operation and parameters.
 
 Sources: the Service Authorization Reference of each service; "Required permissions for Amazon S3 API operations"; the
-key permissions in "Protecting data with SSE-KMS" (S3), "Key management" (SQS), "DynamoDB encryption at rest" and
-"Secret encryption" (Secrets Manager). Read on 2026-11-28.
+key permissions in "Protecting data with SSE-KMS" (S3: a PUT generates a data key, a GET decrypts; with parts, each part
+decrypts too), "Key management" (SQS: producers generate and decrypt, consumers decrypt), "How DynamoDB uses AWS KMS"
+(whoever accesses a table decrypts its key; data keys and grants are made as the table is) and "Secret encryption"
+(Secrets Manager). Read on 2026-11-28.
 """
 
 from __future__ import annotations
@@ -46,16 +48,48 @@ class World:
         arn = f"arn:{self.partition}:dynamodb:{self.region}:{self.account}:table/{name}"
         return f"{arn}/index/{index}" if index else arn
 
+    def function(self, name: str) -> str:
+        return f"arn:{self.partition}:lambda:{self.region}:{self.account}:function:{name}"
+
+    def stack(self, name: str) -> str:
+        """A stack's ARN ends in an identifier that nobody chooses."""
+        return f"arn:{self.partition}:cloudformation:{self.region}:{self.account}:stack/{name}/0f1e2d3c"
+
     def secret(self, name: str) -> str:
         """A secret's ARN ends in six random characters."""
         return f"arn:{self.partition}:secretsmanager:{self.region}:{self.account}:secret:{name}-Ab12Cd"
 
+    def key_use(self, action: str, service: str) -> Request:
+        """Return a use of the key that a service makes in its caller's name."""
+        return Request(
+            action, self.key, frozenset({("kms:ViaService", f"{service}.{self.region}.amazonaws.com"), *_SECURE})
+        )
+
 
 def requests_for(service: str, operation: str, params: Params, world: World) -> list[Request]:
     """Return what must be allowed for a call. Raises KeyError for an operation that nobody has described yet."""
-    found = [Request(action, resource, _SECURE) for action, resource in _needs(service, operation, params, world)]
-    through = frozenset({("kms:ViaService", f"{service}.{world.region}.amazonaws.com")})
-    return found + [Request(action, world.key, through) for action in _KEY_USE.get((service, operation), ())]
+    context = _SECURE | ({("s3:prefix", params.get("Prefix", ""))} if operation.startswith("ListObject") else set())
+    if item := _leading_key(params):
+        context |= {("dynamodb:LeadingKeys", item)}
+    found = [Request(action, resource, context) for action, resource in _needs(service, operation, params, world)]
+    return found + [world.key_use(action, service) for action in _KEY_USE.get((service, operation), ())]
+
+
+def _leading_key(params: Params) -> str:
+    """Return the partition key that an operation on one item, or a query, names; empty for others."""
+    values = params.get("ExpressionAttributeValues", {})
+    found = params.get("Key") or params.get("Item") or {"pk": values.get(":pk")}
+    item = found.get("pk") if isinstance(found, dict) else None
+    return item["S"] if item else ""
+
+
+def missing_object(params: Params, world: World) -> Request:
+    """Return what must be allowed for S3 to say that an object is not there; else it says "access denied".
+
+    The caller names no prefix, so that a permission for one prefix does not help.
+    Source: Amazon S3 API Reference, GetObject and HeadObject, "Permissions".
+    """
+    return Request("s3:ListBucket", world.object(params["Bucket"]), _SECURE)
 
 
 def _needs(service: str, operation: str, params: Params, world: World) -> Iterator[tuple[str, str]]:
@@ -78,6 +112,12 @@ def _on(action: str) -> Callable[[Params, World], Iterator[tuple[str, str]]]:
                 yield action, world.queues[params.get("QueueUrl") or params["QueueName"]]
             case "secretsmanager":
                 yield action, world.secret(params["SecretId"])
+            case "lambda":
+                yield action, world.function(params["FunctionName"])
+            case "iam":
+                yield action, params["PolicySourceArn"]
+            case "cloudformation":
+                yield action, world.stack(params["StackName"])
 
     return needs
 
@@ -106,6 +146,16 @@ def _transaction(params: Params, world: World) -> Iterator[tuple[str, str]]:
     for item in params["TransactItems"]:
         for kind, asked in item.items():
             yield f"dynamodb:{actions[kind]}", world.table(asked["TableName"])
+
+
+def _on_everything(action: str) -> Callable[[Params, World], Iterator[tuple[str, str]]]:
+    """An action that knows no resources."""
+    return lambda _params, _world: iter([(action, "*")])
+
+
+def _nothing(_params: Params, _world: World) -> Iterator[tuple[str, str]]:
+    """Anybody may ask who he is, whatever his policies say."""
+    return iter(())
 
 
 def _events(params: Params, world: World) -> Iterator[tuple[str, str]]:
@@ -137,6 +187,14 @@ _OPERATIONS: Mapping[tuple[str, str], str | Callable[[Params, World], Iterator[t
     ("sqs", "GetQueueUrl"): "sqs:GetQueueUrl",
     ("secretsmanager", "GetSecretValue"): "secretsmanager:GetSecretValue",
     ("events", "PutEvents"): _events,
+    ("sts", "GetCallerIdentity"): _nothing,
+    ("lambda", "GetAccountSettings"): _on_everything("lambda:GetAccountSettings"),
+    ("lambda", "ListEventSourceMappings"): _on_everything("lambda:ListEventSourceMappings"),
+    ("lambda", "GetFunctionConfiguration"): "lambda:GetFunctionConfiguration",
+    ("bedrock", "GetFoundationModelAvailability"): _on_everything("bedrock:GetFoundationModelAvailability"),
+    ("iam", "SimulatePrincipalPolicy"): "iam:SimulatePrincipalPolicy",
+    ("secretsmanager", "DescribeSecret"): "secretsmanager:DescribeSecret",
+    ("cloudformation", "DescribeStacks"): "cloudformation:DescribeStacks",
 }
 
 _KEY_USE: Mapping[tuple[str, str], tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,21 +16,25 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb.models.dynamo_type import DynamoType
 
 from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.settings import Settings, to_environment
 from promptmill.system_clock import SystemClock
 from promptmill.wiring import Services
-from tests.contract.ports.conftest import create_table
+from tests.contract.ports.conftest import create_table, sum_without_exponent
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.price_book import FlatPrices
 from tests.iam.calls import World
-from tests.iam.deployed import DeployedPolicies, dev_template, plain
+from tests.iam.deployed import DeployedPolicies
 from tests.iam.enforcement import Enforcement
+from tests.iam.template import EXISTING_KEY, DeployedTemplate, snapshot
+from tests.iam.wire import answer_signed_calls
 
 ROOT = Path(__file__).parents[2]
-REGION = "eu-central-1"
+REGION, ACCOUNT = "eu-central-1", "123456789012"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/one"
 BUCKET = "promptmill-dev-example"
 RECIPE = b"""
 routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]
@@ -93,19 +97,48 @@ def queue_name(queue: str) -> str:
     return "promptmill-local-replies" if queue == "replies" else f"promptmill-dev-{queue}"
 
 
+def deployed_policies(stage: str, world: World, queues: Mapping[str, str]) -> DeployedPolicies:
+    """Return a stage's policies. ``queues`` are their ARNs by name: ``uploads-dead-letters``."""
+    names = {
+        "AWS::Partition": world.partition,
+        "AWS::Region": world.region,
+        "AWS::AccountId": world.account,
+        "AWS::StackName": "promptmill-dev",
+        "AWS::URLSuffix": "amazonaws.com",
+        "StorageBucket": world.object(BUCKET),
+        "TablesJobs": world.table("jobs"),
+        "TablesCharges": world.table("charges"),
+        "EncryptionKey": world.key,
+        "Bus": world.buses["default"],
+        **{"Queues" + name.title().replace("-", ""): arn for name, arn in queues.items()},
+    }
+    return DeployedPolicies(DeployedTemplate(renamed(snapshot(stage)), names))
+
+
+def renamed(template: dict[str, Any]) -> dict[str, Any]:
+    """Return a template with the names of the resources here, where a stage's values name others."""
+    written = json.dumps(template)
+    for theirs, ours in (("team-data", BUCKET), (EXISTING_KEY, KEY), ("team/llm/", "promptmill/")):
+        written = written.replace(theirs, ours)
+    renamed_: dict[str, Any] = json.loads(written.replace("promptmill-prod", "promptmill-dev"))
+    return renamed_
+
+
 class Deployed:
     """A stack's resources, and the services of the process that its functions run in."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, versioned: bool = True) -> None:
         session = boto3.Session("test", "test", region_name=REGION)
         self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        if versioned:
+            self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         create_table(self.db, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
         create_table(self.db, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
         self.urls = {name: self._queue(name) for name in ("uploads", "chunks", "finish", "requests", "replies")}
         for name in ("uploads", "chunks", "finish", "requests"):
             self.urls[f"{name}-dead-letters"] = self._queue(f"{name}-dead-letters")
+        self.arns = {name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue_name(name)}" for name in self.urls}
         self.settings = Settings(
             stage="dev",
             region=REGION,
@@ -147,36 +180,15 @@ class Deployed:
 
     def enforcement(self) -> Enforcement:
         """Return the template's policies, on these resources."""
-        account = "123456789012"
-        queues = {name: f"arn:aws:sqs:{REGION}:{account}:{queue_name(name)}" for name in self.urls}
-        named = {"Queues" + name.title().replace("-", ""): arn for name, arn in queues.items()}
-        key = f"arn:aws:kms:{REGION}:{account}:key/one"
-        pseudo = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": account}
-        pseudo["AWS::URLSuffix"] = "amazonaws.com"
         world = World(
             partition="aws",
             region=REGION,
-            account=account,
-            queues={known: queues[name] for name, url in self.urls.items() for known in (url, queue_name(name))},
-            key=key,
-            buses={"default": f"arn:aws:events:{REGION}:{account}:event-bus/default"},
+            account=ACCOUNT,
+            queues={known: self.arns[name] for name, url in self.urls.items() for known in (url, queue_name(name))},
+            key=KEY,
+            buses={"default": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"},
         )
-        template = dev_template()
-        logs = {plain(name): name for name in template["Resources"] if plain(name).endswith("Log")}
-        rules = {"FunctionsSchedule": "sweeps", "MonitoringEndsOfJobs": "ends"}
-        names = {
-            **pseudo,
-            **named,
-            **logs,
-            **{name: f"arn:aws:events:{REGION}:{account}:rule/{rule}" for name, rule in rules.items()},
-            "QueuesUndelivered": f"arn:aws:sqs:{REGION}:{account}:undelivered",
-            "StorageBucket": world.object(BUCKET),
-            "TablesJobs": world.table("jobs"),
-            "TablesCharges": world.table("charges"),
-            "EncryptionKey": key,
-            "Bus": world.buses["default"],
-        }
-        return Enforcement(DeployedPolicies(template, names), world)
+        return Enforcement(deployed_policies("dev", world, self.arns), world)
 
     def send(self, queue: str, body: str) -> dict[str, Any]:
         self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=body)
@@ -191,19 +203,21 @@ def deployed() -> Iterator[Deployed]:
 
 
 @contextmanager
-def deployed_stack() -> Iterator[Deployed]:
+def deployed_stack(*, versioned: bool = True) -> Iterator[Deployed]:
     """Deploy to AWS in memory, and make this process the one that its functions run in."""
     with mock_aws(), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(BotocoreStubber, "process_request", _one_at_a_time(BotocoreStubber.process_request))
-        found = Deployed()
+        found = Deployed(versioned=versioned)
         environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}
+        monkeypatch.setattr(DynamoType, "__add__", sum_without_exponent)
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         ENFORCEMENTS.append(found.enforcement())
+        answer_signed_calls(monkeypatch, ENFORCEMENTS[-1].allows, account=ACCOUNT)
         start_process()
         yield found
         end_process()
@@ -221,17 +235,23 @@ def _one_at_a_time(process: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def start_process(**services: Any) -> Services:
-    """Begin a process of a function, with nothing in its caches; fakes stand for providers and prices."""
+    """Begin a process of a function, with nothing in its caches.
+
+    Fakes stand for providers and prices; ``providers=None`` keeps those that call over HTTP.
+    """
     wiring.services_of_process.cache_clear()
     started = wiring.services_of_process()
     ENFORCEMENTS[-1].guard(started.session)
-    vars(started).update({"providers": FakeModels(), "prices": FlatPrices(), **services})
+    ENFORCEMENTS[-1].revive()
+    fakes = {"providers": FakeModels(), "prices": FlatPrices(), **services}
+    vars(started).update({name: fake for name, fake in fakes.items() if fake is not None})
     return started
 
 
 def end_process() -> None:
     services = wiring.services_of_process()
-    vars(services).pop("providers", None)  # a fake has nothing to close
+    if isinstance(vars(services).get("providers"), FakeModels):
+        del services.providers  # it has nothing to close
     services.close()
     wiring.services_of_process.cache_clear()
 

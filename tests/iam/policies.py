@@ -119,5 +119,10 @@ def _holds(operator: str, keys: Mapping[str, tuple[str, ...]], context: Mapping[
     """Return True if the condition holds for all of its keys. A key that the request lacks fulfils ``Null`` only."""
     if operator == "Null":
         return all((key not in context) == (values == ("true",)) for key, values in keys.items())
-    compare = _COMPARISONS[operator]
+    for_all, _, name = operator.rpartition(":")
+    compare = _COMPARISONS[name]
+    if for_all == "ForAllValues":  # true as well where the request does not have the key
+        return all(key not in context or any(compare(v, context[key]) for v in values) for key, values in keys.items())
+    if for_all:
+        raise KeyError(operator)
     return all(key in context and any(compare(v, context[key]) for v in values) for key, values in keys.items())

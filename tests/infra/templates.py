@@ -15,14 +15,11 @@ from aws_cdk.assertions import Template
 from infra.app import add_stack, cdk_context
 from infra.assets import Assets
 from infra.stages import DEV, LOCAL, PROD, StageValues
-from tests.iam.deployed import plain
+from tests.iam.template import EXISTING_KEY, GUARDRAIL, ONE_MODEL, plain
 
 ACCOUNT = "111122223333"
-EXISTING_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 FOREIGN_QUEUE = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:answers"
-GUARDRAIL = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:guardrail/gr4a5b6c7d8e"
-ONE_MODEL = "arn:aws:bedrock:*::foundation-model/anthropic.claude-haiku-5-5"
 
 STAGES: dict[str, StageValues] = {
     "local": LOCAL,
@@ -38,6 +35,7 @@ STAGES: dict[str, StageValues] = {
         alarm_email="ops@example.com",
         reply_queues=(FOREIGN_QUEUE,),
         models=(ONE_MODEL,),
+        recipe_policies=("reviews", "claims-eu"),
         secret_prefix="team/llm/",
         subnets=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
         security_groups=("sg-0a1b2c3d",),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra.templates import EXISTING_KEY, StageTemplate, listed, text
+from tests.iam.template import EXISTING_KEY
+from tests.infra.templates import StageTemplate, listed, text
 
 INDEXES = {
     "TablesJobs": {"open": ("open", "sk_time"), "by_time": ("month", "job_id")},

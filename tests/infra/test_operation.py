@@ -19,11 +19,20 @@ from promptmill.domain.errors import SettingsError
 from promptmill.domain.layout import PREFIXES
 from tests.iam.deployed import DeployedPolicies
 from tests.iam.policies import Request
+from tests.iam.template import DeployedTemplate
 from tests.infra.templates import ACCOUNT, STAGES, StageTemplate, synthesise_values, text
 
 TEAM = StageValues(stage="prod", name="search", inbox_retention_days=30, answers_retention_days=400)
 PROFILE = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:application-inference-profile/a1b2c3d4e5f6"
 THROUGHPUT = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:provisioned-model/a1b2c3d4e5f6"
+
+NAMES = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+    "AWS::AccountId": ACCOUNT,
+    "AWS::URLSuffix": "amazonaws.com",
+    "AWS::StackName": "promptmill-any",
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +145,7 @@ class TestModelsOfTheAccount:
     """Bedrock authorises an inference profile and the model behind it: IAM evaluates both."""
 
     def test_what_is_named_may_be_called_and_nothing_else(self, team: StageTemplate) -> None:
-        policies = DeployedPolicies(team.body, _KnownNames())
+        policies = DeployedPolicies(DeployedTemplate(team.body, NAMES))
         model = "arn:aws:bedrock:eu-central-1::foundation-model/anthropic.claude-haiku-5-5"
 
         def allowed(resource: str, **context: str) -> bool:
@@ -156,7 +165,7 @@ class TestModelsOfTheAccount:
         pattern = botocore.session.get_session().get_service_model("bedrock").shape_for(shape).metadata["pattern"]
         kinds = re.search(r"\(?([a-z|-]+)\)?/\[", pattern)
         assert kinds
-        policies = DeployedPolicies(dev.body, _KnownNames())
+        policies = DeployedPolicies(DeployedTemplate(dev.body, NAMES))
         for kind in kinds[1].split("|"):
             arn = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:{kind}/a1b2c3d4e5f6"
             assert re.fullmatch(pattern, arn)
@@ -218,14 +227,6 @@ class TestRememberedValues:
 def test_the_template_says_which_values_it_was_made_with(custom: StageTemplate, dev: StageTemplate) -> None:
     assert custom.body["Metadata"]["Promptmill"]["Values"]["bucket"] == "team-data"
     assert dev.body["Metadata"]["Promptmill"]["Values"] == {}
-
-
-class _KnownNames(dict[str, str]):
-    """Pseudo parameters, and for each resource an ARN of its own."""
-
-    def __missing__(self, name: str) -> str:
-        pseudo = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": ACCOUNT}
-        return pseudo.get(name, f"arn:aws:any:eu-west-1:{ACCOUNT}:{name}")
 
 
 def _no_stack(_name: str) -> None:

@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def aws(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[boto3.Session]:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(DynamoType, "__add__", _sum_without_exponent)
+    monkeypatch.setattr(DynamoType, "__add__", sum_without_exponent)
     with mock_aws():
         session = boto3.Session("test", "test", region_name=REGION)
 
@@ -55,7 +55,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iter
         yield session
 
 
-def _sum_without_exponent(one: DynamoType, other: DynamoType) -> DynamoType:
+def sum_without_exponent(one: DynamoType, other: DynamoType) -> DynamoType:
     """As DynamoDB keeps it: moto writes small sums as ``1E-9``, and then cannot read them."""
     return DynamoType({"N": f"{Decimal(one.value) + Decimal(other.value):f}"})
 

@@ -89,7 +89,7 @@ class Mill:
 @contextmanager
 def without(function: str, place: int) -> Iterator[None]:
     """Take one statement away from a function's role."""
-    roles = ENFORCEMENTS[-1].policies.roles
+    roles = ENFORCEMENTS[-1].policies.identities
     whole = roles[function]
     roles[function] = whole[:place] + whole[place + 1 :]
     try:
@@ -125,7 +125,7 @@ def sums_that_moto_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_right_that_is_missing_condemns_a_file(function: str) -> None:
     with deployed_stack() as stack:
         mill = Mill(stack)
-        for place in range(len(ENFORCEMENTS[-1].policies.roles[function])):
+        for place in range(len(ENFORCEMENTS[-1].policies.identities[function])):
             with without(function, place):
                 event = upload(stack, FILE.format(function, place).encode())
                 if function == "settle_dead_letter":
@@ -148,7 +148,7 @@ def test_no_right_that_is_missing_condemns_a_file(function: str) -> None:
             mill.restart(minutes=30)
             invoke("sweep", sample("schedule"))
             mill.work()
-            assert {job.state.value for job in mill.jobs()} == {"DONE"}, ENFORCEMENTS[-1].policies.roles[function][
+            assert {job.state.value for job in mill.jobs()} == {"DONE"}, ENFORCEMENTS[-1].policies.identities[function][
                 place
             ]
             assert len(mill.jobs()) == place + 1
