@@ -33,6 +33,7 @@ class Enforcement:
         calls: how many calls were judged.
         made: what was asked for and how often, by who asked: a function, or a managed policy's holder.
         denied: what was refused.
+        is_dead: the process is gone, and all of its calls fail.
         hidden: who was told "access denied" for an object that is not there.
     """
 
@@ -43,7 +44,7 @@ class Enforcement:
         self.denied: set[tuple[str, Request]] = set()
         self.hidden: set[tuple[str, Request]] = set()
         self._breaks: list[tuple[str, str, bool]] = []
-        self._is_dead = False
+        self.is_dead = False
         self._holder = ""
         self._taken: Callable[[Request], bool] | None = None
 
@@ -78,7 +79,7 @@ class Enforcement:
 
     def revive(self) -> None:
         """Begin another process."""
-        self._is_dead = False
+        self.is_dead = False
 
     @contextmanager
     def taking_away(self, taken: Callable[[Request], bool]) -> Iterator[None]:
@@ -114,12 +115,12 @@ class Enforcement:
             raise _denied(service, operation)
 
     def _break(self, operation: str, key: str) -> None:
-        if self._is_dead:
+        if self.is_dead:
             raise BrokenCallError(operation)
         for place in self._breaks:
             if place[0] == operation and place[1] in key:
                 self._breaks.remove(place)
-                self._is_dead = place[2]
+                self.is_dead = place[2]
                 raise BrokenCallError(operation)
 
     def _after(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:

@@ -24,10 +24,13 @@ _MAX_ROUNDS = 50
 
 
 class Shifted(SystemClock):
-    """A clock that is ahead by some time."""
+    """A clock that is ahead by some time, and on which a process that is dead waits for nothing."""
 
-    def __init__(self, ahead: timedelta) -> None:
-        self._ahead = ahead
+    def __init__(self, ahead: timedelta, gate: Enforcement) -> None:
+        self._ahead, self._gate = ahead, gate
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(0 if self._gate.is_dead else seconds)
 
     def now(self) -> datetime:
         return super().now() + self._ahead
@@ -45,8 +48,8 @@ class Journey:
 
     def __init__(self, stack: Deployed) -> None:
         self.stack, self.services = stack, wiring.services_of_process()
-        self.clock, self.models = SystemClock(), FakeModels()
         self.gate: Enforcement = ENFORCEMENTS[-1]
+        self.clock, self.models = Shifted(timedelta(), self.gate), FakeModels()
         self.over_http = False
         self.day_cap: int | None = None
         self.chunks_a_segment = CHUNKS_A_SEGMENT
@@ -174,4 +177,4 @@ class Journey:
 
     def ahead(self, **by: float) -> None:
         """Move the functions' clock ahead of the real one, by nothing at all if nothing is said."""
-        self.clock = Shifted(timedelta(**by))
+        self.clock = Shifted(timedelta(**by), self.gate)
