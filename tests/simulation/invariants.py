@@ -14,6 +14,7 @@ from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.errors import SupersededError, UserError, fault_of
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Intent
+from promptmill.jobs.cut_file import PlanningSlowError
 from promptmill.requests.envelope import StoredAnswer, body_hash
 from tests.simulation.facade import LostResponseError, RefusedError
 from tests.simulation.invariants_files import files, reruns
@@ -25,7 +26,7 @@ from tests.simulation.scenario import CANARY, Ask, Drop
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-_EXPECTED = (RefusedError, LostResponseError, SupersededError, QueueRefusedError, TimeoutError)
+_EXPECTED = (RefusedError, LostResponseError, SupersededError, QueueRefusedError, TimeoutError, PlanningSlowError)
 CRASHED = "worker_crashed"
 _COMMANDS = ("cancel", "resume", "redrive", "again")
 Account = tuple[str, int, str]
