@@ -61,9 +61,11 @@ class Watch:
         """No new intent after the last gate is shut, after the verdict, or for a record whose outcome is journaled."""
         if gate is not None and (gate.job_id, gate.run) in self._shut:
             self.say(f"intent {unit}.{group.epoch}.{group.first} after its run's gates were shut")
-        for intent in group.intents:
-            self.paid_by[unit, group.epoch, intent.sequence] = self._funds.get(unit, ())
         claim = self._world.units.claims[unit]
+        # Who has given all back spends no budget's money, even if nobody granted anything since.
+        funds = self._funds.get(unit, ()) if claim.holds else ()
+        for intent in group.intents:
+            self.paid_by[unit, group.epoch, intent.sequence] = funds
         if claim.epoch != group.epoch:
             self.say(f"intent {unit}.{group.epoch}.{group.first} after epoch {claim.epoch} was claimed")
         if claim.verdict is not None:
