@@ -97,12 +97,66 @@ async def _answer_message(incoming: IncomingRequest, worker: RequestWorker) -> R
         with lone_refusals():
             return await _answer(incoming, envelope, body, recipe, worker)
     except RecordError as error:
+        if error.code == "reply_refused":
+            return await _close_and_refuse(incoming, envelope, recipe, error, worker)
         return await _refuse(envelope, recipe, error, worker)
     except RecipeError as error:
         wrong = RecordError(error.reason, code=error.code, field="recipe", remedy=error.remedy)
-        return await _refuse(envelope, recipe, wrong, worker)
+        return await _close_and_refuse(incoming, envelope, None, wrong, worker)
     except RefusedByAwsError as refusal:
         return await _refuse_for_good(envelope, recipe, refusal, worker)
+
+
+async def _close_and_refuse(
+    incoming: IncomingRequest,
+    envelope: RequestEnvelope,
+    recipe: Recipe | None,
+    error: RecordError,
+    worker: RequestWorker,
+) -> RequestReport:
+    """Refuse a request for its recipe's sake. If it was under way, it is closed first, so that its money is accounted for."""
+    try:
+        with lone_refusals():
+            closed = await _close(incoming, envelope, recipe, error, worker) if envelope.recipe else None
+    except RefusedByAwsError as refusal:
+        return await _refuse_for_good(envelope, recipe, refusal, worker)
+    return closed or await _refuse(envelope, recipe, error, worker)
+
+
+async def _close(
+    incoming: IncomingRequest,
+    envelope: RequestEnvelope,
+    recipe: Recipe | None,
+    error: RecordError,
+    worker: RequestWorker,
+) -> RequestReport | None:
+    """End a request that somebody has claimed, without a call. Return None where the refusal is all that is left to say."""
+    incoming, envelope, identity = await _identify(incoming, envelope, worker)
+    claim = await worker.runtime.units.read(request_unit(envelope.recipe, identity))
+    key = layout.answer_key(envelope.recipe, identity)
+    if claim is None or await _stored(key, worker) is not None:
+        return None
+    body = _inline_body(incoming)
+    # Nothing is called, so what a recipe says of calls is not needed. What the claim holds goes back to its own lines.
+    ending = recipe or Recipe(name=envelope.recipe, version="", routes=())
+    runtime, digest = worker.runtime, claim.body_hash
+    unit = RequestUnit(envelope, body, ending, digest, identity=identity, lease=worker.lease, runtime=runtime)
+    look = await _look_at(unit, incoming, worker)
+    left = await _claim_and_run(incoming, unit, look, worker, stop_code=error.code)
+    if left is not None:
+        return left
+    stored = await _stored(key, worker)
+    is_its_answer = stored is not None and stored.body_hash == body_hash(body) and "error" not in stored.reply
+    if stored is None or not is_its_answer or envelope.reply_to not in (worker.own_replies, worker.own_replies_url):
+        return None
+    return RequestReport("answered", replied=await _reply(envelope, stored.reply, key, worker))
+
+
+def _inline_body(incoming: IncomingRequest) -> dict[str, Any]:
+    """Return the body that a message holds, an empty one if it holds none."""
+    with suppress(RecordError):
+        return parse_envelope(incoming.body.encode())[1]
+    return {}
 
 
 async def _refuse_for_good(
@@ -211,7 +265,7 @@ async def _look_at(unit: RequestUnit, incoming: IncomingRequest, worker: Request
 
 
 async def _claim_and_run(
-    incoming: IncomingRequest, unit: RequestUnit, look: Free | Claiming, worker: RequestWorker
+    incoming: IncomingRequest, unit: RequestUnit, look: Free | Claiming, worker: RequestWorker, *, stop_code: str = ""
 ) -> RequestReport | None:
     runtime, digest = worker.runtime, unit.body_hash
     claiming = look if isinstance(look, Claiming) else await _take(unit, look, runtime)
@@ -220,7 +274,7 @@ async def _claim_and_run(
     claim = claiming.mine
     if claim is None:
         return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
-    stop_code = _find_stop_code(incoming, unit, runtime)
+    stop_code = stop_code or _find_stop_code(incoming, unit, runtime)
     if worker.settling and not stop_code and claim.crashes < MAX_CRASHES and claim.verdict is None:
         await runtime.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
