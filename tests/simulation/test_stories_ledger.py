@@ -1,0 +1,46 @@
+"""Stories of requests whose recipe changes between two of their owners: every call is charged, and no money is held."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.simulation.changes import Change, ChangeKind
+from tests.simulation.faults import At
+from tests.simulation.scenario import Ask, Money, prompt
+from tests.simulation.stories import CRASH, CRASH_AFTER, replies, story, tell
+from tests.simulation.world import World
+
+ASK = Ask(0.0, "r0", prompt("ask", 0), "a0")
+MONEY = Money(per_day=40_000)
+
+
+def tell_of_change(step: str, kind: ChangeKind, *, before: bool = False) -> World:
+    """Tell of a request whose first owner dies at a step, and whose recipe is changed at that moment."""
+    worlds: list[World] = []
+    change = partial(_change, worlds, kind)
+    died = At("request-1", step, CRASH if before else CRASH_AFTER, then=change)
+    return tell(story(0, asks=[ASK], money=MONEY), died, begin=worlds.append)
+
+
+def _change(worlds: list[World], kind: ChangeKind) -> None:
+    worlds[0].change(Change(0.0, kind, "r0"))
+
+
+def test_calls_after_a_budget_was_taken_away_are_on_no_budget() -> None:
+    world = tell_of_change("units.grant", "budget")
+    (reply,) = replies(world)
+    assert reply["status"] == "answered"
+
+
+@pytest.mark.parametrize("step", ["units.claim", "units.grant", "units.intend", "models.complete", "units.decide"])
+def test_a_request_under_way_is_closed_though_its_recipe_is_gone(step: str) -> None:
+    world = tell_of_change(step, "delete")
+    (claim,) = world.units.claims.values()
+    assert (claim.verdict is not None, claim.holds) == (True, False)
+    assert [state.holders for state in world.units.budgets.values() if state.holders] == []
+    called = step in {"units.intend", "models.complete", "units.decide"}
+    assert sum(charge.attempts for charge in world.ledger.charges.values()) == int(called)
+    (reply,) = replies(world)
+    assert reply["status"] == ("answered" if step == "units.decide" else "failed")
