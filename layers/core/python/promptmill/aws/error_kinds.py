@@ -213,6 +213,14 @@ _BY_SERVICE: Mapping[str, Mapping[str, Kind]] = {
         "DryRunOperation": "ours",
         "LimitExceeded": "retry",
     },
+    # What promptmill doctor asks: of models, of functions, and of the rights of a role.
+    "bedrock": {"ResourceNotFoundException": "model_missing"},
+    "lambda": {
+        "ServiceException": "retry",
+        "ResourceNotFoundException": "expected",
+        "InvalidParameterValueException": "ours",
+    },
+    "iam": {"PolicyEvaluation": "retry", "NoSuchEntity": "expected", "InvalidInput": "ours"},
 }
 
 _FROM_KMS = re.compile(r"(?:KMS\.|Kms|KMS)+(?P<name>\w+?)(?:Exception)?")
