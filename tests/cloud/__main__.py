@@ -39,7 +39,7 @@ MAX_OUTPUT_TOKENS = 16
 MAX_INPUT_TOKENS = 60
 """More than the prompts here have."""
 INFRASTRUCTURE_USD_A_RECORD = 0.474e-6
-"""By ``tests.bench.infrastructure``; a job whose workers are killed needs some of it twice."""
+"""``tests.bench.infrastructure`` measured it; a job whose workers are killed needs some of it twice."""
 STANDING_HOURS = 1
 CAP_USD = "1"
 PATIENCE_S = 3_600.0

@@ -99,7 +99,7 @@ class SickTable(ScriptedFaults):
 @pytest.mark.parametrize("releases", [0, 1, 4])
 @pytest.mark.parametrize("steps", [("units.intend", "units.mark"), ("objects.create", "units.mark"), ("units.mark",)])
 def test_a_store_that_refuses_condemns_nobody(steps: tuple[str, ...], releases: int) -> None:
-    """None of these workers is brought down. What they had written down about a try that ended is taken back."""
+    """No worker is brought down here. What they had written down about a try that ended is taken back."""
     faults = SickTable(*steps, releases=releases)
     world = play(story(3, sweeps=True), faults, Trace(kept=False), random.Random(7))
     assert world.watch.broken == []

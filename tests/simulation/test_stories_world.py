@@ -206,7 +206,7 @@ def test_what_was_called_before_midnight_counts_for_that_day() -> None:
 
 
 def test_one_lost_chunk_is_sent_again_and_no_other() -> None:
-    """Of a run that works, one message is lost: the sweep sends that one once the run is quiet."""
+    """A run that works loses one message: the sweep sends that one once the run is quiet."""
     lost: list[str] = []
 
     def lose(world: World) -> None:

@@ -57,7 +57,7 @@ TYPES: dict[str, tuple[WireFormat, frozenset[str]]] = {
     ),
     BETA: ("anthropic-messages", frozenset(("max_tokens", "messages", "model", "stop_sequences", "stream", "system"))),
 }
-"""By the type of an SDK: the API, and the fields that are read into a request."""
+"""The types of an SDK, each with its API and the fields that are read into a request."""
 
 
 @cache
