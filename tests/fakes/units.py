@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import structs
 
-from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
+from promptmill.domain.budget import BudgetLines, BudgetState, Grant, keys_of
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 from promptmill.ports.units import Intended
 from tests.fakes.failing import FailsOnRequest
@@ -69,14 +67,15 @@ class FakeUnits(FailsOnRequest):
         return [groups[place] for place in sorted(groups)]
 
     async def grant(
-        self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
+        self, unit: str, claim: Claim, amount: int, *, unpaid: int = 0, day: str, lines: BudgetLines, gate: Gate | None
     ) -> Grant:
         _must_be_of_one_source(claim, day, keys_of(lines))
+        granted = claim.granted + amount + unpaid
         found = self.claims.get(unit)
         if found is None or not self._may_go_on(unit, claim):
             return Grant("superseded")
         if not _as_known(found, claim):
-            own = (found.granted, found.holds, found.day) == (claim.granted + amount, True, day)
+            own = (found.granted, found.holds, found.day) == (granted, True, day)
             return Grant("granted" if own else "superseded")
         if gate in self.shut:
             return Grant("shut")
@@ -85,10 +84,10 @@ class FakeUnits(FailsOnRequest):
                 return Grant("short", line.key)
         for line in lines:
             self._move(line.key, amount, holders=int(not claim.holds))
-        self._write(unit, granted=claim.granted + amount, day=day, holds=True, lines=keys_of(lines))
+        self._write(unit, granted=granted, day=day, holds=True, lines=keys_of(lines))
         return Grant("granted")
 
-    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
+    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: BudgetLines) -> bool:
         found = self.claims.get(unit)
         if found is None or not self._may_go_on(unit, claim):
             return False
@@ -98,9 +97,7 @@ class FakeUnits(FailsOnRequest):
         self._write(unit, granted=claim.granted - amount, day="", holds=False, lines=())
         return True
 
-    async def decide(
-        self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
-    ) -> bool:
+    async def decide(self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: BudgetLines) -> bool:
         found = self.claims.get(unit)
         if found is None or found.epoch != claim.epoch:
             return False
@@ -130,7 +127,7 @@ class FakeUnits(FailsOnRequest):
         found = self.budgets.get(key, BudgetState())
         return BudgetState(max(0, found.granted), max(0, found.holders))
 
-    def _put_back(self, claim: Claim, amount: int, lines: Sequence[BudgetLine]) -> None:
+    def _put_back(self, claim: Claim, amount: int, lines: BudgetLines) -> None:
         for key in claim.lines or keys_of(lines):
             self._move(key, -amount, holders=-int(claim.holds))
 

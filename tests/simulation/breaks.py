@@ -203,8 +203,14 @@ MUTANTS = (
     _mutant(
         "budgets that were set later pay for what was spent before",
         "promptmill.engine.unit_budget",
-        "        self._used = used if claim.holds else claim.granted\n",
-        "        self._used = used\n",
+        "        self._unpaid = 0 if claim.holds else used - claim.granted\n",
+        "        self._unpaid = 0\n",
+    ),
+    _mutant(
+        "a second owner pays for what was spent before its budgets",
+        "promptmill.engine.unit_budget",
+        "            self._unit, self.claim, amount, unpaid=unpaid, day=",
+        "            self._unit, self.claim, amount, unpaid=0, day=",
     ),
     _mutant(
         "charged to the model that the recipe says by now",

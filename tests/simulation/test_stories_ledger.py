@@ -1,4 +1,4 @@
-"""Stories of requests whose recipe changes between two of their owners: every call is charged, and no money is held."""
+"""Stories of budgets and recipes that change between two owners: every call is charged, and no money is held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.changes import Change, ChangeKind
 from tests.simulation.faults import At
 from tests.simulation.scenario import Ask, Money, prompt
-from tests.simulation.stories import CRASH, CRASH_AFTER, replies, story, tell
+from tests.simulation.stories import CRASH, CRASH_AFTER, PAGE, replies, statuses, story, tell
 from tests.simulation.world import World
 
 ASK = Ask(0.0, "r0", prompt("ask", 0), "a0")
@@ -44,3 +44,15 @@ def test_a_request_under_way_is_closed_though_its_recipe_is_gone(step: str) -> N
     assert sum(charge.attempts for charge in world.ledger.charges.values()) == int(called)
     (reply,) = replies(world)
     assert reply["status"] == ("answered" if step == "units.decide" else "failed")
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_cap_that_is_set_later_pays_for_later_calls_alone_whoever_dies(deaths: int) -> None:
+    """The first owner spends without a budget. Then a cap is set, and the second owner dies with money of it."""
+    worlds: list[World] = []
+    cap = Change(0.0, "cap", amount=10**6)
+    script = [At("chunk", "objects.create", CRASH_AFTER, label=PAGE, then=lambda: worlds[0].change(cap))]
+    script += [At("chunk", "units.grant", CRASH_AFTER) for _ in range(1, deaths)]
+    world = tell(story(6, in_flight=2), *script, begin=worlds.append)
+    assert statuses(world) == ["answered"] * 6
+    assert {key for _, key in world.watch.held} == {"day#2026-11-22"}

@@ -103,6 +103,18 @@ async def test_a_grant_that_was_made_is_not_made_again(store: UnitStore) -> None
     assert await states(store) == [(400, 1), (400, 1)]
 
 
+async def test_what_was_used_without_a_budget_is_noted_and_paid_by_none(store: UnitStore) -> None:
+    first = await claimed(store)
+    for _ in range(2):
+        granted = await store.units.grant(UNIT, first, 400, unpaid=90, day=DAY, lines=LINES, gate=GATE)
+        assert granted == Grant("granted"), "again: its answer was lost"
+        assert (await store.units.read(UNIT)).granted == 490
+        assert await states(store) == [(400, 1), (400, 1)]
+    held = await store.units.read(UNIT)
+    assert await store.units.decide(UNIT, held, DONE, used=190, lines=LINES)
+    assert await states(store) == [(100, 0), (100, 0)]
+
+
 @pytest.mark.parametrize(
     "claim",
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -20,6 +20,9 @@ class BudgetLine(Struct, frozen=True):
     key: str
     limit: int
     lasting: bool = False
+
+
+BudgetLines = Sequence[BudgetLine]
 
 
 class BudgetState(Struct, frozen=True):

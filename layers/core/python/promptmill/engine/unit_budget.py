@@ -48,9 +48,11 @@ class UnitBudget:
         self.claim, self.short, self.lines = claim, "", tuple(lines)
         self.day = day
         self._unit, self._gate, self._units = unit, gate, units
+        self._used = used
         # What a unit that holds nothing has spent is either settled, or was spent while no budget was in force: then no
-        # budget that is set later has to pay for it.
-        self._used = used if claim.holds else claim.granted
+        # budget that is set later has to pay for it. The next grant adds it to the claim's ``granted``, and takes it from
+        # no budget, so that later owners find it paid.
+        self._unpaid = 0 if claim.holds else used - claim.granted
         self._highs: dict[str, int] = {}
 
     @property
@@ -61,7 +63,7 @@ class UnitBudget:
     @property
     def free(self) -> int:
         """The nano-dollars that no call uses or may use. An owner of earlier epochs may have left it below 0."""
-        return self.claim.granted - self._used
+        return self.claim.granted + self._unpaid - self._used
 
     async def fund(self, least: int, wanted: int) -> bool:
         """Make sure that ``least`` is free, and ask for up to ``wanted`` if it is not. Return False if it is refused.
@@ -110,19 +112,24 @@ class UnitBudget:
         if not await self._units.give_back(self._unit, self.claim, amount, lines=self.lines):
             raise SupersededError("another worker owns this unit")
         granted = self.claim.granted - amount
+        self._unpaid = self._used - granted
         self.claim = structs.replace(self.claim, granted=granted, day="", holds=False, lines=())
 
     async def decide(self, verdict: Verdict) -> None:
         """Write the verdict, and give back what is free in the same transaction. Raises SupersededError."""
-        if not await self._units.decide(self._unit, self.claim, verdict, used=self._used, lines=self.lines):
+        used = self.claim.granted - self.free
+        if not await self._units.decide(self._unit, self.claim, verdict, used=used, lines=self.lines):
             raise SupersededError("another worker owns this unit")
-        self.claim = structs.replace(self.claim, verdict=verdict, granted=self._used, day="", holds=False, lines=())
+        self.claim = structs.replace(self.claim, verdict=verdict, granted=used, day="", holds=False, lines=())
 
     async def _grant(self, amount: int) -> bool:
-        grant = await self._units.grant(self._unit, self.claim, amount, day=self.day, lines=self.lines, gate=self._gate)
+        unpaid = self._unpaid
+        grant = await self._units.grant(
+            self._unit, self.claim, amount, unpaid=unpaid, day=self.day, lines=self.lines, gate=self._gate
+        )
         match grant.verdict:
             case "granted":
-                granted = self.claim.granted + amount
+                granted, self._unpaid = self.claim.granted + unpaid + amount, 0
                 lines = keys_of(self.lines)
                 self.claim = structs.replace(self.claim, granted=granted, day=self.day, holds=True, lines=lines)
                 return True

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.budget import BudgetLines, BudgetState, Grant
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 
 Intended = Literal["done", "superseded", "shut"]
@@ -74,24 +73,23 @@ class UnitBudgets(Protocol):
     """
 
     async def grant(
-        self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
+        self, unit: str, claim: Claim, amount: int, *, unpaid: int = 0, day: str, lines: BudgetLines, gate: Gate | None
     ) -> Grant:
         """Add the amount to ``granted`` on the claim and on the budgets, in one transaction.
 
         None of the budgets may get above its limit. The claim notes the day and the budgets, and that it holds money.
+        ``unpaid``: what the unit's calls used while no budget was in force: it is added on the claim alone.
         """
         ...
 
-    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
+    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: BudgetLines) -> bool:
         """Take the amount off ``granted`` on the claim and the budgets, in one transaction. The unit holds nothing any more.
 
         An amount below 0 was spent above what was granted, and is added. Not after the verdict.
         """
         ...
 
-    async def decide(
-        self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
-    ) -> bool:
+    async def decide(self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: BudgetLines) -> bool:
         """Write the verdict if there is none, in one transaction.
 
         ``granted`` becomes what was used, and the budgets get the rest back.

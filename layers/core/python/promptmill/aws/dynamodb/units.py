@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
 from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, insist_if, transact, update
 from promptmill.aws.threads import to_thread
-from promptmill.domain.budget import BudgetLine, BudgetState, Grant, keys_of
+from promptmill.domain.budget import BudgetLine, BudgetLines, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict
@@ -114,14 +114,14 @@ class DynamoDbUnitBudgets:
         return claim_from(item) if item else None
 
     async def grant(
-        self, unit: str, claim: Claim, amount: int, *, day: str, lines: Sequence[BudgetLine], gate: Gate | None
+        self, unit: str, claim: Claim, amount: int, *, unpaid: int = 0, day: str, lines: BudgetLines, gate: Gate | None
     ) -> Grant:
         keys = keys_of(lines)
         if claim.holds and (claim.day != day or claim.lines not in ((), keys)):
             raise ValueError(f"what is left of {claim.day} {claim.lines} is given back before {keys} grant more")
         gates = list(self._gate(gate))
         items = [
-            self._move_claim(unit, claim, amount, day=day, lines=keys),
+            self._move_claim(unit, claim, amount + unpaid, day=day, lines=keys),
             *gates,
             *(self._draw(line, amount, holders=int(not claim.holds)) for line in lines),
         ]
@@ -131,7 +131,7 @@ class DynamoDbUnitBudgets:
                 return Grant("granted")
             if 0 in refused:
                 found = await self.read(unit)
-                own = _money_is(found, claim, claim.granted + amount, holds=True, day=day)
+                own = _money_is(found, claim, claim.granted + amount + unpaid, holds=True, day=day)
                 return Grant("granted" if own else "superseded")
             places = [place - 1 - len(gates) for place in refused]
             if places[0] < 0:
@@ -140,15 +140,13 @@ class DynamoDbUnitBudgets:
                 break
         return Grant("short", keys[places[0]])
 
-    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: Sequence[BudgetLine]) -> bool:
+    async def give_back(self, unit: str, claim: Claim, amount: int, *, lines: BudgetLines) -> bool:
         move = self._move_claim(unit, claim, -amount)
         if await self._put_back(move, claim, amount, lines):
             return True
         return _money_is(await self.read(unit), claim, claim.granted - amount, holds=False, day="")
 
-    async def decide(
-        self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: Sequence[BudgetLine]
-    ) -> bool:
+    async def decide(self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: BudgetLines) -> bool:
         left = claim.granted - used
         move = self._move_claim(unit, claim, -left, more={"verdict": verdict_value(verdict)})
         if await self._put_back(move, claim, left, lines):
@@ -189,7 +187,7 @@ class DynamoDbUnitBudgets:
             )
         }
 
-    async def _put_back(self, move: dict[str, Any], claim: Claim, amount: int, lines: Sequence[BudgetLine]) -> bool:
+    async def _put_back(self, move: dict[str, Any], claim: Claim, amount: int, lines: BudgetLines) -> bool:
         """Give the amount back to the budgets that it came from, as the claim moves. Return False if the claim may not.
 
         A budget that holds less than that (its item was deleted, or the claim's own lines are only a guess) gives what
