@@ -92,7 +92,7 @@ def signed_for(value: str) -> str:
 async def our_call(case: Case, table: Mapping[str, Provider] = PROVIDERS) -> Call:
     recorder = Recorder()
     providers = make_providers(SETTINGS, url="https://oauth2.googleapis.com", table=table)
-    providers._opened = recorder  # type: ignore[assignment]
+    providers.connections._http = recorder  # type: ignore[assignment]
     with suppress(RetryLaterError):
         await providers.provider_for(case.route).complete(case.route, case.request, call_id="c")
     return recorder.calls[-1]

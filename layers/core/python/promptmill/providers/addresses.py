@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -14,6 +16,7 @@ from promptmill.ports.model_provider import SecretStore
 if TYPE_CHECKING:
     from promptmill.providers.aws_signer import AwsSigner
 
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 _ARN_COLONS = 5
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 
@@ -72,20 +75,23 @@ class AwsHost:
             raise RouteClosedError("not_on_local_stage", "the local stage calls no real account")
         if route.base_url and not self._local:
             raise RouteClosedError("base_url_refused", f"{route.id} may not have a base_url")
-        return route.base_url.rstrip("/") or self._provider.url.format(region=self._region(route))
+        return route.base_url.rstrip("/") or self._provider.url.format(region=self.region(route))
 
-    async def headers(self, route: Route, url: str, body: bytes) -> dict[str, str]:
-        """Return the signed headers of exactly this call. Raise as ``AwsSigner.headers`` does."""
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
+        """Return the signed headers of exactly this call, ``more`` among them. Raise as ``AwsSigner.headers`` does."""
         return await self._signer.headers(
-            "POST",
+            method,
             url,
             body,
             service=self._provider.signing_name,
-            region=self._region(route),
-            headers=named_headers(self._provider, route),
+            region=self.region(route),
+            headers={**named_headers(self._provider, route), **more},
         )
 
-    def _region(self, route: Route) -> str:
+    def region(self, route: Route) -> str:
+        """Return the region that the route is called in. Raise RouteClosedError for what is none."""
         region = route.region or _region_of_arn(route.model) or self._default_region
         if not _REGION.fullmatch(region):
             raise RouteClosedError("bad_region", f"{route.id} has no valid region")

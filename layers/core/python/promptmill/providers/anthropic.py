@@ -17,7 +17,7 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.addresses import AwsHost, base_url, key_headers, named_headers
+from promptmill.providers.addresses import NOTHING_MORE, AwsHost, base_url, key_headers, named_headers
 from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_answer
@@ -68,7 +68,9 @@ class MessagesHost(Protocol):
         """Raise RouteClosedError if the route lacks what its address needs."""
         ...
 
-    async def headers(self, route: Route, url: str, body: bytes) -> dict[str, str]:
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
         """Raise RouteClosedError if there is no key, RetryLaterError if it cannot be had now."""
         ...
 
@@ -83,20 +85,28 @@ class KeyHost:
         """See MessagesHost."""
         return base_url(self._provider, route)
 
-    async def headers(self, route: Route, url: str, body: bytes) -> dict[str, str]:
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
         """See MessagesHost."""
-        del url, body
-        return {**await key_headers(self._provider, route, self._secrets), **named_headers(self._provider, route)}
+        del url, body, method
+        return {
+            **more,
+            **await key_headers(self._provider, route, self._secrets),
+            **named_headers(self._provider, route),
+        }
 
 
 class ClaudeOnAws(AwsHost):
     """Anthropic's servers behind AWS's signature, so that no key is stored. A route's ``account`` is its workspace."""
 
-    async def headers(self, route: Route, url: str, body: bytes) -> dict[str, str]:
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
         """See MessagesHost."""
         if not route.account:
             raise RouteClosedError("account_missing", f"{route.id} needs its workspace as account")
-        return await super().headers(route, url, body)
+        return await super().headers(route, url, body, method=method, more=more)
 
 
 class AnthropicMessages:

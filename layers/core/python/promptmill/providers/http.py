@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from msgspec import Struct
 from yarl import URL
 
 from promptmill import __version__
@@ -30,6 +31,16 @@ IDLE_S = 4.0
 A POST into a closed connection is lost, and nobody knows what it cost."""
 _COPIED_BODY_BYTES = 1 << 20
 """aiohttp warns about sending more than this from one bytes object."""
+
+
+Method = Literal["POST", "GET", "PUT", "DELETE"]
+
+
+class StreamedBody(Struct, frozen=True):
+    """A body that is sent as it is read, so that it need not fit into memory; ``length`` is its number of bytes."""
+
+    length: int
+    blocks: Callable[[], AsyncIterator[bytes]]
 
 
 class HttpCalls:
@@ -73,6 +84,19 @@ class HttpCalls:
         async with self._exchange("GET", url, b"", headers, timeout_s) as reply:
             return await reply.read()
 
+    async def send(
+        self,
+        method: Method,
+        url: str,
+        *,
+        body: bytes | StreamedBody = b"",
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> HttpAnswer:
+        """Send by any method, a streamed body with its length known. Return the whole answer. Raise as ``post`` does."""
+        async with self._exchange(method, url, body, headers, timeout_s) as reply:
+            return await reply.read()
+
     @asynccontextmanager
     async def stream(
         self,
@@ -83,17 +107,26 @@ class HttpCalls:
         timeout_s: float,
         stall_s: float,
         method: Literal["POST", "GET"] = "POST",
+        max_bytes: int = 0,
     ) -> AsyncIterator[HttpStream]:
         """Yield the reply as it arrives. Leaving the context early ends the call. Raise as ``post`` does.
 
         ``timeout_s`` bounds the whole stream and the wait for its first event, ``stall_s`` the silence between events.
+        ``max_bytes`` is another bound of the answer than that of all others, for what is not held in memory.
         """
-        async with self._exchange(method, url, body, headers, timeout_s, stall_s) as reply:
+        async with self._exchange(method, url, body, headers, timeout_s, stall_s, max_bytes) as reply:
             yield reply
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float = 0.0
+        self,
+        method: str,
+        url: str,
+        body: bytes | StreamedBody,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        stall_s: float = 0.0,
+        max_bytes: int = 0,
     ) -> AsyncIterator[HttpStream]:
         check_url(url, self._policy)
         session = await self._open_session()
@@ -104,11 +137,12 @@ class HttpCalls:
                 method,
                 _encode_url(url),
                 data=_make_payload(body) if body else None,
-                headers=headers,
+                headers={**headers, "Content-Length": str(body.length)} if isinstance(body, StreamedBody) else headers,
                 timeout=_make_timeout(timeout_s),
                 allow_redirects=False,
             ) as response:
-                yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=self._max_answer_bytes)
+                most = max_bytes or self._max_answer_bytes
+                yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=most)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _translate(error) from error
         finally:
@@ -234,8 +268,22 @@ def _make_timeout(total_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=total_s, sock_connect=min(CONNECT_TIMEOUT_S, total_s))
 
 
-def _make_payload(body: bytes) -> bytes | io.BytesIO:
+def _make_payload(body: bytes | StreamedBody) -> bytes | io.BytesIO | AsyncIterator[bytes]:
+    if isinstance(body, StreamedBody):
+        return _read_exactly(body)
     return body if len(body) < _COPIED_BODY_BYTES else io.BytesIO(body)
+
+
+async def _read_exactly(body: StreamedBody) -> AsyncIterator[bytes]:
+    """Yield the blocks. A body of another length than was said breaks the call, before the server waits for the rest."""
+    left = body.length
+    async for block in body.blocks():
+        left -= len(block)
+        if left < 0:
+            raise OSError("the body is longer than was said")
+        yield block
+    if left:
+        raise OSError("the body is shorter than was said")
 
 
 def _translate(error: aiohttp.ClientError | OSError) -> ProviderError:

@@ -142,12 +142,7 @@ class OpenAiCompatible:
         return StreamReader(SseDecoder(), assembler, self._error_in, request_id_of, may_be_whole=True)
 
     def _read(self, answer: HttpAnswer, raw: Any, request: CompletionRequest, endpoint: OpenAiEndpoint) -> Completion:
-        if error := _failure(raw):
-            raise error_in_answer(error, answer.headers, now=self._clock.now())
-        if holds_error(raw):
-            raise error_of(answer, raw, now=self._clock.now())
-        completion = endpoint.read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
-        return note_cut_prompt(completion, request)
+        return read_completion(answer, raw, request, endpoint, now=self._clock.now())
 
     def _error_in(self, event: StreamEvent, headers: Mapping[str, str]) -> ProviderError | None:
         if b'"error"' not in event.data and event.name != "error":
@@ -159,6 +154,18 @@ class OpenAiCompatible:
         if not holds_error(raw) and raw.get("type") != "error" and event.name != "error":
             return None
         return error_in_answer(raw, headers, now=self._clock.now())
+
+
+def read_completion(
+    answer: HttpAnswer, raw: Any, request: CompletionRequest, endpoint: OpenAiEndpoint, *, now: datetime
+) -> Completion:
+    """Return the completion of a 200. Raise ProviderError for one that holds an error, or no answer."""
+    if error := _failure(raw):
+        raise error_in_answer(error, answer.headers, now=now)
+    if holds_error(raw):
+        raise error_of(answer, raw, now=now)
+    completion = endpoint.read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
+    return note_cut_prompt(completion, request)
 
 
 def provider_for_route(provider: Provider, route: Route) -> Provider:

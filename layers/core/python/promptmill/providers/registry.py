@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import botocore.session
 
     from promptmill.providers.aws_signer import AwsSigner
+    from promptmill.providers.google.tokens import GoogleTokens
     from promptmill.providers.http import HttpCalls
     from promptmill.providers.url_policy import UrlPolicy
-
 
 _UNAUTHORIZED = 401
 
@@ -44,6 +44,60 @@ class WithRotatedKeys:
             raise
 
 
+class Connections:
+    """What all adapters of one process share; each part is made when it is first asked for.
+
+    Args:
+        make_aws_session: gives the credentials that calls to AWS are signed with.
+    """
+
+    def __init__(
+        self, *, settings: Settings, clock: Clock, make_aws_session: Callable[[], botocore.session.Session]
+    ) -> None:
+        self.settings, self.clock = settings, clock
+        self._make_aws_session = make_aws_session
+        self._http: HttpCalls | None = None
+        self._signer: AwsSigner | None = None
+        self._google_tokens: GoogleTokens | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return self.settings.stage == "local"
+
+    def http(self) -> HttpCalls:
+        from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
+
+        if self._http is None:
+            self._http = HttpCalls(in_flight=self.settings.in_flight, policy=self._url_policy(), clock=self.clock)
+        return self._http
+
+    def aws_signer(self) -> AwsSigner:
+        """Return the one signer of all who sign: it finds and refreshes the credentials of this process."""
+        from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
+
+        if self._signer is None:
+            self._signer = AwsSigner(self._make_aws_session)
+        return self._signer
+
+    def google_tokens(self) -> GoogleTokens:
+        from promptmill.providers.google.tokens import GoogleTokens  # noqa: PLC0415 (imported when first needed)
+
+        if self._google_tokens is None:
+            self._google_tokens = GoogleTokens(
+                http=self.http(), clock=self.clock, make_signer=self.aws_signer, region=self.settings.region
+            )
+        return self._google_tokens
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    def _url_policy(self) -> UrlPolicy:
+        from promptmill.providers.url_policy import make_url_policy  # noqa: PLC0415 (imported when first needed)
+
+        return make_url_policy(local=self.is_local, private_ranges=self.settings.private_ranges)
+
+
 class HttpModelProviders:
     """The providers of one process, over one HTTP session.
 
@@ -60,11 +114,9 @@ class HttpModelProviders:
         make_aws_session: Callable[[], botocore.session.Session],
         table: Mapping[str, Provider] = PROVIDERS,
     ) -> None:
-        self._settings, self._secrets, self._clock = settings, secrets, clock
-        self._make_aws_session, self._table = make_aws_session, table
+        self._settings, self._secrets, self._clock, self._table = settings, secrets, clock, table
+        self.connections = Connections(settings=settings, clock=clock, make_aws_session=make_aws_session)
         self._providers: dict[str, ModelProvider] = {}
-        self._opened: HttpCalls | None = None
-        self._signer: AwsSigner | None = None
 
     def provider_for(self, route: Route) -> ModelProvider:
         """See ports/model_provider.py."""
@@ -74,8 +126,7 @@ class HttpModelProviders:
         return provider
 
     async def close(self) -> None:
-        if self._opened is not None:
-            await self._opened.close()
+        await self.connections.close()
 
     def _make(self, name: str) -> ModelProvider:
         if (provider := self._table.get(name)) is None:
@@ -98,73 +149,51 @@ class HttpModelProviders:
 
         default_url = self._settings.local_model_url if provider.local_only else ""
         return OpenAiCompatible(
-            provider, http=self._http(), secrets=self._secrets, clock=self._clock, default_url=default_url
+            provider, http=self.connections.http(), secrets=self._secrets, clock=self._clock, default_url=default_url
         )
 
     def _make_anthropic(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.anthropic import AnthropicMessages, KeyHost  # noqa: PLC0415 (imported when first needed)
 
-        return AnthropicMessages(provider, KeyHost(provider, self._secrets), http=self._http(), clock=self._clock)
+        return AnthropicMessages(
+            provider, KeyHost(provider, self._secrets), http=self.connections.http(), clock=self._clock
+        )
 
     def _make_claude_on_aws(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.anthropic import AnthropicMessages, ClaudeOnAws  # noqa: PLC0415 (see above)
 
-        host = ClaudeOnAws(provider, self._aws_signer(), region=self._settings.region, local=self._is_local)
-        return AnthropicMessages(provider, host, http=self._http(), clock=self._clock)
+        host = ClaudeOnAws(
+            provider, self.connections.aws_signer(), region=self._settings.region, local=self.connections.is_local
+        )
+        return AnthropicMessages(provider, host, http=self.connections.http(), clock=self._clock)
 
     def _make_bedrock(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)
         from promptmill.providers.bedrock.provider import Bedrock  # noqa: PLC0415
 
-        host = AwsHost(provider, self._aws_signer(), region=self._settings.region, local=self._is_local)
-        return Bedrock(provider, host, http=self._http(), clock=self._clock)
+        host = AwsHost(
+            provider, self.connections.aws_signer(), region=self._settings.region, local=self.connections.is_local
+        )
+        return Bedrock(provider, host, http=self.connections.http(), clock=self._clock)
 
     def _make_vertex(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.google.provider import Vertex  # noqa: PLC0415 (imported when first needed)
-        from promptmill.providers.google.tokens import GoogleTokens  # noqa: PLC0415
 
-        tokens = GoogleTokens(
-            http=self._http(), clock=self._clock, make_signer=self._aws_signer, region=self._settings.region
-        )
         return Vertex(
             provider,
-            http=self._http(),
+            http=self.connections.http(),
             secrets=self._secrets,
-            tokens=tokens,
+            tokens=self.connections.google_tokens(),
             clock=self._clock,
-            local=self._is_local,
+            local=self.connections.is_local,
         )
 
     def _make_replicate(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.replicate import Replicate  # noqa: PLC0415 (imported when first needed)
 
-        return Replicate(provider, http=self._http(), secrets=self._secrets, clock=self._clock)
+        return Replicate(provider, http=self.connections.http(), secrets=self._secrets, clock=self._clock)
 
     def _make_nlp_cloud(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.nlp_cloud import NlpCloud  # noqa: PLC0415 (imported when first needed)
 
-        return NlpCloud(provider, http=self._http(), secrets=self._secrets, clock=self._clock)
-
-    def _aws_signer(self) -> AwsSigner:
-        """Return the one signer of all who sign: it finds and refreshes the credentials of this process."""
-        from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
-
-        if self._signer is None:
-            self._signer = AwsSigner(self._make_aws_session)
-        return self._signer
-
-    def _http(self) -> HttpCalls:
-        from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
-
-        if self._opened is None:
-            self._opened = HttpCalls(in_flight=self._settings.in_flight, policy=self._url_policy(), clock=self._clock)
-        return self._opened
-
-    def _url_policy(self) -> UrlPolicy:
-        from promptmill.providers.url_policy import make_url_policy  # noqa: PLC0415 (imported when first needed)
-
-        return make_url_policy(local=self._is_local, private_ranges=self._settings.private_ranges)
-
-    @property
-    def _is_local(self) -> bool:
-        return self._settings.stage == "local"
+        return NlpCloud(provider, http=self.connections.http(), secrets=self._secrets, clock=self._clock)

@@ -1,0 +1,384 @@
+"""OpenAI's batch API, and the servers that took it over: Azure OpenAI, Perplexity, Groq, Together, DeepInfra and others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
+from promptmill.domain.provider_table import Provider
+from promptmill.domain.recipe import Endpoint, Route
+from promptmill.ports.batch_service import (
+    BatchFault,
+    BatchOrder,
+    BatchState,
+    BatchStatus,
+    BatchUsage,
+    Created,
+    FoundBatch,
+    Refused,
+    Unknown,
+)
+from promptmill.ports.clock import Clock
+from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.addresses import base_url, key_headers, named_headers
+from promptmill.providers.batches.calls import (
+    MAX_PAGES,
+    NOTHING_MORE,
+    SKEW,
+    BatchCalls,
+    RefusalSigns,
+    count_or_none,
+    is_gone,
+    moment_of,
+    moment_text,
+    object_in,
+    objects_in,
+    refusal_of,
+    text_or_empty,
+)
+from promptmill.providers.http import HttpCalls, StreamedBody
+from promptmill.providers.openai import VERDICTS, error_of, provider_for_route, read_completion
+from promptmill.wire.batches import openai as lines
+from promptmill.wire.batches.lines import AnsweredLine, ResultLine
+from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
+from promptmill.wire.error_replies import ErrorReply, provider_error
+from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.json_answers import parse_json
+from promptmill.wire.openai_endpoints import endpoint_named
+from promptmill.wire.request_bodies import encode_body, finish_body
+
+LABEL = "promptmill_submission"
+_BOUNDARY = "promptmill-lines-of-one-submission"
+_PAGE = 100
+_CURRENT_AZURE = ("", "v1", "preview")
+_ENDED: Mapping[str, BatchState] = {
+    "completed": "completed",
+    "failed": "failed",
+    "expired": "expired",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+}
+_DAY_S = 86_400
+SIGNS = RefusalSigns(
+    queue_codes=frozenset({"token_limit_exceeded"}),
+    queue=re.compile(
+        r"enqueued token limit|batch queue limit|too many (?:enqueued|active|pending) batch", re.IGNORECASE
+    ),
+    model_codes=frozenset({"model_not_found", "model_not_supported", "DeploymentNotFound"}),
+    model=re.compile(r"model .{0,200}(?:not (?:supported|available|found)|does not exist)", re.IGNORECASE),
+    upload_gone=re.compile(r"no such file|file .{0,100}not (?:be )?found", re.IGNORECASE),
+)
+
+
+class Flavour(Struct, frozen=True):
+    """How one server differs from OpenAI.
+
+    Attributes:
+        terms: the name of its row in the table of terms.
+        purpose: what its uploads are for.
+        upload_days: after how many days it deletes an upload; 0 where it cannot be told.
+        metadata: a batch can be labelled.
+        idempotency_header: the header that names one create, "" for none.
+        files, batches: its paths.
+    """
+
+    terms: str
+    purpose: str = "batch"
+    upload_days: int = 0
+    metadata: bool = True
+    idempotency_header: str = ""
+    files: str = "/files"
+    batches: str = "/batches"
+
+
+FLAVOURS: Mapping[str, Flavour] = MappingProxyType({"openai": Flavour("openai", upload_days=4)})
+"""The flavours by the names of providers, and by the names of servers that are no providers of their own."""
+SERVERS: Mapping[str, str] = MappingProxyType({})
+"""The flavours of servers by the hosts of their addresses, for routes of ``compatible``."""
+
+
+class _Headers:
+    """The headers of a provider's routes; ``json`` is the content type unless another one is named."""
+
+    def __init__(self, provider: Provider, secrets: SecretStore) -> None:
+        self._provider, self._secrets = provider, secrets
+
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
+        """See RouteHeaders."""
+        del url, body, method
+        provider = provider_for_route(self._provider, route)
+        return {**more, **named_headers(provider, route), **await key_headers(provider, route, self._secrets)}
+
+
+class OpenAiBatches:
+    """The batches of one provider's servers.
+
+    Args:
+        default_url: the address of routes that name none, "" for the provider's own.
+        servers: the flavours by the hosts of addresses.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        http: HttpCalls,
+        secrets: SecretStore,
+        clock: Clock,
+        default_url: str = "",
+        servers: Mapping[str, str] = SERVERS,
+    ) -> None:
+        self._provider, self._clock, self._default_url, self._servers = provider, clock, default_url, servers
+        self._calls = BatchCalls(http, _Headers(provider, secrets), error_of=self._error, secrets=secrets)
+
+    async def terms(self, route: Route) -> BatchTerms:
+        """See ports/batch_service.py."""
+        return self._terms(route)
+
+    def write_line(self, route: Route, request: CompletionRequest, *, line_id: str) -> bytes:
+        """See ports/batch_service.py."""
+        name, terms = self._endpoint(route), self._terms(route)
+        provider = provider_for_route(self._provider, route)
+        body = endpoint_named(name).write_request(request, model=route.model, provider=provider, wire=route.wire)
+        body = finish_body(body, request, route)
+        refuse_unbatchable(body, terms)
+        return lines.write_line(encode_body(body), line_id=line_id, url=self._line_url(name))
+
+    async def upload(self, route: Route, order: BatchOrder) -> str:
+        """See ports/batch_service.py."""
+        flavour = self._flavour(route)
+        more = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+        raw = await self._calls.ask(
+            route, "POST", self._url(route, flavour.files), _multipart(order, flavour), more=more
+        )
+        if file_id := text_or_empty(object_in(raw).get("id")):
+            return file_id
+        raise RetryLaterError("malformed", "the upload was answered without an id")
+
+    async def create(self, route: Route, order: BatchOrder, upload: str) -> Created | Refused | Unknown:
+        """See ports/batch_service.py."""
+        flavour, terms = self._flavour(route), self._terms(route)
+        body: dict[str, Any] = {
+            "input_file_id": upload,
+            "endpoint": self._line_url(self._endpoint(route)),
+            "completion_window": f"{terms.window_h(order.window_h)}h",
+        }
+        if flavour.metadata:
+            body["metadata"] = {LABEL: order.label}
+        more = {flavour.idempotency_header: order.label} if flavour.idempotency_header else NOTHING_MORE
+        return await self._calls.create(
+            route,
+            self._url(route, flavour.batches),
+            msgspec.json.encode(body),
+            id_of=lambda raw: raw.get("id"),
+            signs=SIGNS,
+            more=more,
+        )
+
+    async def find(self, route: Route, order: BatchOrder, upload: str, *, since: datetime) -> tuple[FoundBatch, ...]:
+        """See ports/batch_service.py. The list has no filter: it is read back to ``since``."""
+        found: list[FoundBatch] = []
+        after, earliest = "", since - SKEW
+        for _ in range(MAX_PAGES):
+            batches, has_more = await self._page(route, after)
+            found += [_found(batch) for batch in batches if _is_ours(batch, order.label, upload)]
+            # The newest come first in practice only: one old batch ends nothing, a page of old ones does.
+            if not has_more or not any(_is_since(batch, earliest) for batch in batches):
+                break
+            after = str(batches[-1].get("id", ""))
+        return tuple(found)
+
+    async def poll(self, route: Route, batch_id: str) -> BatchStatus:
+        """See ports/batch_service.py."""
+        try:
+            raw = await self._calls.ask(route, "GET", self._batch_url(route, batch_id))
+        except ProviderError as error:
+            if is_gone(error):
+                return BatchStatus(batch_id, "gone", error.code)
+            raise
+        return self._status(batch_id, object_in(raw))
+
+    async def results(self, route: Route, order: BatchOrder, status: BatchStatus) -> AsyncIterator[bytes]:
+        """See ports/batch_service.py. The error file is read after the output: both hold lines, whatever counts say."""
+        del order
+        files = self._flavour(route).files
+        for file_id in status.files:
+            path = f"{files}/{quote(file_id, safe='')}/content"
+            async for block in self._calls.read(route, self._url(route, path)):
+                yield block
+
+    def read_line(self, line: bytes) -> ResultLine | None:
+        """See ports/batch_service.py."""
+        return lines.read_line(line, VERDICTS)
+
+    def read_answer(self, route: Route, request: CompletionRequest, line: AnsweredLine) -> Completion:
+        """See ports/batch_service.py."""
+        answer = HttpAnswer(line.status, {"x-request-id": line.request_id}, line.body)
+        endpoint = endpoint_named(self._endpoint(route))
+        return read_completion(answer, parse_json(line.body), request, endpoint, now=self._clock.now())
+
+    async def cancel(self, route: Route, batch_id: str) -> None:
+        """See ports/batch_service.py."""
+        try:
+            await self._calls.ask(route, "POST", f"{self._batch_url(route, batch_id, '/cancel')}")
+        except ProviderError:
+            # Who is too late is refused: only the state tells that from other refusals.
+            if not (await self.poll(route, batch_id)).has_ended:
+                raise
+
+    async def delete(self, route: Route, upload: str, status: BatchStatus) -> None:
+        """See ports/batch_service.py. Batches themselves cannot be deleted."""
+        files = self._flavour(route).files
+        for file_id in dict.fromkeys((upload, *status.files)):
+            if file_id:
+                await self._calls.forget(route, self._url(route, f"{files}/{quote(file_id, safe='')}"))
+
+    def _status(self, batch_id: str, raw: dict[str, Any]) -> BatchStatus:
+        said = text_or_empty(raw.get("status"))
+        state = _ENDED.get(said.lower(), "running")
+        counts = object_in(raw.get("request_counts"))
+        faults = tuple(_faults(raw))
+        return BatchStatus(
+            batch_id,
+            state,
+            said,
+            total=count_or_none(counts.get("total")),
+            succeeded=count_or_none(counts.get("completed")),
+            failed=count_or_none(counts.get("failed")),
+            usage=_usage(raw.get("usage")),
+            faults=faults,
+            refusal=self._refusal(faults) if state == "failed" else None,
+            files=tuple(
+                file_id for name in ("output_file_id", "error_file_id") if (file_id := text_or_empty(raw.get(name)))
+            ),
+        )
+
+    def _refusal(self, faults: tuple[BatchFault, ...]) -> Refused:
+        """Return why a batch failed as a whole: a line's fault, if there is one among others, decides last."""
+        refusals = [self._refusal_by(fault) for fault in faults]
+        telling = [refusal for refusal in refusals if refusal.kind != "invalid"]
+        return next(iter(telling or refusals), Refused("unavailable", "failed"))
+
+    def _refusal_by(self, fault: BatchFault) -> Refused:
+        reply = ErrorReply(400, (fault.code,), fault.detail, headers={})
+        return refusal_of(provider_error(reply, VERDICTS, now=self._clock.now()), SIGNS)
+
+    async def _page(self, route: Route, after: str) -> tuple[list[dict[str, Any]], bool]:
+        """Return one page of the list, and whether there are more. Some servers return the whole list, bare."""
+        query = f"limit={_PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
+        raw = await self._calls.ask(route, "GET", self._url(route, self._flavour(route).batches, query))
+        if isinstance(raw, list):
+            return objects_in(raw), False
+        page = object_in(raw)
+        batches = objects_in(page.get("data"))
+        return batches, bool(batches) and page.get("has_more") is True
+
+    def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:
+        return error_of(answer, raw, now=self._clock.now())
+
+    def _endpoint(self, route: Route) -> Endpoint:
+        name = route.endpoint or self._provider.endpoints[0]
+        if name not in self._terms(route).endpoints:
+            raise RouteClosedError("no_batches", f"{self._terms(route).label} has no batches of {name}")
+        return name
+
+    def _line_url(self, endpoint: Endpoint) -> str:
+        return f"/v1{self._provider.paths[endpoint]}"
+
+    def _flavour(self, route: Route) -> Flavour:
+        """Return the flavour of a route's server, by its host where the provider may be any server."""
+        host = urlsplit(route.base_url).hostname or ""
+        return FLAVOURS[self._servers.get(host, self._provider.name)]
+
+    def _terms(self, route: Route) -> BatchTerms:
+        return TERMS[self._flavour(route).terms]
+
+    def _batch_url(self, route: Route, batch_id: str, verb: str = "") -> str:
+        return self._url(route, f"{self._flavour(route).batches}/{quote(batch_id, safe='')}{verb}")
+
+    def _url(self, route: Route, path: str, query: str = "") -> str:
+        given = base_url(self._provider, route, default=self._default_url)
+        if self._provider.deployments:
+            given = f"{given.removesuffix('/v1').removesuffix('/openai')}/openai"
+            if route.api_version in _CURRENT_AZURE:
+                given += "/v1"
+            if route.api_version not in ("", "v1"):
+                query = "&".join(filter(None, (f"api-version={quote(route.api_version, safe='')}", query)))
+        return f"{given}{path}" + (f"?{query}" if query else "")
+
+
+def _multipart(order: BatchOrder, flavour: Flavour) -> StreamedBody:
+    """Return the form of an upload, whose file is read while it is sent."""
+    fields = {"purpose": flavour.purpose}
+    if flavour.upload_days:
+        fields |= {
+            "expires_after[anchor]": "created_at",
+            "expires_after[seconds]": str(flavour.upload_days * _DAY_S),
+        }
+    parts = [_part(f'form-data; name="{name}"', value) for name, value in fields.items()]
+    file = f'form-data; name="file"; filename="{order.label}.jsonl"\r\nContent-Type: application/jsonl'
+    head = ("".join(parts) + _part(file, "").removesuffix("\r\n")).encode()
+    tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield head
+        async for block in order.read():
+            yield block
+        yield tail
+
+    return StreamedBody(len(head) + order.length + len(tail), blocks)
+
+
+def _part(disposition: str, value: str) -> str:
+    return f"--{_BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n{value}\r\n"
+
+
+def _is_ours(batch: Mapping[str, Any], label: str, upload: str) -> bool:
+    labelled = object_in(batch.get("metadata")).get(LABEL) == label
+    return labelled or bool(upload and batch.get("input_file_id") == upload)
+
+
+def _found(batch: Mapping[str, Any]) -> FoundBatch:
+    total = count_or_none(object_in(batch.get("request_counts")).get("total"))
+    return FoundBatch(str(batch.get("id", "")), True, moment_text(batch.get("created_at")), total)  # noqa: FBT003 (proven)
+
+
+def _is_since(batch: Mapping[str, Any], earliest: datetime) -> bool:
+    created = moment_of(batch.get("created_at"))
+    return created is None or created >= earliest
+
+
+def _faults(raw: Mapping[str, Any]) -> Iterable[BatchFault]:
+    errors = raw.get("errors")
+    for item in objects_in(errors.get("data") if isinstance(errors, dict) else errors):
+        yield BatchFault(
+            text_or_empty(item.get("code"))[:64],
+            text_or_empty(item.get("message"))[:500],
+            count_or_none(item.get("line")),
+        )
+    if isinstance(said := raw.get("error"), str) and said:
+        yield BatchFault("failed", said[:500])
+
+
+def _usage(raw: object) -> BatchUsage | None:
+    usage = object_in(raw)
+    input_total, output_total = count_or_none(usage.get("input_tokens")), count_or_none(usage.get("output_tokens"))
+    if input_total is None or output_total is None:
+        return None
+    return BatchUsage(
+        input_total,
+        output_total,
+        cache_read=count_or_none(object_in(usage.get("input_tokens_details")).get("cached_tokens")) or 0,
+        reasoning=count_or_none(object_in(usage.get("output_tokens_details")).get("reasoning_tokens")) or 0,
+    )

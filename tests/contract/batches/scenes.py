@@ -1,0 +1,58 @@
+"""The services that the contract is tried on: how each is reached, and what it does where services differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from promptmill.domain.recipe import Route
+from promptmill.ports.batch_service import RefusalKind
+from promptmill.wire.batches.terms import Proof
+from tests.fakes.batches.openai import OpenAiBatchServer, error
+from tests.fakes.batches.server import Says
+from tests.fakes.clock import FakeClock
+
+
+class Scene(Struct, frozen=True, kw_only=True):
+    """One service.
+
+    Attributes:
+        refusals: answers to a create that say for certain that there is no batch, and what they mean.
+        has_uploads: the lines are uploaded before the create.
+    """
+
+    server: Callable[[FakeClock], Any]
+    route: Route
+    base_path: str = "/v1"
+    refusals: tuple[tuple[Says, RefusalKind], ...]
+    proof: Proof = "label"
+    has_uploads: bool = True
+    servers: Mapping[str, str] = {}
+
+
+def _route(provider: str, model: str, **settings: Any) -> Route:
+    return Route(id=f"{provider}/{model}", provider=provider, model=model, **settings)
+
+
+OPENAI_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
+    (error(429, "token_limit_exceeded", "Enqueued token limit reached for gpt-6-luna."), "queue_full"),
+    (error(400, "invalid_request", "Batch queue limit reached."), "queue_full"),
+    (error(429, "rate_limit_exceeded", "Too many requests"), "unavailable"),
+    (error(429, "insufficient_quota", "You exceeded your current quota"), "route_closed"),
+    (error(401, "invalid_api_key", "Incorrect API key provided"), "route_closed"),
+    (error(404, "model_not_found", "The model does not exist"), "model_closed"),
+    (error(400, "invalid_request", "Model m is not supported by the batch API"), "model_closed"),
+    (error(413, "request_too_large", "too large"), "too_large"),
+    (error(404, "not_found", "No such File object: file-9"), "unavailable"),
+    (error(400, "invalid_value", "endpoint"), "invalid"),
+)
+
+SCENES: Mapping[str, Scene] = {
+    "openai": Scene(
+        server=OpenAiBatchServer,
+        route=_route("openai", "gpt-6-luna", key="openai-key"),
+        refusals=OPENAI_REFUSALS,
+    ),
+}
