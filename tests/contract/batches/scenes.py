@@ -10,9 +10,11 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
+from tests.fakes.batches import anthropic
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
+from tests.fakes.providers.anthropic import WORKSPACE
 
 
 class Scene(Struct, frozen=True, kw_only=True):
@@ -49,10 +51,34 @@ OPENAI_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
     (error(400, "invalid_value", "endpoint"), "invalid"),
 )
 
+ANTHROPIC_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
+    (anthropic.error(429, "rate_limit_error", "too many requests in the batch queue"), "queue_full"),
+    (anthropic.error(400, "billing_error", "pay first"), "route_closed"),
+    (anthropic.error(400, "invalid_request_error", "Your credit balance is too low to access"), "route_closed"),
+    (anthropic.error(401, "authentication_error", "invalid x-api-key"), "route_closed"),
+    (anthropic.error(404, "not_found_error", "model: claude-nothing"), "model_closed"),
+    (anthropic.error(413, "request_too_large", "Request exceeds the maximum size"), "too_large"),
+    (anthropic.error(400, "invalid_request_error", "requests.0.custom_id: too long"), "invalid"),
+)
+
 SCENES: Mapping[str, Scene] = {
     "openai": Scene(
         server=OpenAiBatchServer,
         route=_route("openai", "gpt-6-luna", key="openai-key"),
         refusals=OPENAI_REFUSALS,
+    ),
+    "anthropic": Scene(
+        server=anthropic.AnthropicBatchServer,
+        route=_route("anthropic", "claude-haiku-5-5", key="anthropic-key"),
+        refusals=ANTHROPIC_REFUSALS,
+        proof="none",
+        has_uploads=False,
+    ),
+    "anthropic-aws": Scene(
+        server=lambda clock: anthropic.AnthropicBatchServer(clock, on_aws=True),
+        route=_route("anthropic-aws", "claude-haiku-5-5", account=WORKSPACE),
+        refusals=ANTHROPIC_REFUSALS,
+        proof="none",
+        has_uploads=False,
     ),
 }

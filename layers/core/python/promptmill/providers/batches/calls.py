@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from msgspec import Struct
 from promptmill.domain.errors import MissingObjectError, ProviderError, RecordRefusedError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.domain.times import rfc3339
-from promptmill.ports.batch_service import Created, RefusalKind, Refused, Unknown
+from promptmill.ports.batch_service import BatchStatus, Created, RefusalKind, Refused, Unknown
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.http import HttpCalls, Method, StreamedBody
 from promptmill.wire.http_answer import HttpAnswer
@@ -181,6 +181,15 @@ class BatchCalls:
                     yield b"\n"
                 return
 
+    async def look(self, route: Route, url: str, *, more: Mapping[str, str] = NOTHING_MORE) -> dict[str, Any] | None:
+        """Return the JSON object that lies there, None if it is gone. Raise ProviderError for any other refusal."""
+        try:
+            return object_in(await self.ask(route, "GET", url, more=more))
+        except ProviderError as error:
+            if error.status in _GONE:
+                return None
+            raise
+
     async def forget(self, route: Route, url: str, *, more: Mapping[str, str] = NOTHING_MORE) -> None:
         """Delete what lies there. What is gone already is no error."""
         try:
@@ -215,9 +224,13 @@ def _refuses_for_certain(status: int) -> bool:
     return 400 <= status < 500 and status not in _IN_DOUBT  # noqa: PLR2004 (HTTP's own numbers)
 
 
-def is_gone(error: ProviderError) -> bool:
-    """Return True for the answer that there is no such thing (any more)."""
-    return error.status in _GONE
+async def cancel_unless_ended(cancel: Awaitable[object], poll: Callable[[], Awaitable[BatchStatus]]) -> None:
+    """Cancel a batch. Who comes too late is refused, and only the batch's state tells that from other refusals."""
+    try:
+        await cancel
+    except ProviderError:
+        if not (await poll()).has_ended:
+            raise
 
 
 def text_or_empty(value: object) -> str:

@@ -36,8 +36,8 @@ from promptmill.providers.batches.calls import (
     SKEW,
     BatchCalls,
     RefusalSigns,
+    cancel_unless_ended,
     count_or_none,
-    is_gone,
     moment_of,
     moment_text,
     object_in,
@@ -201,13 +201,8 @@ class OpenAiBatches:
 
     async def poll(self, route: Route, batch_id: str) -> BatchStatus:
         """See ports/batch_service.py."""
-        try:
-            raw = await self._calls.ask(route, "GET", self._batch_url(route, batch_id))
-        except ProviderError as error:
-            if is_gone(error):
-                return BatchStatus(batch_id, "gone", error.code)
-            raise
-        return self._status(batch_id, object_in(raw))
+        raw = await self._calls.look(route, self._batch_url(route, batch_id))
+        return BatchStatus(batch_id, "gone", "gone") if raw is None else self._status(batch_id, raw)
 
     async def results(self, route: Route, order: BatchOrder, status: BatchStatus) -> AsyncIterator[bytes]:
         """See ports/batch_service.py. The error file is read after the output: both hold lines, whatever counts say."""
@@ -230,12 +225,8 @@ class OpenAiBatches:
 
     async def cancel(self, route: Route, batch_id: str) -> None:
         """See ports/batch_service.py."""
-        try:
-            await self._calls.ask(route, "POST", f"{self._batch_url(route, batch_id, '/cancel')}")
-        except ProviderError:
-            # Who is too late is refused: only the state tells that from other refusals.
-            if not (await self.poll(route, batch_id)).has_ended:
-                raise
+        cancel = self._calls.ask(route, "POST", self._batch_url(route, batch_id, "/cancel"))
+        await cancel_unless_ended(cancel, lambda: self.poll(route, batch_id))
 
     async def delete(self, route: Route, upload: str, status: BatchStatus) -> None:
         """See ports/batch_service.py. Batches themselves cannot be deleted."""

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import BatchService
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.batches.openai import FLAVOURS, SERVERS, OpenAiBatches
 from promptmill.providers.registry import Connections
+
+if TYPE_CHECKING:
+    from promptmill.providers.anthropic import MessagesHost
+
+OPENAI_LIKE = ("openai",)
+"""The providers with OpenAI's batch API."""
 
 
 class HttpBatchServices:
     """The services over the connections of the process.
 
     Args:
-        servers: the flavours of OpenAI's batch API by the hosts that a route may name.
+        servers: the flavours of OpenAI's batch API by the hosts that a route may name, None for those that are known.
     """
 
-    def __init__(self, connections: Connections, *, secrets: SecretStore, servers: Mapping[str, str] = SERVERS) -> None:
+    def __init__(
+        self, connections: Connections, *, secrets: SecretStore, servers: Mapping[str, str] | None = None
+    ) -> None:
         self._connections, self._secrets, self._servers = connections, secrets, servers
         self._services: dict[str, BatchService] = {}
 
@@ -34,14 +42,40 @@ class HttpBatchServices:
         return service
 
     def _maker(self, provider: Provider) -> Callable[[Provider], BatchService] | None:
-        return self._make_openai if provider.name in FLAVOURS else None
+        makers: Mapping[str, Callable[[Provider], BatchService]] = {
+            **dict.fromkeys(OPENAI_LIKE, self._make_openai),
+            "anthropic": self._make_anthropic,
+            "anthropic-aws": self._make_claude_on_aws,
+        }
+        return makers.get(provider.name)
 
     def _make_openai(self, provider: Provider) -> BatchService:
+        from promptmill.providers.batches.openai import SERVERS, OpenAiBatches  # noqa: PLC0415 (imported when first needed)
+
         return OpenAiBatches(
             provider,
             http=self._connections.http(),
             secrets=self._secrets,
             clock=self._connections.clock,
             default_url=self._connections.settings.local_model_url if provider.local_only else "",
-            servers=self._servers,
+            servers=SERVERS if self._servers is None else self._servers,
         )
+
+    def _make_anthropic(self, provider: Provider) -> BatchService:
+        from promptmill.providers.anthropic import KeyHost  # noqa: PLC0415 (imported when first needed)
+
+        return self._anthropic_at(KeyHost(provider, self._secrets), provider)
+
+    def _make_claude_on_aws(self, provider: Provider) -> BatchService:
+        from promptmill.providers.anthropic import ClaudeOnAws  # noqa: PLC0415 (imported when first needed)
+
+        connections = self._connections
+        region = connections.settings.region
+        host = ClaudeOnAws(provider, connections.aws_signer(), region=region, local=connections.is_local)
+        return self._anthropic_at(host, provider)
+
+    def _anthropic_at(self, host: MessagesHost, provider: Provider) -> BatchService:
+        from promptmill.providers.batches.anthropic import AnthropicBatches  # noqa: PLC0415 (imported when first needed)
+
+        connections = self._connections
+        return AnthropicBatches(provider, host, http=connections.http(), secrets=self._secrets, clock=connections.clock)

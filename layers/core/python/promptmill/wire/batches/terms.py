@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from promptmill.domain.recipe import Endpoint
 from promptmill.wire.request_bodies import unsupported
@@ -83,5 +84,24 @@ _OPENAI = BatchTerms(
     not_batched="streams and background responses",
 )
 
-TERMS: Mapping[str, BatchTerms] = MappingProxyType({"openai": _OPENAI})
+_ANTHROPIC = BatchTerms(
+    label="Anthropic",
+    source="https://platform.claude.com/docs/en/build-with-claude/batch-processing",
+    input="inline",
+    endpoints=("messages",),
+    max_lines=100_000,
+    max_bytes=256 * MB,
+    one_model=False,
+    proof="none",
+    refuses=frozenset({"stream", "speed"}),
+    not_batched="streams and fast mode",
+)
+
+TERMS: Mapping[str, BatchTerms] = MappingProxyType(
+    {
+        "openai": _OPENAI,
+        "anthropic": _ANTHROPIC,
+        "anthropic-aws": replace(_ANTHROPIC, label="Claude Platform on AWS"),
+    }
+)
 """The services by the name of their provider in the table of providers."""
