@@ -76,6 +76,10 @@ class AnthropicBatches:
         refuse_unbatchable(body, self._terms)
         return lines.write_line(encode_body(body), line_id=line_id)
 
+    def read_line(self, line: bytes) -> ResultLine | None:
+        """See ports/batch_service.py."""
+        return lines.read_line(line, VERDICTS)
+
     async def upload(self, route: Route, order: BatchOrder) -> str:
         """See ports/batch_service.py. The lines lie in the body of the create."""
         del route, order
@@ -127,10 +131,6 @@ class AnthropicBatches:
         for _ in status.files:
             async for block in self._calls.read(route, self._url(route, status.id, "/results")):
                 yield block
-
-    def read_line(self, line: bytes) -> ResultLine | None:
-        """See ports/batch_service.py."""
-        return lines.read_line(line, VERDICTS)
 
     def read_answer(self, route: Route, request: CompletionRequest, line: AnsweredLine) -> Completion:
         """See ports/batch_service.py."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec import Raw, Struct
 
 from promptmill.wire.batches.lines import (
@@ -11,8 +10,8 @@ from promptmill.wire.batches.lines import (
     ResultLine,
     check_line_id,
     classify,
+    decode_line,
     encode_line,
-    strip_line,
 )
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields
 from promptmill.wire.json_answers import parse_json
@@ -39,9 +38,8 @@ def write_line(body: bytes, *, line_id: str) -> bytes:
 
 def read_line(line: bytes, verdicts: Verdicts) -> ResultLine | None:
     """Return what became of an item. Return None for what is no result."""
-    try:
-        read = msgspec.json.decode(strip_line(line), type=_Line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    read = decode_line(line, _Line)
+    if read is None:
         return None
     kind = read.result.type
     if kind == "succeeded" and bytes(read.result.message) != b"null":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ LINE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LineFault = Literal["refused", "retry", "not_run", "closes_route"]
 """Why a line has no answer: by its own fault; by the service's, so that it may work elsewhere; because the batch ended
 before it, which is free; or by a fault of the route, which all lines will share."""
+
+T = TypeVar("T")
 
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _BOM = b"\xef\xbb\xbf"
@@ -63,9 +65,12 @@ def check_line_id(line_id: str) -> str:
     return line_id
 
 
-def strip_line(line: bytes) -> bytes:
-    """Return the line without what some services put around it: a byte order mark, a carriage return."""
-    return line.removeprefix(_BOM).strip()
+def decode_line(line: bytes, kind: type[T]) -> T | None:
+    """Return the line as a ``kind``, None for what is none. Some services put a byte order mark before their files."""
+    try:
+        return msgspec.json.decode(line.removeprefix(_BOM).strip(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def classify(line_id: str, reply: ErrorReply, verdicts: Verdicts) -> FailedLine:
