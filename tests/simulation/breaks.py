@@ -135,14 +135,11 @@ MUTANTS = (
     _mutant(
         "charge after result",
         "promptmill.jobs.chunk_unit",
-        "            await self._runtime.ledger.record(charge)\n",
-        "            charges.append(charge)\n",
-        "        for charge in make_charges(",
-        "        charges = []\n        for charge in make_charges(",
+        "        await record_charges(self, history, runtime=self._runtime)\n",
+        "",
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n',
         '            raise InconsistentError(f"the result of {self.name} is there, and differs")\n'
-        "        for charge in charges:\n"
-        "            await self._runtime.ledger.record(charge)\n",
+        "        await record_charges(self, history, runtime=self._runtime)\n",
     ),
     _mutant(
         "unknown counted as free in the budget",
@@ -183,8 +180,8 @@ MUTANTS = (
             Change(_UNITS, "claim.lines or keys_of(lines)", "keys_of(lines)"),
             Change(
                 "promptmill.engine.run_unit",
-                "    before = unit_budget(claim.day, claim)\n",
-                "    before = unit_budget(today, claim)\n",
+                "    before = _budget_of(unit, claim, claim.day, history.used, runtime)\n",
+                "    before = _budget_of(unit, claim, today, history.used, runtime)\n",
             ),
         ),
     ),
@@ -211,6 +208,18 @@ MUTANTS = (
         "promptmill.engine.unit_budget",
         "            self._unit, self.claim, amount, unpaid=unpaid, day=",
         "            self._unit, self.claim, amount, unpaid=0, day=",
+    ),
+    _mutant(
+        "a unit that is settled keeps its money",
+        "promptmill.engine.run_unit",
+        "            await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()\n",
+        "            pass\n",
+    ),
+    _mutant(
+        "a unit that is settled is not charged",
+        "promptmill.engine.run_unit",
+        "        await record_charges(unit, history, runtime=runtime)\n        if",
+        "        if",
     ),
     _mutant(
         "charged to the model that the recipe says by now",

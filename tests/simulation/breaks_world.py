@@ -80,8 +80,8 @@ MONEY = (
     mutant(
         "earlier epochs cost nothing",
         "promptmill.engine.run_unit",
-        "gate=unit.gate, used=history.used, units=runtime.units)",
-        "gate=unit.gate, used=0, units=runtime.units)",
+        "gate=gate, used=used, units=runtime.units)",
+        "gate=gate, used=0, units=runtime.units)",
     ),
     mutant(
         "the day rolls over early",

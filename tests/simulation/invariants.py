@@ -135,11 +135,6 @@ def _state_of(run: JobRun, lines: list[dict[str, Any]]) -> Iterator[str]:
         yield f"counts {run.counts} differ from its outcomes {dict(counts)}"
 
 
-def _ended_without_files(world: World) -> set[str]:
-    """Return the runs whose own files were deleted, as their units are named."""
-    return {f"{run.job_id}.{run.run}" for run in world.jobs.runs.values() if run.state.terminal and not run.files}
-
-
 def ledger(world: World) -> Iterator[str]:
     """Every call the provider knows of is in one entry, and the entry's range holds what the provider charged."""
     billed: dict[Account, list[Billed]] = defaultdict(list)
@@ -152,8 +147,6 @@ def ledger(world: World) -> Iterator[str]:
     intents = intents_of(world)
     for account in sorted(billed.keys() | narrowed.keys() | world.ledger.charges.keys()):
         charge = world.ledger.charges.get(account)
-        if charge is None and account[0].rpartition(".")[0] in _ended_without_files(world):
-            continue  # its owner died, and nobody can close it: the recipe that it is charged to is gone
         if charge is None:
             yield f"{account}: {len(billed[account])} calls, {len(narrowed[account])} corrections and no charge"
             continue

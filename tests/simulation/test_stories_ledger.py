@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.changes import Change, ChangeKind
 from tests.simulation.faults import At
 from tests.simulation.scenario import Ask, Money, prompt
-from tests.simulation.stories import CRASH, CRASH_AFTER, PAGE, replies, statuses, story, tell
+from tests.simulation.stories import CRASH, CRASH_AFTER, PAGE, replies, state, statuses, story, tell
 from tests.simulation.world import World
 
 ASK = Ask(0.0, "r0", prompt("ask", 0), "a0")
@@ -35,10 +35,10 @@ def test_calls_after_a_budget_was_taken_away_are_on_no_budget() -> None:
 
 
 @pytest.mark.parametrize("step", ["units.claim", "units.grant", "units.intend", "models.complete", "units.decide"])
-def test_a_request_under_way_is_closed_though_its_recipe_is_gone(step: str) -> None:
+def test_a_request_under_way_is_settled_though_its_recipe_is_gone(step: str) -> None:
     world = tell_of_change(step, "delete")
     (claim,) = world.units.claims.values()
-    assert (claim.verdict is not None, claim.holds) == (True, False)
+    assert (claim.verdict is not None, claim.holds) == (step == "units.decide", False)
     assert [state.holders for state in world.units.budgets.values() if state.holders] == []
     called = step in {"units.intend", "models.complete", "units.decide"}
     assert sum(charge.attempts for charge in world.ledger.charges.values()) == int(called)
@@ -56,3 +56,23 @@ def test_a_cap_that_is_set_later_pays_for_later_calls_alone_whoever_dies(deaths:
     world = tell(story(6, in_flight=2), *script, begin=worlds.append)
     assert statuses(world) == ["answered"] * 6
     assert {key for _, key in world.watch.held} == {"day#2026-11-22"}
+
+
+@pytest.mark.parametrize("step", ["units.claim", "units.grant", "units.intend", "models.complete", "units.decide"])
+@pytest.mark.parametrize("file", ["manifest", "ranges"])
+def test_a_chunk_under_way_is_settled_though_what_says_where_it_lies_is_gone(step: str, file: str) -> None:
+    """Its owner dies at the step, and the files are deleted at that moment: the run ends, the ledger is exact."""
+    worlds: list[World] = []
+
+    def delete() -> None:
+        objects = worlds[0].objects
+        for key in [key for key in objects.keys("work/") if file in key]:
+            objects.remove(key)
+
+    died = At("chunk-1", step, CRASH_AFTER, then=delete)
+    world = tell(story(3, money=Money(per_job=10**9), sweeps=True), died, begin=worlds.append)
+    assert state(world) == "STOPPED"
+    (claim,) = world.units.claims.values()
+    assert not claim.holds
+    calls = 0 if step in ("units.claim", "units.grant") else 3
+    assert sum(charge.attempts for charge in world.ledger.charges.values()) == calls

@@ -63,7 +63,8 @@ def calls(of: Mill) -> int:
 async def test_a_body_outside_of_the_recipe_is_refused_unread(key: str) -> None:
     house = mill()
     house.objects.put(key, b'{"prompt": "B CONFIDENTIAL plans 4711"}')
-    house.objects.fail_next("head", AssertionError("not even looked at"))
+    for operation in ("head", "read"):
+        house.objects.fail_next(operation, AssertionError("not even looked at"), when=lambda of, **_: of == key)
     report = await house.ask(ASK | {"body_key": key})
     assert (report.verdict, report.code, report.replied) == ("refused", "invalid_envelope", True)
     (reply,) = replies(house)

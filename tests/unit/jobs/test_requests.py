@@ -101,14 +101,14 @@ async def claimed(house: Mill, times: int = 1) -> None:
         await house.units.claim(unit, seen=house.units.claims.get(unit), owner=f"{n}", body_hash=digest)
 
 
-async def test_a_request_under_way_is_closed_though_its_recipe_no_longer_sends_replies_there() -> None:
+async def test_a_request_under_way_is_settled_though_its_recipe_no_longer_sends_replies_there() -> None:
     house = mill()
     await claimed(house)
     house.recipes.recipes["r"] = recipe(replies=("theirs",))
     assert (await house.ask(ASK)).verdict == "deferred", "its owner may be alive"
     report = await house.ask(ASK, owner_seen=(1, 0))
     assert (report.verdict, report.code, report.replied) == ("refused", "reply_refused", False)
-    assert house.units.claims[UNIT].verdict == Verdict("stopped", "reply_refused")
+    assert (house.units.claims[UNIT].released, house.units.claims[UNIT].verdict) == (True, None)
     assert (calls(house), replies(house)) == (0, [])
 
 

@@ -7,14 +7,15 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from promptmill.domain.budget import keys_of, lines_for
+from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
-from promptmill.domain.units import Claim, Verdict
+from promptmill.domain.units import Claim, Gate, Verdict
 from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.heartbeat import Heartbeat
-from promptmill.engine.history import History
+from promptmill.engine.history import History, sum_costs
 from promptmill.engine.takeover import correct_refused_costs, recover_unit
-from promptmill.engine.unit import Unit, UnitRuntime
+from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
@@ -78,7 +79,34 @@ async def _give_back_after_fault(unit: Unit, claim: Claim, runtime: UnitRuntime,
             return
 
 
-def make_heartbeat(unit: Unit, claim: Claim, runtime: UnitRuntime) -> Heartbeat:
+async def settle_unit(unit: ChargedUnit, claim: Claim, *, runtime: UnitRuntime) -> History:
+    """Charge what was called for a unit that cannot go on, return its money, and give it back.
+
+    Nothing is decided, so whoever takes the unit later goes on with it. All earlier epochs are sealed by then, so their
+    charges are those that would be written after the verdict.
+
+    Raises:
+        SupersededError: another worker owns the unit.
+    """
+    async with make_heartbeat(unit, claim, runtime):
+        history = await recover_unit(
+            unit.name, claim, journals=unit.journals, objects=runtime.objects, units=runtime.units
+        )
+        await record_charges(unit, history, runtime=runtime)
+        if claim.verdict is None:
+            await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()
+        await runtime.units.release(unit.name, claim)
+    return history
+
+
+async def record_charges(unit: ChargedUnit, history: History, *, runtime: UnitRuntime) -> None:
+    """Write the charges of a unit's epochs. Whoever writes them again writes the same."""
+    costs, models = sum_costs(history), history.models()
+    for charge in make_charges(costs, unit=unit.name, recipe=unit.recipe, job_id=unit.job_id, models=models):
+        await runtime.ledger.record(charge)
+
+
+def make_heartbeat(unit: ChargedUnit, claim: Claim, runtime: UnitRuntime) -> Heartbeat:
     return Heartbeat(
         lambda: runtime.units.beat(unit.name, claim),
         lambda: unit.lease.renew(runtime.lease_s),
@@ -149,17 +177,20 @@ async def _yield(
 async def _open_budget(unit: Unit, claim: Claim, history: History, runtime: UnitRuntime) -> UnitBudget:
     """Return the unit budget of today's budgets. What an earlier owner left of others goes back to those."""
     today = utc_day(runtime.clock.now())
-
-    def unit_budget(day: str, of: Claim) -> UnitBudget:
-        recipe = unit.recipe
-        lines = lines_for(recipe.budget, job_id=unit.job_id, recipe=recipe.name, day=day, day_cap=runtime.day_cap)
-        return UnitBudget(unit.name, of, day=day, lines=lines, gate=unit.gate, used=history.used, units=runtime.units)
-
-    found = unit_budget(today, claim)
+    found = _budget_of(unit, claim, today, history.used, runtime, unit.gate)
     if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):
         return found
     # Another day has come, or a budget was set or taken away meanwhile. Those that granted it get back what is left. A
     # claim of earlier code does not say which those are: then they are what today's configuration says of that day.
-    before = unit_budget(claim.day, claim)
+    before = _budget_of(unit, claim, claim.day, history.used, runtime)
     await before.give_back()
-    return unit_budget(today, before.claim)
+    return _budget_of(unit, before.claim, today, history.used, runtime, unit.gate)
+
+
+def _budget_of(
+    unit: ChargedUnit, claim: Claim, day: str, used: int, runtime: UnitRuntime, gate: Gate | None = None
+) -> UnitBudget:
+    """Return the unit budget under the budgets that the configuration has for that day."""
+    recipe = unit.recipe
+    lines = lines_for(recipe.budget, job_id=unit.job_id, recipe=recipe.name, day=day, day_cap=runtime.day_cap)
+    return UnitBudget(unit.name, claim, day=day, lines=lines, gate=gate, used=used, units=runtime.units)

@@ -107,8 +107,8 @@ class UnitRuntime(Struct, frozen=True):
     turns: Turns = field(default_factory=Turns)
 
 
-class Unit(Protocol):
-    """One chunk of one run, or one request."""
+class ChargedUnit(Protocol):
+    """What has to be known of a unit to charge the calls that were made for it."""
 
     @property
     def name(self) -> str: ...
@@ -127,6 +127,13 @@ class Unit(Protocol):
         ...
 
     @property
+    def lease(self) -> MessageLease: ...
+
+
+class Unit(ChargedUnit, Protocol):
+    """One chunk of one run, or one request."""
+
+    @property
     def gate(self) -> Gate | None:
         """The gate of the unit's run that its intents must pass; None for a request, which has no run."""
         ...
@@ -139,9 +146,6 @@ class Unit(Protocol):
 
     @property
     def closed(self) -> ClosedRoutes: ...
-
-    @property
-    def lease(self) -> MessageLease: ...
 
     async def stop_code(self) -> str:
         """Return why the unit must end without further calls, "" while it may go on."""

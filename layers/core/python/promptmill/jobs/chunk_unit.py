@@ -9,7 +9,6 @@ from msgspec import Struct, structs
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
 from promptmill.domain import layout
-from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import InconsistentError, MissingObjectError, RefusedByAwsError
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
@@ -20,6 +19,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.answer_unit import Draining
 from promptmill.engine.history import History
+from promptmill.engine.run_unit import record_charges
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result
@@ -84,6 +84,31 @@ class ChunkWorker(Struct, frozen=True):
     draining: Draining | None = None
     joined: bool = False
     redelivered: bool = False
+
+
+class LeftChunk(Struct, frozen=True):
+    """The ``ChargedUnit`` of a chunk whose run ended without its files: nobody knows any more what lies in it."""
+
+    job: JobRun
+    chunk: int
+    lease: MessageLease
+
+    @property
+    def name(self) -> str:
+        return chunk_unit(self.job.job_id, self.job.run, self.chunk)
+
+    @property
+    def job_id(self) -> str:
+        return self.job.job_id
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return the recipe as far as charges need it: the intents say which models were called."""
+        return Recipe(name=self.job.recipe, version="", routes=())
+
+    @property
+    def journals(self) -> str:
+        return layout.chunk_journals(self.job.job_id, self.job.run, self.chunk)
 
 
 class ChunkUnit:
@@ -178,9 +203,7 @@ class ChunkUnit:
         results = await self._results(history, verdict)
         kept = sum(found.answered for found in (await self._kept_results()).values())
         result = chunk_result.chunk_result(self._chunk.number, results, history, kept=kept)
-        costs, models = result.header.costs, history.models()
-        for charge in make_charges(costs, unit=self.name, recipe=self.recipe, job_id=self.job_id, models=models):
-            await self._runtime.ledger.record(charge)
+        await record_charges(self, history, runtime=self._runtime)
         key = layout.chunk_result_key(self._job.job_id, self._job.run, self._chunk.number)
         if not await self._context.objects.create(key, chunk_result.encode(result)):
             raise InconsistentError(f"the result of {self.name} is there, and differs")

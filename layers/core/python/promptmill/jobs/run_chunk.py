@@ -17,10 +17,10 @@ from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim, chunk_unit
-from promptmill.engine.run_unit import UnitEnd, run_unit
+from promptmill.engine.run_unit import UnitEnd, run_unit, settle_unit
 from promptmill.engine.takeover import Claiming, Free, inspect_claim, must_run_alone, take_unit
 from promptmill.jobs.chunk_result import ChunkHeader
-from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker
+from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker, LeftChunk
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_header
 from promptmill.jobs.send_chunks import send_more
@@ -85,12 +85,28 @@ async def _run_chunk(message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:
         return ChunkReport("over")
     if job.state.terminal:
         await publish_status(job, context)  # whoever ended the run may have vanished before it wrote the last status
-        return ChunkReport("over")
+        return ChunkReport(await settle_ended_chunk(job, message, worker))
     try:
         return await _run_planned(job, message, worker)
     except JobFilesGoneError:
         await end_without_files(message.job_id, message.run, context)
-        return ChunkReport("over")
+        return ChunkReport(await settle_ended_chunk(job, message, worker))
+
+
+async def settle_ended_chunk(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> Unclaimed | Literal["over"]:
+    """Charge what was called for a chunk whose run ended without its files, and return the money that it holds."""
+    found = await worker.runtime.units.read(chunk_unit(message.job_id, message.run, message.chunk))
+    key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
+    if job.files or found is None or await worker.context.objects.head(key) is not None:
+        return "over"
+    # The run is over, so it no longer matters whether a newer message of the chunk exists.
+    message = structs.replace(message, released_at_epoch=None, is_recheck=False)
+    free = await look_at_chunk(message, worker)
+    claim = await claim_chunk(message, free, worker) if isinstance(free, Free) else free
+    if not isinstance(claim, Claim):
+        return claim
+    await settle_unit(LeftChunk(job, message.chunk, worker.lease), claim, runtime=worker.runtime)
+    return "over"
 
 
 async def _run_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> ChunkReport:

@@ -32,6 +32,7 @@ from promptmill.jobs.run_chunk import (
     run_chunk,
     run_claimed,
     send_again,
+    settle_ended_chunk,
 )
 from promptmill.jobs.status import note_refusal, publish_status
 from promptmill.jobs.stop_run import end_without_files
@@ -103,13 +104,19 @@ async def settle_chunk(message: ChunkMessage, worker: ChunkWorker) -> Settled:
     context, runtime = worker.context, worker.runtime
     await worker.lease.renew(runtime.lease_s)
     job = await context.jobs.read(message.job_id, message.run)
-    if job is None or job.state.terminal:
+    if job is None:
         return "over"
+    if job.state.terminal:
+        return await _settle_ended(job, message, worker)
     try:
         return await _settle_planned(job, message, worker)
     except JobFilesGoneError:
         await end_without_files(message.job_id, message.run, context)
-        return "over"
+        return await _settle_ended(job, message, worker)
+
+
+async def _settle_ended(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> Settled:
+    return "deferred" if await settle_ended_chunk(job, message, worker) == "deferred" else "over"
 
 
 async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> Settled:

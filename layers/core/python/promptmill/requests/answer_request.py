@@ -15,7 +15,7 @@ from promptmill.domain.errors import MissingObjectError, RecipeError, RecordErro
 from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.heartbeat import run_with_lease
-from promptmill.engine.run_unit import MAX_CRASHES, run_unit
+from promptmill.engine.run_unit import MAX_CRASHES, run_unit, settle_unit
 from promptmill.engine.takeover import Claiming, Free, inspect_claim, must_run_alone, take_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
@@ -97,52 +97,68 @@ async def _answer_message(incoming: IncomingRequest, worker: RequestWorker) -> R
         with lone_refusals():
             return await _answer(incoming, envelope, body, recipe, worker)
     except RecordError as error:
-        if error.code == "reply_refused":
-            return await _close_and_refuse(incoming, envelope, recipe, error, worker)
-        return await _refuse(envelope, recipe, error, worker)
+        if error.code == "id_reused":  # what is under way under this id is another request
+            return await _refuse(envelope, recipe, error, worker)
+        return await _settle_and_refuse(incoming, envelope, recipe, error, worker)
     except RecipeError as error:
         wrong = RecordError(error.reason, code=error.code, field="recipe", remedy=error.remedy)
-        return await _close_and_refuse(incoming, envelope, None, wrong, worker)
+        return await _settle_and_refuse(incoming, envelope, None, wrong, worker)
     except RefusedByAwsError as refusal:
-        return await _refuse_for_good(envelope, recipe, refusal, worker)
+        return await _settle_and_refuse(incoming, envelope, recipe, refusal, worker)
 
 
-async def _close_and_refuse(
+async def _settle_and_refuse(
     incoming: IncomingRequest,
     envelope: RequestEnvelope,
     recipe: Recipe | None,
-    error: RecordError,
+    error: RecordError | RefusedByAwsError,
     worker: RequestWorker,
 ) -> RequestReport:
-    """Refuse a request for its recipe's sake. If it was under way, it is closed first, so that its money is accounted for."""
+    """Refuse a request. If it was under way, its calls are charged and its money goes back first."""
     try:
         with lone_refusals():
-            closed = await _close(incoming, envelope, recipe, error, worker) if envelope.recipe else None
-    except RefusedByAwsError as refusal:
-        return await _refuse_for_good(envelope, recipe, refusal, worker)
-    return closed or await _refuse(envelope, recipe, error, worker)
+            left = await _settle(incoming, envelope, recipe, worker) if envelope.recipe else None
+    except RefusedByAwsError as refusal:  # then nobody can settle it, but its publisher can be told
+        left, error = None, refusal
+    if left is not None:
+        return left
+    if isinstance(error, RefusedByAwsError):
+        return await _refuse_for_good(envelope, recipe, error, worker)
+    return await _refuse(envelope, recipe, error, worker)
 
 
-async def _close(
+async def _settle(
     incoming: IncomingRequest,
     envelope: RequestEnvelope,
     recipe: Recipe | None,
-    error: RecordError,
     worker: RequestWorker,
+    *,
+    is_abandoned: bool = False,
 ) -> RequestReport | None:
-    """End a request that somebody has claimed, without a call. Return None where the refusal is all that is left to say."""
+    """Settle a request that somebody has claimed. Return None where the refusal is all that is left to say.
+
+    Nothing is decided unless the answer is there already, so the same id works again once its obstacle is gone.
+    ``is_abandoned``: nobody has been able to work on it for so long that its last owner is dead.
+    """
     incoming, envelope, identity = await _identify(incoming, envelope, worker)
-    claim = await worker.runtime.units.read(request_unit(envelope.recipe, identity))
-    key = layout.answer_key(envelope.recipe, identity)
-    if claim is None or await _stored(key, worker) is not None:
+    runtime, key = worker.runtime, layout.answer_key(envelope.recipe, identity)
+    found = await runtime.units.read(request_unit(envelope.recipe, identity))
+    if found is None or await _stored(key, worker) is not None:
         return None
     body = _inline_body(incoming)
     # Nothing is called, so what a recipe says of calls is not needed. What the claim holds goes back to its own lines.
     ending = recipe or Recipe(name=envelope.recipe, version="", routes=())
-    runtime, digest = worker.runtime, claim.body_hash
+    digest = found.body_hash
     unit = RequestUnit(envelope, body, ending, digest, identity=identity, lease=worker.lease, runtime=runtime)
-    look = await _look_at(unit, incoming, worker)
-    left = await _claim_and_run(incoming, unit, look, worker, stop_code=error.code)
+    seen = (found.epoch, found.beat) if is_abandoned else incoming.owner_seen
+    look = inspect_claim(found, seen=seen, body_hash=digest)
+    claiming = look if isinstance(look, Claiming) else await _take(unit, look, runtime)
+    if claiming.mine is None:
+        return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
+    history = await settle_unit(unit, claiming.mine, runtime=runtime)
+    if claiming.mine.verdict is None and not history.results:
+        return None
+    left = await _claim_and_run(incoming, unit, await _look_at(unit, incoming, worker), worker, stop_code="stopped")
     if left is not None:
         return left
     stored = await _stored(key, worker)
@@ -185,6 +201,10 @@ async def refuse_unanswered(incoming: IncomingRequest, *, worker: RequestWorker)
     recipe: Recipe | None = None
     with suppress(Exception):
         recipe = await worker.recipes.load(envelope.recipe)
+    with suppress(Exception):
+        left = await _settle(incoming, envelope, recipe, worker, is_abandoned=True)
+        if left is not None:
+            return left
     reason = "the request could not be answered, since every try met a failure of Promptmill or of AWS"
     error = RecordError(reason, code="gave_up", remedy="publish it again once its operator has mended that")
     return await _refuse(envelope, recipe, error, worker)

@@ -8,7 +8,6 @@ import msgspec
 
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
-from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
@@ -16,7 +15,8 @@ from promptmill.domain.layout import answer_key, request_journals
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Verdict
-from promptmill.engine.history import History, sum_costs
+from promptmill.engine.history import History
+from promptmill.engine.run_unit import record_charges
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.ports.message_queue import MessageLease
@@ -94,9 +94,7 @@ class RequestUnit:
 
     async def close(self, history: History, verdict: Verdict) -> None:
         """Write the charges and the answer, which may be an error."""
-        costs, models = sum_costs(history), history.models()
-        for charge in make_charges(costs, unit=self.name, recipe=self.recipe, job_id="", models=models):
-            await self._runtime.ledger.record(charge)
+        await record_charges(self, history, runtime=self._runtime)
         result = history.results.get(0) or self._stopped(verdict, history)
         answer = msgspec.json.encode(StoredAnswer(self.body_hash, self._reply(result)))
         key = answer_key(self.recipe.name, self._identity)
