@@ -18,7 +18,7 @@ LIMITS = {
     "package.single_importers_in_own_folder": 38,
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
-    "traced.job_in_memory": 50,  # line_fields, reject_job, blocking_calls and step_patience stand where nothing did
+    "traced.job_in_memory": 52,  # our own lines may be bodies of the chat API, whose fields the rules name
     "traced.chunk_to_answer": 64,  # the same; one table tells what AWS's errors mean
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""

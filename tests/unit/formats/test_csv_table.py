@@ -63,7 +63,7 @@ def test_short_rows_are_filled_and_empty_cells_too_many_overlooked() -> None:
         (b"1,a,b", FACTS, {"prompt": "{{ review }}"}, "unknown_column"),
         (b"1,\xff,b", FACTS, {}, "invalid_utf8"),
         (b"1,a,b", FileFacts("csv", delimiter=",", columns=("a", "b", "c")), {}, "no_prompt_column"),
-        (b"1,a,b", FileFacts("csv", delimiter=",", columns=("a", "x", "x")), {"prompt": "{{ x }}"}, "ambiguous_column"),
+        (b"1, ,b", FACTS, {"prompt": "Say: {{ text }}"}, "empty_prompt"),
         (b"1,a,b", FACTS, {"model": "line"}, "model_missing"),
     ],
 )

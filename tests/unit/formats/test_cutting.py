@@ -18,7 +18,7 @@ from promptmill.formats.lines import CUT_OFF
 from tests.unit.formats.records import blocks_of, cut, split
 
 LINES = FileFacts("openai")
-TABLE = FileFacts("csv", delimiter=",", columns=("a", "b"))
+TABLE = FileFacts("csv", marked=True, delimiter=",", columns=("a", "b"))
 WHOLE = 8 << 20
 
 csv_bytes = st.lists(st.sampled_from([b"a", b'"', b'""', b",", b"\n", b"\r\n", b"\r", b" ", b"\xe9"]), max_size=60).map(

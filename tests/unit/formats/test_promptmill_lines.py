@@ -60,14 +60,17 @@ def test_the_recipes_template_and_the_lines_other_keys() -> None:
     ("line", "changes", "code", "field"),
     [
         ({"id": 1}, {}, "missing_field", "prompt"),
+        ({"id": 1, "question": "x"}, {}, "no_prompt_column", ""),
+        ({"question": "x"}, {"prompt": "{{ answer }}"}, "unknown_column", "answer"),
+        ({"text": " ", "b": "c"}, {"prompt": "Say: {{ text }}"}, "empty_prompt", ""),
         ({"prompt": 5}, {}, "invalid_field", "prompt"),
         ({"prompt": " \n"}, {}, "empty_prompt", ""),
-        ({"prompt": "x", "tone": "y"}, {}, "unsupported_field", "tone"),
-        ({"prompt": "x", "tone": "y"}, {"prompt": "{{ text }}"}, "unsupported_field", "tone"),
+        ({"prompt": "x", "temprature": 1}, {}, "unsupported_field", "temprature"),
+        ({"prompt": "x", "tools": []}, {"prompt": "{{ text }}"}, "unsupported_field", "tools"),
+        ({"prompt": "x", "api_base": "https://example.com"}, {}, "unsupported_field", "api_base"),
         ({"prompt": "x"}, {"prompt": "{{ tone }}"}, "unknown_column", "tone"),
-        ({"prompt": "x", "max_tokens": 5}, {}, "unsupported_field", "max_tokens"),
         ({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}, {}, "invalid_field", "messages"),
-        ({"messages": [{"role": "user", "content": "y"}], "tone": "z"}, {}, "unsupported_field", "tone"),
+        ({"messages": [{"role": "user", "content": "y"}], "n": 2, "model": "m"}, {}, "unsupported_field", "n"),
         ({"messages": []}, {}, "missing_field", "messages"),
         ({"prompt": "x", "json_schema": "y"}, {}, "invalid_field", "json_schema"),
         ({"prompt": "x"}, {"model": "line"}, "model_missing", "model"),
@@ -76,6 +79,52 @@ def test_the_recipes_template_and_the_lines_other_keys() -> None:
 def test_what_is_wrong_is_refused_by_name(line: Any, changes: dict[str, Any], code: str, field: str) -> None:
     error = refused("promptmill", line, **changes)
     assert (error.code, error.field) == (code, field)
+
+
+def test_rows_are_asked_through_the_template() -> None:
+    alpaca = {"instruction": "Translate", "input": "", "output": "bonjour"}
+    assert prompt_of(parsed("promptmill", alpaca, prompt="{{ Instruction }}: {{input}}")) == "Translate: "
+    bench = {"question_id": 81, "turns": ["Compose", "Rewrite"], "meta": {"Kind": ["a"]}}
+    template = "{{ turns.0 }} {{ turns[1] }} {{ meta.Kind.0 }} {{ turns }}"
+    assert prompt_of(parsed("promptmill", bench, prompt=template)) == 'Compose Rewrite a ["Compose","Rewrite"]'
+    assert refused("promptmill", bench, prompt="{{ turns.2 }}").code == "unknown_column"
+
+
+def test_rows_without_a_template_are_asked_by_their_column() -> None:
+    assert prompt_of(parsed("promptmill", {" Text ": "great", "label": 1})) == "great"
+    assert parsed("promptmill", {"text": "great", "model": "gpt-4", "temperature": "hot"}).model == ""
+    assert (
+        parsed("promptmill", {"text": "great", "model": "gpt-4"}, model="line", models={"gpt-4": "r"}).model == "gpt-4"
+    )
+
+
+def test_columns_stand_in_the_result() -> None:
+    found = rendered("promptmill", answered(raw({"id": 7, "question": "4?", "answer": "4", "n": None})))
+    assert (found["id"], found["question"], found["input_answer"], found["answer"]) == (7, "4?", "4", "Blue")
+    assert list(found)[:3] == ["question", "input_answer", "n"]
+    found = rendered("promptmill", answered(raw({"prompt": "x", "category": "maths", "max_tokens": 5})))
+    assert found["category"] == "maths"
+    assert found.keys().isdisjoint({"prompt", "max_tokens", "input_model"})
+    line = {"messages": [{"role": "user", "content": "x"}], "source": "kb", "tools": [], "user": "u"}
+    found = rendered("promptmill", answered(raw(line)))
+    assert (found["source"], found["user"]) == ("kb", "u")
+    assert "tools" not in found
+
+
+def test_lines_with_messages_are_bodies_of_the_chat_api() -> None:
+    line = {"messages": [{"role": "user", "content": "x"}], "parallel_tool_calls": False, "max_tokens": 9, "k": 1}
+    request = parsed("promptmill", line)
+    assert (request.native, request.max_output_tokens) == ({"parallel_tool_calls": False}, 9)
+    whole = parsed("promptmill", {**line, "model": "m", "user": "u"})
+    assert whole.native == {"parallel_tool_calls": False, "user": "u", "k": 1}
+
+
+def test_bodies_of_other_apis_are_known_by_their_blocks() -> None:
+    messages = {"system": [{"type": "text", "text": "S"}], "max_tokens": 5}
+    request = parsed("promptmill", {**messages, "messages": [{"role": "user", "content": "x"}]})
+    assert (request.wire_format, request.max_output_tokens) == ("anthropic-messages", 5)
+    request = parsed("promptmill", {"messages": [{"role": "user", "content": [{"text": "x"}]}]})
+    assert request.wire_format == "bedrock-converse"
 
 
 def test_two_systems_are_one_too_many() -> None:

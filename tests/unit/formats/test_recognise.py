@@ -192,12 +192,13 @@ def test_broken_gzip_is_left_to_staging() -> None:
         (b'\xef\xbb\xbf<?xml version="1.0"?>', "markup", "text"),
         (bytes(range(256)) * 4, "binary", "text"),
         ("no mark\n".encode("utf-16-le") * 9, "binary", "byte order mark"),
-        (b'[\n  {"prompt": "a"}\n]', "json_array", "one a line"),
-        (b'[{"custom_id": "a"}]', "json_array", "one a line"),
-        (b'[\n{"prompt": "a"},\n{"prompt": "b"}\n]\n', "json_array", "one a line"),
-        (b'[{"prompt": "a"},\n{"prompt": "b"}]\n', "json_array", "one a line"),
-        (b'{\n  "prompt": "a"\n}\n', "unknown_lines", "one object a line"),
-        (b'{"question": "secret words"}\n', "unknown_lines", "one object a line"),
+        (b'{\n  "prompt": "a"\n}\n', "unknown_lines", "jq -c . FILE"),
+        (b'{"prompt": "a"}{"prompt": "b"}\n{"prompt": "c"},\n', "unknown_lines", "a line of its own, without a comma"),
+        (b'{"items": [{"prompt": "secret"}]}', "unknown_lines", "jq -c '.items[]' FILE"),
+        (b'{"v": 1, "items": [\n{"q": "secret"},\n{"q": "secret"}\n]}', "unknown_lines", "jq -c '.items[]' FILE"),
+        (b'{"id": "b", "custom_id": "secret", "response": {}, "error": null}\n', "results_file", "file of prompts"),
+        (b'{"custom_id": "secret", "result": {"type": "succeeded"}}\n', "results_file", "file of prompts"),
+        (b'{"id": 1, "record": 0, "status": "answered", "cost_usd": "1"}\n', "results_file", "file of prompts"),
         (b'{"request": {"contents": []}}\n', "vertex_lines", "OpenAI"),
         (b"null\n5\n", "unknown_lines", "one object a line"),
     ],
@@ -212,8 +213,27 @@ def test_what_is_no_job_file_is_rejected_with_a_remedy(data: bytes, code: str, h
 def test_excel_files_are_rejected_by_name_where_the_content_hides_it() -> None:
     assert rejection(b"PK\x03\x04....", "book.xlsx").code == "excel_workbook"
     assert rejection(b"Just text.", "file.docx").code == "unknown_file"
-    assert rejection(b'[{"custom_id": "a", "body": {}}]', "array.txt").code == "json_array"
     assert rejection(b"one\rtwo\rthree", "mac.txt").code == "old_line_ends"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "file_format"),
+    [
+        (b'[\n  {"prompt": "a"}\n]', "a.json", "promptmill"),
+        (b'[{"custom_id": "a", "body": {}}]', "a.txt", "openai"),
+        (b'\xef\xbb\xbf[\n{"custom_id": "a", "params": {}},\n{}\n]\n', "a.jsonl", "anthropic"),
+        (b'[{"question": "a"},\n{"question": "b"}]\n', "a.jsonl", "promptmill"),
+    ],
+)
+def test_an_array_that_is_the_whole_file_is_staged_as_lines(data: bytes, name: str, file_format: str) -> None:
+    found = known(data, name)
+    assert (found.staging, found.facts.document, found.facts.format) == ("document", True, file_format)
+
+
+def test_json_lines_in_no_format_are_rows() -> None:
+    assert known(b'{"question": "a", "answer": 4}\n', "a.jsonl").facts.format == "promptmill"
+    assert rejection(b'{"question": "a"}\n', "a.log").code == "unknown_file"
+    assert known(b'{"question": "a"}\n', "a.txt").facts.format == "txt"
 
 
 def test_text_that_starts_like_a_binary_format_is_text() -> None:

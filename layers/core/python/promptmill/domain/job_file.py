@@ -15,7 +15,7 @@ class FileFacts(Struct, frozen=True):
     """The facts about a file that its head tells; the manifest freezes them.
 
     Attributes:
-        encoding: the encoding of the bytes that are cut (UTF-16 is transcoded before).
+        encoding: Python's name for the encoding of the bytes that are cut (UTF-16 is transcoded before).
         body_start: the place where records start: after a BOM, a ``sep=`` line, a header row.
         first_line: the number of the line at ``body_start``, from 1.
         columns: the names of the columns, for CSV only.
@@ -24,7 +24,7 @@ class FileFacts(Struct, frozen=True):
     """
 
     format: FileFormatName = field(name="dialect")
-    encoding: Literal["utf-8", "cp1252"] = "utf-8"
+    encoding: str = "utf-8"
     body_start: int = 0
     first_line: int = 1
     delimiter: str = ""

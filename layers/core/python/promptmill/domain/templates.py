@@ -40,12 +40,23 @@ def render_template(template: str, values: Mapping[str, str]) -> str:
     return _SLOT.sub(value_of, template)
 
 
-def _value(name: str, values: Mapping[str, str]) -> str:
+def fold_name(name: str) -> str:
+    """Return a column's name without what makes no difference: letter case, and spaces around and within it."""
+    return " ".join(name.casefold().split())
+
+
+def find_value(name: str, values: Mapping[str, str]) -> str | None:
+    """Return the value of that name, or else of the one that differs in letter case and spaces only, or None."""
     if name in values:
         return values[name]
-    for column, value in values.items():  # a header such as "id, text" names its second column " text"
-        if column.strip() == name:
-            return value
+    folded = fold_name(name)
+    return next((value for column, value in values.items() if fold_name(column) == folded), None)
+
+
+def _value(name: str, values: Mapping[str, str]) -> str:
+    found = find_value(name, values)
+    if found is not None:
+        return found
     known = ", ".join(list(values)[:_NAMES_SHOWN])
     hint = did_you_mean(name, values)
     raise RecordError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from promptmill.domain.job_file import ChunkRange, FileFacts, FileFormatName
 from promptmill.domain.money import usd_text
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
-from promptmill.domain.templates import template_names
+from promptmill.formats.columns import no_prompt_column, prompt_column
 from promptmill.formats.csv_rows import RowScanner, join_row, split_row
 from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.file_format import FileFormat
@@ -43,8 +44,6 @@ def defuse_input(cell: str) -> str:
     return cell if _HARMLESS.fullmatch(cell) else defuse(cell)
 
 
-_PROMPT_COLUMNS = ("prompt", "text")
-_COLUMNS_SHOWN = 20
 _OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd")
 
 
@@ -65,7 +64,6 @@ class CsvTable:
         _check_width(cells, record, facts)
         cells += [""] * (len(facts.columns) - len(cells))
         if recipe.prompt:
-            _check_names(recipe.prompt, record, facts)
             prompt = prompt_from(recipe.prompt, dict(zip(facts.columns, cells, strict=False)), record)
         else:
             prompt = cells[_prompt_column(record, facts)]
@@ -113,29 +111,22 @@ def _check_width(cells: list[str], record: RawRecord, facts: FileFacts) -> None:
         )
 
 
-def _check_names(template: str, record: RawRecord, facts: FileFacts) -> None:
-    for name in template_names(template):
-        if facts.columns.count(name) > 1:
-            raise RecordError(
-                f"the prompt uses a column whose name stands in the header {facts.columns.count(name)} times",
-                code="ambiguous_column",
-                where=f"line {record.line}",
-                field=name,
-                remedy="give each column a name of its own",
-            )
-
-
 def _prompt_column(record: RawRecord, facts: FileFacts) -> int:
-    names = [column.strip().casefold() for column in facts.columns]
-    for wanted in _PROMPT_COLUMNS:
-        if wanted in names:
-            return names.index(wanted)
+    place = _prompt_place(facts.columns)
+    if place is not None:
+        return place
     raise RecordError(
-        f"no column is called prompt or text; the columns are {', '.join(facts.columns[:_COLUMNS_SHOWN])}",
+        no_prompt_column(facts.columns),
         code="no_prompt_column",
         where=f"line {record.line}",
         remedy="rename one, or give the recipe a prompt that names columns, as in {{ review }}",
     )
+
+
+@cache
+def _prompt_place(columns: tuple[str, ...]) -> int | None:
+    found = prompt_column(columns)
+    return None if found is None else columns.index(found)
 
 
 def _answer_columns(recipe: Recipe) -> tuple[str, ...]:

@@ -138,12 +138,16 @@ _MAX_TOKENS = 100_000
 
 
 def kind_of(line: Mapping[str, Any]) -> LineKind | None:
-    """Return the format of this line, or None if it is in no format that is known."""
+    """Return the format of this line, or None if it is in no format that is known: a row of somebody's data."""
     if "custom_id" not in line and isinstance(line.get("prompt", line.get("messages")), str | list):
         return "promptmill"
     for name, kind in _OBJECTS:
         if isinstance(line.get(name), dict):
             return kind
+    if isinstance(line.get("contents"), list):
+        return "vertex"
+    if "model" in line and "input" in line:
+        return "openai"
     return "promptmill" if "prompt" in line or "messages" in line else None
 
 
@@ -153,6 +157,19 @@ _OBJECTS: tuple[tuple[str, LineKind], ...] = (
     ("modelInput", "bedrock"),
     ("request", "vertex"),
 )
+
+_RESULTS: Mapping[str, frozenset[str]] = {
+    "OpenAI's batch API": frozenset(("custom_id", "response")),
+    "Anthropic's batch API": frozenset(("custom_id", "result")),
+    "Vertex's batch API": frozenset(("request", "response")),
+    "Promptmill": frozenset(("record", "status", "cost_usd")),
+}
+
+
+def results_of(line: Mapping[str, Any]) -> str:
+    """Return who wrote this line as a result, or "" for a line that asks for something."""
+    asks = isinstance(line.get("body"), dict) or isinstance(line.get("params"), dict)
+    return "" if asks else next((who for who, fields in _RESULTS.items() if fields <= line.keys()), "")
 
 
 def refuse_other(line: Mapping[str, Any], record: RawRecord, expected: FileFormatName) -> None:

@@ -12,11 +12,20 @@ from promptmill.domain.errors import RecordError
 from promptmill.domain.json_schemas import is_strict
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import RawRecord
-from promptmill.domain.templates import render_template
+from promptmill.domain.templates import find_value, render_template, template_names
 
 
 def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> str:
-    """Fill the template with the record's values. Raise RecordError ``unknown_column``, which names the line."""
+    """Fill the template with the record's values.
+
+    Raises:
+        RecordError: there is no such value (``unknown_column``), or all that the template names are blank
+            (``empty_prompt``): the template's own words alone are not worth a call.
+    """
+    names = template_names(template)
+    found = [find_value(name, values) for name in names]
+    if found and all(value is not None and not value.strip() for value in found):
+        raise _empty(record, "every cell that the prompt uses is empty")
     try:
         return render_template(template, values)
     except RecordError as error:
@@ -28,13 +37,13 @@ def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> 
 def ask(prompt: str, record: RawRecord) -> CompletionRequest:
     """Return a request of one user message. Raise RecordError ``empty_prompt`` if there is nothing in it."""
     if not prompt.strip():
-        raise RecordError(
-            "the prompt is empty",
-            code="empty_prompt",
-            where=f"line {record.line}",
-            remedy="write one, or leave the record out",
-        )
+        raise _empty(record, "the prompt is empty")
     return CompletionRequest(messages=user_message(prompt))
+
+
+def _empty(record: RawRecord, reason: str) -> RecordError:
+    remedy = "write something there, or leave the record out"
+    return RecordError(reason, code="empty_prompt", where=f"line {record.line}", remedy=remedy)
 
 
 def user_message(prompt: str) -> tuple[Message, ...]:

@@ -7,16 +7,16 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, structs
 
 from promptmill.domain.errors import RejectedFileError
-from promptmill.domain.job_file import FileFacts
+from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.formats.csv_rows import read_csv_head
 from promptmill.formats.encoding import BOM
-from promptmill.formats.lines import LineKind, first_object, kind_of
+from promptmill.formats.lines import LineKind, first_object, kind_of, results_of
 from promptmill.formats.staging import MAX_DOCUMENT_BYTES, Transcoder, document_too_large
 
 _SAVE_AS_CSV = "save it as CSV UTF-8 in Excel (File, Save As) and drop that"
@@ -105,6 +105,8 @@ Utf16 = Literal["utf-16-le", "utf-16-be"]
 
 _GZIP = b"\x1f\x8b"
 _MARKS: tuple[tuple[bytes, Utf16], ...] = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_JSON = (".json", ".jsonl", ".ndjson")
+_SEVERAL = re.compile(rb"\}[,\s]*\{")
 _TABLES = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 _LINES_SEEN = 200
 _ARRAY_OF_OBJECTS = re.compile(rb"\s*\[\s*\{")
@@ -173,10 +175,10 @@ def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
     if whole and not head[start:].strip():
         remedy = "drop a file with a record on each line"
         raise RejectedFileError("there is no record in this file", code="no_records", remedy=remedy)
-    if isinstance(first_object(head[start:]).get("requests"), list):
+    if kind := _document_kind(head[start:], named_as_text=_is_named_as_text(name)):
         if size > MAX_DOCUMENT_BYTES:
             raise document_too_large()
-        return Recognised(FileFacts("anthropic", document=True), "document")
+        return Recognised(FileFacts(_known_format(kind), document=True), "document")
     return Recognised(_facts(head, start, name, whole=whole))
 
 
@@ -185,32 +187,66 @@ def _recognise_utf16(head: bytes, encoding: Utf16, name: str, *, whole: bool) ->
     text = transcoder.feed(head) + (transcoder.finish() if whole else b"")
     inner = _recognise(text, name, whole=whole, size=0)
     if inner.staging == "document":
-        raise RejectedFileError(
-            'a {"requests": […]} document in UTF-16', code="utf_16_document", remedy="save it as UTF-8"
-        )
+        raise RejectedFileError("a JSON document in UTF-16", code="utf_16_document", remedy="save it as UTF-8")
     return Recognised(inner.facts, "transcode", encoding)
 
 
+def _is_named_as_text(name: str) -> bool:
+    suffix = _suffix(name)
+    return suffix == ".txt" or suffix in _TABLES
+
+
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :] if "." in name else ""
+
+
 def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
-    suffix = name[name.rfind(".") :] if "." in name else ""
-    named_as_text = suffix == ".txt" or suffix in _TABLES
-    _refuse_array(head[start:], named_as_text=named_as_text)
-    kind = _kind(head[start:], whole=whole, surely=named_as_text)
-    if kind == "vertex":
-        raise RejectedFileError(
-            "Vertex batch lines cannot be run yet",
-            code="vertex_lines",
-            remedy="write them as OpenAI or Anthropic batch lines, or as lines with id and prompt",
-        )
+    suffix = _suffix(name)
+    kind = _kind(head[start:], whole=whole, surely=_is_named_as_text(name))
     if kind is not None:
-        return FileFacts(kind, body_start=start, marked=start > 0)
+        return FileFacts(_known_format(kind), body_start=start, marked=start > 0)
     refuse_binary(head)
     if suffix in _TABLES:
         return read_csv_head(head, start=start, whole=whole, delimiter=_TABLES[suffix])
     if suffix == ".txt":
         _refuse_old_line_ends(head)
         return FileFacts("txt", body_start=start, marked=start > 0)
-    raise _unknown(suffix)
+    if suffix in _JSON:
+        return _rows(head, start, whole=whole)
+    raise _unknown()
+
+
+def _known_format(kind: LineKind) -> FileFormatName:
+    if kind == "vertex":
+        raise RejectedFileError(
+            "Vertex batch lines cannot be run yet",
+            code="vertex_lines",
+            remedy="write them as OpenAI or Anthropic batch lines, or as lines with id and prompt",
+        )
+    return kind
+
+
+def first_lines(text: bytes, *, whole: bool) -> list[dict[str, Any]]:
+    """Return the JSON objects among the first lines; ``whole`` says that the last one is not cut off."""
+    lines = text.split(b"\n")
+    if not whole:
+        lines.pop()
+    return [value for line in islice(filter(bytes.strip, lines), _LINES_SEEN) if (value := _decode_object(line))]
+
+
+def _rows(head: bytes, start: int, *, whole: bool) -> FileFacts:
+    """Return the facts of JSON lines in no format of an API: rows of data. Raise RejectedFileError for anything else."""
+    lines = first_lines(head[start:], whole=whole)
+    few = len(lines) < _LIKELY * sum(1 for _ in islice(filter(bytes.strip, head[start:].split(b"\n")), _LINES_SEEN))
+    if few or not lines or (len(lines) == 1 and _holds_records(lines[0])):
+        raise _unknown_lines(head[start:])
+    if who := next(filter(None, map(results_of, lines)), ""):
+        raise RejectedFileError(
+            f"this is a file of answers, as {who} writes them, and not of prompts",
+            code="results_file",
+            remedy="drop the file of prompts that they answer",
+        )
+    return FileFacts("promptmill", body_start=start, marked=start > 0)
 
 
 def _kind(text: bytes, *, whole: bool, surely: bool) -> LineKind | None:
@@ -233,23 +269,33 @@ def _kinds(text: bytes, *, whole: bool) -> Iterator[LineKind | None]:
 
 
 def _kind_of_line(line: bytes) -> LineKind | None:
+    values = _decode_object(line)
+    return kind_of(values) if values else None
+
+
+def _decode_object(line: bytes) -> dict[str, Any] | None:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        values = msgspec.json.decode(line)
+        found: dict[str, Any] = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return kind_of(values)
+    return found
 
 
-def _refuse_array(text: bytes, *, named_as_text: bool) -> None:
-    """Refuse an array that is the whole file. An array on the first line alone is a bad line."""
+def _document_kind(text: bytes, *, named_as_text: bool) -> LineKind | None:
+    """Return the format of the elements of a document: ``{"requests": […]}``, or an array that is the whole file.
+
+    An array on the first line alone is a bad line.
+    """
+    if isinstance(first_object(text).get("requests"), list):
+        return "anthropic"
     if not (_ARRAY_OF_KNOWN_OBJECTS if named_as_text else _ARRAY_OF_OBJECTS).match(text):
-        return
+        return None
     first, _, others = text.strip().partition(b"\n")
-    if not others or not _is_json(first):
-        remedy = "write its elements one a line, as in jq -c '.[]'"
-        raise RejectedFileError("this is a JSON array, not one object a line", code="json_array", remedy=remedy)
+    if others and _is_json(first):
+        return None
+    return kind_of(first_object(text.lstrip()[1:].lstrip())) or "promptmill"
 
 
 def _is_json(line: bytes) -> bool:
@@ -266,15 +312,35 @@ def _refuse_old_line_ends(head: bytes) -> None:
         raise RejectedFileError("its lines end with CR alone", code="old_line_ends", remedy=remedy)
 
 
-def _unknown(suffix: str) -> RejectedFileError:
-    if suffix in (".json", ".jsonl", ".ndjson"):
+def _holds_records(value: dict[str, Any]) -> bool:
+    """Return whether an object is nothing but a name for an array of records."""
+    (first, *others) = value.values() or [None]
+    return not others and isinstance(first, list) and any(isinstance(item, dict) for item in first)
+
+
+def _unknown_lines(text: bytes) -> RejectedFileError:
+    """Return the error for a file of JSON in which no line is an object, with what makes lines of it."""
+    names = [name for name, value in first_object(text).items() if isinstance(value, list)]
+    if names and not _SEVERAL.search(text.lstrip().partition(b"\n")[0]):
+        remedy = f"make lines of its array: jq -c '.{names[0]}[]' FILE > FILE.jsonl, and drop that"
         return RejectedFileError(
-            "no line at its start is a JSON object that we know",
-            code="unknown_lines",
-            remedy='write one object a line: {"id", "prompt"}, or OpenAI, Anthropic or Bedrock batch lines',
+            "this is one JSON object with its records in an array", code="unknown_lines", remedy=remedy
         )
+    if first_object(text):
+        remedy = "put each object on a line of its own, without a comma behind it: jq -c . FILE > FILE.jsonl does so"
+        return RejectedFileError(
+            "its JSON objects do not stand one a line", code="unknown_lines", remedy=f"{remedy} if there are no commas"
+        )
+    return RejectedFileError(
+        "no line at its start is a JSON object",
+        code="unknown_lines",
+        remedy='write one object a line: {"id", "prompt"}, a row of your data, or a line of a batch API',
+    )
+
+
+def _unknown() -> RejectedFileError:
     return RejectedFileError(
         "neither its content nor its name tells what kind of file it is",
         code="unknown_file",
-        remedy="name it .txt for a prompt a line, .csv for a table, or write JSON lines",
+        remedy="name it .txt for a prompt a line, .csv for a table, or .jsonl for JSON lines",
     )

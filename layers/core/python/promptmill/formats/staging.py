@@ -158,7 +158,7 @@ class _Document(Struct, forbid_unknown_fields=True):
 
 
 def document_lines(data: bytes) -> Iterator[bytes]:
-    """Yield the elements of ``{"requests": [...]}``, each as one line without its end.
+    """Yield the elements of ``{"requests": [...]}`` or of an array, each as one line without its end.
 
     Raises:
         RejectedFileError: this is no such document, or it is too large. The error names line and column, and quotes nothing.
@@ -166,17 +166,21 @@ def document_lines(data: bytes) -> Iterator[bytes]:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise document_too_large()
     if data.count(b",") > _MAX_VALUES:
-        raise document_too_large(f'a {{"requests": […]}} document of more than {_MAX_VALUES:,} values')
+        raise document_too_large(f"a JSON document of more than {_MAX_VALUES:,} values")
     text = data.removeprefix(BOM).removesuffix(CUT_OFF)
+    is_array = text.lstrip()[:1] == b"["
     try:
-        document = msgspec.json.decode(text, type=_Document)
+        if is_array:
+            elements = msgspec.json.decode(text, type=list[msgspec.Raw])
+        else:
+            elements = msgspec.json.decode(text, type=_Document).requests
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(text, error) from error
-    for element in document.requests:
+        raise _malformed(text, error, is_array=is_array) from error
+    for element in elements:
         yield bytes(element).translate(_LINE_ENDS)
 
 
-def document_too_large(reason: str = 'a {"requests": […]} document of more than 256 MiB') -> RejectedFileError:
+def document_too_large(reason: str = "a JSON document of more than 256 MiB") -> RejectedFileError:
     return RejectedFileError(
         reason,
         code="document_too_large",
@@ -184,11 +188,13 @@ def document_too_large(reason: str = 'a {"requests": […]} document of more tha
     )
 
 
-def _malformed(text: bytes, error: Exception) -> RejectedFileError:
+def _malformed(text: bytes, error: Exception, *, is_array: bool) -> RejectedFileError:
+    what = "array of objects" if is_array else '{"requests": […]} document'
+    remedy = "mend the array" if is_array else "make it one JSON object with nothing but an array named requests"
     return RejectedFileError(
-        f'not a valid {{"requests": […]}} document{_describe_place(text, error)}',
+        f"not a valid {what}{_describe_place(text, error)}",
         code="malformed_document",
-        remedy="make it one JSON object with nothing but an array named requests, or write one object a line",
+        remedy=f"{remedy}, or write one object a line",
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import posixpath
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,8 +15,10 @@ from promptmill.domain.errors import InconsistentError, MissingObjectError, Prom
 from promptmill.domain.job import JobRun
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts, FileLimits, records_per_chunk
 from promptmill.domain.recipe import Recipe
+from promptmill.formats.columns import check_columns
 from promptmill.formats.cutting import make_cutter
-from promptmill.formats.recognise import HEAD_SIZE, Recognised, recognise
+from promptmill.formats.encoding import encoding_note
+from promptmill.formats.recognise import HEAD_SIZE, Recognised, first_lines, recognise
 from promptmill.formats.staging import Gunzip, Transcoder, document_lines, file_too_large, gzip_bomb
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import PAGE, encode_ranges
@@ -251,8 +254,11 @@ class _Cutting:
             check_count(records, cutter.lines, self._limits, packed=self._packed)
             await written.add(chunks)
         await written.add(cutter.finish())
+        check_columns(cutter.facts, await self._first_lines(found, cutter.facts), self._recipe)
         check_count(written.records, cutter.lines, self._limits, packed=self._packed)
         await written.finish()
+        if note := encoding_note(cutter.facts.encoding):
+            self._notes.append(note)
         return CutFile(
             key=found.key,
             version=found.version,
@@ -263,3 +269,10 @@ class _Cutting:
             digest=self._digest.hexdigest(),
             notes=tuple(self._notes),
         )
+
+    async def _first_lines(self, found: ObjectInfo, facts: FileFacts) -> list[dict[str, Any]]:
+        """Return the first objects of a file of lines that may be rows, of which the prompt names columns."""
+        if facts.format != "promptmill":
+            return []
+        head = await self._objects.read(found.key, end=min(HEAD_SIZE, found.size), version=found.version)
+        return first_lines(head[facts.body_start :], whole=found.size <= HEAD_SIZE)
