@@ -12,11 +12,13 @@ import pytest
 
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.ports.batch_service import BatchOrder, BatchService, BatchStatus, Created
+from promptmill.providers.batches.bedrock import BedrockPlace
 from promptmill.providers.batches.registry import HttpBatchServices
 from promptmill.providers.registry import Connections
 from promptmill.wire.batches.lines import ResultLine
 from tests.contract.batches.scenes import SCENES, Scene
 from tests.contract.providers.conftest import KEYS, fake_aws_session, local_settings
+from tests.fakes.batches import bedrock
 from tests.fakes.clock import FakeClock
 from tests.fakes.secret_store import FakeSecretStore
 
@@ -51,7 +53,10 @@ class Bench:
             for at in range(0, len(data), BLOCK):
                 yield data[at : at + BLOCK]
 
-        return BatchOrder(label, len(lines), len(data), read, **fields)
+        if hasattr(self.fake, "stage"):
+            self.fake.stage(f"work/{label}/in/", data)
+        folders = {"folder": f"work/{label}/in/", "output": f"work/{label}/out/"}
+        return BatchOrder(label, len(lines), len(data), read, **{**folders, **fields})
 
     async def send(self, order: BatchOrder) -> str:
         """Upload and create, and return the batch's id."""
@@ -92,7 +97,8 @@ async def opened(name: str) -> AsyncIterator[Bench]:
     async with scene.server(clock) as fake:
         secrets = FakeSecretStore(KEYS)
         connections = Connections(settings=local_settings(), clock=clock, make_aws_session=fake_aws_session)
-        services = HttpBatchServices(connections, secrets=secrets, servers=scene.servers)
+        place = BedrockPlace(bedrock.BUCKET, bedrock.ROLE, fake.objects) if name == "bedrock" else None
+        services = HttpBatchServices(connections, secrets=secrets, bedrock=place, servers=scene.servers)
         service = services.service_for(scene.route)
         assert service is not None
         yield Bench(scene, fake, service, clock, secrets)

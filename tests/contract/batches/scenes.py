@@ -10,7 +10,7 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
-from tests.fakes.batches import anthropic
+from tests.fakes.batches import anthropic, bedrock
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
@@ -61,6 +61,20 @@ ANTHROPIC_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
     (anthropic.error(400, "invalid_request_error", "requests.0.custom_id: too long"), "invalid"),
 )
 
+_QUOTA = "Sum of in-progress and submitted batch inference jobs using a base model has been exceeded"
+_FEW = "Batch job contains less records (99) than the required minimum of: 100"
+BEDROCK_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
+    (bedrock.error(400, "ServiceQuotaExceededException", _QUOTA), "queue_full"),
+    (bedrock.error(429, "ThrottlingException", "Too many requests"), "unavailable"),
+    (bedrock.error(400, "ValidationException", _FEW), "too_few_lines"),
+    (bedrock.error(400, "ValidationException", "The job contains more records than the maximum"), "too_large"),
+    (bedrock.error(400, "ValidationException", "The provided model identifier is invalid."), "model_closed"),
+    (bedrock.error(400, "ValidationException", "Model m is not supported for batch inference"), "model_closed"),
+    (bedrock.error(404, "ResourceNotFoundException", "no such model"), "model_closed"),
+    (bedrock.error(403, "AccessDeniedException", "not authorized to perform: iam:PassRole"), "route_closed"),
+    (bedrock.error(400, "ValidationException", "The role cannot be assumed"), "invalid"),
+)
+
 SCENES: Mapping[str, Scene] = {
     "openai": Scene(
         server=OpenAiBatchServer,
@@ -79,6 +93,13 @@ SCENES: Mapping[str, Scene] = {
         route=_route("anthropic-aws", "claude-haiku-5-5", account=WORKSPACE),
         refusals=ANTHROPIC_REFUSALS,
         proof="none",
+        has_uploads=False,
+    ),
+    "bedrock": Scene(
+        server=bedrock.BedrockBatchServer,
+        route=_route("bedrock", "eu.anthropic.claude-haiku-4-5-20251001-v1:0"),
+        base_path="",
+        refusals=BEDROCK_REFUSALS,
         has_uploads=False,
     ),
 }

@@ -46,7 +46,7 @@ class Bedrock:
             return _error(403, "InvalidSignatureException", wrong)
         model, operation = unquote(found[1]), found[2]
         native = operation.startswith("invoke")
-        wrong = bedrock_native.problem(model, sent) if native else _body_problem(model, sent.body, operation)
+        wrong = bedrock_native.problem(model, sent) if native else body_problem(model, sent.body, operation)
         return _error(400, "ValidationException", wrong) if wrong else None
 
     def refusal(self, behaviour: Refuse) -> Wire:
@@ -136,7 +136,7 @@ def _input_shape(operation: str) -> StructureShape:
     return shape
 
 
-def _body_problem(model: str, body: dict[str, Any], operation: str) -> str | None:
+def body_problem(model: str, body: dict[str, Any], operation: str) -> str | None:
     shape = _input_shape(operation)
     try:
         parameters = _parsed({"modelId": model, **body}, shape, "")

@@ -6,6 +6,7 @@ who use it. Each call is made once; ``create`` above all, because no service but
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Literal, Protocol
@@ -17,12 +18,15 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.batches.lines import AnsweredLine, ResultLine
 from promptmill.wire.batches.terms import BatchTerms
 
+_LABEL = re.compile(r"(?=.{1,48}\Z)[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+
 
 class BatchOrder(Struct, frozen=True):
     """One submission, as it is staged in our bucket.
 
     Attributes:
-        label: the submission's id. Services that can be told a name, a token or metadata are told this.
+        label: the submission's id: up to 48 letters, digits and hyphens. Services that can be told a name, a token or
+            metadata are told this.
         lines, length: the number of lines, and of their bytes.
         read: begins to read all lines, in order, from the first byte; may be called again.
         folder: the folder in our bucket that holds the parts, each named ``….jsonl``, and nothing else.
@@ -37,6 +41,11 @@ class BatchOrder(Struct, frozen=True):
     folder: str = ""
     output: str = ""
     window_h: int = 24
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a label that some service would refuse: labels are ours to make."""
+        if not _LABEL.fullmatch(self.label):
+            raise ValueError("the label of a submission has up to 48 letters, digits and single hyphens between them")
 
 
 RefusalKind = Literal[
@@ -180,7 +189,8 @@ class BatchService(Protocol):
         """Read the result lines of a batch that has ended, always from the start, each with its end.
 
         Raises:
-            RetryLaterError: the reading broke off. What came before is worth nothing.
+            RetryLaterError: the reading broke off. What came before is worth nothing. Where the service writes into our
+                own bucket, the bucket's own errors say so.
             MissingObjectError: the results are gone.
         """
         ...

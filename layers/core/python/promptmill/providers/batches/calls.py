@@ -48,6 +48,7 @@ class RefusalSigns(Struct, frozen=True):
 
     Attributes:
         throttled_is_full: a 429 tells of the queue, and not only of too many calls.
+        doubt_codes: errors after which there may be a batch all the same.
     """
 
     queue_codes: frozenset[str] = frozenset()
@@ -59,6 +60,7 @@ class RefusalSigns(Struct, frozen=True):
     large: re.Pattern[str] | None = None
     few: re.Pattern[str] | None = None
     upload_gone: re.Pattern[str] | None = None
+    doubt_codes: frozenset[str] = frozenset()
 
 
 def refusal_of(error: ProviderError, signs: RefusalSigns) -> Refused:
@@ -145,7 +147,8 @@ class BatchCalls:
             return Created(batch_id) if isinstance(batch_id, str) and batch_id else Unknown("malformed")
         if not _refuses_for_certain(answer.status):
             return Unknown(f"http_{answer.status}")
-        return refusal_of(await self._error(route, answer), signs)
+        refusal = await self._error(route, answer)
+        return Unknown(refusal.code) if refusal.code in signs.doubt_codes else refusal_of(refusal, signs)
 
     async def read(self, route: Route, url: str, *, more: Mapping[str, str] = NOTHING_MORE) -> AsyncIterator[bytes]:
         """Read a file of results, which ends with a line's end. It may lie behind one redirect, where no key is sent.

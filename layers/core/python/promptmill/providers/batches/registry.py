@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
 
 from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
@@ -12,8 +15,11 @@ from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.registry import Connections
 
 if TYPE_CHECKING:
+    from promptmill.providers.addresses import AwsHost
     from promptmill.providers.anthropic import MessagesHost
+    from promptmill.providers.batches.bedrock import BedrockPlace
 
+Host = TypeVar("Host", bound="AwsHost")
 OPENAI_LIKE = ("openai",)
 """The providers with OpenAI's batch API."""
 
@@ -22,13 +28,20 @@ class HttpBatchServices:
     """The services over the connections of the process.
 
     Args:
+        bedrock: where Bedrock reads and writes, None where it may not.
         servers: the flavours of OpenAI's batch API by the hosts that a route may name, None for those that are known.
     """
 
     def __init__(
-        self, connections: Connections, *, secrets: SecretStore, servers: Mapping[str, str] | None = None
+        self,
+        connections: Connections,
+        *,
+        secrets: SecretStore,
+        bedrock: BedrockPlace | None = None,
+        servers: Mapping[str, str] | None = None,
     ) -> None:
-        self._connections, self._secrets, self._servers = connections, secrets, servers
+        self._connections, self._secrets = connections, secrets
+        self._bedrock, self._servers = bedrock, servers
         self._services: dict[str, BatchService] = {}
 
     def service_for(self, route: Route) -> BatchService | None:
@@ -46,6 +59,7 @@ class HttpBatchServices:
             **dict.fromkeys(OPENAI_LIKE, self._make_openai),
             "anthropic": self._make_anthropic,
             "anthropic-aws": self._make_claude_on_aws,
+            **({"bedrock": partial(self._make_bedrock, self._bedrock)} if self._bedrock else {}),
         }
         return makers.get(provider.name)
 
@@ -69,10 +83,20 @@ class HttpBatchServices:
     def _make_claude_on_aws(self, provider: Provider) -> BatchService:
         from promptmill.providers.anthropic import ClaudeOnAws  # noqa: PLC0415 (imported when first needed)
 
+        return self._anthropic_at(self._aws_host(ClaudeOnAws, provider), provider)
+
+    def _make_bedrock(self, place: BedrockPlace, provider: Provider) -> BatchService:
+        from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.batches.bedrock import CONTROL_URL, BedrockBatches  # noqa: PLC0415
+
+        host = self._aws_host(AwsHost, replace(provider, url=CONTROL_URL))
+        connections = self._connections
+        return BedrockBatches(host, place, http=connections.http(), clock=connections.clock)
+
+    def _aws_host(self, kind: type[Host], provider: Provider) -> Host:
         connections = self._connections
         region = connections.settings.region
-        host = ClaudeOnAws(provider, connections.aws_signer(), region=region, local=connections.is_local)
-        return self._anthropic_at(host, provider)
+        return kind(provider, connections.aws_signer(), region=region, local=connections.is_local)
 
     def _anthropic_at(self, host: MessagesHost, provider: Provider) -> BatchService:
         from promptmill.providers.batches.anthropic import AnthropicBatches  # noqa: PLC0415 (imported when first needed)

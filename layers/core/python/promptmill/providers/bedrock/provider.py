@@ -109,6 +109,11 @@ def _body_to_invoke(vendor: Body | None, route: Route, request: CompletionReques
     return vendor
 
 
+def makes_vectors(model: str) -> bool:
+    """Return True for a model that makes vectors, whatever it is asked."""
+    return _find_body(_EMBEDDERS, model) is not None
+
+
 def _find_body(bodies: Mapping[str, Body], model: str) -> Body | None:
     """Find the body by the model's id, which may follow an ARN's head and an inference profile's region."""
     name = model.rpartition("/")[2] if model.startswith("arn:") else model

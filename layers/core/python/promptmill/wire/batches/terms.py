@@ -97,11 +97,33 @@ _ANTHROPIC = BatchTerms(
     not_batched="streams and fast mode",
 )
 
+_BEDROCK = BatchTerms(
+    label="Amazon Bedrock",
+    source="https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference.html",
+    input="own_bucket",
+    endpoints=("converse", "invoke", "embeddings"),
+    max_lines=50_000,
+    max_bytes=5_000 * MB,
+    min_lines=100,
+    min_window_h=24,
+    max_window_h=168,
+    appears_within_h=169,
+    proof="label",
+    refuses=frozenset(
+        {
+            *("toolConfig", "outputConfig", "guardrailConfig", "performanceConfig"),
+            *("tools", "tool_choice", "response_format", "output_config", "output_format"),
+        }
+    ),
+    not_batched="tools, structured output, guardrails",
+)
+
 TERMS: Mapping[str, BatchTerms] = MappingProxyType(
     {
         "openai": _OPENAI,
         "anthropic": _ANTHROPIC,
         "anthropic-aws": replace(_ANTHROPIC, label="Claude Platform on AWS"),
+        "bedrock": _BEDROCK,
     }
 )
 """The services by the name of their provider in the table of providers."""
