@@ -27,6 +27,11 @@ ADDED: set[str] = {
     "run.swept_at.S: text",
     "run_window.taker9.S: text",
     "run_window.taker99.S: text",
+    *(
+        f"{journal}_journal.packed[1][].usage.{name}"
+        for journal in ("chunk", "request")
+        for name in ("hosted", "input_audio", "output_audio", "output_image", "place: text")
+    ),
     *(f"{item}.v.N: text" for item in ("claim", "job_charge", "narrowing", "request_charge", "run")),
 }
 """Names that later code stores as well, as ``test_no_name_is_new`` prints them. Code that reads one must do without it,

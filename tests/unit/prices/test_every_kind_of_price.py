@@ -168,7 +168,7 @@ def test_what_a_provider_reports_goes_before_the_table_and_after_the_operator() 
     assert price_of(sonar, silent) == Price(52_500 + 100_000, "bundled")
 
 
-@pytest.mark.parametrize("cost", [{"total_cost": -1}, {"total_cost": 1, "currency": "EUR"}, {"total_cost": None}, 5])
+@pytest.mark.parametrize("cost", [{"total_cost": -1}, {"total_cost": 1, "currency": "EUR"}, {"total_cost": None}, [5]])
 def test_a_report_that_is_none_is_not_believed(cost: Any) -> None:
     usage = response({"input_tokens": 1, "output_tokens": 1, "cost": cost})
     assert usage.reported_nano_usd is None

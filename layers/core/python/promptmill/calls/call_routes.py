@@ -40,6 +40,7 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
+from promptmill.wire.json_answers import MALFORMED
 from promptmill.wire.line_fields import price_is_moved
 
 _NOT_CHARGED = Price(0, "not-charged")
@@ -69,9 +70,19 @@ def answered_attempt(
 
 
 def failed_attempt(
-    call_id: str, record: int, route: Route, error: ProviderError, *, at: datetime, latency_ms: int
+    call_id: str,
+    record: int,
+    route: Route,
+    error: ProviderError,
+    *,
+    at: datetime,
+    latency_ms: int,
+    price: Price | None = None,
 ) -> Attempt:
-    """Return the attempt of a call that failed. Its cost is unknown if the provider may have answered all the same."""
+    """Return the attempt of a call that failed.
+
+    Its cost is ``price`` where the reply told its usage, and unknown if the provider may have answered all the same.
+    """
     return Attempt(
         call_id=call_id,
         record=record,
@@ -80,8 +91,9 @@ def failed_attempt(
         latency_ms=latency_ms,
         code=error.code,
         status=error.status,
-        usage=_NO_USAGE,
-        price=_UNKNOWN if error.usage_unknown else _NOT_CHARGED,
+        usage=error.usage or _NO_USAGE,
+        price=price or (_UNKNOWN if error.usage_unknown else _NOT_CHARGED),
+        model=error.model,
         request_id=error.request_id,
     )
 
@@ -211,6 +223,7 @@ class RecordCalls:
         self._price_is_moved = price_is_moved(request)
         # A call that was lost with its worker used up no try: the record is not to blame for the crash.
         self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
+        self._unreadable = Counter(attempt.route for attempt in earlier if attempt.code == MALFORMED)
 
     async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
         """Return the route's answer, or why it gave none. ``may_leave``: there is another route to ask."""
@@ -263,6 +276,7 @@ class RecordCalls:
                 counts=lambda: caller.call_gate.counts_failure(route),
                 pause=caller.call_gate.pause,
                 rng=caller.rng,
+                unreadable=self._unreadable[route.id],
             )
 
     def _exhausted(self, route: Route, error: RetryLaterError) -> Reason:
@@ -292,7 +306,7 @@ class RecordCalls:
                 self._record,
                 route,
                 completion,
-                price=self._price(route, completion, at),
+                price=self._price(route, completion.usage, completion.model, at),
                 at=at,
                 latency_ms=self._milliseconds_since(started),
             )
@@ -312,14 +326,15 @@ class RecordCalls:
         self.attempts.append(attempt)
         return completion
 
-    def _price(self, route: Route, completion: Completion, at: datetime) -> Price:
+    def _price(self, route: Route, usage: Usage, model: str, at: datetime) -> Price:
         """Return the price of an answer. What a line's own field adds to it only the provider can tell."""
-        price = self._caller.prices.price(route, completion.usage, model=completion.model, at=at)
+        price = self._caller.prices.price(route, usage, model=model, at=at)
         return _UNKNOWN if self._price_is_moved and price.basis != "provider-reported" else price
 
     def _note_failure(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)
-        attempt = failed_attempt(slot.call_id, self._record, route, error, at=at, latency_ms=latency_ms)
+        price = self._price(route, error.usage, error.model, at) if error.usage else None
+        attempt = failed_attempt(slot.call_id, self._record, route, error, at=at, latency_ms=latency_ms, price=price)
         slot.ended(attempt, error)
         self.attempts.append(attempt)
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from promptmill.domain.errors import RetryLaterError
+from promptmill.wire.json_answers import MALFORMED
 
 T = TypeVar("T")
 
@@ -20,6 +21,7 @@ MAX_BACKOFF_S = 30.0
 MAX_WAIT_S = 300.0
 """A Retry-After above this is not waited for: a worker that waits costs as much as one that works."""
 MAX_STRETCH = 1.5
+MAX_UNREADABLE = 2
 
 _growing = wait_exponential(multiplier=1, max=MAX_BACKOFF_S)
 
@@ -32,10 +34,12 @@ async def retry(
     counts: Callable[[], bool],
     pause: Callable[[float], Awaitable[None]],
     rng: random.Random,
+    unreadable: int = 0,
 ) -> T:
     """Repeat a call until it returns. Its first try has ``failed`` already, and counts among the ``tries``.
 
     Tries that fail while ``counts`` returns False are free: the route is braked, and the record is not to blame.
+    An answer that nobody can read was paid for: there is one further try after it, ``unreadable`` ones of before counted.
 
     Raises:
         RetryLaterError: the error of the last try, once there may be no further one.
@@ -51,8 +55,11 @@ async def retry(
         return await call()
 
     def is_last(state: RetryCallState) -> bool:
-        nonlocal free
+        nonlocal free, unreadable
         free += not counts()
+        unreadable += _is_unreadable(state)
+        if unreadable >= MAX_UNREADABLE:
+            return True
         return state.attempt_number - free >= tries or (_retry_after(state) or 0.0) > MAX_WAIT_S
 
     retrying = AsyncRetrying(
@@ -63,6 +70,11 @@ async def retry(
         reraise=True,
     )
     return await retrying(again)
+
+
+def _is_unreadable(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return isinstance(error, RetryLaterError) and error.code == MALFORMED
 
 
 def _wait(state: RetryCallState, rng: random.Random) -> float:

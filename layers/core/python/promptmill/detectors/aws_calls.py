@@ -15,7 +15,7 @@ from promptmill.providers.bedrock.errors import codes_of, request_id_of
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 
 TIMEOUT_S = 20.0
 MAX_AT_ONCE = 16

@@ -133,6 +133,9 @@ class Usage(Struct, frozen=True):
         service_tier: the tier that served the call, as the provider calls it; "" where it does not say.
         compute_us: the microseconds that prices by time count: the provider's own, or else how long the call took.
         reported_nano_usd: the cost of the call as the provider reports it, None if it does not.
+        input_audio, output_audio, output_image: parts of the input and of the output that have rates of their own.
+        hosted: how often tools were called that the provider runs and charges for, by their names.
+        place: where the call was served, as far as that moves its price: the provider's own word.
     """
 
     input_total: int = 0
@@ -145,6 +148,11 @@ class Usage(Struct, frozen=True):
     service_tier: str = ""
     compute_us: int = 0
     reported_nano_usd: int | None = None
+    input_audio: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+    hosted: dict[str, int] = field(default_factory=dict)
+    place: str = ""
 
 
 class Completion(Struct, frozen=True):

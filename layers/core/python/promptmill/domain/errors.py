@@ -24,6 +24,10 @@ import traceback
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promptmill.domain.completion import Usage
 
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_WHERE = 500
@@ -106,7 +110,11 @@ class ProviderError(PromptmillError):
         status: HTTP status, 0 where there was none.
         request_id: the provider's, "" where there was none.
         usage_unknown: True where the provider may have answered, and so charged, all the same.
+        usage: what the reply told of it, None if it told nothing; ``model`` is the model that it named.
     """
+
+    usage: Usage | None = None
+    model: str = ""
 
     def __init__(
         self, code: str, detail: str = "", *, status: int = 0, request_id: str = "", usage_unknown: bool = False

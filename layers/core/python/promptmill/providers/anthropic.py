@@ -18,13 +18,13 @@ from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.addresses import NOTHING_MORE, AwsHost, base_url, key_headers, named_headers
-from promptmill.providers.api_call import ApiCall, StreamReader, complete
+from promptmill.providers.api_call import ApiCall, StreamReader, complete, is_success
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_answer
 from promptmill.wire.anthropic_messages.request import LABEL, write_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import as_object, parse_json
 from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
@@ -127,12 +127,19 @@ class AnthropicMessages:
             body=data,
             headers=await self._host.headers(route, url, data),
             error=self._error,
-            read=lambda answer, raw: read_answer(answer, raw, request, request_id=request_id_of(answer.headers)),
-            stream=StreamReader(SseDecoder(), MessageAssembler(), self._error_in, request_id_of)
-            if route.stream
-            else None,
+            read=lambda answer, raw: self._read(answer, raw, request),
+            stream=self._stream_reader() if route.stream else None,
+            make_stream=self._stream_reader,
         )
         return await complete(call, route, self._http)
+
+    def _stream_reader(self) -> StreamReader:
+        return StreamReader(SseDecoder(), MessageAssembler(), self._error_in, request_id_of, may_be_whole=True)
+
+    def _read(self, answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
+        if as_object(raw).get("type") == "error":
+            raise self._error(answer, raw)
+        return read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:
         return error_of(answer, raw, now=self._clock.now())
@@ -142,10 +149,11 @@ class AnthropicMessages:
 
 
 def error_of(answer: HttpAnswer, raw: Any, *, now: datetime) -> ProviderError:
-    """Return the error for a reply that is not 200."""
+    """Return the error for a reply that is no success, or for a success that holds an error."""
     codes, message = error_fields(raw)
+    told = next((_STATUS[code] for code in codes if code in _STATUS), _SERVER_ERROR)
     reply = ErrorReply(
-        status=answer.status,
+        status=told if is_success(answer.status) else answer.status,
         codes=codes,
         message=message or answer.body[:500].decode(errors="replace"),
         headers=answer.headers,

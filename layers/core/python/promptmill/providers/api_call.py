@@ -13,11 +13,12 @@ from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.providers.http import HttpCalls, HttpStream
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import find_usage, join_halves, may_hold_half, parse_json
 from promptmill.wire.stream_events import Assembler, StreamDecoder, StreamEvent
 
-_OK = 200
 _US = 1_000_000
+_HEAD_BYTES = 100
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/stream+json")
 
 
 class StreamReader(Struct, frozen=True):
@@ -40,9 +41,10 @@ class ApiCall(Struct, frozen=True):
     """One call that is ready to go out, and how its answer is read.
 
     Attributes:
-        error: gives the error for a reply that is not 200, from the reply and its JSON.
-        read: makes the completion of a 200 and its JSON. A 200 may be an error all the same: then it raises.
+        error: gives the error for a reply that is no success, from the reply and its JSON.
+        read: makes the completion of a success and its JSON. It may be an error all the same: then it raises.
         stream: how the answer is read if a stream was asked for, else None.
+        make_stream: makes the reader of a stream that came although nobody asked for it, None where none can come.
     """
 
     url: str
@@ -51,6 +53,7 @@ class ApiCall(Struct, frozen=True):
     error: Callable[[HttpAnswer, Any], ProviderError]
     read: Callable[[HttpAnswer, Any], Completion]
     stream: StreamReader | None = None
+    make_stream: Callable[[], StreamReader | None] | None = None
 
 
 async def complete(call: ApiCall, route: Route, http: HttpCalls) -> Completion:
@@ -61,26 +64,52 @@ async def complete(call: ApiCall, route: Route, http: HttpCalls) -> Completion:
     return _read_whole(call, answer)
 
 
+def is_success(status: int) -> bool:
+    """Return True for 200 and its like: some gateways answer a POST with 201, and it is no less an answer."""
+    return status // 100 == 2  # noqa: PLR2004 (HTTP's own classes)
+
+
 def _read_whole(call: ApiCall, answer: HttpAnswer) -> Completion:
+    if is_success(answer.status) and _looks_like_events(answer.body):
+        stream = call.stream or (call.make_stream() if call.make_stream else None)
+        if stream is not None:
+            return with_times(call.read(answer, _read_all_events(answer, stream)), answer.elapsed_s)
     raw = parse_json(answer.body)
-    if answer.status != _OK:
+    if not is_success(answer.status):
         raise call.error(answer, raw)
+    if raw is None:
+        # What cannot be read was paid for all the same, and may say how much that was.
+        raw = find_usage(answer.body)
     return with_times(call.read(answer, raw), answer.elapsed_s)
+
+
+def _looks_like_events(body: bytes) -> bool:
+    return body[:_HEAD_BYTES].lstrip().startswith((b"data:", b"event:"))
+
+
+def _read_all_events(answer: HttpAnswer, stream: StreamReader) -> dict[str, Any]:
+    events = (*stream.decoder.feed(answer.body), *stream.decoder.end())
+    for event in events:
+        if (error := stream.error_in(event, answer.headers)) is not None:
+            raise error
+        stream.assembler.add(event)
+    return _read_assembled(stream, answer.status, answer.headers, has_halves=may_hold_half(answer.body))
 
 
 async def _complete_streamed(call: ApiCall, stream: StreamReader, route: Route, http: HttpCalls) -> Completion:
     async with http.stream(
         call.url, body=call.body, headers=call.headers, timeout_s=route.timeout_s, stall_s=route.stall_s
     ) as reply:
-        if reply.status != _OK or (stream.may_be_whole and _is_json(reply)):
+        if not is_success(reply.status) or (stream.may_be_whole and not _is_event_stream(reply)):
             return _read_whole(call, await reply.read())
         raw = await read_events(reply, stream)
-        completion = call.read(HttpAnswer(_OK, reply.headers, b"", reply.elapsed_s), raw)
+        completion = call.read(HttpAnswer(reply.status, reply.headers, b"", reply.elapsed_s), raw)
         return with_times(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms)
 
 
-def _is_json(reply: HttpStream) -> bool:
-    return reply.headers.get("Content-Type", "").startswith("application/json")
+def _is_event_stream(reply: HttpStream) -> bool:
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in _STREAM_TYPES
 
 
 async def read_events(reply: HttpStream, stream: StreamReader) -> dict[str, Any]:
@@ -89,30 +118,43 @@ async def read_events(reply: HttpStream, stream: StreamReader) -> dict[str, Any]
     Raises:
         ProviderError: an error came in the middle, or the stream ended before its answer did (``stream_cut``).
     """
-    assembler = stream.assembler
+    assembler, has_halves = stream.assembler, False
     try:
-        await _fill(assembler, reply, stream)
+        has_halves = await _fill(assembler, reply, stream)
     except RetryLaterError:
         # An answer that is complete is kept, though its connection broke or fell silent afterwards.
         if not assembler.is_complete:
             raise
-    if not assembler.is_complete:
+        has_halves = True
+    return _read_assembled(stream, reply.status, reply.headers, has_halves=has_halves)
+
+
+def _read_assembled(
+    stream: StreamReader, status: int, headers: Mapping[str, str], *, has_halves: bool
+) -> dict[str, Any]:
+    if not stream.assembler.is_complete:
         raise RetryLaterError(
             "stream_cut",
             "the stream ended before its answer did",
-            status=reply.status,
-            request_id=stream.request_id(reply.headers),
+            status=status,
+            request_id=stream.request_id(headers),
             usage_unknown=True,
         )
-    return assembler.answer()
+    answer = stream.assembler.answer()
+    whole: dict[str, Any] = join_halves(answer) if has_halves else answer
+    return whole
 
 
-async def _fill(assembler: Assembler, reply: HttpStream, stream: StreamReader) -> None:
+async def _fill(assembler: Assembler, reply: HttpStream, stream: StreamReader) -> bool:
+    """Feed the assembler. Return True if a piece may have held half of a surrogate pair."""
+    has_halves = False
     async for event in reply.events(stream.decoder):
         if (error := stream.error_in(event, reply.headers)) is not None:
             raise error
+        has_halves = has_halves or may_hold_half(event.data)
         if assembler.add(event):
             reply.note_token()
+    return has_halves
 
 
 def with_times(completion: Completion, elapsed_s: float, *, first_token_ms: int | None = None) -> Completion:

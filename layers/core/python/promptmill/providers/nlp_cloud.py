@@ -17,7 +17,7 @@ from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.nlp_cloud import LABEL, GenerationAssembler, read_answer, write_request
 from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import SeparatedDecoder, StreamEvent

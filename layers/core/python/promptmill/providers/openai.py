@@ -17,12 +17,15 @@ from promptmill.domain.recipe import Endpoint, Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.addresses import base_url, key_headers, named_headers
-from promptmill.providers.api_call import ApiCall, StreamReader, complete
+from promptmill.providers.api_call import ApiCall, StreamReader, complete, is_success
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import note_cut_prompt, parse_json
+from promptmill.wire.json_answers import note_cut_prompt, note_usage
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, parse_json
+from promptmill.wire.openai_chat.answer import broken_choice
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, endpoint_named
+from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import encode_body, finish_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 
@@ -133,6 +136,7 @@ class OpenAiCompatible:
             error=lambda answer, raw: error_of(answer, raw, now=self._clock.now()),
             read=lambda answer, raw: self._read(answer, raw, request, endpoint),
             stream=stream,
+            make_stream=lambda: self._stream_reader(endpoint),
         )
 
     def _stream_reader(self, endpoint: OpenAiEndpoint) -> StreamReader | None:
@@ -145,23 +149,27 @@ class OpenAiCompatible:
         return read_completion(answer, raw, request, endpoint, now=self._clock.now())
 
     def _error_in(self, event: StreamEvent, headers: Mapping[str, str]) -> ProviderError | None:
-        if b'"error"' not in event.data and event.name != "error":
+        if event.name != "error" and not any(mark in event.data for mark in _ERROR_MARKS):
             return None
         raw = parse_json(event.data)
         # A response that failed is left to the assembler, which holds the whole response.
         if not isinstance(raw, dict) or raw.get("type") == "response.failed":
             return None
-        if not holds_error(raw) and raw.get("type") != "error" and event.name != "error":
-            return None
-        return error_in_answer(raw, headers, now=self._clock.now())
+        error = broken_choice(raw) or (raw if _tells_error(raw) or event.name == "error" else None)
+        return error_in_answer(error, headers, now=self._clock.now()) if error else None
+
+
+_ERROR_MARKS = (b'"error"', b'"abort', b'"cancel', b'"network_error"', b'"insufficient_system_resource"', b'"errors"')
+"""What an event holds that tells of an error; most events are passed on without being read for it."""
 
 
 def read_completion(
     answer: HttpAnswer, raw: Any, request: CompletionRequest, endpoint: OpenAiEndpoint, *, now: datetime
 ) -> Completion:
     """Return the completion of a 200. Raise ProviderError for one that holds an error, or no answer."""
-    if error := _failure(raw):
-        raise error_in_answer(error, answer.headers, now=now)
+    if error := _failure(raw) or broken_choice(raw):
+        failed = error_in_answer(error, answer.headers, now=now)
+        raise note_usage(failed, read_usage(raw), as_text(raw.get("model")))
     if holds_error(raw):
         raise error_of(answer, raw, now=now)
     completion = endpoint.read_answer(answer, raw, request, request_id=request_id_of(answer.headers))
@@ -246,28 +254,49 @@ def error_in_answer(raw: Any, headers: Mapping[str, str], *, now: datetime) -> P
 
 def holds_error(raw: Any) -> bool:
     """Return True for a 200 that holds an error: gateways put the errors of the models behind them there."""
-    if not isinstance(raw, dict):
+    if not isinstance(raw, dict) or raw.get("choices") or raw.get("output") is not None or raw.get("data"):
         return False
-    # A response that went well has "error": null.
-    return bool(raw.get("error") or raw.get("success") is False) and not raw.get("choices") and "output" not in raw
+    return _tells_error(raw) or (_USAGE_FIELDS.isdisjoint(raw) and bool(error_fields(raw)[1] or raw.get("msg")))
+
+
+_USAGE_FIELDS = frozenset(("usage", "choices"))
+
+
+def _tells_error(raw: dict[str, Any]) -> bool:
+    """Return True for the marks of an error. A response that went well has ``"error": null``."""
+    marked = raw.get("success") is False or "error" in (raw.get("object"), raw.get("type"))
+    return bool(raw.get("error") or marked or raw.get("errors") or _inner_status(raw))
+
+
+def _inner_status(raw: Mapping[str, Any]) -> str:
+    """Return the code of MiniMax's ``base_resp``, which stands beside every answer; "" for that of a success."""
+    told = as_object(raw.get("base_resp"))
+    code = as_text(told.get("status_code"))
+    return "" if code == "0" else code
 
 
 def _error_fields(raw: Any) -> tuple[tuple[str, ...], str]:
     """Return codes and message, also of bare error events and of Cloudflare's ``{"errors": [{"code": 3036, "message"}]}``."""
-    errors = raw.get("errors") if isinstance(raw, dict) else None
-    first = errors[0] if isinstance(errors, list) and errors else None
-    if not isinstance(first, dict):
-        return error_fields(raw)
-    code, message = first.get("code"), first.get("message")
-    return (f"cloudflare_{code}",) if isinstance(code, int) else (), message if isinstance(message, str) else ""
+    body = as_object(raw)
+    errors = as_objects(body.get("errors")) if body.get("errors") else []
+    if not errors:
+        codes, said = error_fields(raw)
+        inner = as_object(body.get("base_resp"))
+        said = said or as_text(body.get("msg")) or as_text(inner.get("status_msg"))
+        return (*codes, *filter(None, [_inner_status(body)])), said
+    code, message = errors[0].get("code"), errors[0].get("message")
+    return (f"cloudflare_{code}",) if isinstance(code, int) else (), as_text(message)
 
 
 def _status(status: int, raw: Any) -> int:
-    if status != _OK:
+    """Return the status of an error; one that came with a 200 may name its own in its body."""
+    if not is_success(status):
         return status
-    error = raw.get("error") if isinstance(raw, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) and 400 <= code <= 599 else _SERVER_ERROR  # noqa: PLR2004 (HTTP's own numbers)
+    body = as_object(raw)
+    error = as_object(body.get("error"))
+    told = (error.get("code"), error.get("status"), body.get("code"), body.get("status"), body.get("status_code"))
+    found = (code for code in map(as_count, told) if code is not None and 400 <= code <= 599)  # noqa: PLR2004 (HTTP's own numbers)
+    return next(found, _SERVER_ERROR)
 
 
 def _failure(raw: Any) -> dict[str, Any] | None:

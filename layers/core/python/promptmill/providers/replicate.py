@@ -19,7 +19,8 @@ from promptmill.providers.api_call import StreamReader, read_events, with_times
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, malformed_answer, parse_json
+from promptmill.wire.json_answers import convert, malformed_answer
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.replicate import (
     LABEL,
     OutputWatch,

@@ -7,12 +7,13 @@ of the outcome, so that whoever writes a result file writes the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from promptmill.domain.completion import (
     Attachment,
@@ -23,30 +24,37 @@ from promptmill.domain.completion import (
     ToolCall,
     ToolResult,
     Usage,
+    WireFormat,
 )
-from promptmill.domain.errors import RetryLaterError
+from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.money import to_nano
 from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
 
 T = TypeVar("T")
+E = TypeVar("E", bound=ProviderError)
 
 _CHARACTERS_PER_TOKEN = 4
 _MIN_TOKENS_FOR_WARNING = 1000
 """Shorter prompts raise no warning about a cut, because their number of tokens varies too much."""
 
 
-def parse_json(body: bytes) -> Any:
-    """Return the value of this JSON, or None for anything else."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+MALFORMED = "malformed"
 
 
-def malformed_answer(answer: HttpAnswer, reason: str, *, request_id: str) -> RetryLaterError:
-    """Return the error for a 200 that holds no answer. The provider may have charged for it."""
-    return RetryLaterError("malformed", reason, status=answer.status, request_id=request_id, usage_unknown=True)
+def malformed_answer(
+    answer: HttpAnswer, reason: str, *, request_id: str, usage: Usage | None = None, model: str = ""
+) -> RetryLaterError:
+    """Return the error for a 200 that holds no answer. The provider may have charged for it, and may say how much."""
+    error = RetryLaterError(MALFORMED, reason, status=answer.status, request_id=request_id, usage_unknown=True)
+    return note_usage(error, usage, model)
+
+
+def note_usage(error: E, usage: Usage | None, model: str) -> E:
+    """Return the error of a call that failed, with the usage that its reply told all the same, if it did."""
+    if usage is not None:
+        error.usage, error.model, error.usage_unknown = usage, model, False
+    return error
 
 
 def convert(value: Any, kind: type[T]) -> T | None:
@@ -55,6 +63,53 @@ def convert(value: Any, kind: type[T]) -> T | None:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
         return None
+
+
+class Said(Struct, frozen=True):
+    """What an answer says, whatever API it came by. ``unknown`` names its parts that are no text, and no calls."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    unknown: Sequence[str]
+
+
+class AnswerSource(Struct, frozen=True):
+    """Where an answer came from, and its body as it came."""
+
+    model: str
+    request_id: str
+    wire_format: WireFormat
+    raw: dict[str, Any]
+
+
+def make_completion(
+    said: Said,
+    source: AnswerSource,
+    request: CompletionRequest,
+    finish: tuple[FinishReason, str],
+    usage: Usage | None,
+    *,
+    notes: tuple[str, ...] = (),
+) -> Completion:
+    """Return the completion. ``finish`` is our word for why it ended, and the provider's own."""
+    return Completion(
+        text=said.text,
+        finish_reason=finish[0],
+        usage=usage or estimate_usage(request, said.text, said.calls),
+        raw_finish=finish[1],
+        tool_calls=said.calls,
+        model=source.model,
+        request_id=source.request_id,
+        wire_format=source.wire_format,
+        raw=source.raw,
+        notes=(*notes, *note_unread(said.unknown)),
+    )
+
+
+def note_unread(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return the note on parts of an answer that its text does not show: they are kept in the provider's own body."""
+    named = ", ".join(dict.fromkeys(kinds))
+    return (f"parts of the answer are not text, and stand in the provider's own body only: {named}",) if named else ()
 
 
 def make_usage(
@@ -80,10 +135,12 @@ def make_usage(
     )
 
 
-def read_nano_usd(reported: float | None) -> int | None:
+def read_nano_usd(reported: Any) -> int | None:
     """Return the nano-dollars of an amount in USD that a provider reported, or None where it makes no sense."""
+    if isinstance(reported, bool) or not isinstance(reported, int | float | str | Decimal):
+        return None
     try:
-        amount = Decimal(str(reported)) if reported is not None else Decimal("NaN")
+        amount = Decimal(str(reported))
     except InvalidOperation:
         return None
     return to_nano(amount) if amount.is_finite() and amount >= 0 else None

@@ -10,7 +10,8 @@ from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.recipe import Route
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer, parse_json
+from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
 

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import Struct
-
-from promptmill.domain.completion import Completion, CompletionRequest, FinishReason
+from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
-from promptmill.wire.openai_chat.answer import note_head, read_chunk, read_usage
+from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
+from promptmill.wire.loose_json import as_object, as_text
+from promptmill.wire.openai_chat.answer import (
+    FINISH,
+    first_choice,
+    first_choices,
+    is_end,
+    note_head,
+    read_chunk,
+    read_content,
+)
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
+from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import add_native, refuse_embedding, refuse_fields
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "openai-completions"
-_FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
 _DEFAULT_MAX_TOKENS = 1024
 """The API's own default is 16, which is too short for any answer."""
-
-
-class _Choice(Struct):
-    text: str
-    finish_reason: str | None = None
-
-
-class _Completion(Struct):
-    choices: list[_Choice]
-    model: str | None = None
 
 
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
@@ -55,20 +52,16 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer."""
-    completion = convert(raw, _Completion)
-    if completion is None or not completion.choices:
-        raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
-    choice = completion.choices[0]
-    return Completion(
-        text=choice.text,
-        finish_reason=_FINISH.get(choice.finish_reason or "", "unknown"),
-        usage=read_usage(raw) or estimate_usage(request, choice.text, ()),
-        raw_finish=choice.finish_reason or "",
-        model=completion.model or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
+    choice, usage = first_choice(raw), read_usage(raw)
+    model, unknown = as_text(as_object(raw).get("model")), list[str]()
+    if not choice:
+        reason = "the answer has no choices"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
+    text = read_content(choice.get("text"), unknown)
+    raw_finish = as_text(choice.get("finish_reason"))
+    finish = (FINISH.get(raw_finish.lower(), "unknown"), raw_finish)
+    source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
+    return make_completion(Said(text, (), unknown), source, request, finish, usage)
 
 
 class CompletionAssembler:
@@ -82,18 +75,19 @@ class CompletionAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler. GooseAI's streams may end with ``[DONE]`` and no reason."""
-        if event.data.strip() == b"[DONE]":
+        if is_end(event):
             self.is_complete = bool(self._head)
             return False
         chunk = read_chunk(event)
         if chunk is None:
             return False
         note_head(self._head, chunk)
-        pieces = [choice.text for choice in chunk.choices if choice.index == 0 and choice.text]
+        choices = first_choices(chunk)
+        pieces = [piece for choice in choices if (piece := as_text(choice.get("text")))]
         self._texts.extend(pieces)
-        for choice in chunk.choices:
-            if choice.index == 0 and choice.finish_reason:
-                self._finish, self.is_complete = choice.finish_reason, True
+        for choice in choices:
+            if choice.get("finish_reason"):
+                self._finish, self.is_complete = as_text(choice["finish_reason"]), True
         return bool(pieces)
 
     def answer(self) -> dict[str, Any]:

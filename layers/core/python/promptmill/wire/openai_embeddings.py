@@ -5,25 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 from array import array
+from collections.abc import Iterator
 from typing import Any, Final
-
-from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
 from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import (
-    answering_model,
-    convert,
-    estimate_usage,
-    make_usage,
-    malformed_answer,
-    read_nano_usd,
-)
+from promptmill.wire.json_answers import answering_model, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text
 from promptmill.wire.openai_endpoints import OpenAiEndpoint
+from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import add_native, texts_to_embed
 
 WIRE_FORMAT: Final = "openai-embeddings"
@@ -60,25 +54,6 @@ def _read_texts(body: Fields) -> list[str]:
     return texts
 
 
-class _Vector(Struct):
-    embedding: list[float] | str
-    index: int
-
-
-class _Embeddings(Struct):
-    data: list[_Vector]
-    model: str | None = None
-
-
-class _Cost(Struct):
-    total_cost: float | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    cost: _Cost | None = None
-
-
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
     del wire  # nothing of it concerns embeddings
@@ -93,45 +68,45 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
-    """See ReadAnswer. Vectors may come in any order; each must be there."""
-    reply = convert(raw, _Embeddings)
-    by_index = {vector.index: _read_numbers(vector.embedding) for vector in reply.data} if reply else {}
+    """See ReadAnswer. Vectors may come in any order; each must be there. Where none names its place, the order counts."""
+    reply = as_object(raw)
+    usage, model = _read_usage(reply), as_text(reply.get("model"))
+    by_index = dict(_read_vectors(as_objects(reply.get("data"))))
     vectors = tuple(by_index.get(index, ()) for index in range(len(request.messages)))
-    if reply is None or not vectors or not all(vectors) or len(by_index) != len(vectors):
-        raise malformed_answer(answer, "the answer has not one vector for each text", request_id=request_id)
+    if not vectors or not all(vectors) or len(by_index) != len(vectors):
+        reason = "the answer has not one vector for each text"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
     return Completion(
         text="",
         finish_reason="stop",
-        usage=_read_usage(raw) or estimate_usage(request, "", ()),
-        model=reply.model or "",
+        usage=usage or estimate_usage(request, "", ()),
+        model=model,
         request_id=request_id,
         wire_format=WIRE_FORMAT,
         embeddings=vectors,
     )
 
 
-def _read_numbers(embedding: list[float] | str) -> tuple[float, ...]:
+def _read_vectors(items: list[dict[str, Any]]) -> Iterator[tuple[int, tuple[float, ...]]]:
+    for place, item in enumerate(items):
+        index = as_count(item.get("index"))
+        yield place if index is None else index, _read_numbers(item.get("embedding"))
+
+
+def _read_numbers(embedding: Any) -> tuple[float, ...]:
     """Return the vector, or () for what is none. Perplexity sends signed bytes in base64."""
     if isinstance(embedding, list):
-        return tuple(embedding)
+        return tuple(embedding) if all(isinstance(number, int | float) for number in embedding) else ()
     try:
-        return tuple(map(float, array("b", base64.b64decode(embedding, validate=True))))
-    except binascii.Error:
+        return tuple(map(float, array("b", base64.b64decode(as_text(embedding), validate=True))))
+    except (binascii.Error, ValueError):
         return ()
 
 
-def _read_usage(raw: dict[str, Any]) -> Usage | None:
-    usage = convert(raw.get("usage"), _Usage)
-    if usage is None or usage.prompt_tokens < 0:
-        return None
-    return make_usage(
-        input_total=usage.prompt_tokens,
-        cache_read=0,
-        cache_write=0,
-        output_total=0,
-        reasoning=0,
-        reported_nano_usd=read_nano_usd(usage.cost.total_cost) if usage.cost else None,
-    )
+def _read_usage(reply: dict[str, Any]) -> Usage | None:
+    """Return the usage. Embeddings have no output, so nobody counts it."""
+    told = as_object(reply.get("usage"))
+    return read_usage({**reply, "usage": {"completion_tokens": 0, **told, "total_tokens": None}}) if told else None
 
 
 def write_answer(outcome: Outcome, completion: Completion, _job_id: str) -> dict[str, Any]:

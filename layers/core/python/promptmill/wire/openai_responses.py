@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from promptmill.domain.completion import (
     Attachment,
@@ -25,16 +24,11 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import (
-    convert,
-    estimate_usage,
-    make_usage,
-    malformed_answer,
-    parse_json,
-    read_nano_usd,
-)
-from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_tier
+from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
+from promptmill.wire.loose_json import as_object, as_objects, as_place, as_text, parse_piece
+from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_content
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
+from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import (
     add_native,
     move_system_into_user,
@@ -154,123 +148,54 @@ _CUT_SHORT: dict[str, FinishReason] = {
 _ANSWERED = frozenset(("completed", "incomplete"))
 
 
-class _Part(Struct):
-    """A part of a message."""
-
-    type: str = ""
-    text: str | None = None
-    refusal: str | None = None
-
-
-class _Item(Struct):
-    """An item of the output. Items of reasoning and of searches are passed over."""
-
-    type: str = ""
-    content: list[_Part] | None = None
-    call_id: str | None = None
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Incomplete(Struct):
-    reason: str | None = None
-
-
-class _Response(Struct):
-    output: list[_Item]
-    status: str = ""
-    model: str | None = None
-    incomplete_details: _Incomplete | None = None
-
-
-class _InputDetails(Struct):
-    """Counts of cached input. Perplexity calls them what Anthropic does, but its input includes them as OpenAI's does."""
-
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-
-
-class _OutputDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Cost(Struct):
-    total_cost: float | None = None
-    currency: str | None = None
-
-
-class _Usage(Struct):
-    input_tokens: int
-    output_tokens: int
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
-    cost: _Cost | None = None
+_PASSED_OVER = frozenset(("reasoning", "search_results", "fetch_url_results", "compaction"))
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """See ReadAnswer."""
-    response = convert(raw, _Response)
-    if response is None or response.status not in _ANSWERED:
-        raise malformed_answer(answer, "the answer is no response that has ended", request_id=request_id)
-    parts = [part for item in response.output if item.type == "message" for part in item.content or ()]
-    text = "".join(part.text or part.refusal or "" for part in parts)
-    calls = tuple(_read_tool_call(item) for item in response.output if item.type == "function_call")
-    raw_finish = (response.incomplete_details and response.incomplete_details.reason) or response.status
-    usage = _read_usage(raw) or estimate_usage(request, text, calls)
+    response, usage = as_object(raw), read_usage(raw)
+    status, model = as_text(response.get("status")), as_text(response.get("model"))
+    items, unknown = as_objects(response.get("output")), list[str]()
+    if not isinstance(response.get("output"), list) or status not in _ANSWERED:
+        reason = "the answer is no response that has ended"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
+    messages = [item for item in items if item.get("type") == "message"]
+    text = "".join(read_content(item.get("content"), unknown) for item in messages)
+    calls = tuple(_read_tool_call(item) for item in items if item.get("type") in _CALLS)
+    others = (as_text(item.get("type")) for item in items if item.get("type") not in _CALLS and item not in messages)
+    unknown += [kind for kind in others if kind not in _PASSED_OVER]
+    raw_finish = as_text(as_object(response.get("incomplete_details")).get("reason")) or status
+    parts = [part for item in messages for part in as_objects(item.get("content"))]
     finish_reason = _read_finish_reason(raw_finish, parts, calls)
-    return Completion(
-        text=text,
-        finish_reason="length" if finish_reason == "stop" and _is_cut(usage, request) else finish_reason,
-        usage=usage,
-        raw_finish=raw_finish,
-        tool_calls=calls,
-        model=response.model or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
+    if finish_reason == "stop" and _is_cut(usage, request):
+        finish_reason = "length"
+    source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
+    return make_completion(Said(text, calls, unknown), source, request, (finish_reason, raw_finish), usage)
 
 
-def _read_finish_reason(raw_finish: str, parts: list[_Part], calls: tuple[ToolCall, ...]) -> FinishReason:
+_CALLS = ("function_call", "custom_tool_call")
+
+
+def _read_finish_reason(raw_finish: str, parts: list[dict[str, Any]], calls: tuple[ToolCall, ...]) -> FinishReason:
     if any(UNPARSED in call.arguments for call in calls):
         return "error"
-    if any(part.refusal for part in parts):
+    if any(part.get("refusal") for part in parts):
         return "filter"
     if raw_finish == "completed":
         return "tool" if calls else "stop"
     return _CUT_SHORT.get(raw_finish, "unknown")
 
 
-def _is_cut(usage: Usage, request: CompletionRequest) -> bool:
+def _is_cut(usage: Usage | None, request: CompletionRequest) -> bool:
     """Return whether the answer reached its limit: llama.cpp calls such an answer complete."""
     most = request.max_output_tokens
-    return most is not None and usage.source == "reported" and usage.output_total >= most
+    return most is not None and usage is not None and usage.output_total >= most
 
 
-def _read_tool_call(item: _Item) -> ToolCall:
-    return ToolCall(id=item.call_id or "", name=item.name or "", arguments=read_arguments(item.arguments or ""))
-
-
-def _read_usage(raw: dict[str, Any]) -> Usage | None:
-    usage = convert(raw.get("usage"), _Usage)
-    if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
-        return None
-    read_in, written_out = usage.input_tokens_details or _InputDetails(), usage.output_tokens_details
-    return make_usage(
-        input_total=usage.input_tokens,
-        cache_read=read_in.cached_tokens or read_in.cache_read_input_tokens or 0,
-        cache_write=read_in.cache_write_tokens or read_in.cache_creation_input_tokens or 0,
-        output_total=usage.output_tokens,
-        reasoning=(written_out and written_out.reasoning_tokens) or 0,
-        service_tier=read_tier(raw),
-        reported_nano_usd=_read_cost(usage.cost),
-    )
-
-
-def _read_cost(cost: _Cost | None) -> int | None:
-    return read_nano_usd(cost.total_cost) if cost is not None and cost.currency in (None, "USD") else None
+def _read_tool_call(item: dict[str, Any]) -> ToolCall:
+    is_custom = item.get("type") == "custom_tool_call"
+    arguments = {"input": item.get("input")} if is_custom else read_arguments(item.get("arguments"))
+    return ToolCall(as_text(item.get("call_id")) or as_text(item.get("id")), as_text(item.get("name")), arguments)
 
 
 _PIECES = frozenset(
@@ -285,39 +210,42 @@ _PIECES = frozenset(
 _LAST = frozenset(("response.completed", "response.incomplete", "response.failed"))
 
 
-class _Event(Struct):
-    type: str
-    response: dict[str, Any] | None = None
-    error: Any = None
-
-
 class ResponseAssembler:
-    """See Assembler."""
+    """See Assembler. Items that came one by one stand in where the last event holds none."""
 
     def __init__(self) -> None:
         self.is_complete = False
         self._response: dict[str, Any] = {}
+        self._items: dict[int, dict[str, Any]] = {}
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
         if not event.data.startswith(b"{"):
             return False
-        told = convert(parse_json(event.data), _Event)
-        if told is None:
-            return False
-        if told.type in _LAST:
-            self._end(told)
-        return told.type in _PIECES
+        told = as_object(parse_piece(event.data))
+        kind = as_text(told.get("type")) or event.name
+        if kind == "response.output_item.done" and isinstance(told.get("item"), dict):
+            self._items[as_place(told.get("output_index")) if "output_index" in told else len(self._items)] = told[
+                "item"
+            ]
+        if kind in _LAST:
+            self._end(kind, told)
+        return kind in _PIECES
 
     def answer(self) -> dict[str, Any]:
         """See Assembler."""
         return self._response
 
-    def _end(self, event: _Event) -> None:
+    def _end(self, kind: str, told: dict[str, Any]) -> None:
         """Keep the final response. Perplexity's failures hold an error and no response."""
-        failed = {"status": "failed", "error": event.error, "output": []} if event.type == "response.failed" else {}
-        self._response = {**failed, **(event.response or {})}
-        self.is_complete = bool(self._response)
+        response: dict[str, Any] = {}
+        if kind == "response.failed":
+            response = {"status": "failed", "error": told.get("error"), "output": []}
+        response.update(as_object(told.get("response")))
+        if response and not response.get("output"):
+            response["output"] = [self._items[place] for place in sorted(self._items)]
+        response.setdefault("status", kind.removeprefix("response."))
+        self._response, self.is_complete = response, len(response) > 1
 
 
 RESPONSES = OpenAiEndpoint(write_request, read_answer, ResponseAssembler)

@@ -88,7 +88,11 @@ class SseDecoder:
             if data and name != b"ping":
                 yield StreamEvent(name.decode(errors="replace"), b"\n".join(data))
             return
-        field, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
+        line = line.removeprefix(b"\xef\xbb\xbf")
+        if line.startswith(b"{"):  # gateways put the error that ends a stream into it as it is
+            yield StreamEvent(self._name.decode(errors="replace"), line)
+            return
+        field, _, value = line.partition(b":")
         if field == b"data":
             self._data.append(value.removeprefix(b" "))
         elif field == b"event":

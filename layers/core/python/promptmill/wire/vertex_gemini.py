@@ -9,7 +9,6 @@ import mimetypes
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
 from promptmill.domain.completion import (
     Attachment,
@@ -27,7 +26,8 @@ from promptmill.domain.completion import (
 )
 from promptmill.wire.attachments import inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer, parse_json
+from promptmill.wire.json_answers import AnswerSource, Said, make_completion, make_usage, malformed_answer
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.request_bodies import add_native, unsupported, unsupported_attachment
 from promptmill.wire.stream_events import StreamEvent
 
@@ -150,47 +150,7 @@ _FINISH: dict[str, FinishReason] = {
 _ON_DEMAND = "ON_DEMAND"
 
 
-class _FunctionCall(Struct):
-    name: str = ""
-    id: str | None = None
-    args: Any = None
-
-
-class _AnswerPart(Struct, rename="camel"):
-    text: str | None = None
-    thought: bool | None = None
-    function_call: _FunctionCall | None = None
-
-
-class _AnswerContent(Struct):
-    parts: list[_AnswerPart] | None = None
-
-
-class _Candidate(Struct, rename="camel"):
-    content: _AnswerContent | None = None
-    finish_reason: str | None = None
-
-
-class _Feedback(Struct, rename="camel"):
-    block_reason: str | None = None
-
-
-class _Reply(Struct, rename="camel"):
-    candidates: list[_Candidate] | None = None
-    prompt_feedback: _Feedback | None = None
-    model_version: str | None = None
-    response_id: str | None = None
-
-
-class _Usage(Struct, rename="camel"):
-    """The counts of tokens. Those that are 0 are left out, but the prompt never is."""
-
-    prompt_token_count: int
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    traffic_type: str | None = None
+_HOSTED_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
@@ -199,59 +159,78 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     Raises:
         RetryLaterError: the body is no answer.
     """
-    reply = convert(raw, _Reply)
-    request_id = (reply.response_id or "") if reply else ""
-    blocked = reply.prompt_feedback.block_reason if reply and reply.prompt_feedback else None
-    if reply is None or not (reply.candidates or blocked):
-        raise malformed_answer(answer, "the answer has no candidates", request_id=request_id)
-    candidate = reply.candidates[0] if reply.candidates else _Candidate(finish_reason=blocked)
-    parts = (candidate.content.parts if candidate.content else None) or []
-    text = "".join(part.text or "" for part in parts if not part.thought)
-    calls = tuple(_read_tool_call(part.function_call, n) for n, part in enumerate(parts) if part.function_call)
-    return Completion(
-        text=text,
-        finish_reason=_read_finish_reason(candidate, calls, is_blocked=not reply.candidates),
-        usage=_read_usage(raw.get("usageMetadata")) or estimate_usage(request, text, calls),
-        raw_finish=candidate.finish_reason or "",
-        tool_calls=calls,
-        model=reply.model_version or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
+    reply = as_object(raw)
+    request_id, model = as_text(reply.get("responseId")), as_text(reply.get("modelVersion"))
+    usage, candidates = _read_usage(reply.get("usageMetadata")), as_objects(reply.get("candidates"))
+    blocked = as_text(as_object(reply.get("promptFeedback")).get("blockReason"))
+    if not (candidates or blocked):
+        reason = "the answer has no candidates"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
+    candidate = candidates[0] if candidates else {"finishReason": blocked}
+    parts, unknown = as_objects(as_object(candidate.get("content")).get("parts")), list[str]()
+    text = "".join(join_parts(parts, _read_text, unknown.append))
+    calls = tuple(_read_tool_call(part["functionCall"], n) for n, part in enumerate(parts) if part.get("functionCall"))
+    source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
+    finish_reason = _read_finish_reason(candidate, calls, is_blocked=not candidates)
+    finish = (finish_reason, as_text(candidate.get("finishReason")))
+    return make_completion(Said(text, calls, unknown), source, request, finish, usage)
 
 
-def _read_finish_reason(candidate: _Candidate, calls: tuple[ToolCall, ...], *, is_blocked: bool) -> FinishReason:
+def _read_text(part: dict[str, Any]) -> str | None:
+    """Return the text of a part, "" for thoughts and calls, None for anything that is neither."""
+    if part.get("thought") is True or part.get("functionCall"):
+        return ""
+    if "text" in part or part.keys() <= {"thoughtSignature"}:
+        return as_text(part.get("text"))
+    return "" if any(name in part for name in _HOSTED_PARTS) else None
+
+
+def _read_finish_reason(candidate: dict[str, Any], calls: tuple[ToolCall, ...], *, is_blocked: bool) -> FinishReason:
     if is_blocked:
         return "filter"
-    finish = _FINISH.get(candidate.finish_reason or "", "unknown")
+    finish = _FINISH.get(as_text(candidate.get("finishReason")), "unknown")
     return "tool" if calls and finish == "stop" else finish
 
 
-def _read_tool_call(call: _FunctionCall, place: int) -> ToolCall:
+def _read_tool_call(called: Any, place: int) -> ToolCall:
     """Return the call. Older models give it no id."""
-    return ToolCall(call.id or f"call_{place}", call.name, call.args if isinstance(call.args, dict) else {})
+    call = as_object(called)
+    return ToolCall(as_text(call.get("id")) or f"call_{place}", as_text(call.get("name")), as_object(call.get("args")))
 
 
 def _read_usage(reported: Any) -> Usage | None:
-    """Return the usage. Thoughts come on top of the candidates; the prompt includes what was read from the cache."""
-    usage = convert(reported, _Usage)
-    if usage is None:
+    """Return the usage. Thoughts come on top of the candidates; the prompt includes what was read from the cache.
+
+    Counts of 0 are left out. ``totalTokenCount`` decides where the parts leave something out.
+    """
+    usage = as_object(reported)
+    asked = as_count(usage.get("promptTokenCount"))
+    answered = as_count(usage.get("candidatesTokenCount", 0))
+    if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    asked = usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0)
-    thought = max(0, usage.thoughts_token_count or 0)
-    answered = usage.candidates_token_count or 0
-    if min(asked, answered) < 0:
-        return None
+    asked += count_in(usage, "toolUsePromptTokenCount")
+    thought = count_in(usage, "thoughtsTokenCount")
+    beside = max(0, count_in(usage, "totalTokenCount") - asked - answered - thought)
     whole = make_usage(
         input_total=asked,
-        cache_read=usage.cached_content_token_count or 0,
+        cache_read=count_in(usage, "cachedContentTokenCount"),
         cache_write=0,
-        output_total=answered + thought,
+        output_total=answered + thought + beside,
         reasoning=thought,
     )
-    traffic = usage.traffic_type or _ON_DEMAND
-    return msgspec.structs.replace(whole, service_tier="" if traffic == _ON_DEMAND else traffic.lower())
+    traffic = as_text(usage.get("trafficType")) or _ON_DEMAND
+    return msgspec.structs.replace(
+        whole,
+        service_tier="" if traffic == _ON_DEMAND else traffic.lower(),
+        input_audio=_count_modality(usage, "AUDIO", "promptTokensDetails", "toolUsePromptTokensDetails"),
+        output_audio=_count_modality(usage, "AUDIO", "candidatesTokensDetails"),
+        output_image=_count_modality(usage, "IMAGE", "candidatesTokensDetails"),
+    )
+
+
+def _count_modality(usage: dict[str, Any], modality: str, *fields: str) -> int:
+    details = (detail for name in fields for detail in as_objects(usage.get(name)))
+    return sum(count_in(detail, "tokenCount") for detail in details if detail.get("modality") == modality)
 
 
 class GeminiAssembler:
@@ -265,7 +244,7 @@ class GeminiAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        raw = parse_json(event.data)
+        raw = parse_piece(event.data)
         if not isinstance(raw, dict):
             return False
         candidates = raw.get("candidates")

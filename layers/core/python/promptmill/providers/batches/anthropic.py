@@ -46,7 +46,7 @@ from promptmill.wire.batches import anthropic as lines
 from promptmill.wire.batches.lines import AnsweredLine, ResultLine
 from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 
 _PAGE = 1_000

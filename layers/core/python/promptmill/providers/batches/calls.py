@@ -17,7 +17,7 @@ from promptmill.ports.batch_service import BatchStatus, Created, RefusalKind, Re
 from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.http import HttpCalls, Method, StreamedBody
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 
 _OK = range(200, 300)
 _CALL_S = 60.0

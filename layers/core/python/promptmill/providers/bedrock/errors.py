@@ -13,7 +13,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.stream_events import StreamEvent
 
 

@@ -25,7 +25,7 @@ from promptmill.wire.anthropic_messages import answer as anthropic_messages_answ
 from promptmill.wire.anthropic_messages.request import write_hosted_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
 from promptmill.wire.stream_events import Assembler, SseDecoder, StreamEvent
 from promptmill.wire.vertex_gemini import LABEL
@@ -203,7 +203,7 @@ class Vertex:
             headers={header: secret},
             error=lambda answer, raw: self._error(answer, raw, credentials, secret),
             read=lambda answer, raw: body.read(answer, raw, request),
-            stream=StreamReader(SseDecoder(), assembler, self._error_in, anthropic.request_id_of)
+            stream=StreamReader(SseDecoder(), assembler, self._error_in, anthropic.request_id_of, may_be_whole=True)
             if assembler
             else None,
         )

@@ -21,7 +21,8 @@ from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosed
 from promptmill.ports.clock import Clock
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, parse_json
+from promptmill.wire.json_answers import convert
+from promptmill.wire.loose_json import parse_json
 
 if TYPE_CHECKING:
     from promptmill.providers.aws_signer import AwsSigner

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
 from promptmill.domain.record import Outcome
 from promptmill.wire.anthropic_messages.request import WIRE_FORMAT, write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
+    AnswerSource,
+    Said,
     answering_model,
-    convert,
-    estimate_usage,
     invert_finish_reasons,
     make_answer_id,
+    make_completion,
     make_usage,
     malformed_answer,
-    parse_json,
     uncached_input,
 )
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.stream_events import StreamEvent
 
 _FINISH: dict[str, FinishReason] = {
@@ -36,87 +36,74 @@ _FINISH_NAMES = invert_finish_reasons(_FINISH)
 _STANDARD = "standard"
 
 
-class _Block(Struct):
-    """A block of the answer. Thinking and the provider's own tools have types of their own, and are passed over."""
-
-    type: str
-    text: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: Any = None
-
-
-class _Message(Struct):
-    content: list[_Block]
-    model: str | None = None
-    stop_reason: str | None = None
-
-
-class _OutputDetails(Struct):
-    thinking_tokens: int | None = None
-
-
-class _CacheCreation(Struct):
-    """The tokens that were written to the cache, by how long they are kept."""
-
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _Usage(Struct):
-    input_tokens: int
-    output_tokens: int
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-    output_tokens_details: _OutputDetails | None = None
-    service_tier: str | None = None
+_PASSED_OVER = frozenset(("thinking", "redacted_thinking", "fallback"))
+_HOSTED_BLOCKS = ("server_tool_use", "_tool_result", "mcp_tool_use", "container_upload")
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    message = convert(raw, _Message)
-    if message is None:
-        raise malformed_answer(answer, "the answer has no content", request_id=request_id)
-    text = "".join(block.text or "" for block in message.content if block.type == "text")
-    calls = tuple(_read_tool_call(block) for block in message.content if block.type == "tool_use")
-    raw_finish = message.stop_reason or ""
-    return Completion(
-        text=text,
-        finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_read_usage(raw.get("usage")) or estimate_usage(request, text, calls),
-        raw_finish=raw_finish,
-        tool_calls=calls,
-        model=message.model or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
+    message = as_object(raw)
+    usage, model = _read_usage(message.get("usage")), as_text(message.get("model"))
+    content = message.get("content")
+    if not isinstance(content, str | list):
+        raise malformed_answer(answer, "the answer has no content", request_id=request_id, usage=usage, model=model)
+    unknown = list[str]()
+    text = "".join(join_parts(content, _read_text, unknown.append))
+    calls = tuple(_read_tool_call(block) for block in as_objects(content) if block.get("type") == "tool_use")
+    raw_finish = as_text(message.get("stop_reason"))
+    paused = ("the provider paused this turn: the answer is not whole",) if raw_finish == "pause_turn" else ()
+    source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
+    finish = (_FINISH.get(raw_finish, "unknown"), raw_finish)
+    return make_completion(Said(text, calls, unknown), source, request, finish, usage, notes=paused)
 
 
-def _read_tool_call(block: _Block) -> ToolCall:
-    arguments = block.input if isinstance(block.input, dict) else {}
-    return ToolCall(id=block.id or "", name=block.name or "", arguments=arguments)
+def _read_text(block: dict[str, Any]) -> str | None:
+    """Return the text of a block, "" for blocks that are no part of it, None for a type that is not known."""
+    kind = as_text(block.get("type"))
+    if kind in ("text", ""):
+        return as_text(block.get("text"))
+    passed_over = kind in _PASSED_OVER or kind == "tool_use" or kind.endswith(_HOSTED_BLOCKS)
+    return "" if passed_over else None
+
+
+def _read_tool_call(block: dict[str, Any]) -> ToolCall:
+    return ToolCall(as_text(block.get("id")), as_text(block.get("name")), as_object(block.get("input")))
 
 
 def _read_usage(reported: Any) -> Usage | None:
     """Return the usage. Anthropic's input excludes what was read from and written to its cache."""
-    usage = convert(reported, _Usage)
-    if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
+    usage = as_object(reported)
+    asked, answered = as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens"))
+    if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_creation_input_tokens or 0)
-    details, kept = usage.output_tokens_details, usage.cache_creation
+    read, written = count_in(usage, "cache_read_input_tokens"), count_in(usage, "cache_creation_input_tokens")
+    kept = as_object(usage.get("cache_creation"))
+    hour = count_in(kept, "ephemeral_1h_input_tokens")
+    written = max(written, hour + count_in(kept, "ephemeral_5m_input_tokens"))
     whole = make_usage(
-        input_total=usage.input_tokens + read + written,
+        input_total=asked + read + written,
         cache_read=read,
         cache_write=written,
-        output_total=usage.output_tokens,
-        reasoning=(details and details.thinking_tokens) or 0,
+        output_total=answered,
+        reasoning=count_in(as_object(usage.get("output_tokens_details")), "thinking_tokens"),
     )
-    hour = (kept and kept.ephemeral_1h_input_tokens) or 0
-    tier = usage.service_tier or _STANDARD
+    tier, speed = as_text(usage.get("service_tier")), as_text(usage.get("speed"))
     return msgspec.structs.replace(
-        whole, cache_write_1h=min(max(0, hour), whole.cache_write), service_tier="" if tier == _STANDARD else tier
+        whole,
+        cache_write_1h=min(hour, whole.cache_write),
+        service_tier=next((word for word in (speed, tier) if word not in ("", _STANDARD)), ""),
+        hosted=_read_hosted(as_object(usage.get("server_tool_use"))),
+        place=_read_place(as_text(usage.get("inference_geo"))),
     )
+
+
+def _read_hosted(told: dict[str, Any]) -> dict[str, int]:
+    """Return how often each of the provider's tools was called: ``web_search_requests`` stands for ``web_search``."""
+    return {name.removesuffix("_requests"): count for name in told if (count := count_in(told, name))}
+
+
+def _read_place(geo: str) -> str:
+    return "" if geo in ("", "global", "not_available") else geo
 
 
 def write_answer(outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:
@@ -155,17 +142,8 @@ _GROWING = {
 """The field of each kind of delta, and the field of the block that it extends."""
 
 
-class _Event(Struct):
-    type: str
-    index: int = 0
-    message: dict[str, Any] | None = None
-    content_block: dict[str, Any] | None = None
-    delta: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
-
-
 class MessageAssembler:
-    """See Assembler. Unknown events are passed over."""
+    """See Assembler. Unknown events are passed over; unknown pieces of a block are kept in it."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -175,20 +153,20 @@ class MessageAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        return self.add_json(parse_json(event.data))
+        return self.add_json(parse_piece(event.data))
 
     def add_json(self, raw: Any) -> bool:
         """Add an event whose JSON has been read; see Assembler."""
-        event = convert(raw, _Event)
-        if event is None:
-            return False
-        match event.type:
+        event = as_object(raw)
+        index = event.get("index")
+        index = index if isinstance(index, int) else max(self._blocks, default=0)
+        match event.get("type"):
             case "message_start":
-                self._message = dict(event.message or {})
+                self._message = dict(as_object(event.get("message")))
             case "content_block_start":
-                self._blocks[event.index] = event.content_block or {}
+                self._blocks[index] = dict(as_object(event.get("content_block")))
             case "content_block_delta":
-                return self._grow(event.index, event.delta or {})
+                return self._grow(index, as_object(event.get("delta")))
             case "message_delta":
                 self._finish(event)
             case "message_stop":
@@ -196,20 +174,26 @@ class MessageAssembler:
         return False
 
     def _grow(self, index: int, delta: dict[str, Any]) -> bool:
-        kind = delta.get("type")
-        field, name = _GROWING.get(kind, ("", "")) if isinstance(kind, str) else ("", "")
+        kind = as_text(delta.get("type"))
+        if kind == "citations_delta":
+            block = self._blocks.setdefault(index, {"type": "text"})
+            block["citations"] = [*(block.get("citations") or ()), delta.get("citation")]
+            return False
+        field, name = _GROWING.get(kind) or _guess_field(delta)
         piece = delta.get(field)
         if not isinstance(piece, str):
             return False
         self._grown.setdefault((index, name), []).append(piece)
         return bool(piece)
 
-    def _finish(self, event: _Event) -> None:
+    def _finish(self, event: dict[str, Any]) -> None:
         """Take the stop reason and the usage. Counts are cumulative, and null where nothing changed."""
-        told = {name: count for name, count in (event.usage or {}).items() if count is not None}
+        told = {name: count for name, count in as_object(event.get("usage")).items() if count is not None}
         before = self._message.get("usage")
-        self._message.update(event.delta or {})
+        self._message.update(as_object(event.get("delta")))
         self._message["usage"] = {**before, **told} if isinstance(before, dict) else told
+        # Some servers of this protocol end a stream without the event that says so.
+        self.is_complete = self.is_complete or bool(self._message.get("stop_reason"))
 
     def answer(self) -> dict[str, Any]:
         """See Assembler."""
@@ -219,6 +203,12 @@ class MessageAssembler:
             text = "".join(pieces)
             blocks[index] = {**block, name: _parse_input(text) if name == "input" else f"{block.get(name) or ''}{text}"}
         return {**self._message, "content": [blocks[index] for index in sorted(blocks)]}
+
+
+def _guess_field(delta: dict[str, Any]) -> tuple[str, str]:
+    """Return the field of an unknown kind of delta that holds text: it extends the block's field of the same name."""
+    name = next((name for name, value in delta.items() if name != "type" and isinstance(value, str)), "")
+    return name, name
 
 
 def _parse_input(text: str) -> Any:

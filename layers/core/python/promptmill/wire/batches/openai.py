@@ -14,7 +14,7 @@ from promptmill.wire.batches.lines import (
     encode_line,
 )
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 
 _NOT_RUN = frozenset({"batch_expired", "batch_cancelled", "batch_canceled"})
 _OK = range(200, 300)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
 from promptmill.domain.record import Outcome
 from promptmill.wire.bedrock_converse.request import WIRE_FORMAT, write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
-    convert,
-    estimate_usage,
+    AnswerSource,
+    Said,
     invert_finish_reasons,
+    make_completion,
     make_usage,
     malformed_answer,
-    parse_json,
     uncached_input,
 )
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.stream_events import StreamEvent
 
 _FINISH: dict[str, FinishReason] = {
@@ -37,111 +37,74 @@ _FINISH_NAMES = invert_finish_reasons(_FINISH)
 _HOUR, _STANDARD = "1h", "default"
 
 
-class _ToolUse(Struct, rename="camel"):
-    tool_use_id: str
-    name: str
-    input: Any = None
-
-
-class _Block(Struct, rename="camel"):
-    """A block of the answer. Reasoning and citations are passed over."""
-
-    text: str | None = None
-    tool_use: _ToolUse | None = None
-
-
-class _Message(Struct):
-    content: list[_Block]
-
-
-class _Output(Struct):
-    message: _Message
-
-
-class _PromptRouter(Struct, rename="camel"):
-    invoked_model_id: str | None = None
-
-
-class _Trace(Struct, rename="camel"):
-    prompt_router: _PromptRouter | None = None
-
-
-class _Converse(Struct, rename="camel"):
-    output: _Output
-    stop_reason: str | None = None
-    trace: _Trace | None = None
-
-
-class _CacheDetail(Struct, rename="camel"):
-    """How long tokens that were written to the cache are kept."""
-
-    ttl: str
-    input_tokens: int
-
-
-class _Tier(Struct):
-    type: str
-
-
-class _Usage(Struct, rename="camel"):
-    input_tokens: int
-    output_tokens: int
-    cache_read_input_tokens: int | None = None
-    cache_write_input_tokens: int | None = None
-    cache_details: list[_CacheDetail] | None = None
+_PASSED_OVER = frozenset(("toolUse", "reasoningContent", "cachePoint"))
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    reply = convert(raw, _Converse)
-    if reply is None:
-        raise malformed_answer(answer, "the answer has no output message", request_id=request_id)
-    blocks, raw_finish = reply.output.message.content, reply.stop_reason or ""
-    text = "".join(block.text or "" for block in blocks)
-    calls = tuple(_read_tool_call(block.tool_use) for block in blocks if block.tool_use)
-    return Completion(
-        text=text,
-        finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=_read_usage(raw.get("usage"), raw.get("serviceTier")) or estimate_usage(request, text, calls),
-        raw_finish=raw_finish,
-        tool_calls=calls,
-        model=_routed_model(reply),
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
+    reply = as_object(raw)
+    usage = _read_usage(reply)
+    content = as_object(as_object(reply.get("output")).get("message")).get("content")
+    if not isinstance(content, list):
+        raise malformed_answer(answer, "the answer has no output message", request_id=request_id, usage=usage)
+    unknown = list[str]()
+    text = "".join(join_parts(content, _read_text, unknown.append))
+    calls = tuple(_read_tool_call(as_object(block["toolUse"])) for block in as_objects(content) if block.get("toolUse"))
+    raw_finish = as_text(reply.get("stopReason"))
+    source = AnswerSource(_routed_model(reply), request_id, WIRE_FORMAT, raw)
+    return make_completion(
+        Said(text, calls, unknown), source, request, (_FINISH.get(raw_finish, "unknown"), raw_finish), usage
     )
 
 
-def _routed_model(reply: _Converse) -> str:
+def _read_text(block: dict[str, Any]) -> str | None:
+    """Return the text of a block, also of one with citations; None for a kind that is not known."""
+    if "text" in block:
+        return as_text(block["text"])
+    if cited := as_object(block.get("citationsContent")):
+        return "".join(as_text(part.get("text")) for part in as_objects(cited.get("content")))
+    return "" if _PASSED_OVER & block.keys() else None
+
+
+def _routed_model(reply: dict[str, Any]) -> str:
     """Return the model that a prompt router chose. Without a router the answer names none."""
-    router = reply.trace.prompt_router if reply.trace else None
-    return (router.invoked_model_id or "") if router else ""
+    return as_text(as_object(as_object(reply.get("trace")).get("promptRouter")).get("invokedModelId"))
 
 
-def _read_tool_call(use: _ToolUse) -> ToolCall:
-    return ToolCall(id=use.tool_use_id, name=use.name, arguments=use.input if isinstance(use.input, dict) else {})
+def _read_tool_call(use: dict[str, Any]) -> ToolCall:
+    return ToolCall(as_text(use.get("toolUseId")), as_text(use.get("name")), as_object(use.get("input")))
 
 
-def _read_usage(reported: Any, tier: Any) -> Usage | None:
+def _read_usage(reply: dict[str, Any]) -> Usage | None:
     """Return the usage. Bedrock's input excludes what was read from and written to its cache."""
-    usage = convert(reported, _Usage)
-    if usage is None or usage.input_tokens < 0 or usage.output_tokens < 0:
+    usage = as_object(reply.get("usage"))
+    asked, answered = as_count(usage.get("inputTokens")), as_count(usage.get("outputTokens"))
+    if asked is None or answered is None or min(asked, answered) < 0:
         return None
-    read, written = max(0, usage.cache_read_input_tokens or 0), max(0, usage.cache_write_input_tokens or 0)
+    read, written = count_in(usage, "cacheReadInputTokens"), count_in(usage, "cacheWriteInputTokens")
     whole = make_usage(
-        input_total=usage.input_tokens + read + written,
+        input_total=asked + read + written,
         cache_read=read,
         cache_write=written,
-        output_total=usage.output_tokens,
+        output_total=max(answered, count_in(usage, "totalTokens") - asked - read - written),
         reasoning=0,
     )
-    hour = sum(max(0, detail.input_tokens) for detail in usage.cache_details or () if detail.ttl == _HOUR)
-    served = convert(tier, _Tier)
+    kept = as_objects(usage.get("cacheDetails"))
+    hour = sum(count_in(detail, "inputTokens") for detail in kept if detail.get("ttl") == _HOUR)
+    hosted = as_object(usage.get("serverToolUsage"))
     return msgspec.structs.replace(
         whole,
         cache_write_1h=min(hour, whole.cache_write),
-        service_tier="" if served is None or served.type == _STANDARD else served.type,
+        service_tier=_read_tier(reply),
+        hosted={name: count for name in hosted if (count := count_in(hosted, name))},
     )
+
+
+def _read_tier(reply: dict[str, Any]) -> str:
+    """Return what moves the price: the tier, or the optimised latency that served the call."""
+    latency = as_text(as_object(reply.get("performanceConfig")).get("latency"))
+    tier = as_text(as_object(reply.get("serviceTier")).get("type"))
+    return next((word for word in (latency, tier) if word not in ("", "standard", _STANDARD)), "")
 
 
 def write_answer(outcome: Outcome, completion: Completion, _job_id: str) -> dict[str, Any]:
@@ -182,7 +145,7 @@ class ConverseAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        raw = parse_json(event.data)
+        raw = parse_piece(event.data)
         if not isinstance(raw, dict):
             return False
         match event.name:
@@ -198,32 +161,33 @@ class ConverseAssembler:
 
     def _start(self, event: dict[str, Any]) -> None:
         start = event.get("start")
-        if isinstance(start, dict) and isinstance(tool := start.get("toolUse"), dict):
-            self._blocks[_index(event)] = {"toolUse": tool}
+        if isinstance(start, dict):
+            self._blocks[_index(event)] = {name: value for name, value in start.items() if value is not None}
 
     def _grow(self, index: int, delta: Any) -> bool:
-        if not isinstance(delta, dict):
-            return False
-        tool, thought = delta.get("toolUse"), delta.get("reasoningContent")
-        pieces = {
-            "text": delta.get("text"),
-            "input": tool.get("input") if isinstance(tool, dict) else None,
-            "thought": thought.get("text") if isinstance(thought, dict) else None,
-        }
-        for kind, piece in pieces.items():
-            if isinstance(piece, str):
-                self._pieces.setdefault((index, kind), []).append(piece)
-                return bool(piece)
-        return False
+        """Take the pieces of a block. What has no place of its own is kept as it came."""
+        grown = False
+        for kind, told in as_object(delta).items():
+            if kind == "citation":
+                self._cite(index, told)
+                continue
+            pieces = {kind: told} if isinstance(told, str) else {f"{kind}.{n}": v for n, v in as_object(told).items()}
+            for name, piece in pieces.items():
+                if isinstance(piece, str):
+                    self._pieces.setdefault((index, name), []).append(piece)
+                    grown = grown or bool(piece)
+        return grown
+
+    def _cite(self, index: int, citation: Any) -> None:
+        self._blocks.setdefault(index, {}).setdefault("citations", []).append(citation)
 
     def answer(self) -> dict[str, Any]:
         """See Assembler."""
         blocks = dict(self._blocks)
         for (index, kind), pieces in self._pieces.items():
             blocks[index] = _extend_block(blocks.get(index, {}), kind, "".join(pieces))
-        answer: dict[str, Any] = {
-            "output": {"message": {"role": self._role, "content": [blocks[index] for index in sorted(blocks)]}}
-        }
+        content = [_with_citations(blocks[index]) for index in sorted(blocks)]
+        answer: dict[str, Any] = {"output": {"message": {"role": self._role, "content": content}}}
         told = {
             name: value for name, value in self._stop.items() if name in ("stopReason", "additionalModelResponseFields")
         }
@@ -231,18 +195,31 @@ class ConverseAssembler:
         return answer | told | {name: self._metadata[name] for name in known if name in self._metadata}
 
 
+def _with_citations(block: dict[str, Any]) -> dict[str, Any]:
+    """Return a block as a call without a stream has it: a text with citations is a block of another kind there."""
+    if not block.get("citations"):
+        return block
+    return {"citationsContent": {"content": [{"text": block.get("text", "")}], "citations": block["citations"]}}
+
+
 def _index(event: dict[str, Any]) -> int:
     index = event.get("contentBlockIndex")
     return index if isinstance(index, int) else 0
 
 
+_THOUGHTS = ("text", "signature")
+
+
 def _extend_block(block: dict[str, Any], kind: str, text: str) -> dict[str, Any]:
-    match kind:
-        case "input":
-            return {"toolUse": {**block.get("toolUse", {}), "input": _parse_input(text)}}
-        case "thought":
-            return {"reasoningContent": {"reasoningText": {"text": text}}}
-    return {"text": text}
+    holder, _, name = kind.partition(".")
+    if not name:
+        return {**block, holder: text}
+    inner = as_object(block.get(holder))
+    if kind == "toolUse.input":
+        return {**block, holder: {**inner, name: _parse_input(text)}}
+    if holder == "reasoningContent" and name in _THOUGHTS:
+        return {**block, holder: {"reasoningText": {**as_object(inner.get("reasoningText")), name: text}}}
+    return {**block, holder: {**inner, name: text}}
 
 
 def _parse_input(text: str) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from promptmill.domain.completion import Message, Text, Usage
-from promptmill.wire.json_answers import convert, make_usage, parse_json
+from promptmill.wire.json_answers import convert, make_usage
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "bedrock-invoke"
