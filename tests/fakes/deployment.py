@@ -15,6 +15,7 @@ from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.requests.answer_request import RequestWorker
+from promptmill.requests.envelope import QueueBorder
 from tests.fakes.clock import FakeClock
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger
@@ -53,6 +54,7 @@ class Wiring:
     chunks_a_segment = CHUNKS_A_SEGMENT
     lease_s = LEASE_S
     shared_bodies_until = 0.0
+    border = QueueBorder()
     slots = 500
     detectors: ExternalDetectors | None = None
 
@@ -116,6 +118,7 @@ class Wiring:
             bucket="bucket",
             own_replies=OWN_REPLIES,
             shared_bodies_until=self.shared_bodies_until,
+            border=self.border,
             settling=settling,
         )
 

@@ -12,7 +12,6 @@ from msgspec import Struct, structs
 from promptmill.calls.complete_record import last_start
 from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError, RefusedByAwsError, lone_refusals
-from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.heartbeat import run_with_lease
 from promptmill.engine.run_unit import MAX_CRASHES, run_unit, settle_unit
@@ -21,7 +20,9 @@ from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
 from promptmill.ports.recipe_source import RecipeSource
 from promptmill.requests.envelope import (
+    WRONG_QUEUE,
     IncomingRequest,
+    QueueBorder,
     RequestEnvelope,
     StoredAnswer,
     body_hash,
@@ -31,11 +32,11 @@ from promptmill.requests.envelope import (
     has_expired,
     make_id_reused,
     parse_envelope,
+    read_body,
     request_identity,
     request_unit,
 )
 from promptmill.requests.request_unit import RequestUnit
-from promptmill.wire.json_fields import decode_json
 
 
 class RequestReport(Struct, frozen=True):
@@ -60,6 +61,7 @@ class RequestWorker(Struct, frozen=True):
         own_replies: name of the stack's own reply queue, which takes what no recipe can speak for.
         own_replies_url: address of that queue.
         shared_bodies_until: requests published before (in seconds since 1970) may name any recipe's bodies.
+        border: the recipes that the message's queue is for.
         settling: the message is a dead letter: it gets a fresh start, unless it brought its workers down too often.
     """
 
@@ -72,6 +74,7 @@ class RequestWorker(Struct, frozen=True):
     own_replies: str
     own_replies_url: str = ""
     shared_bodies_until: float = 0.0
+    border: QueueBorder = QueueBorder()
     settling: bool = False
 
 
@@ -88,15 +91,20 @@ async def _answer_message(incoming: IncomingRequest, worker: RequestWorker) -> R
     envelope = find_addressee(message)
     envelope = structs.replace(envelope, id=envelope.id or incoming.identity)
     try:
-        recipe = await worker.recipes.load(envelope.recipe) if envelope.recipe else None
+        if envelope.recipe:
+            worker.border.check(envelope.recipe, incoming)
+            recipe = await worker.recipes.load(envelope.recipe)
         parsed, body = parse_envelope(message, shares_bodies=0 < incoming.since < worker.shared_bodies_until)
+        worker.border.check(parsed.recipe, incoming)
         recipe = await worker.recipes.load(parsed.recipe)
         envelope = structs.replace(parsed, id=parsed.id or envelope.id)
         _check_reply_queue(envelope, recipe)
-        body = await _whole_body(envelope, body, worker)
+        body = await read_body(envelope, body, worker.runtime.objects)
         with lone_refusals():
             return await _answer(incoming, envelope, body, recipe, worker)
     except RecordError as error:
+        if error.code == WRONG_QUEUE:
+            return await _refuse_at_border(incoming, envelope, error, worker)
         if error.code == "id_reused":  # what is under way under this id is another request
             return await _refuse(envelope, recipe, error, worker)
         return await _settle_and_refuse(incoming, envelope, recipe, error, worker)
@@ -105,6 +113,18 @@ async def _answer_message(incoming: IncomingRequest, worker: RequestWorker) -> R
         return await _settle_and_refuse(incoming, envelope, None, wrong, worker)
     except RefusedByAwsError as refusal:
         return await _settle_and_refuse(incoming, envelope, recipe, refusal, worker)
+
+
+async def _refuse_at_border(
+    incoming: IncomingRequest, envelope: RequestEnvelope, error: RecordError, worker: RequestWorker
+) -> RequestReport:
+    """Refuse a request for a recipe that is not this queue's. Only who may use the queue is told, at its own recipe's replies."""
+    if not worker.border.own:  # it may have been under way as its recipe got a queue
+        return await _settle_and_refuse(incoming, envelope, None, error, worker)
+    recipe: Recipe | None = None
+    with suppress(RecipeError):
+        recipe = await worker.recipes.load(worker.border.own)
+    return await _refuse(envelope, recipe, error, worker)
 
 
 async def _settle_and_refuse(
@@ -200,8 +220,10 @@ async def refuse_unanswered(incoming: IncomingRequest, *, worker: RequestWorker)
     envelope = structs.replace(envelope, id=envelope.id or incoming.identity)
     recipe: Recipe | None = None
     with suppress(Exception):
+        worker.border.check(envelope.recipe, incoming)
         recipe = await worker.recipes.load(envelope.recipe)
     with suppress(Exception):
+        worker.border.check(envelope.recipe, incoming)
         left = await _settle(incoming, envelope, recipe, worker, is_abandoned=True)
         if left is not None:
             return left
@@ -336,33 +358,6 @@ async def _send_again(
     copy = structs.replace(incoming, copied_id=incoming.identity, owner_seen=seen)
     await worker.copies.send_again(copy, delay_s=delay_s)
     return RequestReport(verdict)
-
-
-async def _whole_body(envelope: RequestEnvelope, body: dict[str, Any], worker: RequestWorker) -> dict[str, Any]:
-    if not envelope.body_key:
-        return body
-    try:
-        found = decode_json(await _object(envelope.body_key, worker))
-    except MissingObjectError as error:
-        raise RecordError(
-            "there is no such object", code="body_missing", field="body_key", remedy="put it there before publishing"
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecordError(
-            f"not JSON ({error})", code="invalid_json", field="body_key", remedy="put JSON there"
-        ) from error
-    if not isinstance(found, dict):
-        raise RecordError("not a JSON object", code="not_an_object", field="body_key", remedy="put an object there")
-    return found
-
-
-async def _object(key: str, worker: RequestWorker) -> bytes:
-    info = await worker.runtime.objects.head(key)
-    if info is not None and info.size > MAX_BYTES:
-        raise RecordError(
-            f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
-        )
-    return await worker.runtime.objects.read(key)
 
 
 def _check_reply_queue(envelope: RequestEnvelope, recipe: Recipe) -> None:

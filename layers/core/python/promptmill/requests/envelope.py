@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.errors import RecordError
+from promptmill.domain.errors import MissingObjectError, RecordError
+from promptmill.domain.job_file import MAX_BYTES
 from promptmill.domain.layout import BODIES, bodies_prefix, names_an_object
 from promptmill.domain.names import valid_name
 from promptmill.domain.times import rfc3339
 from promptmill.ports.message_queue import RequestCopy
+from promptmill.ports.object_store import ObjectReader
 from promptmill.wire.json_fields import decode_json
 
 INLINE_REPLY_BYTES = 200_000
@@ -76,6 +78,34 @@ def parse_envelope(message: bytes, *, shares_bodies: bool = False) -> tuple[Requ
         raise RecordError(str(error), code="invalid_envelope", remedy=_REMEDY) from error
     _check(envelope, body, shares_bodies=shares_bodies)
     return envelope, body
+
+
+async def read_body(envelope: RequestEnvelope, body: dict[str, Any], objects: ObjectReader) -> dict[str, Any]:
+    """Return the body's fields, which may lie in the bucket. Raises RecordError if they cannot be used."""
+    if not envelope.body_key:
+        return body
+    try:
+        found = decode_json(await _read_object(envelope.body_key, objects))
+    except MissingObjectError as error:
+        raise RecordError(
+            "there is no such object", code="body_missing", field="body_key", remedy="put it there before publishing"
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(
+            f"not JSON ({error})", code="invalid_json", field="body_key", remedy="put JSON there"
+        ) from error
+    if not isinstance(found, dict):
+        raise RecordError("not a JSON object", code="not_an_object", field="body_key", remedy="put an object there")
+    return found
+
+
+async def _read_object(key: str, objects: ObjectReader) -> bytes:
+    info = await objects.head(key)
+    if info is not None and info.size > MAX_BYTES:
+        raise RecordError(
+            f"{info.size:,} bytes", code="body_too_large", field="body_key", remedy=f"{MAX_BYTES >> 20} MiB is the most"
+        )
+    return await objects.read(key)
 
 
 class _Addressee(Struct):
@@ -205,6 +235,42 @@ class IncomingRequest(Struct, frozen=True):
     def hours_at(self, now: datetime) -> float:
         """Return the hours since it was published."""
         return (now - datetime.fromtimestamp(self.since or now.timestamp(), UTC)).total_seconds() / 3600
+
+
+WRONG_QUEUE = "wrong_queue"
+
+
+class QueueBorder(Struct, frozen=True):
+    """The recipes for which the queue that a message came from takes requests.
+
+    Who may send to a recipe's own queue is that queue's policy to say, so no other way may lead to the recipe.
+
+    Attributes:
+        own: the recipe whose own queue it is, "" for the common queue.
+        elsewhere: recipes that have queues of their own: the common queue takes no requests for them,
+        common_until: except those published before, in seconds since 1970.
+    """
+
+    own: str = ""
+    elsewhere: frozenset[str] = frozenset()
+    common_until: float = 0.0
+
+    def check(self, recipe: str, incoming: IncomingRequest) -> None:
+        """Raise RecordError if the queue does not take this request. The error tells nothing of any other recipe."""
+        if self._takes(recipe, incoming):
+            return
+        raise RecordError(
+            "this queue takes no requests for the recipe that the request names",
+            code=WRONG_QUEUE,
+            field="recipe",
+            remedy="correct the recipe's name, or publish to the queue that the recipe's operator names",
+        )
+
+    def _takes(self, recipe: str, incoming: IncomingRequest) -> bool:
+        if self.own:
+            return recipe == self.own
+        # A sealed copy was taken here before its recipe got a queue of its own, and may be half done.
+        return recipe not in self.elsewhere or bool(incoming.copied_id) or 0 < incoming.since < self.common_until
 
 
 SEAL = "promptmill_seal"
