@@ -30,9 +30,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 
 def finish(record: SQSRecord) -> None:
     try:
+        source = services_of_process().settings.find_source(record.event_source_arn, "finish")
         message = messages.decode(record.body, FinishMessage)
         logger.append_keys(job_id=message.job_id, run=message.run, segment=message.segment)
-        finish_run(message, record.receipt_handle)
+        finish_run(message, source.url, record.receipt_handle)
     except Exception as error:
         logger.error("job not finished", extra=fault_of(error))
         metrics.add_metric("FinishesFailed", MetricUnit.Count, 1)
@@ -40,7 +41,7 @@ def finish(record: SQSRecord) -> None:
         raise
 
 
-def finish_run(message: FinishMessage, receipt_handle: str) -> None:
+def finish_run(message: FinishMessage, queue_url: str, receipt_handle: str) -> None:
     from promptmill.engine.heartbeat import run_with_lease
     from promptmill.jobs.finish_job import finish_job
 
@@ -48,7 +49,7 @@ def finish_run(message: FinishMessage, receipt_handle: str) -> None:
     finished = services.run(
         run_with_lease(
             finish_job(message, services.job_context),
-            services.lease(services.settings.finish_queue, receipt_handle),
+            services.lease(queue_url, receipt_handle),
             lease_s=services.settings.lease_s,
             clock=services.clock,
         )

@@ -32,8 +32,9 @@ def plan(record: SQSRecord) -> None:
     """Plan every drop that a message tells of."""
     metrics.add_metric("UploadMessages", MetricUnit.Count, 1)
     try:
+        source = services_of_process().settings.find_source(record.event_source_arn, "uploads")
         for message in drops_of(record.body):
-            plan_drop(message, record)
+            plan_drop(message, source.url, record.receipt_handle)
     except Exception as error:
         logger.error("not planned", extra=fault_of(error))
         metrics.add_metric("PlansFailed", MetricUnit.Count, 1)
@@ -49,12 +50,12 @@ def drops_of(body: str) -> list[PlanMessage]:
         return plans_of(body, bucket=services_of_process().settings.bucket)
 
 
-def plan_drop(message: PlanMessage, record: SQSRecord) -> None:
+def plan_drop(message: PlanMessage, queue_url: str, receipt_handle: str) -> None:
     from promptmill.engine.heartbeat import run_with_lease
     from promptmill.jobs.plan_job import plan_job
 
     services = services_of_process()
-    lease = services.lease(services.settings.uploads_queue, record.receipt_handle)
+    lease = services.lease(queue_url, receipt_handle)
     planned = services.run(
         run_with_lease(
             plan_job(message, services.job_context),

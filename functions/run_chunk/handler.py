@@ -38,9 +38,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Any:
 def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Run one message. Powertools passes the context to a record handler that has a ``lambda_context``."""
     try:
+        source = services_of_process().settings.find_source(record.event_source_arn, "chunks")
         message = messages.decode(record.body, ChunkMessage)
         logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
-        run_message(message, record, lambda_context)
+        run_message(message, record, source.url, lambda_context)
     except Exception as error:
         logger.error("chunk not run", extra=fault_of(error))
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
@@ -48,11 +49,11 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
         raise
 
 
-def run_message(message: ChunkMessage, record: SQSRecord, context: LambdaContext) -> None:
+def run_message(message: ChunkMessage, record: SQSRecord, queue_url: str, context: LambdaContext) -> None:
     from promptmill.jobs.run_chunks import run_chunks
 
     services, owner = services_of_process(), context.aws_request_id
-    lease = services.lease(services.settings.chunks_queue, record.receipt_handle)
+    lease = services.lease(queue_url, record.receipt_handle)
     services.run(lease.renew(services.settings.lease_s))  # before all else: until then it is hidden for 16 minutes
     pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S

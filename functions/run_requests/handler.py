@@ -1,4 +1,4 @@
-"""Answer the messages of a batch from the requests queue, all at once."""
+"""Answer the messages of a batch from the requests queue, or from a recipe's own, all at once."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ async def answer_all(records: list[SQSRecord], context: LambdaContext) -> list[R
 
     async def answer(record: SQSRecord) -> RequestReport:
         """Answer one message, and hide it until the slowest of the batch is over: else it comes back."""
-        lease = services.lease(services.settings.requests_queue, record.receipt_handle)
-        report = await answer_request(
-            await services.read_request(record.raw_event), worker=services.request_worker(runtime, lease)
-        )
+        source = services.settings.find_source(record.event_source_arn, "requests")
+        lease = services.lease(source.url, record.receipt_handle)
+        worker = services.request_worker(runtime, lease, source)
+        report = await answer_request(await services.read_request(record.raw_event), worker=worker)
         await lease.renew(context.get_remaining_time_in_millis() // 1000 + SLACK_S)
         return report
 

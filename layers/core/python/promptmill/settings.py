@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, get_args
 
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.errors import SettingsError
+from promptmill.domain.errors import ForeignEventError, SettingsError
 from promptmill.domain.job_file import FileLimits
 
 SHARED_BODIES_UNTIL = "2026-11-28T00:00:00Z"
 """When bodies of requests got folders of their recipes: who published before could not know."""
 Stage = Literal["local", "dev", "prod"]
+QueueName = Literal["uploads", "chunks", "finish", "requests"]
+QUEUES: tuple[QueueName, ...] = get_args(QueueName)
+DEAD_LETTERS = "-dead-letters"
 PREFIX = "PROMPTMILL_"
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 """For glibc: chunks that are read and dropped in several threads leave holes, and a worker of 500 MB grows; see
 ``python -m tests.bench.calls memory``."""
+
+
+class SourceQueue(Struct, frozen=True):
+    """A queue of this deployment that starts a function.
+
+    Attributes:
+        url: its address, by which messages are hidden and sent.
+        kind: what its messages are about.
+        recipe: the recipe whose own queue it is, "" for a queue of all recipes.
+    """
+
+    url: str
+    kind: QueueName
+    recipe: str = ""
+
+    @property
+    def dead_letters(self) -> SourceQueue:
+        """The queue of what could not be worked on."""
+        return SourceQueue(f"{self.url}{DEAD_LETTERS}", self.kind, self.recipe)
+
+    def has_arn(self, arn: str, region: str) -> bool:
+        """Return True if this is the queue's ARN. Its partition follows from its region."""
+        *_, account, name = ("", *self.url.split("/"))
+        return arn.split(":", 2)[0] == "arn" and arn.split(":")[2:] == ["sqs", region, account, name]
 
 
 class Settings(Struct, frozen=True):
@@ -32,6 +59,8 @@ class Settings(Struct, frozen=True):
         day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
         engines: what looks for sensitive values besides the patterns that are always there, separated by commas.
         shared_bodies_until: requests published before (RFC 3339) may name a body anywhere under ``requests/``.
+        recipe_queues: recipes that have a requests queue of their own, separated by commas.
+        common_queue_until: what was published before (RFC 3339) to the common requests queue is answered for them, too.
         max_records: the most records of one file.
         max_unpacked_gb: the most GiB of one file, once it is unpacked.
         max_expansion: the most bytes that a byte of gzip may become, where the whole is large.
@@ -63,6 +92,8 @@ class Settings(Struct, frozen=True):
     max_expansion: int = 200
     planning_minutes: int = 10
     planners_per_recipe: int = 3
+    recipe_queues: str = ""
+    common_queue_until: str = ""
 
     @property
     def file_limits(self) -> FileLimits:
@@ -77,6 +108,48 @@ class Settings(Struct, frozen=True):
     @property
     def engine_names(self) -> tuple[str, ...]:
         return tuple(filter(None, self.engines.split(",")))
+
+    @property
+    def recipes_with_queues(self) -> frozenset[str]:
+        return frozenset(filter(None, self.recipe_queues.split(",")))
+
+    def requests_queue_for(self, recipe: str) -> str:
+        """Return the address of the queue that takes the requests of a recipe: its own, or the common one."""
+        if recipe not in self.recipes_with_queues:
+            return self.requests_queue
+        return f"{self.requests_queue.removesuffix('requests')}{recipe}-requests"
+
+    def find_source(self, arn: str, kind: QueueName) -> SourceQueue:
+        """Return the queue that an event came from, by the ARN that Lambda names.
+
+        Raises:
+            ForeignEventError: it is no queue of this kind, or not of this deployment.
+        """
+        return _find_source(arn, self._sources(kind), self.region)
+
+    def find_dead_letters(self, arn: str) -> SourceQueue:
+        """Return the queue of dead letters that an event came from. Raises ForeignEventError likewise."""
+        dead = (source.dead_letters for kind in QUEUES for source in self._sources(kind))
+        return _find_source(arn, dead, self.region)
+
+    def _sources(self, kind: QueueName) -> Iterator[SourceQueue]:
+        common: Mapping[QueueName, str] = {
+            "uploads": self.uploads_queue,
+            "chunks": self.chunks_queue,
+            "finish": self.finish_queue,
+            "requests": self.requests_queue,
+        }
+        yield SourceQueue(common[kind], kind)
+        if kind == "requests":
+            for recipe in self.recipes_with_queues:
+                yield SourceQueue(self.requests_queue_for(recipe), kind, recipe)
+
+
+def _find_source(arn: str, sources: Iterable[SourceQueue], region: str) -> SourceQueue:
+    for source in sources:
+        if source.has_arn(arn, region):
+            return source
+    raise ForeignEventError
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:

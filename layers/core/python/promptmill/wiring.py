@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from promptmill.settings import Settings, from_environment
+from promptmill.settings import Settings, SourceQueue, from_environment
 
 if TYPE_CHECKING:
     import boto3
@@ -170,11 +170,11 @@ class Services:
             self._sqs, uploads=settings.uploads_queue, chunks=settings.chunks_queue, finish=settings.finish_queue
         )
 
-    @cached_property
-    def request_copies(self) -> SqsRequestQueue:
+    def request_copies(self, recipe: str) -> SqsRequestQueue:
+        """Return the queue that copies go back to: a recipe's own, or the common one."""
         from promptmill.aws.sqs import SqsRequestQueue
 
-        return SqsRequestQueue(self._sqs, self.settings.requests_queue, self.seal_key.read)
+        return SqsRequestQueue(self._sqs, self.settings.requests_queue_for(recipe), self.seal_key.read)
 
     @cached_property
     def seal_key(self) -> DynamoDbSealKey:
@@ -324,25 +324,35 @@ class Services:
             seal_key=await self.seal_key.read() if SEAL in texts else b"",
         )
 
-    def request_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, settling: bool = False) -> RequestWorker:
-        """Return what a message of the requests queue is worked on with."""
+    def request_worker(
+        self, runtime: UnitRuntime, lease: SqsMessageLease, source: SourceQueue, *, settling: bool = False
+    ) -> RequestWorker:
+        """Return what a message of a requests queue is worked on with."""
         from promptmill.requests.answer_request import RequestWorker
+        from promptmill.requests.envelope import QueueBorder
 
+        settings = self.settings
         return RequestWorker(
             runtime=runtime,
             recipes=self.recipes,
-            copies=self.request_copies,
+            copies=self.request_copies(source.recipe),
             replies=self.replies,
             lease=lease,
-            bucket=self.settings.bucket,
-            own_replies=self.settings.replies_prefix,
-            own_replies_url=f"{self.settings.requests_queue.rpartition('/')[0]}/{self.settings.replies_prefix}",
-            shared_bodies_until=datetime.fromisoformat(self.settings.shared_bodies_until).timestamp(),
+            bucket=settings.bucket,
+            own_replies=settings.replies_prefix,
+            own_replies_url=f"{settings.requests_queue.rpartition('/')[0]}/{settings.replies_prefix}",
+            shared_bodies_until=datetime.fromisoformat(settings.shared_bodies_until).timestamp(),
+            border=QueueBorder(source.recipe, settings.recipes_with_queues, _moment(settings.common_queue_until)),
             settling=settling,
         )
 
     def _botocore_session(self) -> botocore.session.Session:
         return self.session._session  # noqa: SLF001  boto3 has no public way to its botocore session
+
+
+def _moment(text: str) -> float:
+    """Return a moment (RFC 3339) in seconds since 1970, 0 if none is set."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
 @cache

@@ -14,6 +14,7 @@ PromptmillError
 ├─ SupersededError        another worker owns the unit now
 ├─ MissingObjectError     an object or item that was expected is not there
 │  └─ JobFilesGoneError    one of a job's own objects, without which it cannot go on
+├─ ForeignEventError      an event that none of this deployment's own queues sent
 ├─ NewerVersionError      what later code wrote, and only later code may read
 └─ InconsistentError      what can only be written in one way was found written in another
 """
@@ -192,6 +193,12 @@ class MissingObjectError(PromptmillError):
 
 class JobFilesGoneError(MissingObjectError):
     """A manifest, a page beside it, or a result that a further run keeps is not there."""
+
+
+class ForeignEventError(PromptmillError):
+    """An event came from a queue that is not this function's. Nothing in it is looked at."""
+
+    code = "foreign_event"
 
 
 class NewerVersionError(PromptmillError):
