@@ -107,6 +107,8 @@ class PromptmillStack(cdk.Stack):
             day_cap_usd=values.day_cap_usd,
             engines=",".join(values.engines),
             shared_bodies_until=values.shared_bodies_until,
+            recipe_queues=",".join(values.recipe_queues),
+            common_queue_until=values.common_queue_until,
             max_records=values.max_records,
             max_unpacked_gb=values.max_unpacked_gb,
             max_expansion=values.max_expansion,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Annotated, Any
@@ -12,9 +12,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES, Settings, Stage, deployment_name, stack_name
+from promptmill.settings import DEAD_LETTERS, STAGES, Settings, Stage, deployment_name, stack_name
 
 LAMBDA_PYTHON = "3.13"
+MAX_QUEUE_NAME = 80
+MAX_RECIPE_QUEUES = 20
+"""So that a stack stays below 500 resources, and its policies below what IAM allows."""
 
 MegaBytes = Annotated[int, Meta(ge=128, le=10_240)]
 Workers = Annotated[int, Meta(ge=2, le=1_000)]
@@ -39,6 +42,26 @@ RETENTIONS = {
     365: "ONE_YEAR",
     1827: "FIVE_YEARS",
 }
+
+
+def _check_private(block: str) -> None:
+    """Raise ValueError for what is no block, or one with public addresses, which may be called anyway."""
+    network = ip_network(block)
+    if not network.is_private:
+        raise ValueError(f"private_ranges: {block} is not private")
+
+
+def _check_differ(name: str, recipes: Sequence[str]) -> None:
+    """Raise ValueError if two names would be one in the names of outputs, which hold letters and digits only."""
+    if len({re.sub(r"[_-]", "", recipe).lower() for recipe in recipes}) < len(recipes):
+        raise ValueError(f"{name}: two names are the same but for hyphens, underscores or case")
+
+
+def _check_queue_name(stack: str, recipe: str) -> None:
+    if recipe.startswith("replies"):  # names of reply queues begin so, and replies may go to all of these
+        raise ValueError(f"recipe_queues: {recipe} begins as the names of reply queues do")
+    if len(name := f"{stack}-{recipe}-requests{DEAD_LETTERS}") > MAX_QUEUE_NAME:
+        raise ValueError(f"recipe_queues: the queue {name} would have a longer name than SQS allows ({MAX_QUEUE_NAME})")
 
 
 class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +109,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             or Secrets Manager, theirs are among them.
         shared_bodies_until: requests published before this moment may name a body anywhere under ``requests/``, as all
             could until each recipe got a folder there; "" for the moment of that change. A later one gives publishers time.
+        recipe_queues: recipes that get a requests queue of their own, which takes requests for nothing else, while the
+            common queue refuses theirs. Each queue has up to ``request_workers`` invocations of its own.
+        common_queue_until: requests published to the common queue before this moment are answered for these recipes as
+            well, so that publishers have time to move; "" refuses even what waits there at the deployment.
     """
 
     stage: Stage
@@ -133,6 +160,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     security_groups: tuple[SecurityGroupId, ...] = ()
     private_ranges: tuple[str, ...] = ()
     shared_bodies_until: Moment = ""
+    recipe_queues: Annotated[tuple[RecipeName, ...], Meta(max_length=MAX_RECIPE_QUEUES)] = ()
+    common_queue_until: Moment = ""
 
     def __post_init__(self) -> None:
         if bool(self.subnets) != bool(self.security_groups):
@@ -143,8 +172,10 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             raise ValueError("comprehend, guardrails: the local stage calls no real account")
         for block in self.private_ranges:
             _check_private(block)
-        if len({re.sub(r"[_-]", "", recipe).lower() for recipe in self.recipe_policies}) < len(self.recipe_policies):
-            raise ValueError("recipe_policies: two names are the same but for hyphens, underscores or case")
+        _check_differ("recipe_policies", self.recipe_policies)
+        _check_differ("recipe_queues", self.recipe_queues)
+        for recipe in self.recipe_queues:
+            _check_queue_name(self.stack_name, recipe)
         if self.log_retention_days not in RETENTIONS:
             raise ValueError(f"log_retention_days must be one of {', '.join(map(str, RETENTIONS))} days")
 
@@ -246,19 +277,13 @@ def _parsed(name: str, value: object) -> object:
         "guardrails",
         "reply_queues",
         "recipe_policies",
+        "recipe_queues",
         "subnets",
         "security_groups",
         "private_ranges",
     ):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
-
-
-def _check_private(block: str) -> None:
-    """Raise ValueError for what is no block, or one with public addresses, which may be called anyway."""
-    network = ip_network(block)
-    if not network.is_private:
-        raise ValueError(f"private_ranges: {block} is not private")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -15,8 +15,9 @@ from constructs import Construct
 
 from infra.constructs.functions import metrics_namespace
 from infra.constructs.permissions import FunctionName
-from infra.constructs.queues import QUEUES, QueueName, Queues
+from infra.constructs.queues import Queues
 from infra.stages import StageValues
+from promptmill.settings import QueueName
 
 RUNBOOK = "docs/runbook.md"
 MINUTE, FIVE_MINUTES = Duration.minutes(1), Duration.minutes(5)
@@ -128,24 +129,23 @@ def _add(scope: Construct, rule: AlarmRule, stack_name: str, topic: sns.Topic) -
 
 def _for_queues(queues: Queues) -> Iterable[AlarmRule]:
     """Watch the queues. Dead letters are settled within seconds and few are seen waiting, so those received count."""
-    for queue in QUEUES:
-        dead, work, title = queues.dead_letters[queue], queues.work[queue], queue.title()
+    for queue in queues.all:
+        dead, title, label = queue.dead_letters, queue.title, queue.label
         yield AlarmRule(
             name=f"{title}DeadLettersReceived",
             section="dead-letters",
-            text=f"A message of the {queue} queue could not be worked on.",
+            text=f"A message of the {label} queue could not be worked on.",
             metric=dead.metric_number_of_messages_received(statistic="Sum", period=MINUTE),
         )
         yield AlarmRule(
             name=f"{title}DeadLettersUnsettled",
             section="dead-letters-that-nobody-settles",
-            text=f"A dead letter of the {queue} queue is not settled.",
+            text=f"A dead letter of the {label} queue is not settled.",
             metric=dead.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES),
             above=_UNSETTLED_S,
         )
-        yield _oldest(
-            work, title, f"A message of the {queue} queue waits too long.", _OLDEST_S[queue], "oldest-message"
-        )
+        text = f"A message of the {label} queue waits too long."
+        yield _oldest(queue.work, title, text, _OLDEST_S[queue.kind], "oldest-message")
     yield _oldest(queues.replies, "Replies", "Replies are not read.", _REPLIES_S, "replies-that-nobody-reads")
     yield AlarmRule(
         name="Undelivered",

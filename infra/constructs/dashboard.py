@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.alarms import FIVE_MINUTES, QUIET_MINUTES, SPEND_PERCENT, deployment_metric
@@ -77,8 +76,8 @@ class Dashboard:
         yield _graph("Failures by class", [self._of(function, metric) for function, metric in _FAILURES.items()])
 
     def _messages(self) -> Iterable[cloudwatch.IWidget]:
-        work: list[tuple[str, sqs.Queue]] = [*self.queues.work.items(), ("replies", self.queues.replies)]
-        dead: list[tuple[str, sqs.Queue]] = [*self.queues.dead_letters.items(), ("events", self.queues.undelivered)]
+        work = [*((queue.label, queue.work) for queue in self.queues.all), ("replies", self.queues.replies)]
+        dead = [*((q.label, q.dead_letters) for q in self.queues.all), ("events", self.queues.undelivered)]
         yield _graph(
             "Messages waiting", [q.metric_approximate_number_of_messages_visible(label=name) for name, q in work]
         )

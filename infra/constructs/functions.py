@@ -199,10 +199,12 @@ class Functions(Construct):
 
     def _connect(self, queues: Queues) -> None:
         for function, access in ACCESS.items():
-            for queue in access.consumes:
-                self._source(function, _title(queue), queues.work[queue])
-            for queue in access.settles:
-                self._source(function, _title(queue), queues.dead_letters[queue])
+            for kind in access.consumes:
+                for queue in queues.of_kind(kind):
+                    self._source(function, queue.title, queue.work)
+            for kind in access.settles:
+                for queue in queues.of_kind(kind):
+                    self._source(function, queue.title, queue.dead_letters)
 
     def _source(self, function: FunctionName, title: str, queue: sqs.Queue) -> None:
         sizing = self._sizings[function]

@@ -18,7 +18,7 @@ from constructs import Construct
 
 from infra.constructs.acknowledge import acknowledge_wildcards
 from infra.constructs.permissions import Permissions, use_key
-from infra.constructs.queues import Queues
+from infra.constructs.queues import Queues, WorkQueue, camel_recipe
 from infra.constructs.tables import Tables
 from infra.stages import StageValues
 from promptmill.domain.layout import ANSWERS, BODIES, INBOX, RECIPES, RESULTS, WORK, recipe_key
@@ -93,9 +93,10 @@ class ManagedPolicies(Construct):
         return policy
 
     def _inbox_writer(self, recipe: str) -> Iterator[iam.PolicyStatement]:
-        """Allow drops, their tags, and the bodies of requests; the requests queue to who may use every recipe.
+        """Allow drops, their tags, bodies of requests, and the recipe's own requests queue if it has one.
 
-        The common queue takes requests for every recipe, so that whoever sends to it may spend every recipe's budget.
+        All requests queues are for who may use every recipe: whoever sends to the common one may spend the budgets of
+        all recipes that have no queue of their own.
         """
         drops = [f"{INBOX}{recipe}/*"] if recipe != EVERY else [f"{INBOX}*"]
         tags = ("s3:PutObjectTagging", "s3:PutObjectVersionTagging")
@@ -107,10 +108,16 @@ class ManagedPolicies(Construct):
         yield self._objects([recipe_key(recipe)], "s3:GetObject")
         yield self._list(f"{INBOX}{recipe}/*" if recipe != EVERY else f"{INBOX}*")
         yield self._find_the_stack()
-        queues = [self._places.queues.work["requests"].queue_arn] if recipe == EVERY else []
+        queues = [queue.work.queue_arn for queue in self._requests_queues(recipe)]
         if queues:
             yield iam.PolicyStatement(actions=["sqs:SendMessage", "sqs:GetQueueUrl"], resources=queues)
         yield self._use_key("s3", *(["sqs"] if queues else []))
+
+    def _requests_queues(self, recipe: str) -> Iterable[WorkQueue]:
+        queues = self._places.queues
+        if recipe == EVERY:
+            return queues.of_kind("requests")
+        return filter(None, [queues.of_recipe(recipe)])
 
     def _recipe_operator(self, recipe: str) -> Iterator[iam.PolicyStatement]:
         """Allow pushing recipes and, to who may push every recipe, the limits and pauses.
@@ -201,8 +208,3 @@ def policy_outputs(policies: ManagedPolicies) -> Mapping[str, str]:
     for recipe, own in policies.of_recipes.items():
         found |= {f"{camel_recipe(recipe)}{title}Policy": policy for title, policy in own.items()}
     return {name: policy.managed_policy_arn for name, policy in found.items()}
-
-
-def camel_recipe(recipe: str) -> str:
-    """Return a recipe's name as it stands in the names of outputs, which hold letters and digits only."""
-    return "".join(word.title() for word in recipe.replace("-", "_").split("_"))

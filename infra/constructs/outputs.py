@@ -7,11 +7,22 @@ from aws_cdk import aws_sns as sns
 
 from infra.constructs.encryption import Encryption
 from infra.constructs.managed_policies import ManagedPolicies, policy_outputs
-from infra.constructs.queues import QUEUES, Queues
+from infra.constructs.queues import Queues
 from infra.constructs.storage import Storage
 from infra.stages import StageValues
 from promptmill import __version__
 from promptmill.settings import Settings
+
+_OWN = (
+    "local_model_url",
+    "in_flight",
+    "lease_s",
+    "private_ranges",
+    "day_cap_usd",
+    "shared_bodies_until",
+    "common_queue_until",
+)
+"""Settings of the functions alone, which no command needs."""
 
 
 def write_outputs(
@@ -32,9 +43,7 @@ def write_outputs(
     known = {
         field: str(getattr(settings, field))
         for field in settings.__struct_fields__
-        if field
-        not in ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "shared_bodies_until")
-        and getattr(settings, field)
+        if field not in _OWN and getattr(settings, field)
     }
     outputs = {_camel(field): value for field, value in known.items()} | {
         "Version": __version__,
@@ -43,7 +52,8 @@ def write_outputs(
         "AlertsTopic": topic.topic_arn,
         "Key": encryption.key.key_arn,
     }
-    outputs |= {f"{queue.title()}DeadLetters": queues.dead_letters[queue].queue_url for queue in QUEUES}
+    outputs |= {f"{queue.title}DeadLetters": queue.dead_letters.queue_url for queue in queues.all}
+    outputs |= {f"{queue.title}Queue": queue.work.queue_url for queue in queues.all if queue.recipe}
     outputs |= policy_outputs(policies)
     if values.bucket:
         outputs["NotificationToAdd"] = stack.to_json_string(storage.notification_to_add)

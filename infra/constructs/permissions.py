@@ -15,11 +15,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
-from infra.constructs.queues import QUEUES, QueueName, Queues
+from infra.constructs.queues import Queues
 from infra.constructs.tables import Tables
 from infra.stages import StageValues
 from promptmill.domain import limits
 from promptmill.domain.layout import ANSWERS, BODIES, INBOX, RECIPES, RESULTS, WORK, recipe_key
+from promptmill.settings import QUEUES, QueueName
 
 FunctionName = Literal["plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep"]
 FUNCTIONS: tuple[FunctionName, ...] = get_args(FunctionName)
@@ -191,12 +192,14 @@ class Permissions:
             yield _allow(*(f"dynamodb:{a}" for a in access.charges), on=[self.tables.charges.table_arn])
 
     def _messages(self, access: Access) -> Iterator[iam.PolicyStatement]:
-        sources = [self.queues.work[q] for q in access.consumes] + [self.queues.dead_letters[q] for q in access.settles]
+        sources = [queue.work for kind in access.consumes for queue in self.queues.of_kind(kind)]
+        sources += [queue.dead_letters for kind in access.settles for queue in self.queues.of_kind(kind)]
         if sources:
             actions = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")
             yield _allow(*(f"sqs:{action}" for action in actions), on=[queue.queue_arn for queue in sources])
         if access.sends:
-            yield _allow("sqs:SendMessage", on=[self.queues.work[q].queue_arn for q in access.sends])
+            targets = [queue.work for kind in access.sends for queue in self.queues.of_kind(kind)]
+            yield _allow("sqs:SendMessage", on=[queue.queue_arn for queue in targets])
         if access.replies:
             own = f"{self.queues.replies.queue_arn}*"
             yield _allow("sqs:SendMessage", "sqs:GetQueueUrl", on=[own, *self.values.reply_queues])

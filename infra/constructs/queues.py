@@ -1,6 +1,7 @@
 """The queues between the functions, each with its dead letters."""
 
-from typing import Literal, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from aws_cdk import ArnFormat, Duration, Size, Stack
 from aws_cdk import aws_iam as iam
@@ -10,9 +11,8 @@ from constructs import Construct
 
 from infra.constructs.acknowledge import acknowledge
 from infra.stages import StageValues
+from promptmill.settings import DEAD_LETTERS, QUEUES, QueueName
 
-QueueName = Literal["uploads", "chunks", "finish", "requests"]
-QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 WORKER_TIMEOUT = Duration.minutes(15)
 SETTLING_TIMEOUT = Duration.minutes(5)
 _SLACK_S = 60
@@ -21,33 +21,74 @@ _LAST_RESORT = "It is the last resort of the rules of EventBridge, and an alarm 
 _MAX_RETENTION = Duration.days(14)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkQueue:
+    """A queue that starts a function, and its dead letters.
+
+    Attributes:
+        kind: what its messages are about.
+        recipe: the recipe whose own queue it is, "" for a queue of all recipes.
+    """
+
+    kind: QueueName
+    recipe: str
+    work: sqs.Queue
+    dead_letters: sqs.Queue
+
+    @property
+    def label(self) -> str:
+        """What people know it by: the end of its name."""
+        return _queue_label(self.kind, self.recipe)
+
+    @property
+    def title(self) -> str:
+        """What constructs, outputs and alarms about it begin with."""
+        return _queue_title(self.kind, self.recipe)
+
+
 class Queues(Construct):
     """The queues. A message is hidden for a worker's whole time and a minute; the worker shortens that to its lease as it starts.
 
-    ``undelivered`` gets the events that EventBridge could not deliver. Only people read it.
+    Attributes:
+        all: the queues that start functions, the common ones first.
+        work: the common one of each kind.
+        replies: the stack's own queue of replies.
+        undelivered: gets the events that EventBridge could not deliver. Only people read it.
     """
 
     def __init__(self, scope: Construct, name: str, *, values: StageValues, key: kms.IKey) -> None:
         super().__init__(scope, name)
         self._values, self._key = values, key
-        self.dead_letters = {queue: self._dead_letters(queue) for queue in QUEUES}
-        self.work = {queue: self._work(queue) for queue in QUEUES}
+        common = [self._work_queue(kind) for kind in QUEUES]
+        self.all = (*common, *(self._work_queue("requests", recipe) for recipe in values.recipe_queues))
+        self.work = {queue.kind: queue.work for queue in common}
         self.replies = self._queue("Replies", "replies", visibility=Duration.seconds(30))
         acknowledge(self.replies, dict.fromkeys(("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"), _READ_BY_OTHERS))
         self.undelivered = self._queue("Undelivered", "undelivered", visibility=Duration.seconds(30))
         acknowledge(self.undelivered, dict.fromkeys(("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"), _LAST_RESORT))
         self._let_the_bucket_send()
 
-    def _dead_letters(self, queue: QueueName) -> sqs.Queue:
+    def of_kind(self, kind: QueueName) -> Iterator[WorkQueue]:
+        """Yield the queues whose messages are about one thing: the common one, and those of single recipes."""
+        return (queue for queue in self.all if queue.kind == kind)
+
+    def of_recipe(self, recipe: str) -> WorkQueue | None:
+        """Return a recipe's own requests queue, None if it has none."""
+        return next((queue for queue in self.all if queue.recipe == recipe != ""), None)
+
+    def _work_queue(self, kind: QueueName, recipe: str = "") -> WorkQueue:
+        title, label = _queue_title(kind, recipe), _queue_label(kind, recipe)
+        dead = self._dead_letters(title, label)
+        redrive = sqs.DeadLetterQueue(queue=dead, max_receive_count=self._values.max_receives)
+        visibility = Duration.seconds(int(WORKER_TIMEOUT.to_seconds()) + _SLACK_S)
+        work = self._queue(title, label, visibility=visibility, dead=redrive)
+        return WorkQueue(kind=kind, recipe=recipe, work=work, dead_letters=dead)
+
+    def _dead_letters(self, title: str, label: str) -> sqs.Queue:
         visibility = Duration.seconds(int(SETTLING_TIMEOUT.to_seconds()) + _SLACK_S)
-        dead = self._queue(f"{queue.title()}DeadLetters", f"{queue}-dead-letters", visibility=visibility)
+        dead = self._queue(f"{title}DeadLetters", f"{label}{DEAD_LETTERS}", visibility=visibility)
         acknowledge(dead, {"Serverless-SQSRedrivePolicy": "It holds the dead letters of another queue."})
         return dead
-
-    def _work(self, queue: QueueName) -> sqs.Queue:
-        dead = sqs.DeadLetterQueue(queue=self.dead_letters[queue], max_receive_count=self._values.max_receives)
-        visibility = Duration.seconds(int(WORKER_TIMEOUT.to_seconds()) + _SLACK_S)
-        return self._queue(queue.title(), queue, visibility=visibility, dead=dead)
 
     def _queue(
         self, construct: str, name: str, *, visibility: Duration, dead: sqs.DeadLetterQueue | None = None
@@ -98,3 +139,16 @@ class Queues(Construct):
                 conditions={"ArnEquals": {"aws:SourceArn": rule_arn}},
             )
         )
+
+
+def _queue_label(kind: QueueName, recipe: str) -> str:
+    return f"{recipe}-{kind}" if recipe else kind
+
+
+def _queue_title(kind: QueueName, recipe: str) -> str:
+    return f"{camel_recipe(recipe)}{kind.title()}"
+
+
+def camel_recipe(recipe: str) -> str:
+    """Return a recipe's name as it stands in the names of outputs, which hold letters and digits only."""
+    return "".join(word.title() for word in recipe.replace("-", "_").split("_"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 
 from promptmill import wiring
 from promptmill.domain import layout
-from promptmill.settings import Settings, to_environment
+from promptmill.settings import QUEUES, Settings, to_environment
 from promptmill.system_clock import SystemClock
 from promptmill.wiring import Services
 from tests.contract.ports.conftest import create_table, sum_without_exponent
@@ -125,9 +125,16 @@ def renamed(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class Deployed:
-    """A stack's resources, and the services of the process that its functions run in."""
+    """A stack's resources, and the services of the process that its functions run in.
 
-    def __init__(self, *, versioned: bool = True) -> None:
+    Args:
+        versioned: its bucket keeps versions.
+        stage: the stage whose permissions its functions have.
+        recipe_queues: recipes with requests queues of their own.
+    """
+
+    def __init__(self, *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = ()) -> None:
+        self._stage = stage
         session = boto3.Session("test", "test", region_name=REGION)
         self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -135,8 +142,9 @@ class Deployed:
             self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         create_table(self.db, "jobs", {"open": ("open", "sk_time"), "by_time": ("month", "job_id")})
         create_table(self.db, "charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
-        self.urls = {name: self._queue(name) for name in ("uploads", "chunks", "finish", "requests", "replies")}
-        for name in ("uploads", "chunks", "finish", "requests"):
+        work = (*QUEUES, *(f"{recipe}-requests" for recipe in recipe_queues))
+        self.urls = {name: self._queue(name) for name in (*work, "replies")}
+        for name in work:
             self.urls[f"{name}-dead-letters"] = self._queue(f"{name}-dead-letters")
         self.arns = {name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue_name(name)}" for name in self.urls}
         self.settings = Settings(
@@ -151,8 +159,9 @@ class Deployed:
             requests_queue=self.urls["requests"],
             replies_prefix="promptmill-local-replies",
             event_bus="default",
+            recipe_queues=",".join(recipe_queues),
         )
-        for name in ("reviews", "demo"):
+        for name in ("reviews", "demo", *recipe_queues):
             self.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key(name), Body=RECIPE)
 
     def _queue(self, name: str) -> str:
@@ -188,7 +197,7 @@ class Deployed:
             key=KEY,
             buses={"default": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"},
         )
-        return Enforcement(deployed_policies("dev", world, self.arns), world)
+        return Enforcement(deployed_policies(self._stage, world, self.arns), world)
 
     def send(self, queue: str, body: str) -> dict[str, Any]:
         self.sqs.send_message(QueueUrl=self.urls[queue], MessageBody=body)
@@ -203,11 +212,13 @@ def deployed() -> Iterator[Deployed]:
 
 
 @contextmanager
-def deployed_stack(*, versioned: bool = True) -> Iterator[Deployed]:
+def deployed_stack(
+    *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = ()
+) -> Iterator[Deployed]:
     """Deploy to AWS in memory, and make this process the one that its functions run in."""
     with mock_aws(), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(BotocoreStubber, "process_request", _one_at_a_time(BotocoreStubber.process_request))
-        found = Deployed(versioned=versioned)
+        found = Deployed(versioned=versioned, stage=stage, recipe_queues=recipe_queues)
         environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}

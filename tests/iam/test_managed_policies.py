@@ -25,7 +25,10 @@ from tests.iam.journeys import FILE, Journey
 from tests.iam.journeys_of_files import small_parts
 from tests.iam.policies import Request
 
-_QUEUES = ("uploads", "chunks", "finish", "requests", "replies", "uploads-dead-letters", "requests-dead-letters")
+_QUEUES = (
+    *("uploads", "chunks", "finish", "requests", "replies", "uploads-dead-letters", "requests-dead-letters"),
+    *("claims-eu-requests", "claims-eu-requests-dead-letters"),
+)
 _RECIPES = ("reviews", "claims-eu")
 OTHERS = ("claims-eu", "reviews-private", "Reviews", "review", "default")
 
@@ -125,6 +128,26 @@ def test_a_writer_of_one_recipe_spends_and_reads_nothing_of_another(policies: De
     assert [str(attack) for attack in attacks if policies.allow(writer, attack)] == []
     own = [*_objects("PutObject", "inbox/reviews/a.csv", "requests/reviews/a.json"), *_lists("inbox/reviews/")]
     assert [str(request) for request in own if not policies.allow(writer, request)] == []
+
+
+def _sends(*queues: str) -> list[Request]:
+    return [Request("sqs:SendMessage", arn("sqs", f"promptmill-dev-{queue}"), SECURE) for queue in queues]
+
+
+def test_a_writer_of_a_recipe_with_a_queue_of_its_own_sends_there_alone(policies: DeployedPolicies) -> None:
+    others = [queue for queue in _QUEUES if queue != "claims-eu-requests"]
+    others += ["claims-requests", "claims-eu-requests-2", "reviews-requests", "claims-eu-2-requests"]
+    writer = _of_recipe("claims-eu", "InboxWriter")
+    assert [str(attack) for attack in _sends(*others) if policies.allow(writer, attack)] == []
+    key = Request("kms:GenerateDataKey", KEY, SECURE | {("kms:ViaService", f"sqs.{REGION}.amazonaws.com")})
+    assert all(policies.allow(writer, request) for request in (*_sends("claims-eu-requests"), key))
+    assert not policies.allow(_of_recipe("reviews", "InboxWriter"), key), "it has no queue to write to"
+
+
+def test_a_writer_of_all_recipes_sends_to_every_requests_queue_and_no_other(policies: DeployedPolicies) -> None:
+    allowed = {"requests", "claims-eu-requests"}
+    assert all(policies.allow("InboxWriter", request) for request in _sends(*allowed))
+    assert not any(policies.allow("InboxWriter", request) for request in _sends(*(set(_QUEUES) - allowed)))
 
 
 def test_an_operator_of_one_recipe_pushes_that_one_alone(policies: DeployedPolicies) -> None:

@@ -36,6 +36,7 @@ STAGES: dict[str, StageValues] = {
         reply_queues=(FOREIGN_QUEUE,),
         models=(ONE_MODEL,),
         recipe_policies=("reviews", "claims-eu"),
+        recipe_queues=("claims-eu",),
         secret_prefix="team/llm/",
         subnets=("subnet-0a1b2c3d", "subnet-4e5f6a7b"),
         security_groups=("sg-0a1b2c3d",),

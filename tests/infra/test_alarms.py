@@ -20,14 +20,14 @@ def test_every_alarm_names_a_section_of_the_runbook_that_says_what_to_do(templat
         assert "\n1. " in sections[anchor], f"{anchor} says nothing to do"
 
 
-def test_every_section_is_named_by_an_alarm_and_listed(dev: StageTemplate) -> None:
-    alarms = dev.of_type("AWS::CloudWatch::Alarm").values()
+def test_every_section_is_named_by_an_alarm_and_listed(custom: StageTemplate) -> None:
+    alarms = custom.of_type("AWS::CloudWatch::Alarm").values()
     named = {alarm["AlarmDescription"].rpartition("#")[2] for alarm in alarms}
     assert named == set(_sections())
     listed = re.findall(r"^\| (.+?) \| \[[^\]]+\]\(#([a-z-]+)\) \|$", (ROOT / RUNBOOK).read_text(), re.MULTILINE)
     patterns = {p.strip("`"): anchor for cell, anchor in listed for p in cell.split(", ")}
     for alarm in alarms:
-        name, anchor = alarm["AlarmName"].removeprefix("promptmill-dev-"), alarm["AlarmDescription"].rpartition("#")[2]
+        name, anchor = alarm["AlarmName"].removeprefix("promptmill-prod-"), alarm["AlarmDescription"].rpartition("#")[2]
         found = {a for p, a in patterns.items() if p == name or (p[0] == "*" and name.endswith(p[1:]))}
         assert anchor in found, f"{name} is not in the table of the runbook"
 
@@ -57,6 +57,21 @@ def test_no_metric_has_a_dimension_that_grows(dev: StageTemplate) -> None:
         p.parent.name for p in FUNCTIONS.glob("*/handler.py")
     }
     assert dev.values.deployment == "dev"
+
+
+def test_the_dashboard_shows_every_queue(template: StageTemplate) -> None:
+    widgets = {widget["properties"]["title"]: widget["properties"] for widget in dashboard_body(template)["widgets"]}
+    queues = {f"<{name}.QueueName>" for name in template.of_type("AWS::SQS::Queue")}
+    shown = {
+        part
+        for title in ("Messages waiting", "Oldest message, s", "Dead letters")
+        for metric in widgets[title]["metrics"]
+        for part in metric
+        if str(part).startswith("<Queues")
+    }
+    assert {name.partition(".")[0].strip("<>") for name in shown} == {
+        name.partition(".")[0].strip("<>") for name in queues
+    }
 
 
 def test_the_dashboard_is_drawn_with_every_line(dev: StageTemplate) -> None:

@@ -25,7 +25,8 @@ def test_everything_at_rest_is_under_one_key(template: StageTemplate) -> None:
     keys += [p["KmsKeyId"] for p in template.of_type("AWS::Logs::LogGroup").values()]
     keys += [template.only("AWS::SNS::Topic")["KmsMasterKeyId"]]
     keys += [_encryption(p)["KMSMasterKeyID"] for p in template.of_type("AWS::S3::Bucket").values()]
-    assert len(keys) == 10 + 2 + 6 + 1 + (0 if template.values.bucket else 1)
+    queues = 10 + 2 * len(template.values.recipe_queues)
+    assert len(keys) == queues + 2 + 6 + 1 + (0 if template.values.bucket else 1)
     assert {text(key) for key in keys} == {EXISTING_KEY if template.values.key else "<EncryptionKey>"}
 
 

@@ -19,23 +19,45 @@ STARTED_BY = {
     "settle_dead_letter": {f"Queues{queue}DeadLetters" for queue in QUEUES},
     "sweep": set[str](),
 }
+OF_RECIPES = {"claims-eu": "ClaimsEuRequests"}
+"""The queue that a recipe of the stage ``custom`` has for itself."""
 FUNCTION_TITLES = ("PlanJob", "RunChunk", "RunRequests", "FinishJob", "SettleDeadLetter", "Sweep")
 REDACTING = ("run_chunk", "run_requests")
 DAYS_14 = 14 * 24 * 3600
 
 
-@pytest.mark.parametrize("queue", QUEUES)
-def test_work_queue_has_dead_letters_after_a_few_crashes(queue: str, template: StageTemplate) -> None:
+def queues_of(template: StageTemplate) -> list[str]:
+    """Return the titles of the queues that start functions."""
+    return [*QUEUES, *(OF_RECIPES[recipe] for recipe in template.values.recipe_queues)]
+
+
+def test_work_queue_has_dead_letters_after_a_few_crashes(template: StageTemplate) -> None:
     queues = template.of_type("AWS::SQS::Queue")
-    redrive = queues[f"Queues{queue}"]["RedrivePolicy"]
-    assert text(redrive["deadLetterTargetArn"]) == f"<Queues{queue}DeadLetters>"
-    assert 3 <= redrive["maxReceiveCount"] <= 5
-    assert "RedrivePolicy" not in queues[f"Queues{queue}DeadLetters"]
+    for queue in queues_of(template):
+        redrive = queues[f"Queues{queue}"]["RedrivePolicy"]
+        assert text(redrive["deadLetterTargetArn"]) == f"<Queues{queue}DeadLetters>"
+        assert 3 <= redrive["maxReceiveCount"] <= 5
+        assert "RedrivePolicy" not in queues[f"Queues{queue}DeadLetters"]
+
+
+def test_a_queue_of_a_recipe_is_like_the_common_one_in_all_but_its_name(custom: StageTemplate) -> None:
+    queues = custom.of_type("AWS::SQS::Queue")
+    for end, name_end in (("", ""), ("DeadLetters", "-dead-letters")):
+        common, own = queues[f"QueuesRequests{end}"], queues[f"QueuesClaimsEuRequests{end}"]
+        names = [queue["QueueName"] for queue in (common, own)]
+        assert names == [f"promptmill-prod-{q}{name_end}" for q in ("requests", "claims-eu-requests")]
+        assert {n: v for n, v in own.items() if n not in ("QueueName", "RedrivePolicy")} == {
+            n: v for n, v in common.items() if n not in ("QueueName", "RedrivePolicy")
+        }
+    outputs = {name: text(output["Value"]) for name, output in custom.body["Outputs"].items()}
+    assert outputs["ClaimsEuRequestsQueue"] == "<QueuesClaimsEuRequests>"
+    assert outputs["ClaimsEuRequestsDeadLetters"] == "<QueuesClaimsEuRequestsDeadLetters>"
+    assert outputs["RecipeQueues"] == "claims-eu"
 
 
 def test_queues_hold_a_mebibyte_for_two_weeks(template: StageTemplate) -> None:
     queues = template.of_type("AWS::SQS::Queue")
-    assert len(queues) == 2 * len(QUEUES) + 2
+    assert len(queues) == 2 * len(queues_of(template)) + 2
     assert {(q["MaximumMessageSize"], q["MessageRetentionPeriod"]) for q in queues.values()} == {(1 << 20, DAYS_14)}
 
 
@@ -60,7 +82,13 @@ def test_function_is_started_by_its_queues(function: str, template: StageTemplat
     properties = template.functions()[function]
     queues = template.of_type("AWS::SQS::Queue")
     sources = [m for m in template.of_type("AWS::Lambda::EventSourceMapping").values() if _starts(m, properties)]
-    assert {text(m["EventSourceArn"]).strip("<>") for m in sources} == STARTED_BY[function]
+    of_recipes = {f"Queues{OF_RECIPES[recipe]}" for recipe in template.values.recipe_queues}
+    more = {
+        "run_requests": of_recipes,
+        "settle_dead_letter": {f"{queue}DeadLetters" for queue in of_recipes},
+    }
+    started_by = STARTED_BY[function] | more.get(function, set())
+    assert {text(m["EventSourceArn"]).strip("<>") for m in sources} == started_by
     for mapping in sources:
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
@@ -73,7 +101,8 @@ def test_workers_of_a_stage_are_as_its_values_say(template: StageTemplate) -> No
     mappings = template.of_type("AWS::Lambda::EventSourceMapping")
     workers = {name: m["ScalingConfig"]["MaximumConcurrency"] for name, m in mappings.items()}
     assert workers["FunctionsChunksToRunChunk"] == template.values.chunk_workers
-    assert workers["FunctionsRequestsToRunRequests"] == template.values.request_workers
+    for name in ("Requests", *(OF_RECIPES[recipe] for recipe in template.values.recipe_queues)):
+        assert workers[f"Functions{name}ToRunRequests"] == template.values.request_workers
     assert not any("ReservedConcurrentExecutions" in f for f in template.functions().values())
 
 
@@ -146,7 +175,8 @@ def test_local_model_url_is_a_parameter_of_the_local_stage_alone(template: Stage
 def test_outputs_say_every_setting(template: StageTemplate) -> None:
     outputs = {name: text(output["Value"]) for name, output in template.body["Outputs"].items()}
     own = ("local_model_url", "in_flight", "lease_s", "private_ranges", "day_cap_usd", "engines", "shared_bodies_until")
-    needed = {f for f in Settings.__struct_fields__ if f not in own}
+    optional = () if template.values.recipe_queues else ("recipe_queues",)
+    needed = {f for f in Settings.__struct_fields__ if f not in (*own, *optional, "common_queue_until")}
     assert {"".join(word.title() for word in field.split("_")) for field in needed} <= set(outputs)
     assert (outputs["Stage"], outputs["Version"]) == (template.values.stage, __version__)
     assert outputs["RepliesQueue"] == "<QueuesReplies>"
@@ -156,7 +186,9 @@ def test_outputs_say_every_setting(template: StageTemplate) -> None:
 def test_alarms(template: StageTemplate) -> None:
     alarms = template.of_type("AWS::CloudWatch::Alarm")
     expected = {
-        f"{queue}{what}" for queue in QUEUES for what in ("DeadLettersUnsettled", "DeadLettersReceived", "Oldest")
+        f"{queue}{what}"
+        for queue in queues_of(template)
+        for what in ("DeadLettersUnsettled", "DeadLettersReceived", "Oldest")
     }
     expected |= {f"{function}{what}" for function in FUNCTION_TITLES for what in ("Errors", "Throttles")}
     expected |= {"SweepStopped", "RepliesOldest", "Undelivered", "Failures", "QuietMinutes", "UnknownCosts"}
@@ -167,9 +199,9 @@ def test_alarms(template: StageTemplate) -> None:
         assert [text(action) for action in alarm["AlarmActions"]] == ["<MonitoringAlerts>"]
 
 
-@pytest.mark.parametrize("queue", QUEUES)
-def test_one_dead_letter_is_enough(queue: str, dev: StageTemplate) -> None:
-    alarms = dev.of_type("AWS::CloudWatch::Alarm")
+@pytest.mark.parametrize("queue", [*QUEUES, *OF_RECIPES.values()])
+def test_one_dead_letter_is_enough(queue: str, custom: StageTemplate) -> None:
+    alarms = custom.of_type("AWS::CloudWatch::Alarm")
     expected = {"Received": ("NumberOfMessagesReceived", 0), "Unsettled": ("ApproximateAgeOfOldestMessage", 900)}
     for what, looked_at in expected.items():
         alarm = alarms[f"Monitoring{queue}DeadLetters{what}"]
@@ -178,9 +210,9 @@ def test_one_dead_letter_is_enough(queue: str, dev: StageTemplate) -> None:
         assert text(alarm["Dimensions"][0]["Value"]) == f"<Queues{queue}DeadLetters>"
 
 
-@pytest.mark.parametrize("queue", QUEUES)
-def test_work_that_waits_too_long_is_told(queue: str, dev: StageTemplate) -> None:
-    alarm = dev.of_type("AWS::CloudWatch::Alarm")[f"Monitoring{queue}Oldest"]
+@pytest.mark.parametrize("queue", [*QUEUES, *OF_RECIPES.values()])
+def test_work_that_waits_too_long_is_told(queue: str, custom: StageTemplate) -> None:
+    alarm = custom.of_type("AWS::CloudWatch::Alarm")[f"Monitoring{queue}Oldest"]
     assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
     assert text(alarm["Dimensions"][0]["Value"]) == f"<Queues{queue}>"
     assert 15 * 60 <= alarm["Threshold"] <= 6 * 3600

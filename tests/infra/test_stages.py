@@ -157,3 +157,24 @@ def test_values_are_given_as_pairs() -> None:
     assert given_pairs("dev", ["ner=true", "tags=a=b"]) == {"ner": "true", "tags": "a=b"}
     with pytest.raises(SettingsError, match="'ner' is not name=value"):
         given_pairs("dev", ["ner"])
+
+
+def test_recipes_get_queues_of_their_own_by_name() -> None:
+    assert DEV.recipe_queues == ()
+    assert stage_values("dev", {"recipe_queues": "reviews, claims-eu"}).recipe_queues == ("reviews", "claims-eu")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("Reviews", "recipe_queues"),
+        ("claims-eu,claims_eu", "two names are the same"),
+        ("replies", "begins as the names of reply queues do"),
+        ("replies-2", "begins as the names of reply queues do"),
+        ("a" * 45, "longer name than SQS allows"),
+        (",".join(f"r{number}" for number in range(21)), "recipe_queues"),
+    ],
+)
+def test_a_queue_that_cannot_be_is_refused(wrong: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        stage_values("dev", {"recipe_queues": wrong, "name": "search4711"})

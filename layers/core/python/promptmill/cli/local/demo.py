@@ -176,8 +176,9 @@ def _show_request(invocation: Invocation) -> dict[str, Any]:
         "prompt": _QUESTION,
         "reply_to": replies.rpartition("/")[2],
     }
-    sqs.send_message(QueueUrl=settings.requests_queue, MessageBody=json.dumps(request))
-    invocation.out.line(f"  sent to {settings.requests_queue}: {json.dumps(request)}")
+    queue = settings.requests_queue_for(RECIPE)
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(request))
+    invocation.out.line(f"  sent to {queue}: {json.dumps(request)}")
     reply = _reply(sqs, replies)
     invocation.out.line(f"  reply: {json.dumps(reply)}")
     return reply
