@@ -51,7 +51,7 @@ from promptmill.wire.batches.lines import AnsweredLine, ResultLine
 from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
 from promptmill.wire.error_replies import ErrorReply, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import parse_json
+from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import encode_body, finish_body
 
 CONTROL_URL = "https://bedrock.{region}.amazonaws.com"
