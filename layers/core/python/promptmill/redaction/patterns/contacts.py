@@ -11,7 +11,9 @@ from promptmill.redaction.spans import Span
 
 _LETTERS = r"A-Za-z\xaa\xb5\xba\xc0-\xd6\xd8-\xf6\xf8-\xff"
 _LABEL = rf"[{_LETTERS}0-9](?:[{_LETTERS}0-9\-]*[{_LETTERS}0-9])?"
-_EMAIL = rf"[{_LETTERS}0-9_.%+'\-]+(?:@|%40)(?:{_LABEL}\.)+(?:xn--[a-zA-Z0-9\-]{{2,}}|[{_LETTERS}]{{2,}})"
+_EMAIL = (
+    rf"(?:[{_LETTERS}0-9_.%+'\-]+|\xa7{{1,16}})(?:@|%40)(?:{_LABEL}\.)+(?:xn--[a-zA-Z0-9\-]{{2,}}|[{_LETTERS}]{{2,}})"
+)
 _IMAGE_NAME = re.compile(r"@\d(?:\.\d+)?x\.(?:png|jpe?g|gif|webp|svg)$", re.IGNORECASE)
 
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,3})?"
@@ -222,13 +224,6 @@ _YEARS = re.compile(r"(?:19|20)\d\d[ ./\-]+(?:19|20)?\d\d(?!\d)")
 _SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}")
 _NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|^\d+\.\d+$|^0\.\d")
 
-_CONTEXT = re.compile(
-    r"(?:phone|mobile|cellular|(?<![a-z])cell|(?<![a-z])(?:tel|tfn?o?|tlfn?|ph|mob|gsm|natel|pu[hc]|fono|fone|t[eé]l)(?![a-z])|telefon|tel[eé]fono|t[eé]l[eé]phone|handy|(?<![a-z])fax"
-    r"|(?<![a-z])call(?:ed|ing|s)?(?![a-z])|whats ?app|(?<![a-z])sms|(?<![a-z])dial|hotline|answering|"
-    r"(?<![a-z])(?:text|reach|ring)(?:ed)? (?:me|us|him|her|them|you)|(?<![a-z])desk|messages? (?:to|on)|contact (?:no|number)"
-    r"|電話|电话|هاتف|тел)[^\n\d]{0,30}$",
-    re.IGNORECASE,
-)
 _CONTEXT_AFTER = re.compile(r"[ \-(]{1,2}(?:office|fax|home|mobile|cell|work|phone|landline)(?![a-z])", re.IGNORECASE)
 _OTHER_NUMBER = re.compile(
     r"(?:(?<![a-z])(?:order|part|item|invoice|ticket|serial|tracking|model|version|isbn|sku|batch|case|reference|ref|policy"
@@ -237,8 +232,13 @@ _OTHER_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _PATH_BEFORE = re.compile(r"[\w/][.\-/]")
-_GOES_ON = re.compile(r"[\-/.]\d|[:/=@_].|\d.?")
+_GOES_ON = re.compile(r"[\-/.]\d|[:/=@_][^\xa7]|\d.?")
 _MIN_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
+_GAP = re.compile(r"[^\n\d+(]{0,30}(?:\((?!\+?\d)[^()\n\d]{0,16}\)[^\n\d+(]{0,8})?")
+_LABELLED = re.compile(_CANDIDATE)
+_MAX_GAP = 56
+_AROUND = 40
+_FRACTION = re.compile(r"\d+\.\d{3,}|0\.\d+")
 
 
 PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
@@ -247,6 +247,27 @@ PHONE_GATE = r"\d(?:[ ./()\-]{0,3}\d){5}"
 def find_phones(folded: FoldedText) -> Iterator[Span]:
     for start, end in folded.find_spans(_CANDIDATE):
         yield from _find_phones_in(folded, start, end)
+
+
+def find_labelled_phone(folded: FoldedText, at: int, limit: int, *, least: int) -> tuple[int, int] | None:
+    """Return the number that starts in the few characters behind ``at``, where a word for a telephone stands before it."""
+    gap = _GAP.match(folded.text, at, min(limit, at + _MAX_GAP))
+    match = _LABELLED.match(folded.text, gap.end()) if gap else None
+    if match is None:
+        return None
+    start, end = match.span()
+    start += _count_unclosed(match[0])
+    if _is_labelled_phone(folded, start, end, least):
+        return start, _extend(folded.text, end)
+    end = _find_end_of_first(folded, start, end, least=least)
+    return (start, _extend(folded.text, end)) if end else None
+
+
+def _is_labelled_phone(folded: FoldedText, start: int, end: int, least: int) -> bool:
+    run = folded.text[start:end]
+    digits = sum(map(str.isdigit, run))
+    plausible = least <= digits <= _MAX_DIGITS and not _FRACTION.fullmatch(run)
+    return plausible and not _DATE.match(run) and not _YEARS.match(run) and _stands_free(folded, start, end)
 
 
 def _find_phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
@@ -267,17 +288,21 @@ def _find_phones_in(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
             yield Span(start + match.start(), _extend(folded.text, start + match.end()), "phone", 0.7, "phone_us")
 
 
-def _find_end_of_first(folded: FoldedText, start: int, end: int) -> int:
+def _find_end_of_first(folded: FoldedText, start: int, end: int, *, least: int = 0) -> int:
     """Return where the first of two numbers ends that only a blank separates; 0 if they are something else."""
     blank, tries = folded.text.rfind(" ", start, end), _MAX_TRIES
     while blank > start and tries:
         run = folded.text[start:blank]
         if run.count(" ") <= _MAX_BLANKS and sum(map(str.isdigit, run)) <= _MAX_DIGITS:
-            if _stands_free(folded, start, blank) and _rate(folded, start, blank, run):
+            if _is_labelled_phone(folded, start, blank, least) if least else _is_phone(folded, start, blank):
                 return blank
             tries -= 1
         blank = folded.text.rfind(" ", start, blank)
     return 0
+
+
+def _is_phone(folded: FoldedText, start: int, end: int) -> bool:
+    return _stands_free(folded, start, end) and _rate(folded, start, end, folded.text[start:end]) > 0
 
 
 def _count_unclosed(run: str) -> int:
@@ -304,17 +329,38 @@ def _stands_free(folded: FoldedText, start: int, end: int) -> bool:
     return not after[:1].isalpha() or bool(_EXTENSION.match(text, end))
 
 
+_LOCAL_NUMBERS = (
+    ("\u4e00", "\u9fff", re.compile(r"1[3-9]\d{9}|0\d{9,11}|0[5789]0\d{8}")),  # China, Japan
+    ("\u3040", "\u30ff", re.compile(r"0[5789]0\d{8}|0\d{9}")),
+    ("\uac00", "\ud7af", re.compile(r"01[016-9]\d{7,8}|02\d{7,8}|0[3-6]\d{8,9}|1[568]\d{6}")),
+    ("\u0e00", "\u0e7f", re.compile(r"0[689]\d{8}|0[2-7]\d{7}")),
+)
+"""Scripts, and how numbers of the countries that write them look without separators."""
+_ALONE = re.compile(r"1[3-9]\d{9}|0[5789]0\d{8}|01[016-9]\d{8}|0[689]\d{8}|0\d{11}")
+
+
+def _rate_local(folded: FoldedText, start: int, end: int, run: str) -> float:
+    """Rate a number by the script of the text around it, or by standing on a line of its own."""
+    digits = re.sub(r"[ \-]", "", run)
+    if folded.letters is not folded.text:
+        around = folded.letters[max(0, start - _AROUND) : end + _AROUND]
+        for first, last, shape in _LOCAL_NUMBERS:
+            if shape.fullmatch(digits) and any(first <= char <= last for char in around):
+                return 0.7
+    return 0.5 if _ALONE.fullmatch(digits) and folded.fills_its_line(start, end) else 0
+
+
 def _rate(folded: FoldedText, start: int, end: int, run: str) -> float:
     """Return how sure it is that the digits are a telephone number; 0 if they are something else."""
     digits = sum(map(str.isdigit, run))
     if digits > _MAX_DIGITS or _DATE.match(run) or _YEARS.match(run):
         return 0
     before = folded.text_before(start, 40)
-    if _CONTEXT.search(before) or _CONTEXT_AFTER.match(folded.text, end):
+    if _CONTEXT_AFTER.match(folded.text, end):
         return 0.85
     if digits < _MIN_DIGITS or _OTHER_NUMBER.search(before):
         return 0
-    return _rate_shape(run, digits)
+    return _rate_shape(run, digits) or _rate_local(folded, start, end, run)
 
 
 def _rate_shape(run: str, digits: int) -> float:

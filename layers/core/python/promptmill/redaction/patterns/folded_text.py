@@ -11,12 +11,16 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptmill.redaction.spans import RedactionType, Span
 
+if TYPE_CHECKING:
+    from promptmill.redaction.patterns.labels import FoundLabel
+
 _DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2212\u2043\ufe58\ufe63\uff0d\u02d7\u06d4"
 _BLANKS = "\u2014\u2015\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_APOSTROPHES = "\u2018\u2019\u02bc"
 _DOTS = "\u3002\uff61\u2024"
 _LOOK_ALIKES = (
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u04cf\u0410\u0412\u0415\u041a\u041c\u041d\u041e"
@@ -67,6 +71,7 @@ class _Bytes(dict[int, str]):
 
 _FOLDS = _Folds(
     {ord(char): ord("-") for char in _DASHES}
+    | {ord(char): ord("'") for char in _APOSTROPHES}
     | {ord(char): ord(" ") for char in _BLANKS}
     | {ord(char): ord(".") for char in _DOTS}
     | {ord(char): ord(like) for char, like in zip(_LOOK_ALIKES, _LOOK_LIKE, strict=True)}
@@ -74,31 +79,76 @@ _FOLDS = _Folds(
 _BYTES = _Bytes()
 
 
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1100, 0x11FF),  # Korean letters
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # Chinese marks of repetition
+    (0x3040, 0x318F),  # Japanese kana, Korean letters
+    (0x31A0, 0x31FF),
+    (0x3400, 0x9FFF),  # Chinese
+    (0xA960, 0xA97F),
+    (0xAC00, 0xD7FF),  # Korean syllables
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFFDC),
+    (0x20000, 0x3FFFF),
+)
+"""Scripts in which no blank stands between words, or in which endings are written to a number: a number or an address may
+touch their letters and still stand alone."""
+
+
+class _Unspaced(dict[int, int]):
+    """Maps letters of scripts without blanks to a sign, every other character to itself."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = kept = ord(_OTHER_SIGN) if any(first <= code <= last for first, last in _UNSPACED) else code
+        return kept
+
+
+_SIGNS = _Unspaced()
+
+
+def fold_text(text: str) -> str:
+    """Return a text as ``FoldedText.letters`` has it."""
+    return text.translate(_FOLDS)
+
+
 class FoldedText:
     """A text that rules can search. Offsets are those of ``text``; ``to_original`` turns spans into spans of the original.
 
     Attributes:
-        text: the folded text.
+        text: the folded text. A sign stands for each letter of a script without blanks between words, so that for every rule
+            such a letter ends a word or a number.
+        letters: the same, with these letters.
+        has_other_letters: True if a character is not of Latin-1.
+        labels: its labels in order, once ``find_labels`` has found them.
         raw: ``text`` with one byte for each character, so that RE2's offsets are those of ``text``.
     """
 
-    __slots__ = ("_original", "_origins", "raw", "text")
+    __slots__ = ("_original", "_origins", "has_other_letters", "labels", "letters", "raw", "text")
 
     def __init__(self, original: str) -> None:
         self._original, self._origins = original, None
+        self.has_other_letters = False
+        self.labels: list[FoundLabel] = []
         text = original
         # JSON inside of prose: "\n555-0100" starts a line, where "n555-0100" would be part of a word.
         if "\\" in text:
             text = _ESCAPED_BREAK.sub("  ", text)
         if text.isascii():
-            self.text, self.raw = text, text.encode()
+            self.text, self.letters, self.raw = text, text, text.encode()
             return
         strange = {char for char in set(text) if char > "\x7f"}
         self.text = text
         if any(_FOLDS[ord(char)] != ord(char) for char in strange):
-            self.text = _replace_characters(text, strange, _FOLDS)
+            self.text = replace_characters(text, strange, _FOLDS)
             if len(self.text) != len(text):
                 self._origins = [at for at, char in enumerate(text) if _FOLDS[ord(char)] is not None]
+        self.letters = self.text
+        self.has_other_letters = any(ord(char) >= _LATIN_1_END for char in strange)
+        if any(_SIGNS[ord(char)] != ord(char) for char in strange):
+            self.text = self.letters.translate(_SIGNS)
         self.raw = _to_latin_1(self.text)
 
     _origins: list[int] | None
@@ -127,6 +177,7 @@ class FoldedText:
             done = max(done, end)
         other = FoldedText("")
         other.text, other.raw = "".join([*pieces, self.text[done:]]), bytes(raw)
+        other.letters, other.labels = self.letters, self.labels
         return other
 
     def text_before(self, at: int, length: int) -> str:
@@ -149,10 +200,10 @@ def _to_latin_1(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         strange = {char for char in set(text) if ord(char) >= _LATIN_1_END}
-        return _replace_characters(text, strange, _BYTES).encode("latin-1")
+        return replace_characters(text, strange, _BYTES).encode("latin-1")
 
 
-def _replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
+def replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
     """Do what ``str.translate`` does, and faster where few characters change."""
     if len(strange) > _FEW:
         return text.translate(table)

@@ -90,7 +90,7 @@ NUMBER_IDS: dict[int, tuple[IdentityKind, ...]] = {
         IdentityKind("aadhaar_in", "national_id", check.aadhaar, r"aadh?aa?r|\buidai?\b", layouts=("9999 9999 9999", "9999-9999-9999"), proof="check"),
         IdentityKind("my_number_jp", "national_id", check.my_number, r"my ?number|マイナンバー|個人番号", layouts=("9999 9999 9999", "9999-9999-9999")),
         IdentityKind("personnummer_12_se", "national_id", check.personnummer, r"personn", layouts=("99999999-9999",), proof="strong"),
-        IdentityKind("licence_kr", "driving_licence", lambda d: int(d[:2]) in range(11, 29), r"licen[cs]e|면허", layouts=("99-99-999999-99",)),
+        IdentityKind("licence_kr", "driving_licence", lambda d: int(d[:2]) in range(11, 29), r"licen[cs]e|면허", layouts=("99-99-999999-99",), proof="context"),
         IdentityKind("nric_my", "national_id", check.has_date, r"\bnric\b|mykad|\bic\b", layouts=("999999-99-9999",)),
         IdentityKind("inn_12_ru", "tax_id", check.any_digits, r"\binn\b|инн", proof="context"),
     ),

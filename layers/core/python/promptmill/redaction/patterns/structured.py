@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cache
 
 from promptmill.redaction.patterns.accounts import ACCOUNT_RULES, WALLET_RULES
 from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, URL_RULES, find_phones
-from promptmill.redaction.patterns.documents import DOCUMENT_RULES
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
+from promptmill.redaction.patterns.labelled_values import find_labelled_values
+from promptmill.redaction.patterns.labels import find_labels
 from promptmill.redaction.patterns.passwords import COMMAND_RULES, PASSWORD_RULES
 from promptmill.redaction.patterns.rules import Gate, Rule
 from promptmill.redaction.patterns.secret_context import CONTEXT_RULES
@@ -27,7 +31,6 @@ STRUCTURED_RULES: tuple[Rule, ...] = (
     *URL_RULES,
     *ACCOUNT_RULES,
     *IDENTITY_RULES,
-    *DOCUMENT_RULES,
     *WALLET_RULES,
 )
 
@@ -40,11 +43,30 @@ class StructuredDetector:
 
     def find(self, text: str) -> list[Span]:
         folded = FoldedText(text)
-        spans = self._gate.find(folded)
+        folded.labels = find_labels(folded)
+        labelled = list(find_labelled_values(folded))
+        spans = [*_give_way(self._gate.find(folded), labelled), *labelled]
         # Telephones come last and do not see what was found: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
         if compile_re2(PHONE_GATE).search(folded.raw):
             spans += find_phones(folded.blank_out(spans) if spans else folded)
         return [folded.to_original(span) for span in unite(spans)]
+
+
+_PROVEN = 0.9
+_NUMBERS = frozenset(
+    ("us_ssn", "national_id", "tax_id", "routing_number", "bank_account", "passport", "driving_licence", "medical_id")
+)
+
+
+def _give_way(spans: list[Span], labelled: list[Span]) -> Iterator[Span]:
+    """Yield the spans without numbers that a label calls something else: many numbers pass one check digit or another."""
+    places = sorted((span.start, span.end) for span in labelled)
+    for span in spans:
+        index = bisect_right(places, (span.start, sys.maxsize))
+        near = places[max(0, index - 1) : index + 1]
+        if span.type in _NUMBERS and span.score < _PROVEN and any(a < span.end and span.start < b for a, b in near):
+            continue
+        yield span
 
 
 @cache
