@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def test_a_file_is_answered_by_the_model_and_costs_what_its_attempts_say(
     answers = Path(fetched["files"]["results"]).read_text(encoding="utf-8-sig").splitlines()
     assert answers[0].startswith("id,text,sentiment")
     assert len(answers) == 3
+
+
+def test_an_estimate_holds_what_the_model_then_takes(local_stack: LocalStack, tmp_path: Path) -> None:
+    file = tmp_path / "estimated.csv"
+    file.write_text((CLONE / "samples/reviews.csv").read_text())
+    shown = promptmill(local_stack, "estimate", str(file), "--recipe", "demo", "--json")
+    before = json.loads(shown.stdout)
+    assert (shown.returncode, before["seen"]) == (0, 24), shown.stderr
+    job = json.loads(promptmill(local_stack, "submit", str(file), "--recipe", "demo", "--wait", "--json").stdout)
+    spent = json.loads(promptmill(local_stack, "costs", "--job", job["job_id"], "--json").stdout)
+    for quantity in ("input_tokens", "output_tokens"):
+        assert before[quantity]["low"] <= spent[quantity] <= before[quantity]["high"], (quantity, before, spent)
+    assert before["input_tokens"]["expected"] == spent["input_tokens"]  # the model's server counts them
+    assert Decimal(before["cost_usd"]["low"]) <= Decimal(spent["cost_usd"]) <= Decimal(before["cost_usd"]["high"])
 
 
 def test_doctor_calls_the_model_through_the_real_adapter(local_stack: LocalStack) -> None:

@@ -87,8 +87,8 @@ class _Completing(Struct, frozen=True):
             return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
 
     def _refuse_fields(self, request: CompletionRequest) -> None:
-        inside = _BODIES.get(self.file_format.name, "")
-        refuse_unallowed(request, _allowed_by(self.recipe), where=f"line {self.record.line}", inside=inside)
+        inside = name_of_body(self.file_format)
+        refuse_unallowed(request, allowed_by(self.recipe), where=f"line {self.record.line}", inside=inside)
 
     async def _redact(self, request: CompletionRequest) -> Searched:
         policy, caller = self.recipe.redact, self.caller
@@ -123,10 +123,14 @@ class _Completing(Struct, frozen=True):
 
 
 _BODIES: Mapping[FileFormatName, str] = {"openai": "body", "anthropic": "params", "bedrock": "modelInput"}
-"""The part of a line that holds its body, by file format."""
 
 
-def _allowed_by(recipe: Recipe) -> frozenset[str]:
+def name_of_body(file_format: FileFormat) -> str:
+    """Return the part of a line that holds its body, "" where the whole line is one."""
+    return _BODIES.get(file_format.name, "")
+
+
+def allowed_by(recipe: Recipe) -> frozenset[str]:
     """Return what some route of the recipe lets lines set. Each route checks again what it is sent."""
     links = (LINKS_ALLOWED,) if recipe.attachments == "pass" else ()
     return frozenset((*links, *(name for route in recipe.routes for name in route.allow)))

@@ -10,6 +10,7 @@ from promptmill import __version__
 from promptmill.cli.commands.cancel import cancel
 from promptmill.cli.commands.costs import costs
 from promptmill.cli.commands.doctor import doctor
+from promptmill.cli.commands.estimate import estimate
 from promptmill.cli.commands.forget import forget
 from promptmill.cli.commands.local import local
 from promptmill.cli.commands.models import models
@@ -38,6 +39,7 @@ def cli() -> None:
 
 _JOB_CONTROL = (cancel, resume, redrive, again, pause, unpause)
 for command in (
+    estimate,
     submit,
     status,
     *_JOB_CONTROL,

@@ -31,7 +31,15 @@ from promptmill.ports.message_queue import MessageLease
 from promptmill.ports.object_store import ObjectReader
 
 
-async def read_records(manifest: Manifest, chunk: ChunkRange, *, objects: ObjectReader) -> list[RawRecord]:
+class CutObject(Struct, frozen=True):
+    """The object that chunks are ranges of: the source of a job, or its staged form."""
+
+    key: str
+    version: str
+    facts: FileFacts
+
+
+async def read_records(chunk: ChunkRange, cut: CutObject, *, objects: ObjectReader) -> list[RawRecord]:
     """Read the records of a chunk in order. One that is too large to read becomes a record that says so.
 
     Raises:
@@ -39,8 +47,8 @@ async def read_records(manifest: Manifest, chunk: ChunkRange, *, objects: Object
     """
     if chunk.oversized:
         return [_make_oversized_record(chunk)]
-    data = await objects.read(manifest.cut_key, start=chunk.start, end=chunk.end, version=manifest.cut_version)
-    records = list(format_named(manifest.facts.format).split(data, chunk, manifest.facts))
+    data = await objects.read(cut.key, start=chunk.start, end=chunk.end, version=cut.version)
+    records = list(format_named(cut.facts.format).split(data, chunk, cut.facts))
     if len(records) != chunk.records:
         raise ValueError(f"chunk {chunk.number} holds {len(records)} records, and its manifest says {chunk.records}")
     return records
@@ -168,7 +176,8 @@ class ChunkUnit:
 
     async def _all_records(self) -> list[RawRecord]:
         try:
-            return await read_records(self._manifest, self._chunk, objects=self._context.objects)
+            cut = CutObject(self._manifest.cut_key, self._manifest.cut_version, self._manifest.facts)
+            return await read_records(self._chunk, cut, objects=self._context.objects)
         except MissingObjectError:
             return make_failed_records(self._chunk, "file_gone", _GONE)
         except RefusedByAwsError as refusal:

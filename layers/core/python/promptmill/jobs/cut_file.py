@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+<<<<<<< Updated upstream
 from typing import Any
+=======
+from typing import Protocol
+>>>>>>> Stashed changes
 
 from msgspec import Struct
 
 from promptmill.domain import layout
 from promptmill.domain.errors import InconsistentError, MissingObjectError, PromptmillError, RejectedFileError
-from promptmill.domain.job import JobRun
+from promptmill.domain.job import Source
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts, FileLimits, records_per_chunk
 from promptmill.domain.recipe import Recipe
 from promptmill.formats.columns import check_columns
@@ -20,7 +25,6 @@ from promptmill.formats.cutting import make_cutter
 from promptmill.formats.encoding import encoding_note
 from promptmill.formats.recognise import HEAD_SIZE, Recognised, first_lines, recognise
 from promptmill.formats.staging import Gunzip, Transcoder, document_lines, file_too_large, gzip_bomb
-from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import PAGE, encode_ranges
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo, ObjectStore, ObjectWriter
@@ -148,7 +152,23 @@ class CutFile(Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-async def cut_file(job: JobRun, recipe: Recipe, context: JobContext) -> CutFile:
+class CuttingPorts(Protocol):
+    """The part of a ``JobContext`` that cutting needs."""
+
+    @property
+    def objects(self) -> ObjectStore: ...
+
+    @property
+    def limits(self) -> FileLimits: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def rng(self) -> random.Random: ...
+
+
+async def cut_file(job_id: str, source: Source, recipe: Recipe, context: CuttingPorts) -> CutFile:
     """Cut a dropped file into chunks as a stream, in flat memory at any size.
 
     Only ``{"requests": […]}`` documents are read whole; they are at most 256 MB.
@@ -156,8 +176,8 @@ async def cut_file(job: JobRun, recipe: Recipe, context: JobContext) -> CutFile:
     Raises:
         RejectedFileError: not a file of prompts; its remedy says what to drop instead.
     """
-    found = await _find_object(context.objects, job.source.key, job.source.version)
-    return await _Cutting(job, recipe, context).run(found)
+    found = await _find_object(context.objects, source.key, source.version)
+    return await _Cutting(job_id, source, recipe, context).run(found)
 
 
 async def _find_object(objects: ObjectStore, key: str, version: str) -> ObjectInfo:
@@ -170,18 +190,18 @@ async def _find_object(objects: ObjectStore, key: str, version: str) -> ObjectIn
 class _Cutting:
     """Reads the source once, whether to stage it or to cut it, and takes its digest on the way."""
 
-    def __init__(self, job: JobRun, recipe: Recipe, context: JobContext) -> None:
-        self._job, self._recipe, self._objects = job, recipe, context.objects
+    def __init__(self, job_id: str, source: Source, recipe: Recipe, context: CuttingPorts) -> None:
+        self._job_id, self._source, self._recipe, self._objects = job_id, source, recipe, context.objects
         self._limits, self._time = context.limits, PlanningTime(context.limits.planning_s, context.clock)
         self._digest, self._digested = hashlib.sha256(), False
         self._notes: list[str] = []
         self._packed: int | None = None
-        self._prefix = layout.ranges_prefix(job.job_id, f"{context.rng.getrandbits(64):016x}")
+        self._prefix = layout.ranges_prefix(job_id, f"{context.rng.getrandbits(64):016x}")
 
     async def run(self, found: ObjectInfo) -> CutFile:
         if found.size > self._limits.unpacked_bytes:
             raise file_too_large(found.size, self._limits)
-        name = posixpath.basename(self._job.source.key)
+        name = posixpath.basename(self._source.key)
         recognised = await self._recognise(found, name)
         if recognised.staging == "gunzip":
             self._packed = found.size
@@ -197,7 +217,7 @@ class _Cutting:
         return recognise(head, name=name, size=found.size)
 
     async def _stage(self, how: str, blocks: AsyncIterator[bytes]) -> ObjectInfo:
-        key = f"{layout.staged_key(self._job.job_id)}.{how}"
+        key = f"{layout.staged_key(self._job_id)}.{how}"
         await self._objects.create_from(key, blocks)
         return await _find_object(self._objects, key, "")
 

@@ -156,7 +156,7 @@ async def _plan_file(job: JobRun, context: JobContext) -> Manifest:
     if job.run != FIRST_RUN and await context.objects.head(job.source.key, version=job.source.version) is None:
         raise make_file_gone()
     check_prices(recipe, context)  # before the file is read, which may take minutes
-    cut = await cut_file(job, recipe, context)
+    cut = await cut_file(job.job_id, job.source, recipe, context)
     return Manifest(
         job_id=job.job_id,
         run=job.run,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import Route
+
+
+class NotSentError(PromptmillError):
+    """A call was written, and this process sends none: it only wants to know whether it could."""
 
 
 class ModelProvider(Protocol):

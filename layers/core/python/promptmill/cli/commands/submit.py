@@ -39,7 +39,7 @@ def submit(invocation: Invocation, *, file: Path, recipe: str, name: str | None,
     """
     target, out = invocation.target, invocation.out
     key = inbox_key(recipe, name or file.name)
-    size = _readable_size(file)
+    size = readable_size(file)
     loaded: Recipe = target.services.run(load_recipe(recipe, target.services))
     source = _drop(invocation, file, key, size)
     job_id = make_job_id(source)
@@ -86,7 +86,7 @@ def inbox_key(recipe: str, name: str) -> str:
     return key
 
 
-def _readable_size(file: Path) -> int:
+def readable_size(file: Path) -> int:
     """Return the size of a file that can be read. Raises UserError."""
     if not file.is_file():
         reason = (

@@ -1,0 +1,1 @@
+"""What a job will take before it runs: tokens, dollars, time, and lines that will fail."""
