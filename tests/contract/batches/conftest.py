@@ -20,6 +20,7 @@ from tests.contract.batches.scenes import SCENES, Scene
 from tests.contract.providers.conftest import KEYS, fake_aws_session, local_settings
 from tests.fakes.batches import bedrock
 from tests.fakes.clock import FakeClock
+from tests.fakes.providers import openai_like
 from tests.fakes.secret_store import FakeSecretStore
 
 BLOCK = 1000
@@ -95,7 +96,7 @@ def asking(text: str, **fields: Any) -> CompletionRequest:
 async def opened(name: str) -> AsyncIterator[Bench]:
     scene, clock = SCENES[name], FakeClock()
     async with scene.server(clock) as fake:
-        secrets = FakeSecretStore(KEYS)
+        secrets = FakeSecretStore({**KEYS, **openai_like.KEYS})
         connections = Connections(settings=local_settings(), clock=clock, make_aws_session=fake_aws_session)
         place = BedrockPlace(bedrock.BUCKET, bedrock.ROLE, fake.objects) if name == "bedrock" else None
         services = HttpBatchServices(connections, secrets=secrets, bedrock=place, servers=scene.servers)

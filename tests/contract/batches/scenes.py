@@ -10,7 +10,7 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
-from tests.fakes.batches import anthropic, bedrock
+from tests.fakes.batches import anthropic, bedrock, openai_like
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
@@ -101,5 +101,42 @@ SCENES: Mapping[str, Scene] = {
         base_path="",
         refusals=BEDROCK_REFUSALS,
         has_uploads=False,
+    ),
+    "azure": Scene(
+        server=openai_like.AzureBatchServer,
+        route=_route("azure", openai_like.AzureBatchServer.deployment, key="azure"),
+        base_path="/openai/v1",
+        refusals=(*OPENAI_REFUSALS, (error(404, "DeploymentNotFound", "no such deployment"), "model_closed")),
+    ),
+    "perplexity": Scene(
+        server=openai_like.PerplexityBatchServer,
+        route=_route("perplexity", "perplexity/sonar", key="perplexity"),
+        refusals=OPENAI_REFUSALS,
+    ),
+    "groq": Scene(
+        server=openai_like.GroqBatchServer,
+        route=_route("compatible", "llama-3.3-70b", key="openai-key"),
+        base_path="/openai/v1",
+        refusals=OPENAI_REFUSALS,
+        servers={"127.0.0.1": "groq"},
+    ),
+    "together": Scene(
+        server=openai_like.TogetherBatchServer,
+        route=_route("compatible", "meta-llama/Llama-3.3-70B", key="openai-key"),
+        refusals=OPENAI_REFUSALS,
+        proof="upload",
+        servers={"127.0.0.1": "together"},
+    ),
+    "deepinfra": Scene(
+        server=openai_like.DeepInfraBatchServer,
+        route=_route("compatible", "meta-llama/Llama-3.3-70B", key="openai-key"),
+        base_path="/v1/openai",
+        refusals=OPENAI_REFUSALS,
+        servers={"127.0.0.1": "deepinfra"},
+    ),
+    "compatible": Scene(
+        server=openai_like.CompatibleBatchServer,
+        route=_route("compatible", "qwen3-8b", key="openai-key"),
+        refusals=OPENAI_REFUSALS,
     ),
 }

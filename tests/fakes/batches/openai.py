@@ -49,8 +49,8 @@ class OpenAiBatchServer(FakeBatchServer):
     root = "/v1"
     key_header, key = "authorization", f"Bearer {KEY}"
     purpose = "batch"
-    windows = ("24h",)
-    queue_codes = "token_limit_exceeded"
+    windows: tuple[str, ...] = ("24h",)
+    expires = True
 
     def __init__(self, clock: FakeClock, **own: Any) -> None:
         super().__init__(clock)
@@ -86,7 +86,7 @@ class OpenAiBatchServer(FakeBatchServer):
         by_id = {"poll": self._poll, "read": self._read, "cancel": self._cancel, "delete_file": self._delete}
         if operation in by_id:
             return by_id[operation](found["id"])
-        return {"upload": self._upload, "create": self._create, "list": self._list}[operation](seen)
+        return {"upload": self.upload, "create": self._create, "list": self._list}[operation](seen)
 
     def _read(self, file_id: str) -> Says:
         body = self.files.get(file_id)
@@ -114,17 +114,22 @@ class OpenAiBatchServer(FakeBatchServer):
     def lines_of(self, batch: dict[str, Any]) -> list[dict[str, Any]]:
         return [msgspec.json.decode(line) for line in self.files[batch["input_file_id"]].splitlines()]
 
-    def _upload(self, seen: Seen) -> Says:
+    def upload(self, seen: Seen) -> Says:
         fields, file, name = _form(seen)
-        if wrong := self._upload_problem(fields, name):
+        if wrong := self.upload_problem(fields, name):
             return self.refuse(error(400, "invalid_value", wrong), wrong)
         file_id = f"file-{len(self.files) + 1}"
         self.files[file_id] = file
         return Says(200, self._file(file_id, name))
 
-    def _upload_problem(self, fields: dict[str, Any], name: str) -> str | None:
+    def fields_of(self, seen: Seen) -> dict[str, Any]:
+        return _form(seen)[0]
+
+    def upload_problem(self, fields: dict[str, Any], name: str) -> str | None:
         # The type of a file itself is no schema: everything beside it is.
         unknown = fields.keys() - FileCreateParams.__annotations__.keys()
+        if "expires_after" in fields and not self.expires:
+            return "expires_after is not known here"
         if unknown or fields.get("purpose") != self.purpose or not name.endswith(".jsonl"):
             return f"an upload of {name} with {fields}"
         return problem_with(fields["expires_after"], ExpiresAfter) if "expires_after" in fields else None
@@ -165,10 +170,13 @@ class OpenAiBatchServer(FakeBatchServer):
         known = [b for b in reversed(self.batches.values()) if self.is_listed(b["created_at"])]
         ids = [batch["id"] for batch in known]
         start = ids.index(seen.query["after"]) + 1 if seen.query.get("after") in ids else 0
-        page = known[start : start + int(seen.query.get("limit", "20"))]
+        page = self.page_of(known[start:], seen)
         has_more = start + len(page) < len(known)
         ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
         return Says(200, {"object": "list", "data": page, "has_more": has_more, **ends})
+
+    def page_of(self, known: list[dict[str, Any]], seen: Seen) -> list[dict[str, Any]]:
+        return known[: int(seen.query.get("limit", "20"))]
 
     def _poll(self, batch_id: str) -> Says:
         batch = self.batches.get(batch_id)

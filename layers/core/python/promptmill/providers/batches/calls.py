@@ -120,10 +120,10 @@ class BatchCalls:
         more: Mapping[str, str] = NOTHING_MORE,
     ) -> Any:
         """Make a call and return the JSON of its answer. Raise ProviderError for any answer but a 2xx."""
-        answer = await self._send(route, method, url, body, more)
+        answer = await self.send(route, method, url, body, more)
         if answer.status in _OK:
             return parse_json(answer.body)
-        raise await self._error(route, answer)
+        raise await self.error(route, answer)
 
     async def create(
         self,
@@ -137,7 +137,7 @@ class BatchCalls:
     ) -> Created | Refused | Unknown:
         """Ask for a batch by exactly one request, and say what is certain of it afterwards."""
         try:
-            answer = await self._send(route, "POST", url, body, more)
+            answer = await self.send(route, "POST", url, body, more)
         except ProviderError as error:
             # Only a call that surely did not reach the service proves that there is no batch.
             return Unknown(error.code) if error.usage_unknown else refusal_of(error, signs)
@@ -147,7 +147,7 @@ class BatchCalls:
             return Created(batch_id) if isinstance(batch_id, str) and batch_id else Unknown("malformed")
         if not _refuses_for_certain(answer.status):
             return Unknown(f"http_{answer.status}")
-        refusal = await self._error(route, answer)
+        refusal = await self.error(route, answer)
         return Unknown(refusal.code) if refusal.code in signs.doubt_codes else refusal_of(refusal, signs)
 
     async def read(self, route: Route, url: str, *, more: Mapping[str, str] = NOTHING_MORE) -> AsyncIterator[bytes]:
@@ -175,7 +175,7 @@ class BatchCalls:
                 if reply.status in _GONE:
                     raise MissingObjectError("the results of the batch are gone")
                 if reply.status not in _OK:
-                    raise await self._error(route, await reply.read())
+                    raise await self.error(route, await reply.read())
                 last = b"\n"
                 async for block in reply.blocks():
                     yield block
@@ -201,9 +201,10 @@ class BatchCalls:
             if error.status not in _GONE:
                 raise
 
-    async def _send(
+    async def send(
         self, route: Route, method: Method, url: str, body: bytes | StreamedBody, more: Mapping[str, str]
     ) -> HttpAnswer:
+        """Make a call and return its answer, whatever it is. Raise ProviderError if there is none."""
         length = body.length if isinstance(body, StreamedBody) else len(body)
         signed = b"" if isinstance(body, StreamedBody) else body
         return await self._http.send(
@@ -214,7 +215,17 @@ class BatchCalls:
             timeout_s=_CALL_S + length / _SLOWEST_BYTES_A_SECOND,
         )
 
-    async def _error(self, route: Route, answer: HttpAnswer) -> ProviderError:
+    async def put_elsewhere(self, url: str, body: StreamedBody, *, method: Method = "PUT") -> HttpAnswer:
+        """Send a body to an address that the service gave for it, without our key. Raise ProviderError if it is not taken."""
+        timeout_s = _CALL_S + body.length / _SLOWEST_BYTES_A_SECOND
+        headers = {"Content-Type": "application/jsonl"}
+        answer = await self._http.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
+        if answer.status in _OK:
+            return answer
+        raise RetryLaterError("upload_refused", status=answer.status)
+
+    async def error(self, route: Route, answer: HttpAnswer) -> ProviderError:
+        """Return the error for an answer; a key that was refused is read again."""
         error = self._error_of(answer, parse_json(answer.body))
         if answer.status == _UNAUTHORIZED and route.key and self._secrets is not None:
             used = await self._secrets.read(route.key)

@@ -58,6 +58,8 @@ from promptmill.wire.request_bodies import encode_body, finish_body
 
 LABEL = "promptmill_submission"
 _BOUNDARY = "promptmill-lines-of-one-submission"
+_MULTIPART = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+_END = f"--{_BOUNDARY}--\r\n"
 _PAGE = 100
 _CURRENT_AZURE = ("", "v1", "preview")
 _ENDED: Mapping[str, BatchState] = {
@@ -67,7 +69,8 @@ _ENDED: Mapping[str, BatchState] = {
     "cancelled": "cancelled",
     "canceled": "cancelled",
 }
-_DAY_S = 86_400
+_DAY_S, _DAY_H = 86_400, 24
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 SIGNS = RefusalSigns(
     queue_codes=frozenset({"token_limit_exceeded"}),
     queue=re.compile(
@@ -88,7 +91,8 @@ class Flavour(Struct, frozen=True):
         upload_days: after how many days it deletes an upload; 0 where it cannot be told.
         metadata: a batch can be labelled.
         idempotency_header: the header that names one create, "" for none.
-        files, batches: its paths.
+        bare_lines: a line names no endpoint.
+        uploads_elsewhere: it answers with the address of a store, where the file is put, and is told afterwards.
     """
 
     terms: str
@@ -96,14 +100,33 @@ class Flavour(Struct, frozen=True):
     upload_days: int = 0
     metadata: bool = True
     idempotency_header: str = ""
-    files: str = "/files"
-    batches: str = "/batches"
+    bare_lines: bool = False
+    uploads_elsewhere: bool = False
 
 
-FLAVOURS: Mapping[str, Flavour] = MappingProxyType({"openai": Flavour("openai", upload_days=4)})
+FLAVOURS: Mapping[str, Flavour] = MappingProxyType(
+    {
+        "openai": Flavour("openai", upload_days=4),
+        "azure": Flavour("azure", upload_days=14),
+        "perplexity": Flavour("perplexity", idempotency_header="Idempotency-Key"),
+        "compatible": Flavour("compatible"),
+        "local": Flavour("compatible"),
+        "groq": Flavour("groq"),
+        "together": Flavour("together", "batch-api", metadata=False, bare_lines=True, uploads_elsewhere=True),
+        "deepinfra": Flavour("deepinfra"),
+    }
+)
 """The flavours by the names of providers, and by the names of servers that are no providers of their own."""
-SERVERS: Mapping[str, str] = MappingProxyType({})
+SERVERS: Mapping[str, str] = MappingProxyType(
+    {
+        "api.groq.com": "groq",
+        "api.together.ai": "together",
+        "api.together.xyz": "together",
+        "api.deepinfra.com": "deepinfra",
+    }
+)
 """The flavours of servers by the hosts of their addresses, for routes of ``compatible``."""
+_FILES, _BATCHES = "/files", "/batches"
 
 
 class _Headers:
@@ -153,15 +176,16 @@ class OpenAiBatches:
         body = endpoint_named(name).write_request(request, model=route.model, provider=provider, wire=route.wire)
         body = finish_body(body, request, route)
         refuse_unbatchable(body, terms)
-        return lines.write_line(encode_body(body), line_id=line_id, url=self._line_url(name))
+        url = "" if self._flavour(route).bare_lines else self._line_url(name)
+        return lines.write_line(encode_body(body), line_id=line_id, url=url)
 
     async def upload(self, route: Route, order: BatchOrder) -> str:
         """See ports/batch_service.py."""
         flavour = self._flavour(route)
-        more = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        raw = await self._calls.ask(
-            route, "POST", self._url(route, flavour.files), _multipart(order, flavour), more=more
-        )
+        if flavour.uploads_elsewhere:
+            return await self._upload_elsewhere(route, order, flavour)
+        form, url = _multipart(order, flavour), self._url(route, _FILES)
+        raw = await self._calls.ask(route, "POST", url, form, more=_MULTIPART)
         if file_id := text_or_empty(object_in(raw).get("id")):
             return file_id
         raise RetryLaterError("malformed", "the upload was answered without an id")
@@ -172,16 +196,16 @@ class OpenAiBatches:
         body: dict[str, Any] = {
             "input_file_id": upload,
             "endpoint": self._line_url(self._endpoint(route)),
-            "completion_window": f"{terms.window_h(order.window_h)}h",
+            "completion_window": _window(terms.window_h(order.window_h)),
         }
         if flavour.metadata:
             body["metadata"] = {LABEL: order.label}
         more = {flavour.idempotency_header: order.label} if flavour.idempotency_header else NOTHING_MORE
         return await self._calls.create(
             route,
-            self._url(route, flavour.batches),
+            self._url(route, _BATCHES),
             msgspec.json.encode(body),
-            id_of=lambda raw: raw.get("id"),
+            id_of=lambda raw: object_in(raw.get("job", raw)).get("id"),
             signs=SIGNS,
             more=more,
         )
@@ -207,9 +231,8 @@ class OpenAiBatches:
     async def results(self, route: Route, order: BatchOrder, status: BatchStatus) -> AsyncIterator[bytes]:
         """See ports/batch_service.py. The error file is read after the output: both hold lines, whatever counts say."""
         del order
-        files = self._flavour(route).files
         for file_id in status.files:
-            path = f"{files}/{quote(file_id, safe='')}/content"
+            path = f"{_FILES}/{quote(file_id, safe='')}/content"
             async for block in self._calls.read(route, self._url(route, path)):
                 yield block
 
@@ -230,10 +253,21 @@ class OpenAiBatches:
 
     async def delete(self, route: Route, upload: str, status: BatchStatus) -> None:
         """See ports/batch_service.py. Batches themselves cannot be deleted."""
-        files = self._flavour(route).files
         for file_id in dict.fromkeys((upload, *status.files)):
             if file_id:
-                await self._calls.forget(route, self._url(route, f"{files}/{quote(file_id, safe='')}"))
+                await self._calls.forget(route, self._url(route, f"{_FILES}/{quote(file_id, safe='')}"))
+
+    async def _upload_elsewhere(self, route: Route, order: BatchOrder, flavour: Flavour) -> str:
+        """Ask where the file may be put, put it there without our key, and say that it is there."""
+        url = self._url(route, _FILES)
+        fields = {"purpose": flavour.purpose, "file_name": f"{order.label}.jsonl", "file_type": "jsonl"}
+        answer = await self._calls.send(route, "POST", url, _form(fields), _MULTIPART)
+        file_id, place = (answer.headers.get(name, "") for name in ("X-Together-File-Id", "Location"))
+        if answer.status not in _REDIRECTS or not file_id or not place:
+            raise await self._calls.error(route, answer)
+        await self._calls.put_elsewhere(place, StreamedBody(order.length, order.read))
+        await self._calls.ask(route, "POST", f"{url}/{quote(file_id, safe='')}/preprocess")
+        return file_id
 
     def _status(self, batch_id: str, raw: dict[str, Any]) -> BatchStatus:
         said = text_or_empty(raw.get("status"))
@@ -268,7 +302,7 @@ class OpenAiBatches:
     async def _page(self, route: Route, after: str) -> tuple[list[dict[str, Any]], bool]:
         """Return one page of the list, and whether there are more. Some servers return the whole list, bare."""
         query = f"limit={_PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
-        raw = await self._calls.ask(route, "GET", self._url(route, self._flavour(route).batches, query))
+        raw = await self._calls.ask(route, "GET", self._url(route, _BATCHES, query))
         if isinstance(raw, list):
             return objects_in(raw), False
         page = object_in(raw)
@@ -296,7 +330,7 @@ class OpenAiBatches:
         return TERMS[self._flavour(route).terms]
 
     def _batch_url(self, route: Route, batch_id: str, verb: str = "") -> str:
-        return self._url(route, f"{self._flavour(route).batches}/{quote(batch_id, safe='')}{verb}")
+        return self._url(route, f"{_BATCHES}/{quote(batch_id, safe='')}{verb}")
 
     def _url(self, route: Route, path: str, query: str = "") -> str:
         given = base_url(self._provider, route, default=self._default_url)
@@ -309,6 +343,10 @@ class OpenAiBatches:
         return f"{given}{path}" + (f"?{query}" if query else "")
 
 
+def _window(hours: int) -> str:
+    return f"{hours // _DAY_H}d" if hours > _DAY_H and hours % _DAY_H == 0 else f"{hours}h"
+
+
 def _multipart(order: BatchOrder, flavour: Flavour) -> StreamedBody:
     """Return the form of an upload, whose file is read while it is sent."""
     fields = {"purpose": flavour.purpose}
@@ -317,10 +355,10 @@ def _multipart(order: BatchOrder, flavour: Flavour) -> StreamedBody:
             "expires_after[anchor]": "created_at",
             "expires_after[seconds]": str(flavour.upload_days * _DAY_S),
         }
-    parts = [_part(f'form-data; name="{name}"', value) for name, value in fields.items()]
     file = f'form-data; name="file"; filename="{order.label}.jsonl"\r\nContent-Type: application/jsonl'
-    head = ("".join(parts) + _part(file, "").removesuffix("\r\n")).encode()
-    tail = f"\r\n--{_BOUNDARY}--\r\n".encode()
+    head = (_parts(fields) + _part(file, "").removesuffix("\r\n")).encode()
+    # No line of JSON can hold the boundary after a line's end, which alone would end the file early.
+    tail = f"\r\n{_END}".encode()
 
     async def blocks() -> AsyncIterator[bytes]:
         yield head
@@ -329,6 +367,14 @@ def _multipart(order: BatchOrder, flavour: Flavour) -> StreamedBody:
         yield tail
 
     return StreamedBody(len(head) + order.length + len(tail), blocks)
+
+
+def _form(fields: Mapping[str, str]) -> bytes:
+    return f"{_parts(fields)}{_END}".encode()
+
+
+def _parts(fields: Mapping[str, str]) -> str:
+    return "".join(_part(f'form-data; name="{name}"', value) for name, value in fields.items())
 
 
 def _part(disposition: str, value: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from promptmill.providers.batches.bedrock import BedrockPlace
 
 Host = TypeVar("Host", bound="AwsHost")
-OPENAI_LIKE = ("openai",)
+OPENAI_LIKE = ("openai", "azure", "perplexity", "compatible", "local")
 """The providers with OpenAI's batch API."""
 
 

@@ -38,8 +38,12 @@ class _Line(Struct):
 
 
 def write_line(body: bytes, *, line_id: str, url: str) -> bytes:
-    """Return the line that asks for ``body``, which is the JSON of a live call to ``url``."""
-    return encode_line({"custom_id": check_line_id(line_id), "method": "POST", "url": url, "body": Raw(body)})
+    """Return the line that asks for ``body``, which is the JSON of a live call to ``url``.
+
+    Servers that take one endpoint for a whole batch get lines without one: ``url`` is "".
+    """
+    where = {"method": "POST", "url": url} if url else {}
+    return encode_line({"custom_id": check_line_id(line_id), **where, "body": Raw(body)})
 
 
 def read_line(line: bytes, verdicts: Verdicts) -> ResultLine | None:

@@ -84,6 +84,50 @@ _OPENAI = BatchTerms(
     not_batched="streams and background responses",
 )
 
+_CHAT_ONLY: tuple[Endpoint, ...] = ("chat",)
+_SERVERS: Mapping[str, BatchTerms] = {
+    "azure": replace(
+        _OPENAI,
+        label="Azure OpenAI",
+        source="https://learn.microsoft.com/azure/ai-services/openai/how-to/batch",
+        endpoints=("chat", "responses"),
+        expires=False,
+        appears_within_h=14 * 24 + 1,
+    ),
+    "perplexity": replace(
+        _OPENAI,
+        label="Perplexity",
+        source="https://docs.perplexity.ai",
+        endpoints=("responses",),
+        max_lines=10_000,
+        max_bytes=100 * MB,
+    ),
+    "groq": replace(
+        _OPENAI,
+        label="Groq",
+        source="https://console.groq.com/docs/batch",
+        endpoints=_CHAT_ONLY,
+        max_bytes=100 * MB,
+        max_window_h=168,
+        appears_within_h=169,
+    ),
+    "together": replace(
+        _OPENAI,
+        label="Together",
+        source="https://docs.together.ai/docs/batch-inference",
+        endpoints=_CHAT_ONLY,
+        max_bytes=100 * MB,
+        proof="upload",
+    ),
+    "deepinfra": replace(_OPENAI, label="DeepInfra", source="https://deepinfra.com/docs/batch", endpoints=_CHAT_ONLY),
+    "compatible": replace(
+        _OPENAI,
+        label="any other OpenAI-compatible server",
+        source="https://platform.openai.com/docs/guides/batch",
+        max_bytes=100 * MB,
+    ),
+}
+
 _ANTHROPIC = BatchTerms(
     label="Anthropic",
     source="https://platform.claude.com/docs/en/build-with-claude/batch-processing",
@@ -124,6 +168,7 @@ TERMS: Mapping[str, BatchTerms] = MappingProxyType(
         "anthropic": _ANTHROPIC,
         "anthropic-aws": replace(_ANTHROPIC, label="Claude Platform on AWS"),
         "bedrock": _BEDROCK,
+        **_SERVERS,
     }
 )
 """The services by the name of their provider in the table of providers."""
