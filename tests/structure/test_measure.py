@@ -13,14 +13,9 @@ LIMITS = {
     "package.circular_packages": 0,
     "tests.circular_imports": 0,
     "tests.circular_packages": 0,
-<<<<<<< Updated upstream
-    "package.largest_folder": 22,
+    "package.largest_folder": 23,  # jobs: each verb on files is a file of its own, and estimate_file is one
     # field_rules is data that line_fields reads when first needed; each adapter of a batch service is imported like that
     "package.single_importers_in_own_folder": 38,
-=======
-    "package.largest_folder": 23,  # jobs: each verb on files is a file of its own, and estimate_file is one
-    "package.single_importers_in_own_folder": 32,  # field_rules is data that line_fields reads when first needed
->>>>>>> Stashed changes
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
     "traced.job_in_memory": 52,  # our own lines may be bodies of the chat API, whose fields the rules name

@@ -203,5 +203,5 @@ def test_wrong_usage_is_told(tmp_path: Path) -> None:
 
 def test_names_of_other_engines_are_said_not_to_count() -> None:
     policy = structs.replace(RedactionPolicy(types=ALL_TYPES), engines=("structured", "comprehend"))
-    target = FakeTarget(recipe(prompt="{{ review }}", redact=policy))
+    target = FakeTarget(recipe(prompt="{{ text }}", redact=policy))
     assert "comprehend" in " ".join(estimated(SAMPLE, "--recipe", "r", target=target)["notes"])

@@ -11,13 +11,9 @@ from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-<<<<<<< Updated upstream
-from promptmill.settings import Settings, SourceQueue, from_environment
-=======
 import msgspec
 
-from promptmill.settings import Settings, Stage, from_environment
->>>>>>> Stashed changes
+from promptmill.settings import Settings, SourceQueue, Stage, from_environment
 
 if TYPE_CHECKING:
     import boto3

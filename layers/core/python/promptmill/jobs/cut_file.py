@@ -7,11 +7,7 @@ import posixpath
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-<<<<<<< Updated upstream
-from typing import Any
-=======
-from typing import Protocol
->>>>>>> Stashed changes
+from typing import Any, Protocol
 
 from msgspec import Struct
 

@@ -49,12 +49,18 @@ class Connections:
 
     Args:
         make_aws_session: gives the credentials that calls to AWS are signed with.
+        sends: False for calls that are written only, and end in ``NotSentError``.
     """
 
     def __init__(
-        self, *, settings: Settings, clock: Clock, make_aws_session: Callable[[], botocore.session.Session]
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        make_aws_session: Callable[[], botocore.session.Session],
+        sends: bool = True,
     ) -> None:
-        self.settings, self.clock = settings, clock
+        self.settings, self.clock, self._sends = settings, clock, sends
         self._make_aws_session = make_aws_session
         self._http: HttpCalls | None = None
         self._signer: AwsSigner | None = None
@@ -66,9 +72,11 @@ class Connections:
 
     def http(self) -> HttpCalls:
         from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.unsent import UnsentCalls  # noqa: PLC0415
 
         if self._http is None:
-            self._http = HttpCalls(in_flight=self.settings.in_flight, policy=self._url_policy(), clock=self.clock)
+            make = HttpCalls if self._sends else UnsentCalls
+            self._http = make(in_flight=self.settings.in_flight, policy=self._url_policy(), clock=self.clock)
         return self._http
 
     def aws_signer(self) -> AwsSigner:
@@ -102,8 +110,7 @@ class HttpModelProviders:
     """The providers of one process, over one HTTP session.
 
     Args:
-        make_aws_session: gives the credentials that calls to AWS are signed with.
-        sends: False for calls that are written only, and end in ``NotSentError``.
+        make_aws_session, sends: see ``Connections``.
     """
 
     def __init__(
@@ -116,13 +123,8 @@ class HttpModelProviders:
         table: Mapping[str, Provider] = PROVIDERS,
         sends: bool = True,
     ) -> None:
-<<<<<<< Updated upstream
         self._settings, self._secrets, self._clock, self._table = settings, secrets, clock, table
-        self.connections = Connections(settings=settings, clock=clock, make_aws_session=make_aws_session)
-=======
-        self._settings, self._secrets, self._clock, self._sends = settings, secrets, clock, sends
-        self._make_aws_session, self._table = make_aws_session, table
->>>>>>> Stashed changes
+        self.connections = Connections(settings=settings, clock=clock, make_aws_session=make_aws_session, sends=sends)
         self._providers: dict[str, ModelProvider] = {}
 
     def provider_for(self, route: Route) -> ModelProvider:
@@ -203,34 +205,4 @@ class HttpModelProviders:
     def _make_nlp_cloud(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.nlp_cloud import NlpCloud  # noqa: PLC0415 (imported when first needed)
 
-<<<<<<< Updated upstream
         return NlpCloud(provider, http=self.connections.http(), secrets=self._secrets, clock=self._clock)
-=======
-        return NlpCloud(provider, http=self._http(), secrets=self._secrets, clock=self._clock)
-
-    def _aws_signer(self) -> AwsSigner:
-        """Return the one signer of all who sign: it finds and refreshes the credentials of this process."""
-        from promptmill.providers.aws_signer import AwsSigner  # noqa: PLC0415 (imported when first needed)
-
-        if self._signer is None:
-            self._signer = AwsSigner(self._make_aws_session)
-        return self._signer
-
-    def _http(self) -> HttpCalls:
-        from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
-        from promptmill.providers.unsent import UnsentCalls  # noqa: PLC0415
-
-        if self._opened is None:
-            make = HttpCalls if self._sends else UnsentCalls
-            self._opened = make(in_flight=self._settings.in_flight, policy=self._url_policy(), clock=self._clock)
-        return self._opened
-
-    def _url_policy(self) -> UrlPolicy:
-        from promptmill.providers.url_policy import make_url_policy  # noqa: PLC0415 (imported when first needed)
-
-        return make_url_policy(local=self._is_local, private_ranges=self._settings.private_ranges)
-
-    @property
-    def _is_local(self) -> bool:
-        return self._settings.stage == "local"
->>>>>>> Stashed changes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from promptmill.ports.model_provider import NotSentError
 from promptmill.providers.http import HttpCalls, HttpStream
@@ -13,11 +14,8 @@ class UnsentCalls(HttpCalls):
     """As ``HttpCalls``, but each call ends in ``NotSentError`` once it is complete."""
 
     @asynccontextmanager
-    def _exchange(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, stall_s: float = 0.0
-    ) -> AsyncIterator[HttpStream]:
+    def _exchange(self, *_: Any, **__: Any) -> AsyncIterator[HttpStream]:
         """Raise NotSentError where a call would go out."""
-        del method, url, body, headers, timeout_s, stall_s
         raise NotSentError
 
 
