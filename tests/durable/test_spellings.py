@@ -24,6 +24,7 @@ ADDED: set[str] = {
     "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
     "drained_chunk.ttl.N: text",
     "run.planners.N: text",
+    "run.planning.SS[]: text",
     "run.swept_at.S: text",
     "run_window.taker9.S: text",
     "run_window.taker99.S: text",

@@ -28,6 +28,7 @@ class FakeJobs(FailsOnRequest):
         self.takers: set[tuple[str, int, int, str]] = set()
         self.drained: set[tuple[str, int, int]] = set()
         self.planners: dict[tuple[str, int], tuple[str, str]] = {}
+        self.planning: dict[tuple[str, int], set[str]] = {}
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -104,9 +105,16 @@ class FakeJobs(FailsOnRequest):
             job, closed_routes=dict(sorted((job.closed_routes | {route: code}).items()))
         )
 
-    async def count_planner(self, job_id: str, run: int, by: int) -> None:
+    async def begin_planner(self, job_id: str, run: int, planner: str) -> None:
+        self._count_planners(job_id, run, self.planning.setdefault((job_id, run), set()) | {planner})
+
+    async def end_planner(self, job_id: str, run: int, planner: str) -> None:
+        self._count_planners(job_id, run, self.planning.setdefault((job_id, run), set()) - {planner})
+
+    def _count_planners(self, job_id: str, run: int, planning: set[str]) -> None:
         if job := self.runs.get((job_id, run)):
-            self.runs[job_id, run] = structs.replace(job, planners=job.planners + by)
+            self.planning[job_id, run] = planning
+            self.runs[job_id, run] = structs.replace(job, planners=len(planning))
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
         self.runs[job_id, run] = structs.replace(self.runs[job_id, run], waiting_for=waiting_for, waiting_until=until)

@@ -13,13 +13,14 @@ from promptmill.domain import layout
 from promptmill.domain.charge import Charge, CostCorrection
 from promptmill.domain.errors import SupersededError, UserError, fault_of
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.units import Intent
+from promptmill.domain.units import Intent, chunk_unit
+from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.cut_file import PlanningSlowError
 from promptmill.requests.envelope import StoredAnswer, body_hash
 from tests.simulation.facade import LostResponseError, RefusedError
 from tests.simulation.invariants_files import files, reruns
 from tests.simulation.invariants_money import budgets
-from tests.simulation.invariants_people import innocents, time_to_end
+from tests.simulation.invariants_people import chunk_of, innocents, time_to_end
 from tests.simulation.provider import Billed, answer_to
 from tests.simulation.scenario import CANARY, Ask, Drop
 
@@ -80,13 +81,20 @@ def _results_of(world: World, drop: Drop, run: JobRun) -> Iterator[str]:
         if line["status"] == "answered" and line["answer"] != answer_to(prompt):
             yield f"record {n} has somebody else's answer"
     errors = [msgspec.json.decode(e)["id"] for e in world.objects.body(run.files["errors"]).splitlines() if e]
-    condemned = [n for n in failed if lines[n]["error"]["code"] == CRASHED]
-    unread = {f"id-{n}" for n in condemned}
-    if drop.deadly < 0 and [name for name in errors if name not in unread] != [
-        f"id-{n}" for n in failed if n not in condemned
+    unread = [n for n in failed if lines[n]["error"]["code"] == CRASHED or _may_be_unread(world, run, n)]
+    doubtful = {f"id-{n}" for n in unread}
+    if drop.deadly < 0 and [name for name in errors if name not in doubtful] != [
+        f"id-{n}" for n in failed if n not in unread
     ]:
         yield f"error lines {errors} for records {failed}"
     yield from _state_of(run, lines)
+
+
+def _may_be_unread(world: World, run: JobRun, record: int) -> bool:
+    """Return True if so many owners of its chunk ended in a row that its bytes were not read again, whatever ended it."""
+    chunks = (chunk_unit(run.job_id, number, chunk_of(world, run, record).number) for number in range(1, run.run + 1))
+    claims = [world.units.claims[name] for name in chunks if name in world.units.claims]
+    return any(claim.crashes >= MAX_CRASHES for claim in claims)
 
 
 def _duplicate(world: World, drop: Drop, run: JobRun) -> Iterator[str]:

@@ -73,6 +73,8 @@ def _events(world: World, run: JobRun) -> Iterator[str]:
     expected = f"Job {run.state.value.lower()}"
     if run.state.terminal and expected not in mine:
         yield f"is {run.state.value}, and no event says so: {sorted(mine)}"
+    if run.state is JobState.DUPLICATE and expected not in mine:
+        yield "waits as a duplicate, and no event says so"
     if run.state.terminal and (mine & ends) - {expected}:
         yield f"is {run.state.value}, and events say {sorted(mine)}"
 

@@ -66,7 +66,7 @@ def _has_cause(world: World, number: int, run: JobRun, prompt: str, code: str) -
 
 def _condemned(world: World, run: JobRun, drop: Drop, record: int) -> Iterator[str]:
     """Only a record on which workers really ended may be said to bring them down, and not for a neighbour's poison."""
-    chunk = _chunk_of(world, run, record)
+    chunk = chunk_of(world, run, record)
     neighbours = range(chunk.first_record, chunk.first_record + chunk.records)
     spared = _is_poisoned(drop.prompts[record]) or drop.deadly in neighbours
     if spared or "innocents" in world.scenario.overlooked:
@@ -82,7 +82,8 @@ def _is_poisoned(prompt: str) -> bool:
     return POISON in prompt or LETHAL in prompt
 
 
-def _chunk_of(world: World, run: JobRun, record: int) -> ChunkRange:
+def chunk_of(world: World, run: JobRun, record: int) -> ChunkRange:
+    """Return the chunk that a record lies in."""
     manifest = msgspec.json.decode(world.objects.manifests[manifest_key(run.job_id, 1)], type=Manifest)
     ranges = decode_ranges(world.objects.body(ranges_key(manifest.ranges, 0)))
     return next(found for found in ranges if found.first_record <= record < found.first_record + found.records)

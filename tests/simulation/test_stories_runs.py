@@ -182,3 +182,12 @@ def test_24_what_a_provider_quotes_stays_in_the_bucket(error: type, fate: Fate) 
     world = tell(story(2), At("chunk-1", "units.intend", fate), begin=begin)
     assert codes(world) == ["invalid_request"]
     assert CANARY in lines(world)[0]["error"]["message"]
+
+
+def test_26_a_run_that_is_cancelled_as_its_money_ends_says_one_reason() -> None:
+    """The budget is found spent, and just then somebody cancels: the run and all of its records were cancelled."""
+    found: list[World] = []
+    cancel = At("chunk", "units.budget", freeze_after(5), then=lambda: found[0].type(Command(0.0, "cancel", 0)))
+    world = tell(story(6, money=Money(per_job=10_500)), cancel, begin=found.append)
+    assert (state(world), codes(world)) == ("CANCELLED", ["cancelled"] * codes(world).count("cancelled"))
+    assert "answered" in statuses(world)

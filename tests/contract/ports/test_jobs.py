@@ -75,9 +75,12 @@ async def test_routes_close(jobs: Any) -> None:
 
 async def test_planners_are_counted_in_and_out(jobs: Any) -> None:
     await jobs.create(JOB)
-    for by in (1, 1, -1, 1):
-        await jobs.count_planner(ID, 1, by)
-    await jobs.count_planner("nobody", 1, 1)
+    for planner in ("a", "b", "a", "c"):
+        await jobs.begin_planner(ID, 1, planner)
+    assert (await jobs.read(ID, 1)).planners == 3, "what is noted twice counts once"
+    for _ in range(2):
+        await jobs.end_planner(ID, 1, "b")
+    await jobs.begin_planner("nobody", 1, "a")
     assert (await jobs.read(ID, 1)).planners == 2
     assert await jobs.read("nobody", 1) is None
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from promptmill.domain.errors import RecordRefusedError, UserError
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.messages import PlanMessage, plans_of
+from promptmill.domain.messages import PlanMessage, encode, plans_of
 from promptmill.jobs.plan_job import release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
@@ -51,6 +51,19 @@ async def test_it_waits_and_says_for_whom_and_for_what(key: str) -> None:
     assert status["waits_for"] == f"your word: promptmill again {second.job_id}"
     assert mill.events.published[-1][0] == "Job duplicate"
     assert [job async for job in mill.jobs.open_runs()] == []
+
+
+async def test_it_is_told_though_its_planner_ended_before_it_could_tell() -> None:
+    """The job is marked as waiting, and every delivery of its plan fails before the event: the dead letter tells."""
+    mill = Mill(recipe())
+    await mill.mill(KEY, BODY)
+    message = mill.drop(KEY, BODY)
+    mill.events.fail_next("publish")
+    with pytest.raises(ConnectionAbortedError):
+        await mill.plan(message)
+    assert mill.events.published[-1][0] == "Job done"
+    assert await mill.settle(encode(message)) == "plan known"
+    assert mill.events.published[-1][0] == "Job duplicate"
 
 
 async def test_it_runs_once_somebody_says_again() -> None:

@@ -237,6 +237,10 @@ async def test_a_planner_that_vanishes_is_counted_and_one_that_fails_is_not() ->
     with pytest.raises(ConnectionAbortedError):
         await mill.plan(message)
     assert only_job(mill).planners == 0
+    mill.jobs.fail_next("begin_planner", done=True)
+    with pytest.raises(ConnectionAbortedError):
+        await mill.plan(message)
+    assert only_job(mill).planners == 0, "only the answer was lost"
     await bring_down(mill, message)
     assert only_job(mill).planners == 1
 

@@ -164,5 +164,5 @@ async def decide_without_money(unit: Unit, unit_budget: UnitBudget, *, runtime: 
     code = "budget_spent" if line.lasting else "day_spent"
     waits = not line.lasting and unit.recipe.budget.when_day_spent == "wait"
     if await unit.ends_without_money(code, waits=waits):
-        return Wait(code=code)
+        return Wait(code=await unit.stop_code() or code)  # somebody may have stopped the run before for another reason
     return Wait(delay_s=_LATER_S, why="the next day's budget")

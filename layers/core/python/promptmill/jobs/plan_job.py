@@ -81,16 +81,22 @@ async def _plan_run(job: JobRun, context: JobContext, *, again: bool = False) ->
     if is_large and not await _take_planner(job, context):
         return await _wait_for_planner(job, context, again=again)
     # A planner that is brought down by the file never counts itself out: settle_dead_letter looks at who is left over.
-    await context.jobs.count_planner(job.job_id, job.run, 1)
+    planner = name_planner(context)
     try:
+        await context.jobs.begin_planner(job.job_id, job.run, planner)
         return await _plan_counted(job, context, again=again)
     except Exception:
         with suppress(Exception):
-            await context.jobs.count_planner(job.job_id, job.run, -1)
+            await context.jobs.end_planner(job.job_id, job.run, planner)
         raise
     finally:
         if is_large:
             await context.jobs.free_planner(job.recipe, job.job_id, most=context.limits.planners)
+
+
+def name_planner(context: JobContext) -> str:
+    """Return a name that no other planner has."""
+    return f"{context.rng.getrandbits(64):016x}"
 
 
 async def _plan_counted(job: JobRun, context: JobContext, *, again: bool) -> Planned:
@@ -124,8 +130,11 @@ async def _wait_for_planner(job: JobRun, context: JobContext, *, again: bool) ->
 
 async def report_known(job: JobRun, context: JobContext) -> Planned:
     await publish_status(job, context)
-    if job.state is JobState.REJECTED:  # the worker that rejected it may have ended before it published the event
+    # The worker that brought it there may have ended before it published the event.
+    if job.state is JobState.REJECTED:
         await publish_drop_event("Job rejected", job, "", context)
+    if job.state is JobState.DUPLICATE:
+        await publish_drop_event("Job duplicate", job, "duplicate", context)
     return Planned("known", job.job_id)
 
 

@@ -23,7 +23,7 @@ from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.find_run import FIRST_RUN
 from promptmill.jobs.finish_job import finish_job
-from promptmill.jobs.plan_job import report_known
+from promptmill.jobs.plan_job import name_planner, report_known
 from promptmill.jobs.reject_job import make_rejection, open_job, reject_gone, reject_job, reject_refused
 from promptmill.jobs.run_chunk import (
     claim_chunk,
@@ -170,7 +170,8 @@ async def _plan_again(message: PlanMessage, context: JobContext) -> str:
     if job.planners >= MAX_PLANNERS:
         return "rejected" if await reject_job(job, _BROUGHT_DOWN, context) else "known"
     if job.state is JobState.DUPLICATE:
-        await context.jobs.count_planner(job.job_id, job.run, 1)  # bounds how often: such a job may be of any age
+        # It bounds how often: such a job may be of any age.
+        await context.jobs.begin_planner(job.job_id, job.run, name_planner(context))
     elif context.clock.now() - datetime.fromisoformat(job.created_at) >= MAX_PLANNING:
         return "rejected" if await reject_job(job, make_rejection(NOT_PLANNED, job.job_id), context) else "known"
     await publish_status(job, context)

@@ -68,8 +68,12 @@ class Jobs(Protocol):
 
     async def close_route(self, job_id: str, run: int, route: str, code: str) -> None: ...
 
-    async def count_planner(self, job_id: str, run: int, by: int) -> None:
-        """Count a planner that begins (1), or one that ended by an error (-1): those who vanished are left over."""
+    async def begin_planner(self, job_id: str, run: int, planner: str) -> None:
+        """Note that a planner begins. Its name is its own, so a note that is written twice counts once."""
+        ...
+
+    async def end_planner(self, job_id: str, run: int, planner: str) -> None:
+        """Note that a planner ended by an error: those who vanished are left over."""
         ...
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:

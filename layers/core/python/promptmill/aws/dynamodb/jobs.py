@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from promptmill.aws.dynamodb.items import from_item, query, to_item, write_if
+from promptmill.aws.dynamodb.items import from_item, query, to_item
 from promptmill.aws.dynamodb.run_notes import (
     OVER,
     DynamoDbFirstDrops,
@@ -145,14 +145,21 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
             ExpressionAttributeValues=to_item({":route": {f"{route} {code}"}}),
         )
 
-    async def count_planner(self, job_id: str, run: int, by: int) -> None:
-        await write_if(
+    async def begin_planner(self, job_id: str, run: int, planner: str) -> None:
+        await self._change_planning(job_id, run, "ADD", planner)
+
+    async def end_planner(self, job_id: str, run: int, planner: str) -> None:
+        await self._change_planning(job_id, run, "DELETE", planner)
+
+    async def _change_planning(self, job_id: str, run: int, action: str, planner: str) -> None:
+        await insist_if(
             self._db.update_item,
+            rng=self._rng,
             TableName=self._table,
             Key=to_item({"pk": f"JOB#{job_id}", "sk": f"RUN#{run:04d}"}),
-            UpdateExpression="ADD planners :by",
+            UpdateExpression=f"{action} planning :planner",
             ConditionExpression="attribute_exists(pk)",
-            ExpressionAttributeValues=to_item({":by": by}),
+            ExpressionAttributeValues=to_item({":planner": {planner}}),
         )
 
     async def note_waiting(self, job_id: str, run: int, *, waiting_for: str, until: str) -> None:
@@ -252,6 +259,6 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         kept=counts_from(item.get("kept", {})),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
-        planners=item.get("planners", 0),
+        planners=item.get("planners", 0) + len(item.get("planning", ())),  # earlier code counted them, without names
         files=item.get("files", {}),
     )
