@@ -20,7 +20,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 
 from promptmill import wiring
 from promptmill.domain import layout
-from promptmill.settings import QUEUES, Settings, to_environment
+from promptmill.settings import QUEUES, Settings, Stage, to_environment
 from promptmill.system_clock import SystemClock
 from promptmill.wiring import Services
 from tests.contract.ports.conftest import create_table, sum_without_exponent
@@ -131,12 +131,16 @@ class Deployed:
         versioned: its bucket keeps versions.
         stage: the stage whose permissions its functions have.
         recipe_queues: recipes with requests queues of their own.
+        runs_as: the stage that its functions take themselves for.
     """
 
-    def __init__(self, *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = (), runs_as: Stage = "dev"
+    ) -> None:
         self._stage = stage
         session = boto3.Session("test", "test", region_name=REGION)
         self.s3, self.sqs, self.db = session.client("s3"), session.client("sqs"), session.client("dynamodb")
+        self.secrets = session.client("secretsmanager")
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         if versioned:
             self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
@@ -148,7 +152,7 @@ class Deployed:
             self.urls[f"{name}-dead-letters"] = self._queue(f"{name}-dead-letters")
         self.arns = {name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue_name(name)}" for name in self.urls}
         self.settings = Settings(
-            stage="dev",
+            stage=runs_as,
             region=REGION,
             bucket=BUCKET,
             jobs_table="jobs",
@@ -213,12 +217,12 @@ def deployed() -> Iterator[Deployed]:
 
 @contextmanager
 def deployed_stack(
-    *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = ()
+    *, versioned: bool = True, stage: str = "dev", recipe_queues: Sequence[str] = (), runs_as: Stage = "dev"
 ) -> Iterator[Deployed]:
     """Deploy to AWS in memory, and make this process the one that its functions run in."""
     with mock_aws(), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(BotocoreStubber, "process_request", _one_at_a_time(BotocoreStubber.process_request))
-        found = Deployed(versioned=versioned, stage=stage, recipe_queues=recipe_queues)
+        found = Deployed(versioned=versioned, stage=stage, recipe_queues=recipe_queues, runs_as=runs_as)
         environment = to_environment(found.settings) | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         environment |= {"POWERTOOLS_SERVICE_NAME": "f", "POWERTOOLS_METRICS_NAMESPACE": "Promptmill"}

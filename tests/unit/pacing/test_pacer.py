@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptmill.domain.limits import LimitGroup
 from promptmill.domain.units import MAX_IN_GROUP
-from promptmill.pacing.paced_group import MAX_TICK_S, MIN_TICK_S, Pacer
+from promptmill.pacing.paced_group import MAX_TICK_S, MIN_TICK_S, PacedGroup, Pacer
+from promptmill.pacing.pacing import Ended
 
 
 def sends(pacer: Pacer, *, seconds: float, offered: int = MAX_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:
@@ -86,3 +89,16 @@ def test_a_worker_without_a_share_sends_nothing() -> None:
     pacer = Pacer(0.0)
     assert pacer.take([0.0], 100.0) == 0
     assert pacer.wait_s(100.0) > 1e6
+
+
+@pytest.mark.parametrize("how", ["ok", "failed"])
+def test_a_call_that_asks_for_countless_tokens_stalls_its_group_for_a_minute_at_most(how: Ended) -> None:
+    group = PacedGroup(LimitGroup("g", tokens_per_minute=60_000), 0.0)
+    group.share(1, 0.0)
+    assert group.take([10**19], 0.0) == 1
+    for now in range(1, 31):
+        group.take([100], float(now))
+        group.ended("ok", latency_s=1.0, reserved=100, tokens=30, now=float(now))
+    group.ended(how, latency_s=30.0, reserved=10**19, tokens=9 if how == "ok" else None, now=31.0)
+    assert group.wait_s(31.0) <= 60
+    assert group.take([100], 92.0) == 1

@@ -93,6 +93,10 @@ class ToolChoice(Struct, frozen=True):
     name: str = ""
 
 
+MAX_OUTPUT_TOKENS = 1_000_000
+"""More than any model writes. A larger number is a mistake, and would take a limit group's whole allowance for hours."""
+
+
 class CompletionRequest(Struct, frozen=True):
     """A request to a model. None stands for the provider's default.
 

@@ -50,13 +50,16 @@ def _close(value: Any) -> Any:
     return close_schema(value) if isinstance(value, dict) else value
 
 
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
 def has_remote_reference(schema: Any) -> bool:
-    """Return True if a ``$ref`` in the schema points outside of it, so that somebody would have to fetch it."""
+    """Return True if a reference in the schema points outside of it, so that somebody would have to fetch it."""
     if isinstance(schema, list):
         return any(map(has_remote_reference, schema))
     if not isinstance(schema, dict):
         return False
-    reference = schema.get("$ref", "#")
-    return (isinstance(reference, str) and not reference.startswith("#")) or any(
+    named = (schema.get(name) for name in _REFERENCES)
+    return any(isinstance(found, str) and not found.startswith("#") for found in named) or any(
         has_remote_reference(value) for value in schema.values()
     )

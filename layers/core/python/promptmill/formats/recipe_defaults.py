@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Text
+from promptmill.domain.completion import MAX_OUTPUT_TOKENS, CompletionRequest, JsonSchema, Message, Text
 from promptmill.domain.errors import RecordError
 from promptmill.domain.json_schemas import is_strict
 from promptmill.domain.recipe import Recipe
@@ -57,7 +57,8 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
     """The request with what the recipe says where the record says nothing, and no longer answers than it allows.
 
     Raises:
-        RecordError: the recipe goes by the line's model and there is none (code ``model_missing``).
+        RecordError: the recipe goes by the line's model and there is none (code ``model_missing``), or the record asks
+            for an answer longer than any (code ``invalid_field``).
     """
     if recipe.model == "line" and not request.model:
         raise RecordError(
@@ -69,7 +70,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
         )
     if request.kind == "embedding":  # vectors have no length, no sampling and no schema
         return request
-    most, notes = _limit_tokens(request, recipe)
+    most, notes = _limit_tokens(request, recipe, record)
     return structs.replace(
         request,
         max_output_tokens=most,
@@ -81,10 +82,20 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
     )
 
 
-def _limit_tokens(request: CompletionRequest, recipe: Recipe) -> tuple[int | None, tuple[str, ...]]:
+def _limit_tokens(request: CompletionRequest, recipe: Recipe, record: RawRecord) -> tuple[int | None, tuple[str, ...]]:
     wanted, allowed = request.max_output_tokens, recipe.max_output_tokens
-    if wanted is None or allowed is None:
-        return (allowed if wanted is None else wanted), ()
+    if wanted is None:
+        return allowed, ()
+    if allowed is None:
+        if wanted > MAX_OUTPUT_TOKENS:
+            raise RecordError(
+                f"an answer may have at most {MAX_OUTPUT_TOKENS:,} tokens",
+                code="invalid_field",
+                where=f"line {record.line}",
+                field="max_output_tokens",
+                remedy="ask for fewer",
+            )
+        return wanted, ()
     if wanted <= allowed:
         return wanted, ()
     return allowed, (f"max_output_tokens: {wanted} was lowered to {allowed}, the recipe's",)

@@ -94,7 +94,7 @@ class PacedGroup:
         else:
             self._set_rates(now)
             used = self._measures.used_of_reserved
-            given = self._pacer.take([tokens * used for tokens in reserved], now)
+            given = self._pacer.take([self._most_paced(tokens) * used for tokens in reserved], now)
             held_back = given < min(len(reserved), MAX_IN_GROUP)
             self.wanted_more |= held_back and self._back_off.factor(now) > _NEARLY_ALL
         if given:
@@ -121,7 +121,7 @@ class PacedGroup:
 
     def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:
         """Note the end of a call. Return True if it put the brake on or released it."""
-        sent_at, used = now - latency_s, self._measures.used_of_reserved
+        sent_at, used, reserved = now - latency_s, self._measures.used_of_reserved, self._most_paced(reserved)
         self._measures.ended(now)
         if how == "ok":
             self._measures.answered(reserved=reserved, tokens=tokens)
@@ -140,6 +140,11 @@ class PacedGroup:
         if not self.braked:
             self.brake.put_on(now)
         self.brake.forbid_probes()
+
+    def _most_paced(self, tokens: int) -> int:
+        """Return the tokens that a call is paced by: a call that reserves more than a minute's worth stalls no others."""
+        limit = self.group.tokens_per_minute  # a provider refuses a call that asks for more
+        return tokens if limit is None else min(tokens, limit)
 
     def _requests_per_s(self) -> float | None:
         if self.group.known:

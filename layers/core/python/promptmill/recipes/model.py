@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from promptmill.domain.completion import MAX_OUTPUT_TOKENS
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Endpoint
 from promptmill.recipes import fields
@@ -57,7 +58,7 @@ class PriceDocument(_Strict):
     cache_write_usd_per_mtok: _Price | None = None
     cache_write_1h_usd_per_mtok: _Price | None = None
     usd_per_request: _Price | None = None
-    covered_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    covered_output_tokens: Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | None = None
     usd_per_second: _Price | None = None
     usd_per_hour: _Price | None = None
     calls_at_once: Annotated[int, Field(ge=1, le=10_000)] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -119,11 +120,26 @@ def find_addressee(message: bytes) -> RequestEnvelope:
     try:
         found = msgspec.json.decode(message, type=_Addressee)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return RequestEnvelope(recipe="")
-    recipe, id_, reply_to = (text if isinstance(text, str) else "" for text in (found.recipe, found.id, found.reply_to))
+        found = _find_in_loose_json(message)
+    recipe, id_, reply_to = (_plain_text(value) for value in (found.recipe, found.id, found.reply_to))
     return RequestEnvelope(
         recipe if valid_name(recipe) else "", id=id_ if len(id_) <= _MAX_ID else "", reply_to=reply_to
     )
+
+
+def _find_in_loose_json(message: bytes) -> _Addressee:
+    """Read what publishers' libraries write though it is no JSON: NaN, numbers beyond all floats, halves of characters."""
+    try:
+        loose = json.loads(message)
+    except (ValueError, RecursionError):
+        return _Addressee()
+    fields = loose if isinstance(loose, dict) else {}
+    return _Addressee(*(fields.get(name, "") for name in _Addressee.__struct_fields__))
+
+
+def _plain_text(value: Any) -> str:
+    """Return a text that can be stored and sent, "" for any other value."""
+    return value if isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value) else ""
 
 
 def body_hash(body: dict[str, Any]) -> str:
