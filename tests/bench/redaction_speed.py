@@ -75,6 +75,7 @@ _PIECES = (
     "-----BEGIN PRIVATE KEY-----", "\\n", "'", '"', "{", "{{", "[", "(", "$krb5", "lat 1.", "::", "1:", "1.", "1/", "1-", "aa11 ",
     "A1-", "A1", "aB3", "12/12/2020 ", "4111 1111 ", "4111", "/api/v1/", "--user a:", "mysql -p", "psexec ", "http://a.", "www.a.",
     "login(", "{auth_provider_x509_cert_url", "a-", "_a", "https://", "0x", "T1", "2+", "é", "\u200b", "日", "x", "@", "(at) ", "a (at) ",
+    "ssn,", "ssn|", "ssn\n", "ssn,x\n", "ssn  phone\n", "<tr><td>ssn</td>", "(ssn, phone) ", '"ssn",', "電話", "ssn <a>", "tel+",
     "docker -p ", "zip -", "name: key ", "value=", "ey", "sk-", "sk_", "aws_secret", "okta 00", "-", "=", "/", ".", ":", "#",
 )  # fmt: skip
 

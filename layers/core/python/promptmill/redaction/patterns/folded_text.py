@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
@@ -179,6 +180,16 @@ class FoldedText:
         other.text, other.raw = "".join([*pieces, self.text[done:]]), bytes(raw)
         other.letters, other.labels = self.letters, self.labels
         return other
+
+    def find_label_index(self, at: int) -> int:
+        """Return the index of the first label that starts at ``at`` or later."""
+        return bisect_left(self.labels, at, key=lambda label: label.start)
+
+    def is_label(self, start: int, end: int) -> bool:
+        """Return True if [start, end) is a label, as the heading beside another one is."""
+        index = self.find_label_index(start)
+        found = self.labels[index : index + 1]
+        return bool(found) and (found[0].start, found[0].end) == (start, end)
 
     def text_before(self, at: int, length: int) -> str:
         return self.text[max(0, at - length) : at]

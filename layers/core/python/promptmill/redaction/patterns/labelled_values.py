@@ -85,11 +85,9 @@ _RULE = "labelled"
 
 def find_labelled_values(folded: FoldedText) -> Iterator[Span]:
     """Yield the value of each label that has one."""
-    labels = folded.labels
-    for index, found in enumerate(labels):
+    for found, limit in zip(folded.labels, _find_limits(folded), strict=True):
         if folded.text.startswith("></", found.end):
             continue  # an element that holds nothing
-        limit = _find_limit(folded, labels, index)
         value = _find_below(folded, found) or _find_behind(folded, found, limit)
         while value is not None:
             yield make_labelled_span(found.label, *value)
@@ -104,12 +102,15 @@ def is_labelled(span: Span) -> bool:
     return span.rule.startswith(_RULE)
 
 
-def _find_limit(folded: FoldedText, labels: list[FoundLabel], index: int) -> int:
-    """Return where the next label starts: what stands behind that one belongs to it, unless it says the same."""
-    for other in labels[index + 1 :]:
-        if other.label.type != labels[index].label.type:
-            return other.start
-    return len(folded.text)
+def _find_limits(folded: FoldedText) -> list[int]:
+    """Return where the next label starts behind each one: what stands there belongs to it, unless it says the same."""
+    limits, limit, following = [], len(folded.text), None
+    for found in reversed(folded.labels):
+        if following is not None and following.label.type != found.label.type:
+            limit = following.start
+        limits.append(limit)
+        following = found
+    return limits[::-1]
 
 
 def find_plausible_value(folded: FoldedText, label: Label, start: int, end: int) -> Place | None:

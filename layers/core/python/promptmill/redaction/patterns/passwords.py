@@ -43,7 +43,7 @@ def find_passwords(folded: FoldedText) -> Iterator[Span]:
             or _find_assigned(folded.text, start, end)
             or _find_spoken(folded.text, start, end)
         )
-        if found is not None:
+        if found is not None and not folded.is_label(*found):
             reached = found[1]
             yield Span(*found, "password", 0.7, "password")
 

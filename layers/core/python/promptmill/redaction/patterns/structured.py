@@ -17,6 +17,7 @@ from promptmill.redaction.patterns.passwords import COMMAND_RULES, PASSWORD_RULE
 from promptmill.redaction.patterns.rules import Gate, Rule
 from promptmill.redaction.patterns.secret_context import CONTEXT_RULES
 from promptmill.redaction.patterns.service_secrets import SERVICE_RULES
+from promptmill.redaction.patterns.tables import find_values_in_columns
 from promptmill.redaction.patterns.tokens import OPAQUE_RULES, PRIVATE_KEY_RULES, TOKEN_RULES
 from promptmill.redaction.spans import Span, unite
 
@@ -44,7 +45,7 @@ class StructuredDetector:
     def find(self, text: str) -> list[Span]:
         folded = FoldedText(text)
         folded.labels = find_labels(folded)
-        labelled = list(find_labelled_values(folded))
+        labelled = [*find_labelled_values(folded), *find_values_in_columns(folded)]
         spans = [*_give_way(self._gate.find(folded), labelled), *labelled]
         # Telephones come last and do not see what was found: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
         if compile_re2(PHONE_GATE).search(folded.raw):
