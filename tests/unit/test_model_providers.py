@@ -30,7 +30,7 @@ async def code_of(route: Route, **settings: object) -> str:
 @pytest.mark.parametrize(
     ("route", "stage", "code"),
     [
-        (Route("r", "gemini", "m"), "prod", "unknown_provider"),
+        (Route("r", "quill", "m"), "prod", "unknown_provider"),
         (Route("r", "openai", "m"), "prod", "key_missing"),
         (Route("r", "anthropic", "m"), "prod", "key_missing"),
         (Route("r", "openai", "m", key="nowhere"), "prod", "secret_missing"),

@@ -10,7 +10,7 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
-from tests.fakes.batches import anthropic, bedrock, openai_like
+from tests.fakes.batches import anthropic, bedrock, gemini, openai_like
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
@@ -73,6 +73,14 @@ BEDROCK_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
     (bedrock.error(404, "ResourceNotFoundException", "no such model"), "model_closed"),
     (bedrock.error(403, "AccessDeniedException", "not authorized to perform: iam:PassRole"), "route_closed"),
     (bedrock.error(400, "ValidationException", "The role cannot be assumed"), "invalid"),
+)
+_EXHAUSTED = "You exceeded your current quota, please check your plan and billing details."
+GEMINI_REFUSALS: tuple[tuple[Says, RefusalKind], ...] = (
+    (gemini.error(429, "RESOURCE_EXHAUSTED", _EXHAUSTED), "queue_full"),
+    (gemini.error(404, "NOT_FOUND", "models/m is not found or closed to new users"), "model_closed"),
+    (gemini.error(403, "PERMISSION_DENIED", "You do not have permission to access the File"), "unavailable"),
+    (gemini.error(403, "PERMISSION_DENIED", "The caller does not have permission"), "route_closed"),
+    (gemini.error(400, "INVALID_ARGUMENT", "Request contains an invalid argument."), "invalid"),
 )
 
 SCENES: Mapping[str, Scene] = {
@@ -138,5 +146,11 @@ SCENES: Mapping[str, Scene] = {
         server=openai_like.CompatibleBatchServer,
         route=_route("compatible", "qwen3-8b", key="openai-key"),
         refusals=OPENAI_REFUSALS,
+    ),
+    "gemini": Scene(
+        server=gemini.GeminiBatchServer,
+        route=_route("gemini", "gemini-3.8-flash", key="gemini-key"),
+        base_path="/v1beta",
+        refusals=GEMINI_REFUSALS,
     ),
 }

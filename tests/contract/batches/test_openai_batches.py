@@ -174,6 +174,15 @@ def test_lines_as_others_have_seen_them() -> None:
         assert (line.id, line.fault, line.code) == ("l-1", fault, code or line.code), fields
 
 
+def test_a_paid_answer_in_odd_json_is_read() -> None:
+    service = _service()
+    for odd in (b'{"x":NaN}', b'{"x":"\\ud83d"}', b'{"x":"a\x01b"}', b'{"x":"\xff"}'):
+        line = b'{"custom_id":"l-1","response":{"status_code":200,"body":' + odd + b"}}"
+        read = service.read_line(b"\xef\xbb\xbf" + line + b"\r\n")
+        assert isinstance(read, AnsweredLine), odd
+        assert read.id == "l-1"
+
+
 def _service() -> Any:
     async def make() -> Any:
         async with opened("openai") as bench:

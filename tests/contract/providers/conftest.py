@@ -38,6 +38,7 @@ KEYS = {
     "anthropic-key": anthropic.KEY,
     "replicate-key": replicate.KEY,
     "nlpcloud-key": nlp_cloud.KEY,
+    "gemini-key": vertex.GEMINI_KEY,
 }
 
 

@@ -219,6 +219,23 @@ SCENES: dict[str, Scene] = {
             stream_paths={"generate": "/models/{model}:streamGenerateContent?alt=sse"},
         ),
     ),
+    # as Vertex AI's
+    "gemini": Scene(
+        vertex.Gemini,
+        _route("gemini", "gemini-3.8-flash", key="gemini-key"),
+        49_500,
+        base_path="/v1beta",
+        refuses_filtered=True,
+        written=Written(
+            "https://ai.google.dev/api/generate-content",
+            "2026-11-28",
+            "https://generativelanguage.googleapis.com/v1beta",
+            vertex.GEMINI_KEY,
+            key="x-goog-api-key: ",
+            paths={"generate": "/models/{model}:generateContent"},
+            stream_paths={"generate": "/models/{model}:streamGenerateContent?alt=sse"},
+        ),
+    ),
     # 0.81 s of hardware at $0.001400 a second
     "replicate": Scene(
         replicate.Replicate,

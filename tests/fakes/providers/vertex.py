@@ -14,6 +14,7 @@ from tests.fakes.providers.behaviours import Answer, Refuse, Sent, Trouble, Wire
 from tests.fakes.providers.google_tokens import GoogleTokenServer
 
 API_KEY = "AIza-fake-express-key"
+GEMINI_KEY = "AIza-fake-gemini-key"
 PROJECT, LOCATION = "project-1", "europe-west4"
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool": "STOP", "filter": "SAFETY"}
 _PATH = re.compile(
@@ -198,6 +199,29 @@ class Vertex:
         error = msgspec.json.encode(_body(429, "RESOURCE_EXHAUSTED", "", "Resource exhausted."))
         blocks = tuple(_chunks(behaviour, model)) if verb == "streamGenerateContent" else ()
         return Wire(200, _gemini(behaviour, model), {}, blocks, b"data: " + error + b"\r\n\r\n")
+
+
+class Gemini(Vertex):
+    """The Gemini API: the same bodies, at another place, with a key. ``labels`` are the other one's alone."""
+
+    _HERE = re.compile(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent)(\?alt=sse)?")
+
+    def aside(self, sent: Sent) -> Wire | None:
+        del sent
+        return None
+
+    def refusal_of(self, sent: Sent) -> Wire | None:
+        found = self._HERE.fullmatch(sent.path)
+        if found is None:
+            return _error(404, "NOT_FOUND", "", f"no {sent.path}")
+        if sent.headers.get("x-goog-api-key") != GEMINI_KEY or "authorization" in sent.headers:
+            return _error(400, "INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid. Please pass a valid API key.")
+        wrong = "Unknown name labels" if "labels" in sent.body else _problem(sent, found[2], found[3])
+        return _error(400, "INVALID_ARGUMENT", "", wrong) if wrong else None
+
+    def answer(self, behaviour: Answer, sent: Sent) -> Wire:
+        there = f"/v1/publishers/google{sent.path.removeprefix('/v1beta')}"
+        return super().answer(behaviour, msgspec.structs.replace(sent, path=there))
 
 
 def _problem(sent: Sent, verb: str, alt: str | None) -> str | None:

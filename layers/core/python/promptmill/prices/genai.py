@@ -41,6 +41,7 @@ _PROVIDER_IDS = {
     "anthropic-aws": "anthropic",
     "bedrock": "aws",
     "vertex": "google",
+    "gemini": "google",
     "perplexity": "perplexity",
     "cloudflare": "cloudflare",
 }

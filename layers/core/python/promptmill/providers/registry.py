@@ -147,6 +147,7 @@ class HttpModelProviders:
             "anthropic": self._make_anthropic,
             "anthropic-aws": self._make_claude_on_aws,
             "bedrock": self._make_bedrock,
+            "gemini": self._make_gemini,
             "nlpcloud": self._make_nlp_cloud,
             "replicate": self._make_replicate,
             "vertex": self._make_vertex,
@@ -196,6 +197,11 @@ class HttpModelProviders:
             clock=self._clock,
             local=self.connections.is_local,
         )
+
+    def _make_gemini(self, provider: Provider) -> ModelProvider:
+        from promptmill.providers.google.developer import GeminiApi  # noqa: PLC0415 (imported when first needed)
+
+        return GeminiApi(provider, http=self.connections.http(), secrets=self._secrets, clock=self._clock)
 
     def _make_replicate(self, provider: Provider) -> ModelProvider:
         from promptmill.providers.replicate import Replicate  # noqa: PLC0415 (imported when first needed)

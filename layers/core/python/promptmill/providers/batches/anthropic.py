@@ -24,10 +24,10 @@ from promptmill.ports.batch_service import (
 )
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.addresses import NOTHING_MORE
 from promptmill.providers.anthropic import VERDICTS, MessagesHost, error_of
 from promptmill.providers.batches.calls import (
     MAX_PAGES,
-    NOTHING_MORE,
     SKEW,
     BatchCalls,
     RefusalSigns,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from promptmill.domain.errors import MissingObjectError, ProviderError, RecordRefusedError, RetryLaterError
+from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Route
 from promptmill.domain.times import rfc3339
 from promptmill.ports.batch_service import BatchStatus, Created, RefusalKind, Refused, Unknown
 from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.addresses import NOTHING_MORE, key_headers, named_headers
 from promptmill.providers.http import HttpCalls, Method, StreamedBody
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
@@ -32,7 +33,6 @@ _GONE = frozenset({404, 410})
 MAX_PAGES = 1_000
 SKEW = timedelta(minutes=10)
 """A service's clock may be so much behind ours."""
-NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class RouteHeaders(Protocol):
@@ -41,6 +41,31 @@ class RouteHeaders(Protocol):
     ) -> dict[str, str]:
         """Return the headers of a call, ``more`` among them. Raise RouteClosedError or RetryLaterError."""
         ...
+
+
+class KeyHeaders:
+    """The headers of calls with a route's key.
+
+    Args:
+        at: gives the provider as a route's settings make it differ from its row.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        secrets: SecretStore,
+        *,
+        at: Callable[[Provider, Route], Provider] = lambda provider, _route: provider,
+    ) -> None:
+        self._provider, self._secrets, self._at = provider, secrets, at
+
+    async def headers(
+        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
+    ) -> dict[str, str]:
+        """See RouteHeaders."""
+        del url, body, method
+        provider = self._at(self._provider, route)
+        return {**more, **named_headers(provider, route), **await key_headers(provider, route, self._secrets)}
 
 
 class RefusalSigns(Struct, frozen=True):
@@ -215,10 +240,12 @@ class BatchCalls:
             timeout_s=_CALL_S + length / _SLOWEST_BYTES_A_SECOND,
         )
 
-    async def put_elsewhere(self, url: str, body: StreamedBody, *, method: Method = "PUT") -> HttpAnswer:
+    async def put_elsewhere(
+        self, url: str, body: StreamedBody, *, method: Method = "PUT", more: Mapping[str, str] = NOTHING_MORE
+    ) -> HttpAnswer:
         """Send a body to an address that the service gave for it, without our key. Raise ProviderError if it is not taken."""
         timeout_s = _CALL_S + body.length / _SLOWEST_BYTES_A_SECOND
-        headers = {"Content-Type": "application/jsonl"}
+        headers = {"Content-Type": "application/jsonl", **more}
         answer = await self._http.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
         if answer.status in _OK:
             return answer

@@ -29,12 +29,12 @@ from promptmill.ports.batch_service import (
 )
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.addresses import base_url, key_headers, named_headers
+from promptmill.providers.addresses import NOTHING_MORE, base_url
 from promptmill.providers.batches.calls import (
     MAX_PAGES,
-    NOTHING_MORE,
     SKEW,
     BatchCalls,
+    KeyHeaders,
     RefusalSigns,
     cancel_unless_ended,
     count_or_none,
@@ -129,21 +129,6 @@ SERVERS: Mapping[str, str] = MappingProxyType(
 _FILES, _BATCHES = "/files", "/batches"
 
 
-class _Headers:
-    """The headers of a provider's routes; ``json`` is the content type unless another one is named."""
-
-    def __init__(self, provider: Provider, secrets: SecretStore) -> None:
-        self._provider, self._secrets = provider, secrets
-
-    async def headers(
-        self, route: Route, url: str, body: bytes, *, method: str = "POST", more: Mapping[str, str] = NOTHING_MORE
-    ) -> dict[str, str]:
-        """See RouteHeaders."""
-        del url, body, method
-        provider = provider_for_route(self._provider, route)
-        return {**more, **named_headers(provider, route), **await key_headers(provider, route, self._secrets)}
-
-
 class OpenAiBatches:
     """The batches of one provider's servers.
 
@@ -163,7 +148,9 @@ class OpenAiBatches:
         servers: Mapping[str, str] = SERVERS,
     ) -> None:
         self._provider, self._clock, self._default_url, self._servers = provider, clock, default_url, servers
-        self._calls = BatchCalls(http, _Headers(provider, secrets), error_of=self._error, secrets=secrets)
+        self._calls = BatchCalls(
+            http, KeyHeaders(provider, secrets, at=provider_for_route), error_of=self._error, secrets=secrets
+        )
 
     async def terms(self, route: Route) -> BatchTerms:
         """See ports/batch_service.py."""

@@ -59,6 +59,7 @@ class HttpBatchServices:
             **dict.fromkeys(OPENAI_LIKE, self._make_openai),
             "anthropic": self._make_anthropic,
             "anthropic-aws": self._make_claude_on_aws,
+            "gemini": self._make_gemini,
             **({"bedrock": partial(self._make_bedrock, self._bedrock)} if self._bedrock else {}),
         }
         return makers.get(provider.name)
@@ -84,6 +85,12 @@ class HttpBatchServices:
         from promptmill.providers.anthropic import ClaudeOnAws  # noqa: PLC0415 (imported when first needed)
 
         return self._anthropic_at(self._aws_host(ClaudeOnAws, provider), provider)
+
+    def _make_gemini(self, provider: Provider) -> BatchService:
+        from promptmill.providers.batches.gemini import GeminiBatches  # noqa: PLC0415 (imported when first needed)
+
+        connections = self._connections
+        return GeminiBatches(provider, http=connections.http(), secrets=self._secrets, clock=connections.clock)
 
     def _make_bedrock(self, place: BedrockPlace, provider: Provider) -> BatchService:
         from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)

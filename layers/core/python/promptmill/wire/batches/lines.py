@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RouteClosedError
 from promptmill.wire.error_replies import ErrorReply, Verdicts, provider_error
+from promptmill.wire.loose_json import parse_json
 
 LINE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LineFault = Literal["refused", "retry", "not_run", "closes_route"]
@@ -20,7 +21,6 @@ before it, which is free; or by a fault of the route, which all lines will share
 T = TypeVar("T")
 
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-_BOM = b"\xef\xbb\xbf"
 MAX_DETAIL = 500
 
 
@@ -66,10 +66,25 @@ def check_line_id(line_id: str) -> str:
 
 
 def decode_line(line: bytes, kind: type[T]) -> T | None:
-    """Return the line as a ``kind``, None for what is none. Some services put a byte order mark before their files."""
+    """Return the line as a ``kind``, None for what is none.
+
+    An answer in it has been paid for: what is no strict JSON is read as loosely as a live answer would be.
+    """
     try:
-        return msgspec.json.decode(line.removeprefix(_BOM).strip(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(line, type=kind)
+    except RecursionError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_loosely(line, kind)
+
+
+def _decode_loosely(line: bytes, kind: type[T]) -> T | None:
+    value = parse_json(line)
+    if not isinstance(value, dict):
+        return None
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
 
 

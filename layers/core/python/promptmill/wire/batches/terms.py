@@ -162,6 +162,20 @@ _BEDROCK = BatchTerms(
     not_batched="tools, structured output, guardrails",
 )
 
+_GEMINI = BatchTerms(
+    label="Gemini API",
+    source="https://ai.google.dev/gemini-api/docs/batch-api",
+    input="upload",
+    endpoints=("generate",),
+    max_lines=50_000,
+    max_bytes=2_000 * MB,
+    min_window_h=48,
+    max_window_h=48,
+    appears_within_h=49,
+    proof="label",
+    not_batched="embeddings",
+)
+
 TERMS: Mapping[str, BatchTerms] = MappingProxyType(
     {
         "openai": _OPENAI,
@@ -169,6 +183,7 @@ TERMS: Mapping[str, BatchTerms] = MappingProxyType(
         "anthropic-aws": replace(_ANTHROPIC, label="Claude Platform on AWS"),
         "bedrock": _BEDROCK,
         **_SERVERS,
+        "gemini": _GEMINI,
     }
 )
 """The services by the name of their provider in the table of providers."""
