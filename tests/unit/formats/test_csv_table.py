@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Failure, Outcome
 from promptmill.formats.csv_rows import join_row, split_row
-from promptmill.formats.csv_table import defuse, defuse_input
 from promptmill.formats.file_format import format_named
+from promptmill.formats.formulas import defuse, defuse_input
 from promptmill.formats.staging import Transcoder
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import JOB, answered, cut, failed, parsed, prompt_of, raw, read_file, refused, split
@@ -190,6 +190,22 @@ def test_no_cell_is_a_formula(text: str) -> None:
     schema: dict[str, Any] = {"properties": {text: {}}}
     assert cells_of(CSV.header(columns, recipe(answer_schema=schema)))[0][0] == f"'{text}"
     assert cells_of(CSV.header(columns, recipe(answer_schema=schema)))[0][2].startswith("'")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_of_the_errors_file_is_a_formula_and_dropped_again_it_says_the_same(text: str) -> None:
+    (record,), facts = read_file((join_row([text, "text"], ";") + join_row(["-5", text], ";")).encode(), "a.csv")
+    errors = CSV.error_header(facts) + CSV.render_error(record, facts)
+    assert cells_of(errors, ";") == [[f"'{text}", "text"], ["-5", f"'{text}"]]
+    (again,), new_facts = read_file(errors, "errors.csv")
+    assert new_facts.columns == facts.columns == (text, "text")
+    assert prompt_of(CSV.parse(again, new_facts, recipe())) == prompt_of(CSV.parse(record, facts, recipe())) == text
+
+
+def test_a_row_whose_quotes_do_not_fit_holds_no_formula_either() -> None:
+    (record,), facts = read_file(b'id,text\r\n=cmd,"=1+1",+49 (30) 1,"@x\r\n', "a.csv")
+    assert record.error is not None
+    assert CSV.render_error(record, facts).decode() == "'=cmd,\"'=1+1\",+49 (30) 1,\"'@x\r\n"
 
 
 @pytest.mark.parametrize("cell", ["-5", "+3.5", "-1,234.50", "-12%", "+49 (30) 123-45", "-1.5e-7", "", "plain", "'=1"])

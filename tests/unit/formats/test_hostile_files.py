@@ -137,7 +137,8 @@ def test_any_bytes_are_a_request_or_an_error_in_any_format(data: bytes) -> None:
         result(record, facts)
         outcome = failed(record, Failure("record", "c", "m"))
         file_format.render(outcome, facts, recipe(), JOB).decode()
-        assert file_format.render_error(record, facts).rstrip(b"\r\n") == data.rstrip(b"\r\n") or not data
+        again = file_format.render_error(record, facts).rstrip(b"\r\n")
+        assert again == data.rstrip(b"\r\n") or not data or (name == "csv" and b"'" in again)  # a formula
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from promptmill.domain.errors import RejectedFileError
 from promptmill.domain.job_file import FileFacts
+from promptmill.formats.formulas import read_cell
 
 MAX_ROW_BYTES = 8 << 20
 """The size of a row in bytes. Chunks are no larger, so that planner and worker see the same rows."""
@@ -258,7 +259,7 @@ def read_csv_head(head: bytes, *, start: int, whole: bool, delimiter: str = "") 
         body_start=body + header.end,
         first_line=header.line + count_line_ends(rest, header.start, header.end),
         delimiter=delimiter,
-        columns=tuple(names),
+        columns=tuple(map(read_cell, names)),
         marked=start > 0,
     )
 

@@ -9,7 +9,6 @@ of the input that are not plain numbers. All other input cells stay as they are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -26,23 +25,10 @@ from promptmill.formats.columns import no_prompt_column, prompt_column
 from promptmill.formats.csv_rows import RowScanner, join_row, split_row
 from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.file_format import FileFormat
+from promptmill.formats.formulas import defuse, defuse_broken_row, defuse_input, read_cell
 from promptmill.formats.lines import raw_record
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
 from promptmill.wire.json_fields import decode_json
-
-_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_HARMLESS = re.compile(r"[+-][\d\s.,()/%-]*(?:[eE][+-]?\d+)?")
-
-
-def defuse(cell: str) -> str:
-    """Return a text that Excel shows and never runs: it stands behind an apostrophe if it starts as formulas do."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def defuse_input(cell: str) -> str:
-    """Return a cell of the user's file, which stays as it is unless it would be a formula. -5 and +49 (30) 1 are numbers."""
-    return cell if _HARMLESS.fullmatch(cell) else defuse(cell)
-
 
 _OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd")
 
@@ -60,7 +46,7 @@ class CsvTable:
             yield record
 
     def parse(self, record: RawRecord, facts: FileFacts, recipe: Recipe) -> CompletionRequest:
-        cells = split_row(decode_record(record, facts.encoding), facts.delimiter)
+        cells = [read_cell(cell) for cell in split_row(decode_record(record, facts.encoding), facts.delimiter)]
         _check_width(cells, record, facts)
         cells += [""] * (len(facts.columns) - len(cells))
         if recipe.prompt:
@@ -81,10 +67,22 @@ class CsvTable:
 
     def error_header(self, facts: FileFacts) -> bytes:
         """Return the input's header row, marked as UTF-8, so that a bad byte below it is not taken for cp1252 next time."""
-        return BOM + clean_text(join_row(facts.columns, facts.delimiter)).encode()
+        return BOM + clean_text(join_row(map(defuse_input, facts.columns), facts.delimiter)).encode()
 
     def render_error(self, record: RawRecord, facts: FileFacts) -> bytes:
-        return as_utf8(record.data + b"\r\n" if record.data else b"", facts.encoding)
+        """Return the row as it came, save that formulas stand behind apostrophes, which ``parse`` takes away again."""
+        if not record.data:
+            return b""
+        row = as_utf8(record.data, facts.encoding).decode(errors="surrogateescape")
+        return (_defuse_row(row, record, facts) + "\r\n").encode(errors="surrogateescape")
+
+
+def _defuse_row(row: str, record: RawRecord, facts: FileFacts) -> str:
+    if record.error is not None:
+        return defuse_broken_row(row, facts.delimiter)
+    cells = split_row(row, facts.delimiter)
+    safe = [defuse_input(cell) for cell in cells]
+    return row if safe == cells else join_row(safe, facts.delimiter).removesuffix("\r\n")
 
 
 def _without_end(row: bytes) -> bytes:
