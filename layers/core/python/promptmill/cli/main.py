@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
@@ -22,6 +23,7 @@ from promptmill.cli.commands.rerun import again, redrive, resume
 from promptmill.cli.commands.results import results
 from promptmill.cli.commands.status import status
 from promptmill.cli.commands.submit import submit
+from promptmill.cli.output import printable
 
 EXIT_INTERRUPTED = 130
 
@@ -68,7 +70,9 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        click.echo(printable(shown.getvalue()), err=True, nl=False)  # it may quote what was typed: the name of a file
         sys.exit(error.exit_code)
 
 

@@ -41,7 +41,7 @@ class Output:
     def line(self, text: str = "", *, style: str = "") -> None:
         """Print a line, unless the output is JSON."""
         if not self.as_json:
-            self.console.print(Text(printable(text), style=style), soft_wrap=True)
+            self.console.print(Text(one_line(text), style=style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
         """Print a table, unless the output is JSON. The columns in ``right`` hold numbers."""
@@ -50,9 +50,9 @@ class Output:
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
         numbers = set(right)
         for column in columns:
-            table.add_column(printable(column), justify="right" if column in numbers else "left", overflow="fold")
+            table.add_column(one_line(column), justify="right" if column in numbers else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
+            table.add_row(*(Text(one_line(cell)) for cell in row))
         self.console.print(table)
 
     def document(self, document: dict[str, Any]) -> None:
@@ -68,11 +68,11 @@ class Output:
             fields = {"code": error.code, "where": error.where, "reason": error.reason, "remedy": error.remedy}
             self.document({"error": fields})
             return
-        where = f"{printable(error.where)}: " if error.where else ""
+        where = f"{error.where}: " if error.where else ""
         console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-        console.print(Text(f"Error: {where}{printable(error.reason)}", style="red"), soft_wrap=True)
+        console.print(Text(one_line(f"Error: {where}{error.reason}"), style="red"), soft_wrap=True)
         if error.remedy:
-            console.print(Text(f"Remedy: {printable(error.remedy)}"), soft_wrap=True)
+            console.print(Text(one_line(f"Remedy: {error.remedy}")), soft_wrap=True)
 
 
 def _escape(document: str) -> str:
@@ -87,6 +87,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one in "\t\n" or not is_unprintable(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def one_line(text: str) -> str:
+    """Return a printable text without line ends, with which a name could forge a line of its own."""
+    return printable(" ".join(text.splitlines())).replace("\t", " ")
 
 
 def usd_short(nano: int) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from promptmill.cli.command import Invocation
-from promptmill.cli.output import Output, printable, usd_short
+from promptmill.cli.output import Output, one_line, usd_short
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.find_run import FIRST_RUN
@@ -107,7 +107,7 @@ async def _show_bar(snapshots: AsyncIterator[Snapshot], out: Output, budget: int
     with Progress(*columns, console=out.console, transient=False) as progress:
         task: TaskID = progress.add_task("", total=100)
         async for snapshot in snapshots:
-            progress.update(task, completed=snapshot.percent, description=printable(describe(snapshot, budget=budget)))
+            progress.update(task, completed=snapshot.percent, description=one_line(describe(snapshot, budget=budget)))
     return _final_run(snapshot)
 
 
