@@ -186,12 +186,6 @@ MUTANTS = (
         ),
     ),
     _mutant(
-        "unit budget returned to the budgets of today's configuration",
-        _UNITS,
-        "claim.lines or keys_of(lines)",
-        "keys_of(lines)",
-    ),
-    _mutant(
         "new budgets grant to a unit that holds money of others",
         "promptmill.engine.run_unit",
         "    if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):\n",

@@ -256,12 +256,6 @@ SENDING = (
         "    del wake_s\n",
     ),
     mutant(
-        "one lost chunk is not swept",
-        "promptmill.jobs.sweep",
-        "        self.sent += messages\n",
-        "        self.sent += messages\n".replace("+=", "="),
-    ),
-    mutant(
         "a sweep sends only where several chunks are lost",
         "promptmill.jobs.sweep",
         "    return [ChunkMessage(job.job_id, job.run, chunk) for chunk in lost or missing[:1]]\n",

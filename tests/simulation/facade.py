@@ -21,6 +21,13 @@ class LostResponseError(Exception):
 
 
 _MAX_PAGE = 1_000
+_MAX_REPEATS = 500
+"""How often a process may do one step to one thing, and nothing else in between."""
+_STREAMS = ("objects.stream", "objects.under")
+
+
+class RepeatedStepError(AssertionError):
+    """A process did the same step again and again: nobody pays for that."""
 
 
 class Steps:
@@ -28,10 +35,12 @@ class Steps:
 
     def __init__(self, process: Process, faults: Faults, trace: Trace, outages: Outages = NO_OUTAGES) -> None:
         self.process, self._faults, self._trace, self._outages = process, faults, trace, outages
+        self._last, self._repeats = ("", ""), 0
 
     async def do(self, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> Any:
         process = self.process
         process.check()
+        self._count(step, label)
         fate = self._outages.fate(step) or self._faults.fate(process.name, step, label)
         if fate.kind:
             process.unlucky = True
@@ -42,6 +51,12 @@ class Steps:
             self._trace.add(process.name, step, label, "", result)
             return result
         return await self._go_wrong(fate, step, label, work)
+
+    def _count(self, step: str, label: str) -> None:
+        self._repeats = self._repeats + 1 if (step, label) == self._last and step not in _STREAMS else 0
+        self._last = (step, label)
+        if self._repeats > _MAX_REPEATS:
+            raise RepeatedStepError(f"{self.process.name} did {step} {label} {self._repeats} times in a row")
 
     async def _travel(self, fate: Fate, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> None:
         """A caller that gives up on a request that is under way does not call it back."""

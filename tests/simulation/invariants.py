@@ -158,6 +158,8 @@ def ledger(world: World) -> Iterator[str]:
         if charge is None:
             yield f"{account}: {len(billed[account])} calls, {len(narrowed[account])} corrections and no charge"
             continue
+        if others := {call.model for call in billed[account]} - {charge.model}:
+            yield f"{account}: charged to {charge.model}, and {sorted(others)} were called"
         for broken in _account(charge, billed[account], narrowed[account], intents.get(account, [])):
             yield f"{account}: {broken}"
         if charge.unpriced and nothing_was_lost(world, account, billed[account]):

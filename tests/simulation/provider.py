@@ -39,6 +39,7 @@ class Billed(Struct, frozen=True):
     nano_usd: int
     at: float
     answered: bool
+    model: str = ""
 
 
 class Temper(Struct, frozen=True):
@@ -162,7 +163,15 @@ class Provider:
                 else (RetryLaterError("overloaded", "down", status=503), False)
             )
         self.bill.append(
-            Billed(call_id, route.id, prompt, cost if charged else 0, asyncio.get_running_loop().time(), error is None)
+            Billed(
+                call_id,
+                route.id,
+                prompt,
+                cost if charged else 0,
+                asyncio.get_running_loop().time(),
+                error is None,
+                f"{route.provider}/{route.model}",
+            )
         )
         await process.wait(min(latency, route.timeout_s))
         if error is None and latency > route.timeout_s:

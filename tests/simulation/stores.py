@@ -187,6 +187,7 @@ class SimJobs(FakeJobs):
         on_shut: told when the last gate of a run is shut.
         on_stop: told of each stop, and why.
         moves: every state that a run came to, and when.
+        on_wrong: told of a run that moves back, of a stop that is overwritten, and of chunks that two workers may send.
     """
 
     def __init__(self, *, page: int = 1_000) -> None:
@@ -197,20 +198,26 @@ class SimJobs(FakeJobs):
         self.moves: dict[tuple[str, int], list[tuple[float, JobState]]] = {}
         self.begun: dict[tuple[str, int], float] = {}
         self.stops: dict[tuple[str, int], str] = {}
+        self.on_wrong: Callable[[str], None] = lambda _what: None
 
     async def create(self, job: JobRun) -> bool:
         self.begun.setdefault((job.job_id, job.run), asyncio.get_running_loop().time())
         return await super().create(job)
 
     async def move(self, job_id: str, run: int, to: JobState, **more: Any) -> bool:
+        before = self.runs.get((job_id, run))
         moved = await super().move(job_id, run, to, **more)
         if moved:
+            if before is not None and _ORDER.index(before.state) >= _ORDER.index(to):
+                self.on_wrong(f"run {job_id}.{run} moves from {before.state.value} to {to.value}")
             self.moves.setdefault((job_id, run), []).append((asyncio.get_running_loop().time(), to))
         return moved
 
     async def stop(self, job_id: str, run: int, *, code: str, at: str) -> bool:
         stopped = await super().stop(job_id, run, code=code, at=at)
         if stopped:
+            if (job_id, run) in self.stops:
+                self.on_wrong(f"run {job_id}.{run} was stopped ({self.stops[job_id, run]}), and is again ({code})")
             self.stops[job_id, run] = code
             self.on_stop(job_id, code)
         return stopped
@@ -218,3 +225,20 @@ class SimJobs(FakeJobs):
     async def shut_gates(self, job_id: str, run: int) -> None:
         await super().shut_gates(job_id, run)
         self.on_shut(job_id, run)
+
+    async def take(self, job_id: str, run: int, *, seen: int, to: int, taker: str) -> bool:
+        before = await self.read_window(job_id, run)
+        taken = await super().take(job_id, run, seen=seen, to=to, taker=taker)
+        after = await self.read_window(job_id, run)
+        if after != before and after.sent <= before.sent:
+            self.on_wrong(f"the window of {job_id}.{run} moves from {before.sent} to {after.sent}")
+        return taken
+
+
+_ORDER = [
+    JobState.PLANNING,
+    JobState.DUPLICATE,
+    JobState.RUNNING,
+    JobState.JOINING,
+    *(state for state in JobState if state.terminal),
+]

@@ -24,6 +24,7 @@ from tests.simulation.stories import (
     PAGE,
     REFUSE,
     calls,
+    chunk_unit,
     codes,
     freeze,
     lines,
@@ -245,15 +246,24 @@ def test_a_status_that_hangs_robs_no_worker() -> None:
 def test_a_page_whose_answers_were_all_lost_is_corrected_by_nobody() -> None:
     """The page is there, its worker hears nothing, and another owner has read it: the ledger is exact."""
     script = [At("chunk-1", "objects.create", Fate("lose"), label=PAGE)]
-    script += [At("chunk-1", "objects.create", REFUSE, label=PAGE) for _ in range(4)]
+    script += [At("chunk-1", "objects.create", REFUSE, label=PAGE) for _ in range(REFUSALS)]
 
     def begin(world: World) -> None:
-        world.provider.script = {prompt("f0", n): Scripted(latency_s=38.3 if n == 0 else 55.0) for n in range(3)}
+        world.provider.script = {prompt("f0", n): Scripted(latency_s=38.3 if n == 0 else 650.0) for n in range(3)}
+        world.at(600.0, world.provider.script.clear)
 
-    world = tell(story(3, money=PLENTY), *script, At("chunk-1", "units.beat", freeze(600), nth=2), begin=begin)
+    scenario = story(3, money=PLENTY)
+    patient = structs.replace(scenario, recipes=(structs.replace(scenario.recipes[0], timeout_s=700.0),))
+    world = tell(patient, *script, At("chunk-1", "units.beat", freeze(600), nth=2), begin=begin)
     billed = sum(call.nano_usd for call in world.provider.bill)
     known = sum(charge.nano_usd for charge in world.ledger.charges.values())
     assert known + sum(found.nano_usd for found in world.ledger.narrowings.values()) <= billed
+    unit = chunk_unit(world)
+    assert sorted(world.ledger.narrowings) == [f"{unit}.1.1", f"{unit}.1.2"], "of the first call a page tells"
+
+
+REFUSALS = 9
+"""Every further try to write the page, before and after the worker stood still."""
 
 
 def test_a_record_on_which_one_worker_died_is_no_poison() -> None:
