@@ -86,11 +86,22 @@ def not_remembered(values: StageValues) -> list[str]:
 
 def surprises(values: StageValues, template: Mapping[str, Any] | None) -> list[str]:
     """Return a line for each value with which the stack was deployed, and which neither was given nor is remembered."""
-    deployed = ((template or {}).get("Metadata") or {}).get(METADATA, {}).get("Values", {})
+    deployed = _values_before(template or {}) | _values_in(template or {})
     plain = _plain(values)
     known = remembered(values.stage, values.name)
     lost = [name for name in sorted(deployed) if name in plain and name not in known and deployed[name] != plain[name]]
     return [f"{name}: {_text(deployed[name])} would become {_text(plain[name])}" for name in lost]
+
+
+def _values_in(template: Mapping[str, Any]) -> dict[str, object]:
+    found: dict[str, object] = (template.get("Metadata") or {}).get(METADATA, {}).get("Values", {})
+    return found
+
+
+def _values_before(template: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a stack of an earlier version has without saying so: its secrets lay under one prefix for all deployments."""
+    is_earlier = bool(template) and "SecretPrefix" not in template.get("Outputs", {})
+    return {"secret_prefix": "promptmill/"} if is_earlier else {}
 
 
 def remember(stage: str, given: Mapping[str, object], *, read_template: ReadTemplate) -> list[str]:

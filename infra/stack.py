@@ -107,6 +107,7 @@ class PromptmillStack(cdk.Stack):
             day_cap_usd=values.day_cap_usd,
             engines=",".join(values.engines),
             shared_bodies_until=values.shared_bodies_until,
+            secret_prefix=values.secrets_begin_with,
             recipe_queues=",".join(values.recipe_queues),
             common_queue_until=values.common_queue_until,
             max_records=values.max_records,

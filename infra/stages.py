@@ -92,7 +92,8 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         max_expansion: the most bytes that one byte of gzip may become, in files of more than 64 MiB.
         planning_minutes: the longest that reading and cutting one file may take; Lambda ends it after 15.
         planners_per_recipe: the most large files of one recipe that are planned at once, of 5 in all.
-        secret_prefix: names of the secrets that functions may read start with it.
+        secret_prefix: names of the secrets that functions may read, and recipes may name, start with it; "" for
+            ``promptmill/<deployment>/``, which no other deployment of the account has.
         models: ARNs of what Bedrock and Claude Platform on AWS may be asked for; empty for every foundation model,
             inference profile and workspace.
         ner: recipes may ask for the detector that finds names and addresses by a model of its own: one more layer, and a
@@ -149,7 +150,7 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_expansion: Annotated[int, Meta(ge=10, le=1_100)] = 200
     planning_minutes: Annotated[int, Meta(ge=1, le=13)] = 10
     planners_per_recipe: Annotated[int, Meta(ge=1, le=5)] = 3
-    secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]+$")] = "promptmill/"  # noqa: S105  a prefix of names
+    secret_prefix: Annotated[str, Meta(pattern=r"^[\w/+=.@-]*$")] = ""
     models: tuple[ArnPattern, ...] = ()
     ner: bool = False
     comprehend: bool = False
@@ -188,6 +189,11 @@ class StageValues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def deployment(self) -> str:
         """The name that tells this deployment from others in the account: ``dev``, or ``search-dev``."""
         return deployment_name(self.stage, self.name)
+
+    @property
+    def secrets_begin_with(self) -> str:
+        """What the names of this deployment's secrets begin with."""
+        return self.secret_prefix or f"promptmill/{self.deployment}/"
 
     @property
     def engines(self) -> tuple[str, ...]:

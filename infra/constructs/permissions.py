@@ -220,7 +220,7 @@ class Permissions:
     @property
     def secrets_arn(self) -> str:
         """The ARN of all secrets of the stage, with a wildcard."""
-        return self._arn("secretsmanager", f"secret:{self.values.secret_prefix}*", self.stack.region)
+        return self._arn("secretsmanager", f"secret:{self.values.secrets_begin_with}*", self.stack.region)
 
     def _detectors(self) -> Iterator[iam.PolicyStatement]:
         """Allow detectors. Comprehend knows no resources for this action."""

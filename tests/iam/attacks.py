@@ -64,9 +64,14 @@ GENERAL = [
     ("kms:Decrypt", arn("kms", "key/another")),
     # Secrets of others, of another stage, and any change.
     *_all(
-        "secretsmanager", "GetSecretValue", secret("database"), secret("promptmillion/openai"), secret("team/openai")
+        "secretsmanager",
+        "GetSecretValue",
+        *map(secret, ("database", "promptmillion/openai", "team/openai", "promptmill/openai", "promptmill/dev")),
+        *map(secret, ("promptmill/prod/openai", "promptmill/search-dev/openai", "promptmill/developers/openai")),
     ),
-    *_all("secretsmanager", "PutSecretValue UpdateSecret DeleteSecret PutResourcePolicy", secret("promptmill/openai")),
+    *_all(
+        "secretsmanager", "PutSecretValue UpdateSecret DeleteSecret PutResourcePolicy", secret("promptmill/dev/openai")
+    ),
     ("secretsmanager:ListSecrets", "*"),
     ("ssm:GetParameter", arn("ssm", "parameter/database")),
     # Nobody becomes somebody else, or changes what is deployed.
@@ -146,7 +151,7 @@ OF_FUNCTIONS = [
     *((f, "s3:PutObject", f"{BUCKET_ARN}/{key}") for f, keys in _WRITES.items() for key in keys),
     *((f, "sqs:SendMessage", arn("sqs", f"promptmill-dev-{q}")) for f, queues in _SENDS.items() for q in queues),
     *((f, "sqs:ReceiveMessage", arn("sqs", f"promptmill-dev-{q}")) for f, queues in _RECEIVES.items() for q in queues),
-    *((f, "secretsmanager:GetSecretValue", secret("promptmill/openai")) for f in _CALLS_NO_MODELS),
+    *((f, "secretsmanager:GetSecretValue", secret("promptmill/dev/openai")) for f in _CALLS_NO_MODELS),
     *((f, "bedrock:InvokeModel", _MODEL) for f in _CALLS_NO_MODELS),
     *((f, "events:PutEvents", arn("events", "event-bus/default")) for f in _PUBLISHES_NO_EVENTS),
     *((f, "dynamodb:Query", _CHARGES) for f in _READS if f != "sweep"),

@@ -37,7 +37,7 @@ REGION, ACCOUNT = "eu-central-1", "123456789012"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/one"
 BUCKET = "promptmill-dev-example"
 RECIPE = b"""
-routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]
+routes: [{model: openai/gpt-6-luna, key: openai}]
 redact: {types: all, restore: true}
 replies: [promptmill-local-replies]
 prompt: "{{ text }}"
@@ -115,10 +115,13 @@ def deployed_policies(stage: str, world: World, queues: Mapping[str, str]) -> De
     return DeployedPolicies(DeployedTemplate(renamed(snapshot(stage)), names))
 
 
+_SECRETS = [(prefix, "promptmill/dev/") for prefix in ("team/llm/", "promptmill/prod/", "promptmill/local/")]
+
+
 def renamed(template: dict[str, Any]) -> dict[str, Any]:
     """Return a template with the names of the resources here, where a stage's values name others."""
     written = json.dumps(template)
-    for theirs, ours in (("team-data", BUCKET), (EXISTING_KEY, KEY), ("team/llm/", "promptmill/")):
+    for theirs, ours in (("team-data", BUCKET), (EXISTING_KEY, KEY), *_SECRETS):
         written = written.replace(theirs, ours)
     renamed_: dict[str, Any] = json.loads(written.replace("promptmill-prod", "promptmill-dev"))
     return renamed_
@@ -163,6 +166,7 @@ class Deployed:
             requests_queue=self.urls["requests"],
             replies_prefix="promptmill-local-replies",
             event_bus="default",
+            secret_prefix="promptmill/dev/",
             recipe_queues=",".join(recipe_queues),
         )
         for name in ("reviews", "demo", *recipe_queues):

@@ -80,11 +80,11 @@ def requests_whose_workers_die(journey: Journey) -> None:
 def secrets(journey: Journey) -> None:
     """The functions that call models read their keys."""
     client = journey.services.session.client("secretsmanager")
-    client.create_secret(Name="promptmill/openai", SecretString="k")
+    client.create_secret(Name="promptmill/dev/openai", SecretString="k")
     for function in ("run_chunk", "run_requests"):
         journey.restart()
         with journey.gate.acting_as(function):
-            assert journey.services.run(journey.services.secrets.read("promptmill/openai")) == "k"
+            assert journey.services.run(journey.services.secrets.read("promptmill/dev/openai")) == "k"
 
 
 def calls_over_http(journey: Journey) -> None:

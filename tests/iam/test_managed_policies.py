@@ -83,7 +83,7 @@ def _of_others() -> Iterator[Request]:
         for action in ("ReceiveMessage", "StartMessageMoveTask", "SetQueueAttributes"):
             yield Request(f"sqs:{action}", arn("sqs", f"promptmill-dev-{queue}"), SECURE)
     yield Request("sqs:ReceiveMessage", arn("sqs", "promptmill-local-replies"), SECURE)
-    yield Request("secretsmanager:GetSecretValue", secret("promptmill/openai"), SECURE)
+    yield Request("secretsmanager:GetSecretValue", secret("promptmill/dev/openai"), SECURE)
     yield Request("logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/promptmill-dev-run-chunk"), SECURE)
     yield Request("sns:Subscribe", arn("sns", "promptmill-dev-alerts"), SECURE)
     yield Request("kms:Decrypt", KEY, SECURE)  # by himself, what somebody else has read
@@ -178,9 +178,9 @@ Typed = Callable[..., Result]
 def typed() -> Iterator[tuple[Typed, Journey]]:
     """A deployment, and commands that are typed with one of its policies."""
     with deployed_stack() as stack, pytest.MonkeyPatch.context() as patch:
-        stack.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key("cloud"), Body=RECIPE.replace(b"openai/gpt-6-luna, key: promptmill/openai", b"bedrock/amazon.titan-text-lite-v1"))  # fmt: skip
+        stack.s3.put_object(Bucket=BUCKET, Key=layout.recipe_key("cloud"), Body=RECIPE.replace(b"openai/gpt-6-luna, key: openai", b"bedrock/amazon.titan-text-lite-v1"))  # fmt: skip
         journey = Journey(stack)
-        journey.services.client("secretsmanager").create_secret(Name="promptmill/openai", SecretString="k")
+        journey.services.client("secretsmanager").create_secret(Name="promptmill/dev/openai", SecretString="k")
         outputs = [{"OutputKey": name, "OutputValue": value} for name, value in _outputs(journey).items()]
 
         def guarded() -> object:

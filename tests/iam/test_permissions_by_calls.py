@@ -53,7 +53,7 @@ _RECIPES = {
     "daily": b'budget: {per_day_usd: "0.000012"}\nmax_output_tokens: 10\n',
     "capped": b"max_output_tokens: 10\n",
 }
-_ROUTE = b"{model: openai/gpt-6-luna, key: promptmill/openai}"
+_ROUTE = b"{model: openai/gpt-6-luna, key: openai}"
 
 
 class Judged(Struct, frozen=True):

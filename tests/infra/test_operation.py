@@ -207,6 +207,25 @@ class TestRememberedValues:
         remember("prod", {"alarm_email": "", "bucket": "team-data"}, read_template=_deployed(deployed))
         assert remembered_values("prod") == msgspec.structs.replace(PROD, bucket="team-data")
 
+    @pytest.mark.parametrize("template", [{"Outputs": {}}, {"Metadata": metadata_of(PROD), "Resources": {}}])
+    def test_a_stack_whose_secrets_lay_under_one_prefix_keeps_them_until_somebody_says_so(
+        self, template: dict[str, Any]
+    ) -> None:
+        with pytest.raises(SettingsError, match="secret_prefix") as raised:
+            remember("prod", {}, read_template=lambda _name: template)
+        assert 'secret_prefix: "promptmill/" would become ""' in raised.value.reason
+        remember("prod", {"secret_prefix": "promptmill/"}, read_template=lambda _name: template)
+        assert remember("prod", {}, read_template=lambda _name: template) == []
+        assert remembered_values("prod").secrets_begin_with == "promptmill/"
+        remember("prod", {"secret_prefix": ""}, read_template=_deployed(remembered_values("prod")))
+        assert remembered_values("prod").secrets_begin_with == "promptmill/prod/"
+
+    def test_a_stack_that_names_its_own_prefix_is_asked_nothing(self) -> None:
+        before = stage_values("prod", {"secret_prefix": "team/llm/"})
+        template = {"Metadata": metadata_of(before), "Outputs": {}}
+        assert remember("prod", {"secret_prefix": "team/llm/"}, read_template=lambda _name: template)
+        assert remember("prod", {}, read_template=lambda _name: template) == []
+
     def test_several_stacks_are_remembered_apart(self) -> None:
         remember("prod", {"name": "search", "alarm_email": "s@example.com"}, read_template=_no_stack)
         assert remembered_values("prod").alarm_email == ""
@@ -234,7 +253,7 @@ def _no_stack(_name: str) -> None:
 
 
 def _deployed(values: StageValues) -> Any:
-    return lambda _name: {"Metadata": metadata_of(values)}
+    return lambda _name: {"Metadata": metadata_of(values), "Outputs": {"SecretPrefix": {}}}
 
 
 def _check(operation: str, parameters: dict[str, Any]) -> None:

@@ -178,3 +178,11 @@ def test_recipes_get_queues_of_their_own_by_name() -> None:
 def test_a_queue_that_cannot_be_is_refused(wrong: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         stage_values("dev", {"recipe_queues": wrong, "name": "search4711"})
+
+
+def test_every_deployment_of_an_account_has_secrets_of_its_own() -> None:
+    named = [("dev", ""), ("prod", ""), ("dev", "search"), ("prod", "search"), ("prod", "searcher")]
+    prefixes = [stage_values(stage, {"name": name}).secrets_begin_with for stage, name in named]
+    assert prefixes[:3] == ["promptmill/dev/", "promptmill/prod/", "promptmill/search-dev/"]
+    assert not [(one, other) for one in prefixes for other in prefixes if one != other and other.startswith(one)]
+    assert stage_values("dev", {"secret_prefix": "team/llm/"}).secrets_begin_with == "team/llm/"

@@ -22,7 +22,7 @@ limits:
   - {models: compatible/unruly, requests_per_minute: 600000}
 """
 """Far above what is sent: what is refused at random must not be taken for a limit that was found."""
-_SECRET = "promptmill/unruly"
+_SECRET = "promptmill/local/unruly"
 _UNKNOWN: tuple[Fate, ...] = ("reset", "dripping")
 
 

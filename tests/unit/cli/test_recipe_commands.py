@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec import structs
+
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
 
 GOOD = "routes: [{model: openai/gpt-6-luna, key: promptmill/openai}]\n"
@@ -67,3 +69,13 @@ def test_the_limits_of_providers_are_pushed_beside_the_recipes(tmp_path: Path) -
     assert typed(target, "recipe", "push", *written(tmp_path, _limits=good)).exit_code == 0
     assert target.mill.objects.body("recipes/_limits.yaml") == good.encode()
     assert typed_json(target, "recipe", "list")[0]["recipes"] == []
+
+
+def test_push_refuses_secrets_of_other_deployments(tmp_path: Path) -> None:
+    target = FakeTarget()
+    target.settings = structs.replace(target.settings, secret_prefix="promptmill/search-dev/")
+    refused = typed(target, "recipe", "push", *written(tmp_path, old=GOOD))
+    assert refused.exit_code == 1
+    assert "write `key: openai`" in " ".join(refused.stdout.split())
+    assert target.mill.objects.keys() == []
+    assert typed(target, "recipe", "push", *written(tmp_path, new=GOOD.replace("promptmill/", ""))).exit_code == 0

@@ -59,6 +59,7 @@ class Settings(Struct, frozen=True):
         day_cap_usd: what the whole deployment may spend in a day (UTC); "" for no limit.
         engines: what looks for sensitive values besides the patterns that are always there, separated by commas.
         shared_bodies_until: requests published before (RFC 3339) may name a body anywhere under ``requests/``.
+        secret_prefix: what the names of the deployment's secrets begin with, "" where that is not known.
         recipe_queues: recipes that have a requests queue of their own, separated by commas.
         common_queue_until: what was published before (RFC 3339) to the common requests queue is answered for them, too.
         max_records: the most records of one file.
@@ -92,6 +93,7 @@ class Settings(Struct, frozen=True):
     max_expansion: int = 200
     planning_minutes: int = 10
     planners_per_recipe: int = 3
+    secret_prefix: str = ""
     recipe_queues: str = ""
     common_queue_until: str = ""
 

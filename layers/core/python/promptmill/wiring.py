@@ -208,7 +208,13 @@ class Services:
         from promptmill.aws.s3.recipe_source import S3RecipeSource
 
         settings = self.settings
-        return S3RecipeSource(self.objects, self.clock, stage=settings.stage, engines=settings.engine_names)
+        return S3RecipeSource(
+            self.objects,
+            self.clock,
+            stage=settings.stage,
+            engines=settings.engine_names,
+            secret_prefix=settings.secret_prefix,
+        )
 
     @cached_property
     def prices(self) -> GenaiPriceBook:

@@ -123,9 +123,28 @@ def template(value: str) -> str:
 def secret_name(value: str) -> str:
     if not _SECRET_NAME.fullmatch(value) or _looks_secret(value):
         raise FieldError(
-            "this is the name of a secret in Secrets Manager, such as promptmill/anthropic, and must not be the key itself"
+            "this is the name of a secret in Secrets Manager, such as anthropic, and must not be the key itself"
         )
     return value
+
+
+def foreign_secret_fault(name: str, prefix: str) -> str:
+    """Return what is wrong with a secret that is another deployment's, or none of ours; "" if nothing is.
+
+    A name without a slash is short for one below the deployment's prefix. Without a prefix, every name is good.
+    """
+    last = name.rpartition("/")[2]
+    if name.startswith(prefix) or name == last:
+        return ""
+    return (
+        f"the secret {name} is none of this deployment, whose secrets begin with {prefix}: write `key: {last}`, "
+        f"and keep the key in the secret {prefix}{last} (docs/deploy.md says how to go on with older names)"
+    )
+
+
+def whole_secret_name(name: str, prefix: str) -> str:
+    """Return the name by which Secrets Manager knows one of the deployment's secrets."""
+    return name if not name or name.startswith(prefix) else f"{prefix}{name}"
 
 
 def _looks_secret(value: str) -> bool:

@@ -56,22 +56,18 @@ class LimitDocument(_Strict):
             raise ValueError("requests_per_minute, tokens_per_minute or both must be set")
         return self
 
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.key, self.account, self.region, self.base_url)
-
 
 class LimitsDocument(_Strict):
     limits: Annotated[list[LimitDocument], Field(max_length=1000)]
 
 
-def parse_limits(text: str | bytes) -> Limits:
-    """Return the limits that a document sets.
+def parse_limits(text: str | bytes, *, secret_prefix: str = "") -> Limits:
+    """Return the limits that a document sets. ``secret_prefix`` is as in ``parse_recipe``.
 
     Raises:
         RecipeError: the document is wrong (code ``invalid_limits``); the error lists every problem.
     """
-    limits, problems = check_limits(text)
+    limits, problems = check_limits(text, secret_prefix=secret_prefix)
     if limits is None:
         reason = "; ".join(map(str, problems))
         remedy = "correct the document and push it again"
@@ -79,7 +75,7 @@ def parse_limits(text: str | bytes) -> Limits:
     return limits
 
 
-def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
+def check_limits(text: str | bytes, *, secret_prefix: str = "") -> tuple[Limits | None, list[Problem]]:
     """Return the limits, or None and every problem of the document."""
     source = read_yaml(text)
     if not isinstance(source.data, dict):
@@ -89,26 +85,33 @@ def check_limits(text: str | bytes) -> tuple[Limits | None, list[Problem]]:
         document = LimitsDocument.model_validate(source.data)
     except ValidationError as error:
         return None, [*problems, *(source.problem(fault["loc"], _reason(fault)) for fault in error.errors())]
-    problems += _find_repeated(document, source)
-    return (None, problems) if problems else (Limits(tuple(map(_rule, document.limits))), [])
+    problems += [*_find_repeated(document, source, secret_prefix)]
+    if problems:
+        return None, problems
+    return Limits(tuple(_rule(entry, secret_prefix) for entry in document.limits)), []
 
 
-def _find_repeated(document: LimitsDocument, source: Document) -> Iterator[Problem]:
+def _find_repeated(document: LimitsDocument, source: Document, secret_prefix: str) -> Iterator[Problem]:
+    """Yield a problem for what is limited twice, and for keys that are none of the deployment's."""
     seen: set[tuple[str, tuple[str, ...]]] = set()
     for index, entry in enumerate(document.limits):
+        if fault := fields.foreign_secret_fault(entry.key, secret_prefix):
+            yield source.problem(("limits", index, "key"), fault)
+        key = fields.whole_secret_name(entry.key, secret_prefix)
+        places = (key, entry.account, entry.region, entry.base_url)
         for model in entry.models:
-            if (model, entry.places) in seen:
+            if (model, places) in seen:
                 reason = f"{model} is limited twice for the same key, account, region and address"
                 yield source.problem(("limits", index, "models"), reason)
-            seen.add((model, entry.places))
+            seen.add((model, places))
 
 
-def _rule(document: LimitDocument) -> LimitRule:
+def _rule(document: LimitDocument, secret_prefix: str) -> LimitRule:
     return LimitRule(
         models=tuple(sorted(set(document.models))),
         requests_per_minute=document.requests_per_minute,
         tokens_per_minute=document.tokens_per_minute,
-        key=document.key,
+        key=fields.whole_secret_name(document.key, secret_prefix),
         account=document.account,
         region=document.region,
         base_url=document.base_url,

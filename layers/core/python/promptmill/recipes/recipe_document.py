@@ -20,6 +20,7 @@ from promptmill.domain.money import parse_usd
 from promptmill.domain.names import did_you_mean, valid_name
 from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Endpoint, Guardrail, OwnPattern, Recipe, RedactionPolicy, Route, UserPrice, Wire
+from promptmill.recipes.fields import foreign_secret_fault, whole_secret_name
 from promptmill.recipes.model import (
     AnswerDocument,
     BudgetDocument,
@@ -59,21 +60,31 @@ _LATER_KEYS = frozenset(
 
 
 def parse_recipe(
-    name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
+    name: str,
+    text: str | bytes,
+    *,
+    stage: str,
+    secret_prefix: str = "",
+    provider_names: AbstractSet[str] = frozenset(PROVIDERS),
 ) -> Recipe:
-    """Return the recipe that a document describes.
+    """Return the recipe that a document describes. Without a ``secret_prefix``, its routes may name any secret.
 
     Raises:
         RecipeError: the document is wrong (code ``invalid_recipe``); the error lists every problem with its path.
     """
-    recipe, problems = check_recipe(name, text, stage=stage, provider_names=provider_names)
+    recipe, problems = check_recipe(name, text, stage=stage, secret_prefix=secret_prefix, provider_names=provider_names)
     if recipe is None:
         raise _recipe_error(name, problems)
     return recipe
 
 
 def check_recipe(
-    name: str, text: str | bytes, *, stage: str, provider_names: AbstractSet[str] = frozenset(PROVIDERS)
+    name: str,
+    text: str | bytes,
+    *,
+    stage: str,
+    secret_prefix: str = "",
+    provider_names: AbstractSet[str] = frozenset(PROVIDERS),
 ) -> tuple[Recipe | None, list[Problem]]:
     """Return the recipe, or None and every problem of the document."""
     if not valid_name(name):
@@ -90,8 +101,9 @@ def check_recipe(
         first_of_each = {problem.path: problem for problem in reversed(problems)}
         return None, sorted(first_of_each.values(), key=lambda problem: problem.line)
     document = RecipeDocument.model_validate(source.data, context={"stage": stage})
-    problems = [source.problem(path, reason) for path, reason in _find_contradictions(document)]
-    return (None, problems) if problems else (resolve_recipe(name, document), [])
+    found = (*_find_contradictions(document), *_find_foreign_secrets(document, secret_prefix))
+    problems = [source.problem(path, reason) for path, reason in found]
+    return (None, problems) if problems else (resolve_recipe(name, document, secret_prefix=secret_prefix), [])
 
 
 def _recipe_error(name: str, problems: list[Problem]) -> RecipeError:
@@ -207,6 +219,12 @@ _SETTINGS = {
 }
 
 
+def _find_foreign_secrets(document: RecipeDocument, prefix: str) -> Iterator[tuple[Path, str]]:
+    for index, route in enumerate(document.routes):
+        if fault := foreign_secret_fault(route.key, prefix):
+            yield ("routes", index, "key"), fault
+
+
 def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
     seen: set[str] = set()
     for index, route in enumerate(document.routes):
@@ -224,12 +242,12 @@ def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]
             yield ("models", wanted), f"no route answers for {target}; {hint}"
 
 
-def resolve_recipe(name: str, document: RecipeDocument) -> Recipe:
+def resolve_recipe(name: str, document: RecipeDocument, *, secret_prefix: str = "") -> Recipe:
     """Return the resolved recipe. Its version is a hash of everything in it."""
     recipe = Recipe(
         name=name,
         version="",
-        routes=tuple(_resolve_route(route, document) for route in document.routes),
+        routes=tuple(_resolve_route(route, document, secret_prefix) for route in document.routes),
         model=document.model,
         models=_resolve_models(document),
         system=document.system,
@@ -265,12 +283,12 @@ def _resolve_models(document: RecipeDocument) -> dict[str, str]:
     return {wanted: routes[target] for wanted, target in document.models.items()}
 
 
-def _resolve_route(document: RouteDocument, recipe: RecipeDocument) -> Route:
+def _resolve_route(document: RouteDocument, recipe: RecipeDocument, secret_prefix: str) -> Route:
     return Route(
         id=document.model,
         provider=document.provider,
         model=document.model.partition("/")[2],
-        key=document.key,
+        key=whole_secret_name(document.key, secret_prefix),
         base_url=document.base_url,
         region=document.region,
         in_flight=document.in_flight,

@@ -24,10 +24,20 @@ class S3RecipeSource:
 
     Args:
         engines: names of the detectors that are deployed here, beside the built-in patterns.
+        secret_prefix: what the names of the deployment's secrets begin with: recipes may name no others.
     """
 
-    def __init__(self, objects: ObjectStore, clock: Clock, *, stage: str, engines: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        clock: Clock,
+        *,
+        stage: str,
+        engines: Collection[str] = (),
+        secret_prefix: str = "",
+    ) -> None:
         self._objects, self._clock, self._stage, self._engines = objects, clock, stage, engines
+        self._secret_prefix = secret_prefix
         self._cache: dict[str, tuple[float, Recipe]] = {}
         self._limits: tuple[float, Limits] | None = None
 
@@ -61,7 +71,7 @@ class S3RecipeSource:
             text = await self._objects.read(layout.recipe_key(name))
         except MissingObjectError as error:
             raise _make_unknown_recipe(name) from error
-        recipe = parse_recipe(name, text, stage=self._stage)
+        recipe = parse_recipe(name, text, stage=self._stage, secret_prefix=self._secret_prefix)
         self._check_engines(recipe)
         return recipe
 
@@ -83,7 +93,7 @@ class S3RecipeSource:
             return Limits()
         from promptmill.recipes.limits_document import parse_limits  # noqa: PLC0415  as above
 
-        return parse_limits(text)
+        return parse_limits(text, secret_prefix=self._secret_prefix)
 
 
 def _make_unknown_recipe(name: str) -> RecipeError:

@@ -62,7 +62,8 @@ def push(invocation: Invocation, *, files: tuple[Path, ...]) -> None:
     it says what providers allow.
     """
     out, settings = invocation.out, invocation.target.settings
-    found = {str(path): find_problems(path, settings.stage) for path in files}
+    prefix = settings.secret_prefix
+    found = {str(path): find_problems(path, settings.stage, secret_prefix=prefix) for path in files}
     if any(found.values()):
         _print_problems(out, found)
         out.document({"pushed": [], "recipes": found})
@@ -87,8 +88,11 @@ def list_recipes(invocation: Invocation) -> None:
         invocation.out.line("There are no recipes yet. To push some, run: promptmill recipe push recipes/*.yaml")
 
 
-def find_problems(path: Path, stage: str) -> list[str]:
-    """Return everything that is wrong with a recipe, each with its path and line in the document."""
+def find_problems(path: Path, stage: str, *, secret_prefix: str = "") -> list[str]:
+    """Return everything that is wrong with a recipe, each with its path and line in the document.
+
+    ``secret_prefix`` is what the names of the deployment's secrets begin with, "" where there is no deployment to ask.
+    """
     from promptmill.recipes.limits_document import check_limits  # noqa: PLC0415 - brings pydantic
     from promptmill.recipes.recipe_document import check_recipe  # noqa: PLC0415 - brings pydantic
 
@@ -99,8 +103,8 @@ def find_problems(path: Path, stage: str) -> list[str]:
     except OSError as error:
         raise UserError(error.strerror or "this file cannot be read", code="not_readable", where=str(path)) from error
     if path.stem == DOCUMENT:
-        return [str(problem) for problem in check_limits(text)[1]]
-    _, found = check_recipe(path.stem, text, stage=stage)
+        return [str(problem) for problem in check_limits(text, secret_prefix=secret_prefix)[1]]
+    _, found = check_recipe(path.stem, text, stage=stage, secret_prefix=secret_prefix)
     return [str(problem) for problem in found]
 
 
