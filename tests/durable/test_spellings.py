@@ -20,6 +20,7 @@ ADDED: set[str] = {
     "intents.models.L[].S: text",
     *(f"{message}.json.v" for message in ("chunk_message", "finish_message", "plan_message")),
     "manifest.json.v",
+    "manifest.json.recipe.unknown_fields: text",
     "drained_chunk.pk.S: JOB#<job>",
     "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
     "drained_chunk.ttl.N: text",

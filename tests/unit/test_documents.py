@@ -386,6 +386,7 @@ HELLO = {"recipe": "r", "prompt": "Hello"}
 TURN = {"role": "user", "content": "Hello"}
 GOOD = [
     HELLO,
+    {"recipe": "r", "messages": [{"role": "system", "content": "Be brief."}]},
     {"recipe": "r", "messages": [{"role": "system", "content": "Be brief."}, TURN]},
     {
         "recipe": "r",
@@ -419,7 +420,6 @@ BAD = [
     HELLO | {"seed": 0.5},
     HELLO | {"json_schema": "object"},
     {"recipe": "r", "messages": []},
-    {"recipe": "r", "messages": [{"role": "system", "content": "Be brief."}]},
     {"recipe": "r", "messages": [{"role": "wizard", "content": "Hello"}]},
 ]
 

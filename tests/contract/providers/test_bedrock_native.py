@@ -186,7 +186,7 @@ UNCARRIED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("vendor", UNCARRIED)
 async def test_what_the_vendor_does_not_take_is_refused_by_name(stand: Stand, vendor: str) -> None:
     for field, value in UNCARRIED[vendor].items():
-        request = CompletionRequest(messages=PLAIN.messages, **{field: value})
+        request = CompletionRequest(messages=PLAIN.messages, refuse_hints=True, **{field: value})
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
             await stand.ask(request, stand.fork(model=TEXTS[vendor]))
         assert caught.value.field == {"json_object": "response_format"}.get(field, field)

@@ -70,7 +70,7 @@ async def test_a_conversation_stops_where_the_users_next_turn_would_begin(stand:
 @pytest.mark.parametrize(("field", "value"), [("seed", 0), ("json_object", True), ("stop", ("a", "b"))])
 async def test_what_it_does_not_take_is_refused_by_name(stand: Stand, field: str, value: Any) -> None:
     with nothing_sent(stand), pytest.raises(RecordError) as caught:
-        await stand.ask(asking(**{field: value}))
+        await stand.ask(asking(**{field: value}, refuse_hints=True))
     assert caught.value.field == {"json_object": "response_format"}.get(field, field)
 
 

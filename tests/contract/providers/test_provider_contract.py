@@ -111,7 +111,7 @@ REFUSED = {
     "compatible": {"top_k": 5},
     "anthropic": {"seed": 0, "json_object": True},
     "anthropic-aws": {"seed": 0, "json_object": True},
-    "bedrock": {"seed": 0, "json_object": True, "top_k": 5},
+    "bedrock": {"seed": 0, "json_object": True},
     "bedrock-claude": {"seed": 0, "json_object": True},
     "vertex": {},
     "vertex-claude": {"seed": 0, "json_object": True},
@@ -121,9 +121,14 @@ REFUSED = {
 async def test_what_the_protocol_cannot_carry_is_refused_by_name_and_not_sent(stand: Stand) -> None:
     for field, value in REFUSED[stand.name].items():
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
-            await stand.ask(asking(**{field: value}))
+            await stand.ask(asking(**{field: value}, refuse_hints=True))
         assert caught.value.code == "unsupported_field"
         assert caught.value.field == {"json_object": "response_format"}.get(field, field)
+
+
+async def test_a_seed_never_keeps_a_record_from_another_provider(stand: Stand) -> None:
+    await stand.ask(asking(seed=7))
+    assert stand.fake.refused == []
 
 
 async def test_a_lone_surrogate_fails_the_record_alone(stand: Stand) -> None:
@@ -133,7 +138,7 @@ async def test_a_lone_surrogate_fails_the_record_alone(stand: Stand) -> None:
 
 
 ATTACHMENTS = {
-    "document": Attachment("document", "messages[0].content[1]", "application/pdf", data="JVBERi0="),
+    "document": Attachment("document", "messages[0].content[1]", "application/x-sh", data="JVBERi0="),
     "audio": Attachment("audio", "messages[0].content[1]"),
     "foreign": Attachment("image", "messages[0].content[1]", wire_format="", native={"type": "image"}),
     "ftp": Attachment("image", "messages[0].content[1]", url="ftp://host/a.png"),
@@ -176,10 +181,15 @@ PROTOCOLS = {
     "vertex-claude": "anthropic-messages",
 }
 NATIVES = {
-    "openai-chat": ("prompt_cache_key", "job-7"),
-    "anthropic-messages": ("metadata", {"user_id": "u"}),
-    "bedrock-converse": ("requestMetadata", {"team": "a"}),
-    "vertex-generate": ("labels", {"team": "a"}),
+    "openai-chat": ("logit_bias", {"7": 1}),
+    "bedrock-converse": ("additionalModelRequestFields", {"min_p": 0.1}),
+    "vertex-generate": ("toolConfig", {"functionCallingConfig": {"mode": "AUTO"}}),
+}
+HINTS: dict[str, dict[str, object]] = {
+    "openai-chat": {"prompt_cache_key": "job-7"},
+    "anthropic-messages": {"service_tier": "auto", "cache_control": {"type": "ephemeral"}},
+    "bedrock-converse": {"serviceTier": {"type": "default"}},
+    "vertex-generate": {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]},
 }
 
 
@@ -195,6 +205,18 @@ async def test_native_fields_go_to_their_own_protocol_only(stand: Stand, wire_fo
         with nothing_sent(stand), pytest.raises(RecordError) as caught:
             await stand.ask(request)
         assert (caught.value.code, caught.value.field) == ("unsupported_field", name)
+
+
+@pytest.mark.parametrize("wire_format", HINTS)
+async def test_hints_of_another_protocol_are_left_out_or_refused(stand: Stand, wire_format: str) -> None:
+    request = asking(wire_format=wire_format, native=HINTS[wire_format])
+    await stand.ask(request)
+    assert stand.fake.refused == []
+    if wire_format != PROTOCOLS[stand.name]:
+        assert stand.fake.sent[0].body.keys().isdisjoint(HINTS[wire_format])
+        with nothing_sent(stand), pytest.raises(RecordError) as caught:
+            await stand.ask(msgspec.structs.replace(request, refuse_hints=True))
+        assert caught.value.field in HINTS[wire_format]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,14 @@ from anthropic.types import Message as AnthropicMessage
 from anthropic.types.messages import MessageBatchIndividualResponse
 
 from promptmill.domain.completion import Attachment, JsonSchema, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
+from promptmill.domain.errors import RecordError
+from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.record import Failure
-from promptmill.wire.anthropic_messages.request import CACHE_NOTE
+from promptmill.redaction.redact import redact_request
+from promptmill.wire.anthropic_messages.request import write_request
+from promptmill.wire.bedrock_converse.request import write_request as write_converse
+from promptmill.wire.line_fields import needs_of
+from promptmill.wire.translation import translate_with_notes
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered
 
 USER = {"role": "user", "content": "Sky colour?"}
@@ -97,18 +103,25 @@ def test_tool_choices(choice: dict[str, Any], meant: ToolChoice) -> None:
     assert (request.tool_choice, request.native) == (meant, {})
 
 
-def test_caching_of_blocks_is_left_out_with_one_note() -> None:
-    request = parsed(
-        "anthropic",
-        line(
-            blocks({"type": "text", "text": "x", **CACHED}),
-            system=[{"type": "text", "text": "y", **CACHED}],
-            tools=[{"name": "f", "input_schema": {}, **CACHED}],
-            stream=True,
-        ),
+def test_marks_for_the_cache_are_sent_and_become_cache_points() -> None:
+    marked = {"type": "text", "text": "x", **CACHED}
+    params = line(
+        blocks(marked),
+        system=[{**marked, "text": "y"}],
+        tools=[{"name": "f", "input_schema": {}, **CACHED}],
+        stream=True,
     )
-    assert request.notes == ("stream: true was set to false", CACHE_NOTE)
-    assert (request.system, prompt_of(request), request.native) == ("y", "x", {})
+    request = parsed("anthropic", params)
+    assert request.notes == ("stream: true was set to false",)
+    body = write_request(request, model="m")
+    assert body["messages"][0]["content"] == [marked]
+    assert body["system"] == [{**marked, "text": "y"}]
+    assert body["tools"][0]["cache_control"] == CACHED["cache_control"]
+    point = {"cachePoint": {"type": "default"}}
+    body = write_converse(request)
+    assert body["messages"][0]["content"] == [{"text": "x"}, point]
+    assert body["system"] == [{"text": "y"}, point]
+    assert body["toolConfig"]["tools"][1] == point
 
 
 def test_tools_called_and_answered() -> None:
@@ -138,7 +151,7 @@ def attached(block: dict[str, Any]) -> Attachment:
 def test_attachments() -> None:
     inline = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}, **CACHED}
     where = "params.messages[0].content[0].source"
-    assert attached(inline) == Attachment("image", where, media_type="image/png", data="AAAA")
+    assert attached(inline) == Attachment("image", where, media_type="image/png", data="AAAA", extra=CACHED)
     linked = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     assert attached(linked) == Attachment("image", where, url="https://example.com/a.png")
     for kind, native in (
@@ -162,21 +175,16 @@ def test_attachments() -> None:
         ({"custom_id": "a"}, "missing_field", "params"),
         (line([]), "missing_field", "params.messages"),
         (line("x"), "invalid_field", "params.messages"),
-        (line([{"role": "system", "content": "x"}]), "unsupported_field", "params.messages[0].role"),
+        (line([{"role": "tool", "content": "x"}]), "unsupported_field", "params.messages[0].role"),
         (line([{"role": "user"}]), "missing_field", "params.messages[0].content"),
         (
-            line(blocks({"type": "thinking", "thinking": "hm", "signature": "s"}, role="assistant")),
+            line(blocks({"type": "hologram"}, role="assistant")),
             "unsupported_field",
             "params.messages[0].content[0].type",
         ),
         (line(blocks({"type": "text"})), "missing_field", "params.messages[0].content[0].text"),
         (
-            line(blocks({"type": "text", "text": "x", "citations": [{}]})),
-            "unsupported_field",
-            "params.messages[0].content[0].citations",
-        ),
-        (
-            line(blocks({"type": "tool_result", "tool_use_id": "c", "content": [{"type": "image"}]})),
+            line(blocks({"type": "tool_result", "tool_use_id": "c", "content": [{"type": "audio"}]})),
             "unsupported_field",
             "params.messages[0].content[0].content[0].type",
         ),
@@ -188,6 +196,65 @@ def test_attachments() -> None:
 def test_what_cannot_be_carried_is_refused_by_name(given: Any, code: str, field: str) -> None:
     error = refused("anthropic", given)
     assert (error.code, error.field) == (code, field)
+
+
+HISTORY = [
+    USER,
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "s"},
+            {"type": "redacted_thinking", "data": "AAAA"},
+            {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+        ],
+    },
+    {
+        "role": "user",
+        "content": [
+            {
+                "type": "tool_result",
+                "tool_use_id": "t",
+                "content": [
+                    {"type": "text", "text": "seen", **CACHED},
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+                ],
+            },
+            {"type": "text", "text": "go on", "citations": [{"type": "char_location", "cited_text": "x"}]},
+        ],
+    },
+    {"role": "system", "content": "be brief"},
+]
+
+
+def test_every_block_of_the_history_is_sent_as_it_came() -> None:
+    request = parsed("anthropic", line(HISTORY), attachments="pass")
+    assert write_request(request, model="m")["messages"] == HISTORY
+    assert needs_of(request) == []
+
+
+def test_the_history_on_converse() -> None:
+    request = parsed("anthropic", line(HISTORY[:-1]), attachments="pass")
+    _, said, results = write_converse(request)["messages"]
+    assert said["content"][:2] == [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
+        {"reasoningContent": {"redactedContent": "AAAA"}},
+    ]
+    image = {"image": {"format": "png", "source": {"bytes": "AAAA"}}}
+    assert results["content"][0]["toolResult"]["content"] == [
+        {"text": "seen"},
+        {"cachePoint": {"type": "default"}},
+        image,
+    ]
+    assert translate_with_notes(request, "bedrock-converse").notes == (
+        "citations was left out: Converse has no such field",
+    )
+
+
+def test_thinking_that_is_signed_can_not_be_redacted() -> None:
+    thought = {"type": "thinking", "thinking": "write to ann@example.org", "signature": "s"}
+    request = parsed("anthropic", line([USER, *blocks(thought, role="assistant"), USER]))
+    with pytest.raises(RecordError):
+        redact_request(request, RedactionPolicy(types=("email",)))
 
 
 def test_an_answer_is_a_valid_message() -> None:

@@ -14,7 +14,9 @@ from botocore.validate import ParamValidator
 
 from promptmill.domain.completion import Attachment, JsonSchema, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
 from promptmill.domain.record import Failure
-from promptmill.wire.bedrock_converse.request import CACHE_NOTE
+from promptmill.wire.anthropic_messages.request import write_request as write_messages
+from promptmill.wire.bedrock_converse.request import write_request
+from promptmill.wire.line_fields import needs_of
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered
 
 USER = {"role": "user", "content": [{"text": "Sky colour?"}]}
@@ -45,7 +47,7 @@ def test_every_mapped_field_of_converse() -> None:
     request = parsed(
         "bedrock",
         line(
-            system=[{"text": "Be brief."}, CACHE_POINT, {"text": "German."}],
+            system=[{"text": "Be brief."}, {"text": "German."}],
             inferenceConfig={"maxTokens": 64, "temperature": 0.2, "topP": 0.9, "stopSequences": ["##"]},
             toolConfig={"tools": [{"toolSpec": spec}, CACHE_POINT], "toolChoice": {"tool": {"name": "look"}}},
             outputConfig={**structured(schema=json.dumps(SCHEMA), name="sky"), "effort": "low"},
@@ -53,15 +55,15 @@ def test_every_mapped_field_of_converse() -> None:
             serviceTier={"type": "default"},
         ),
     )
-    assert prompt_of(request) == "Sky colour?"
+    assert request.messages[0].parts[0] == Text("Sky colour?")
     assert (request.system, request.model) == ("Be brief.\n\nGerman.", "")
     assert (request.max_output_tokens, request.temperature, request.top_p, request.stop) == (64, 0.2, 0.9, ("##",))
-    assert request.tools == (Tool("look", "up", SCHEMA, strict=True),)
+    assert request.tools == (Tool("look", "up", SCHEMA, strict=True, extra=CACHE_POINT),)
     assert request.tool_choice == ToolChoice("named", "look")
     assert request.json_schema == JsonSchema(SCHEMA, "sky")
     assert request.wire_format == "bedrock-converse"
     assert request.native == {"outputConfig": {"effort": "low"}, "additionalModelRequestFields": {"top_k": 5}}
-    assert request.notes == (CACHE_NOTE,)
+    assert request.notes == ()
 
 
 def test_every_mapped_field_of_a_native_body() -> None:
@@ -89,10 +91,33 @@ def test_tools_called_and_answered() -> None:
         {"toolResult": {"toolUseId": "c2", "content": [{"text": "no"}], "status": "error"}},
     ]
     messages = [USER, {"role": "assistant", "content": [called]}, {"role": "user", "content": results}]
-    assert parsed("bedrock", line(messages)).messages[1:] == (
-        Message("assistant", (ToolCall("c1", "look", {"at": None}),)),
-        Message("user", (ToolResult("c1", 'a\n{"b":[1]}'), ToolResult("c2", "no", is_error=True))),
-    )
+    request = parsed("bedrock", line(messages))
+    called_first, (first, second) = request.messages[1], request.messages[2].parts
+    assert called_first == Message("assistant", (ToolCall("c1", "look", {"at": None}),))
+    assert isinstance(first, ToolResult)
+    assert (first.call_id, first.text, second) == ("c1", 'a\n{"b":[1]}', ToolResult("c2", "no", is_error=True))
+    assert write_request(request)["messages"] == messages
+    (result, _) = write_messages(request, model="m")["messages"][2]["content"]
+    assert result["content"] == 'a\n{"b":[1]}'
+
+
+def test_marks_and_thoughts_are_sent_as_they_came() -> None:
+    point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    thought = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}
+    body = {
+        "system": [{"text": "S"}, point],
+        "messages": [{"role": "user", "content": [{"text": "x"}, point]}, {"role": "assistant", "content": [thought]}],
+        "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {}}}}, point]},
+    }
+    request = parsed("bedrock", {"modelInput": body})
+    assert write_request(request) == body
+    assert needs_of(request) == []
+    there = write_messages(request, model="m")
+    mark = {"cache_control": {"type": "ephemeral"}}
+    assert there["system"] == [{"type": "text", "text": "S", **mark}]
+    assert there["messages"][0]["content"] == [{"type": "text", "text": "x", **mark}]
+    assert there["messages"][1]["content"] == [{"type": "thinking", "thinking": "hm", "signature": "s"}]
+    assert there["tools"][0]["cache_control"] == mark["cache_control"]
 
 
 def attached(block: dict[str, Any]) -> Attachment:
@@ -166,10 +191,10 @@ def test_bodies_of_other_vendors_are_refused_by_what_they_look_like(
         (line([], inferenceConfig={}), "missing_field", "modelInput.messages"),
         (line([{"role": "system", "content": []}], inferenceConfig={}), "unsupported_field", "modelInput.messages[0].role"),
         (converse([]), "missing_field", "modelInput.messages[0].content"),
-        (converse([{"reasoningContent": {}}]), "unsupported_field", "modelInput.messages[0].content[0].reasoningContent"),
+        (converse([{"hologram": {}}]), "unsupported_field", "modelInput.messages[0].content[0].hologram"),
         (converse([{"text": "a", "image": {"format": "png"}}]), "unsupported_field", "modelInput.messages[0].content[0].image"),
-        (line(system=[{"guardContent": {"text": {}}}]), "unsupported_field", "modelInput.system[0].guardContent"),
-        (line(inferenceConfig={"max_new_tokens": 5}), "unsupported_field", "modelInput.inferenceConfig.max_new_tokens"),
+        (line(system=[{"hologram": {"text": {}}}]), "unsupported_field", "modelInput.system[0].hologram"),
+        (line(inferenceConfig={"maxNewTokens": 5}), "unsupported_field", "modelInput.inferenceConfig.maxNewTokens"),
         (line(outputConfig=structured(schema="{")), "invalid_field", "modelInput.outputConfig.textFormat.structure.jsonSchema.schema"),
     ],
 )  # fmt: skip

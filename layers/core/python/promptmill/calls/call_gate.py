@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.completion import Attachment, CompletionRequest, Usage
+from promptmill.domain.completion import CompletionRequest, Usage, attachments_of
 from promptmill.domain.errors import PromptmillError, ProviderError
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
@@ -123,10 +123,10 @@ def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at:
 
 def _tokens_pointed_to(request: CompletionRequest) -> int | None:
     """Return the most tokens of what the request only points to; None where that has no bound."""
-    parts = (part for message in request.messages for part in message.parts if isinstance(part, Attachment))
-    pointers = [part for part in parts if not part.data]
-    if any(part.kind != "image" for part in pointers):
+    attachments = [part for part in attachments_of(request) if not part.holds_text]
+    if any(part.kind != "image" for part in attachments):  # a page or a minute of these has no size that bounds it
         return None
+    pointers = [part for part in attachments if not part.data]
     return _IMAGE_TOKENS * len(pointers)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from promptmill.calls.call_gate import (
     Bound,
@@ -33,6 +33,7 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
+from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST, Attempt, Failure, Price
 from promptmill.domain.times import rfc3339
@@ -42,6 +43,7 @@ from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.wire.json_answers import MALFORMED
 from promptmill.wire.line_fields import price_is_moved
+from promptmill.wire.translation import translate_with_notes
 
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
@@ -301,6 +303,7 @@ class RecordCalls:
         slot.sent = True
         try:
             completion = await provider.complete(route, self._request, call_id=slot.call_id)
+            completion = _note_translation(completion, self._request, route)
             attempt = answered_attempt(
                 slot.call_id,
                 self._record,
@@ -347,6 +350,17 @@ class RecordCalls:
 
     def _milliseconds_since(self, started: float) -> int:
         return round((self._caller.clock.monotonic() - started) * 1000)
+
+
+def _note_translation(completion: Completion, request: CompletionRequest, route: Route) -> Completion:
+    """Return the answer with notes of what the route's API has no place for, and was left out."""
+    if not completion.wire_format or (request.wire_format in (completion.wire_format, "") and request.seed is None):
+        return completion
+    provider = PROVIDERS.get(route.provider)
+    lacks = provider.unsupported if provider and completion.wire_format.startswith("openai") else ()
+    target = completion.wire_format
+    notes = translate_with_notes(request, target, model=route.model, lacks=lacks).notes
+    return structs.replace(completion, notes=(*completion.notes, *notes)) if notes else completion
 
 
 def was_called(error: ProviderError) -> bool:

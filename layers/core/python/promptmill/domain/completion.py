@@ -7,12 +7,13 @@ opposite. Neither knows the other. What a request holds and an API cannot carry 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
 
-Role = Literal["user", "assistant"]
+Role = Literal["user", "assistant", "system"]
 FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]
 WireFormat = Literal[
     "openai-chat",
@@ -32,30 +33,27 @@ WireFormat = Literal[
 
 
 class Text(Struct, frozen=True, tag="text"):
+    """A text. ``extra`` holds the other fields of its block, such as ``cache_control``, in the request's own API."""
+
     text: str
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class ToolCall(Struct, frozen=True, tag="tool_call"):
-    """The model's call of a tool. ``arguments`` is a JSON object."""
+    """The model's call of a tool. ``arguments`` is a JSON object; see ``Text`` for ``extra``."""
 
     id: str
     name: str
     arguments: dict[str, Any]
-
-
-class ToolResult(Struct, frozen=True, tag="tool_result"):
-    """A tool's answer, in a user message."""
-
-    call_id: str
-    text: str
-    is_error: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Attachment(Struct, frozen=True, tag="attachment"):
     """Something that is not text: an image, a document, audio.
 
-    ``data`` (base64) or ``url`` is set for images that any API can carry. Otherwise ``native`` holds the block as it
-    came, and only a provider of the same ``wire_format`` carries it. ``where`` is its place in the user's line.
+    ``data`` (base64) or ``url`` is set for what any API can carry that takes its kind. Otherwise ``native`` holds the
+    block as it came, and only a provider of the same ``wire_format`` carries it. ``where`` is its place in the user's
+    line. ``holds_text`` says that the block is words, such as the model's thinking, and is redacted like any.
     """
 
     kind: str
@@ -65,14 +63,37 @@ class Attachment(Struct, frozen=True, tag="attachment"):
     url: str = ""
     wire_format: WireFormat = ""
     native: dict[str, Any] | None = None
+    holds_text: bool = False
+    name: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class ToolResult(Struct, frozen=True, tag="tool_result"):
+    """A tool's answer, in a user message.
+
+    ``blocks`` is set where it holds more than plain texts; ``text`` is the texts in it all the same. See ``Text`` for
+    ``extra``.
+    """
+
+    call_id: str
+    text: str
+    is_error: bool = False
+    blocks: tuple[Text | Attachment, ...] = ()
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 Part = Text | ToolCall | ToolResult | Attachment
 
 
 class Message(Struct, frozen=True):
+    """A message. One of the system's stands here only where its place or its blocks matter.
+
+    ``extra`` holds its other fields, such as ``name``, in the request's own API.
+    """
+
     role: Role
     parts: tuple[Part, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class JsonSchema(Struct, frozen=True):
@@ -86,6 +107,7 @@ class Tool(Struct, frozen=True):
     description: str
     parameters: dict[str, Any]
     strict: bool | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class ToolChoice(Struct, frozen=True):
@@ -107,6 +129,7 @@ class CompletionRequest(Struct, frozen=True):
         notes: what was changed in reading, for the result line, such as ``stream: true was set to false``.
         kind: ``embedding`` asks for a vector of each message's text; the messages are the user's, one text each.
         dimensions: the size of those vectors.
+        refuse_hints: a field that another API lacks is refused even if it is but a hint, instead of left out.
     """
 
     messages: tuple[Message, ...]
@@ -127,6 +150,16 @@ class CompletionRequest(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     kind: Literal["completion", "embedding"] = "completion"
     dimensions: int | None = None
+    refuse_hints: bool = False
+
+
+def attachments_of(request: CompletionRequest) -> Iterator[Attachment]:
+    """Yield every attachment of a request, those in results of tools as well."""
+    for message in request.messages:
+        for part in message.parts:
+            for block in part.blocks if isinstance(part, ToolResult) else (part,):
+                if isinstance(block, Attachment):
+                    yield block
 
 
 class Usage(Struct, frozen=True):

@@ -162,6 +162,7 @@ class Recipe(Struct, frozen=True):
             addresses of public hosts, which the provider fetches.
         prompt: template with ``{{ column }}`` for CSV, ``{{ text }}`` for txt and ``{"id", "prompt"}`` lines; "" for none.
         answer_schema: JSON schema that answers follow where a record brings none of its own.
+        unknown_fields: whether a hint that a route's API has no place for is left out, or refuses the record.
         replies: names or URLs of queues that requests may ask their reply on.
         give_up_after_h: hours after which a run ends, whatever is still open.
     """
@@ -180,6 +181,7 @@ class Recipe(Struct, frozen=True):
     redact: RedactionPolicy = RedactionPolicy(types=())
     attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
+    unknown_fields: Literal["drop", "refuse"] = "drop"
     replies: tuple[str, ...] = ()
     budget: BudgetPolicy = BudgetPolicy()
     give_up_after_h: int = 24

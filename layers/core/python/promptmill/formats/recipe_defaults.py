@@ -70,13 +70,15 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
         )
     if request.kind == "embedding":  # vectors have no length, no sampling and no schema
         return request
+    has_system = bool(request.messages) and request.messages[0].role == "system"
     most, notes = _limit_tokens(request, recipe, record)
     return structs.replace(
         request,
         max_output_tokens=most,
         temperature=recipe.temperature if request.temperature is None else request.temperature,
         seed=recipe.seed if request.seed is None else request.seed,
-        system=request.system or recipe.system,
+        system=request.system or ("" if has_system else recipe.system),
+        refuse_hints=recipe.unknown_fields == "refuse",
         json_schema=_schema(request, recipe),
         notes=request.notes + notes,
     )

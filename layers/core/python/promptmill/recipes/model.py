@@ -174,6 +174,7 @@ class RecipeDocument(_Strict):
     give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
     attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
+    unknown_fields: Literal["drop", "refuse"] = "drop"
     replies: Annotated[list[Annotated[str, _check_in_stage(fields.reply_queue)]], Field(max_length=50)] = Field(
         default_factory=list
     )

@@ -259,6 +259,7 @@ def resolve_recipe(name: str, document: RecipeDocument, *, secret_prefix: str = 
         redact=resolve_redaction(document.redact),
         attachments=document.attachments,
         invocation_type=document.invocation_type,
+        unknown_fields=document.unknown_fields,
         replies=tuple(document.replies),
         budget=_resolve_budget(document.budget),
         give_up_after_h=document.give_up_after,

@@ -6,11 +6,34 @@ from typing import Any, Protocol
 
 import msgspec
 
-from promptmill.domain.completion import CompletionRequest, JsonSchema, Message, Part, Text, Tool, ToolCall, ToolResult
+from promptmill.domain.completion import (
+    Attachment,
+    CompletionRequest,
+    JsonSchema,
+    Message,
+    Part,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from promptmill.domain.errors import RecordError
 
 _SCHEMA_WORDS = frozenset({"description", "title", "$comment", "markdownDescription"})
 _SCHEMA_DATA = frozenset({"default", "examples", "example"})
 _SCHEMA_NAMES = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+_OPAQUE = frozenset(
+    {
+        "type",
+        "role",
+        "signature",
+        "data",
+        "encrypted_content",
+        "encrypted_index",
+        "redactedContent",
+        "thought_signature",
+    }
+)
 _SCHEMA_FIXED = frozenset(
     {"enum", "const", "required", "type", "format", "pattern", "$ref", "$id", "$schema", "$anchor"}
 )
@@ -37,7 +60,8 @@ def rewrite_request(request: CompletionRequest, visitor: Visitor) -> CompletionR
         request,
         system=visitor.text(request.system),
         messages=tuple(
-            Message(m.role, tuple(_rewrite_part(part, visitor) for part in m.parts)) for m in request.messages
+            Message(m.role, tuple(_rewrite_part(part, visitor) for part in m.parts), _rewrite_block(m.extra, visitor))
+            for m in request.messages
         ),
         stop=tuple(visitor.text(stop) for stop in request.stop),
         json_schema=_rewrite_json_schema(request.json_schema, visitor),
@@ -47,22 +71,66 @@ def rewrite_request(request: CompletionRequest, visitor: Visitor) -> CompletionR
 
 
 def _rewrite_part(part: Part, visitor: Visitor) -> Part:
-    if isinstance(part, Text):
-        return Text(visitor.text(part.text))
-    if isinstance(part, ToolCall):
-        visitor.fixed(part.id)
-        visitor.fixed(part.name)
-        return ToolCall(part.id, part.name, _rewrite_data(part.arguments, visitor, ""))
-    if isinstance(part, ToolResult):
-        visitor.fixed(part.call_id)
-        return ToolResult(part.call_id, visitor.text(part.text), part.is_error)
-    return part
+    match part:
+        case Text():
+            return Text(visitor.text(part.text), _rewrite_block(part.extra, visitor))
+        case ToolCall():
+            visitor.fixed(part.id)
+            visitor.fixed(part.name)
+            arguments = _rewrite_data(part.arguments, visitor, "")
+            return ToolCall(part.id, part.name, arguments, _rewrite_block(part.extra, visitor))
+        case ToolResult():
+            return _rewrite_result(part, visitor)
+        case Attachment() if part.holds_text and part.native is not None:
+            return msgspec.structs.replace(part, native=_rewrite_block(part.native, visitor))
+        case Attachment():
+            return part
+
+
+def _rewrite_result(result: ToolResult, visitor: Visitor) -> ToolResult:
+    visitor.fixed(result.call_id)
+    blocks = tuple(_rewrite_part(block, visitor) for block in result.blocks)
+    return msgspec.structs.replace(
+        result, text=visitor.text(result.text), blocks=blocks, extra=_rewrite_block(result.extra, visitor)
+    )
+
+
+def _rewrite_block(block: dict[str, Any], visitor: Visitor) -> dict[str, Any]:
+    """Return a block or its fields with every text as the visitor returns it.
+
+    What a provider has encrypted stays as it is, and what it has signed can't be rewritten.
+    """
+    if not block:
+        return block
+    if "signature" in block:
+        return _keep_signed(block, visitor)
+    return {name: value if name in _OPAQUE else _rewrite_field(name, value, visitor) for name, value in block.items()}
+
+
+def _keep_signed(block: dict[str, Any], visitor: Visitor) -> dict[str, Any]:
+    """Return the block as it is. Raise RecordError if something in it had to be hidden."""
+    for name, value in block.items():
+        if name not in _OPAQUE and isinstance(value, str) and visitor.text(value) != value:
+            reason = (
+                "what the model thought holds sensitive data, and is signed by the provider, so that it can't be hidden"
+            )
+            raise RecordError(reason, code="redaction_failed", field=name, remedy="leave that block out")
+    return block
+
+
+def _rewrite_field(name: str, value: Any, visitor: Visitor) -> Any:
+    if isinstance(value, dict):
+        return _rewrite_block(value, visitor)
+    if isinstance(value, list):
+        return [_rewrite_field(name, item, visitor) for item in value]
+    return _rewrite_data(value, visitor, name, keys_fixed=True)
 
 
 def _rewrite_tool(tool: Tool, visitor: Visitor) -> Tool:
     visitor.fixed(tool.name)
     description, parameters = visitor.text(tool.description), _rewrite_schema(tool.parameters, visitor)
-    return msgspec.structs.replace(tool, description=description, parameters=parameters)
+    extra = _rewrite_block(tool.extra, visitor)
+    return msgspec.structs.replace(tool, description=description, parameters=parameters, extra=extra)
 
 
 def _rewrite_json_schema(schema: JsonSchema | None, visitor: Visitor) -> JsonSchema | None:

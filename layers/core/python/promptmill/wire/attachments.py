@@ -10,6 +10,7 @@ from promptmill.domain.recipe import Recipe
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.public_addresses import is_public_address
 
+PDF = "application/pdf"
 _ANY_DATA_URL = re.compile(r"data:([a-z0-9.+-]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 
@@ -61,6 +62,12 @@ def refuse_unless_allowed(block: Fields, name: str, recipe: Recipe) -> None:
 def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:
     """Return the block as it came, if it came in this API."""
     return attachment.native if attachment.wire_format == wire_format else None
+
+
+def split_data_url(url: str) -> tuple[str, str] | None:
+    """Return the media type and the base64 data of a ``data:`` URL, or None for any other address."""
+    head = _ANY_DATA_URL.match(url)
+    return (head[1].lower(), url[head.end() :]) if head else None
 
 
 def inline_image(attachment: Attachment) -> tuple[str, str] | None:

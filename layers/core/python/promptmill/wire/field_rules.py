@@ -254,6 +254,12 @@ _MEDIA = {"format": PLAIN, "source": _BEDROCK_SOURCE}
 BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
     "openai-chat": {
         "type": PLAIN,
+        "detail": PLAIN,
+        "cache_control": _CACHE,
+        "extra_content": {"google": {"thought_signature": PLAIN}},
+        "index": PLAIN,
+        "input": ANY,
+        "name": PLAIN,
         "image_url": {"url": PLAIN, "detail": PLAIN},
         "input_audio": {"data": PLAIN, "format": PLAIN},
         "file": {"file_data": PLAIN, "filename": PLAIN, "file_id": _FILE},
@@ -262,7 +268,7 @@ BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
     "anthropic-messages": {
         **dict.fromkeys(("type", "title", "context"), PLAIN),
         "cache_control": _CACHE,
-        "citations": _CITATIONS,
+        "citations": ANY,
         "transformations": {"oversized_image": PLAIN},
         "source": {**_IMAGE_SOURCE, "content": [{**_TEXT_BLOCK, **_IMAGE_BLOCK, "citations": ANY}]},
         "content": [_TEXT_BLOCK],
@@ -277,3 +283,15 @@ BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
     },
 }
 """The rules of blocks that stay as they came. They go out only where the recipe passes attachments."""
+
+MESSAGE_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
+    "openai-chat": {
+        **dict.fromkeys(("role", "name", "refusal", "reasoning_content", "reasoning", "prefix", "weight"), PLAIN),
+        "reasoning_details": ANY,
+        "annotations": ANY,
+        "function_call": {"name": PLAIN, "arguments": PLAIN},
+        "audio": Reach(_STORED, moves_price=False),
+    },
+    "anthropic-messages": {"cache_control": _CACHE},
+}
+"""The rules of the fields of a message beside its role and content."""

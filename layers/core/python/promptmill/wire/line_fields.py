@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Attachment, CompletionRequest
+from promptmill.domain.completion import Attachment, CompletionRequest, ToolResult, attachments_of
 from promptmill.domain.errors import RecordError
 from promptmill.domain.json_schemas import has_remote_reference
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
@@ -102,26 +102,30 @@ class Need(Struct, frozen=True):
 
 def needs_of(request: CompletionRequest) -> list[Need]:
     """Return the permissions that a request needs, the first field first."""
-    from promptmill.wire.field_rules import BLOCK_RULES, BODY_RULES  # noqa: PLC0415 (few lines hold native fields)
+    from promptmill.wire.field_rules import BLOCK_RULES, BODY_RULES, MESSAGE_RULES  # noqa: PLC0415 (few lines hold native fields)
 
     rules = BODY_RULES.get(request.wire_format, {})
     found = [need for name, value in request.native.items() for need in _check(rules.get(name), value, name)]
+    block = BLOCK_RULES.get(request.wire_format, {})
+    for part in attachments_of(request):
+        if part.native is not None and not part.holds_text:
+            of_part = BLOCK_RULES.get(part.wire_format, {})
+            found += [need for name, value in part.native.items() for need in _check_block(of_part, part, name, value)]
+    words = MESSAGE_RULES.get(request.wire_format, {})
     for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, Attachment) and part.native is not None:
-                block = BLOCK_RULES.get(part.wire_format, {})
-                found += [
-                    need for name, value in part.native.items() for need in _check_block(block, part, name, value)
-                ]
+        found += [need for name, value in message.extra.items() for need in _check(words.get(name), value, name)]
+        for holder in message.parts:
+            found += [need for name, value in holder.extra.items() for need in _check(block.get(name), value, name)]
     return found
 
 
 def may_need(request: CompletionRequest) -> bool:
     """Return False for a request that surely needs no permission, as most do."""
     return bool(request.native) or any(
-        isinstance(part, Attachment) and part.native is not None
+        message.extra
+        or any(part.extra or (isinstance(part, Attachment) and part.native is not None) for part in message.parts)
+        or any(isinstance(part, ToolResult) and part.blocks for part in message.parts)
         for message in request.messages
-        for part in message.parts
     )
 
 

@@ -14,6 +14,7 @@ from promptmill.wire.json_answers import convert, estimate_usage, make_usage, ma
 from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "nlpcloud"
 LABEL = "NLP Cloud"
@@ -30,6 +31,7 @@ class _Generation(Struct):
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, "nlpcloud", model=route.model)
     refuse_all_but(_CARRIED, request, by=LABEL)
     flat = flat_prompt(request, route.wire, by=LABEL)
     stop = request.stop or flat.stop

@@ -24,6 +24,7 @@ from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fiel
 from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import add_native, refuse_embedding, refuse_fields
 from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "openai-completions"
 _DEFAULT_MAX_TOKENS = 1024
@@ -32,6 +33,7 @@ _DEFAULT_MAX_TOKENS = 1024
 
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
+    request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, provider.unsupported, by=provider.label)
     prompt = flat_prompt(request, wire, by=provider.label)

@@ -19,6 +19,7 @@ from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text
 from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import add_native, texts_to_embed
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "openai-embeddings"
 _NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
@@ -57,6 +58,7 @@ def _read_texts(body: Fields) -> list[str]:
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
     del wire  # nothing of it concerns embeddings
+    request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     body: dict[str, Any] = {
         "model": model,
         "input": texts_to_embed(request, by=provider.label),

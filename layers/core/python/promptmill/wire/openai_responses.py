@@ -22,7 +22,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
-from promptmill.wire.attachments import inline_image, linked_image, native_block
+from promptmill.wire.attachments import PDF, inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
 from promptmill.wire.loose_json import as_object, as_objects, as_place, as_text, parse_piece
@@ -38,6 +38,7 @@ from promptmill.wire.request_bodies import (
     unsupported_attachment,
 )
 from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "openai-responses"
 _NOT_OF_RESPONSES = {"stop": "stop", "seed": "seed", "top_k": "top_k"}
@@ -45,6 +46,7 @@ _NOT_OF_RESPONSES = {"stop": "stop", "seed": "seed", "top_k": "top_k"}
 
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
     """See MakeBody."""
+    request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, {**_NOT_OF_RESPONSES, **provider.unsupported}, by=provider.label)
     request = move_system_into_user(request, wire)
@@ -70,7 +72,8 @@ def _write_items(message: Message, provider: Provider) -> Iterator[dict[str, Any
     others = [part for part in message.parts if not isinstance(part, ToolCall | ToolResult)]
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     if others or not (results or calls):
-        yield {"type": "message", "role": message.role, "content": _write_content(message, others, provider)}
+        role = message.extra.get("role", message.role)
+        yield {"type": "message", "role": role, "content": _write_content(message, others, provider)}
     yield from (_write_call(part, message) for part in calls)
 
 
@@ -105,6 +108,9 @@ def _write_block(part: Text | Attachment, provider: Provider) -> dict[str, Any]:
         return {"type": "input_image", "detail": "auto", "image_url": f"data:{media_type};base64,{data}"}
     if url := linked_image(part):
         return {"type": "input_image", "detail": "auto", "image_url": url}
+    if part.data and part.media_type == PDF:
+        file_data = f"data:{PDF};base64,{part.data}"
+        return {"type": "input_file", "filename": part.name or "document.pdf", "file_data": file_data}
     raise unsupported_attachment(part, by=provider.label)
 
 

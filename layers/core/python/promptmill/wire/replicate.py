@@ -19,6 +19,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import estimate_usage, make_usage, malformed_answer
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "replicate"
 LABEL = "Replicate"
@@ -38,6 +39,7 @@ _STOP_SEPARATOR = ","
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, "replicate", model=route.model)
     names = {**NAMES, **_name_fields(route)}
     flat = flat_prompt(msgspec.structs.replace(request, system=""), route.wire, by=LABEL)
     fields = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from promptmill.domain.completion import Attachment, CompletionRequest, Message, Role, Text, WireFormat
+from promptmill.domain.completion import Attachment, CompletionRequest, Message, Part, Role, Text, WireFormat
 from promptmill.domain.errors import RecordError, RouteClosedError
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Route, Wire
@@ -46,6 +46,7 @@ def refuse_fields(request: CompletionRequest, fields: Mapping[str, str], *, by: 
 
 def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format: WireFormat) -> dict[str, Any]:
     """Return the body with the line's own fields of the same API. Raise RecordError for those that may not be sent."""
+    _refuse_foreign(request, wire_format)
     if not request.native:
         return body
     if request.wire_format != wire_format:
@@ -61,6 +62,15 @@ def add_native(body: dict[str, Any], request: CompletionRequest, *, wire_format:
         # A default of the recipe may have set the field already: equal values are no conflict.
         body[name] = _join_values(name, body[name], value) if name in body else value
     return body
+
+
+def _refuse_foreign(request: CompletionRequest, wire_format: WireFormat) -> None:
+    """Raise RecordError for a field within messages that this API does not have."""
+    if request.wire_format == wire_format:
+        return
+    for message in request.messages:
+        for name in (name for holder in (message, *message.parts) for name in holder.extra):
+            raise unsupported(name, f"is known to {request.wire_format or 'no API'} only")
 
 
 def _join_values(place: str, ours: Any, theirs: Any) -> Any:
@@ -110,6 +120,18 @@ def move_system_into_user(request: CompletionRequest, wire: Wire) -> CompletionR
         case parts:
             parts = [Text(request.system), *parts]
     return msgspec.structs.replace(request, system="", messages=(Message("user", tuple(parts)), *others))
+
+
+def take_leading_system(request: CompletionRequest) -> tuple[list[Part], tuple[Message, ...]]:
+    """Return the parts of the system's messages that stand first, and the messages after them.
+
+    The request's own system text comes first.
+    """
+    count = next((n for n, message in enumerate(request.messages) if message.role != "system"), len(request.messages))
+    parts = [part for message in request.messages[:count] for part in message.parts]
+    if parts and request.system:
+        parts.insert(0, Text(request.system))
+    return parts, request.messages[count:]
 
 
 def encode_body(body: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
+from promptmill.wire.translation import translate
 from promptmill.wire.vertex_gemini import LABEL
 
 WIRE_FORMAT: Final = "vertex-embeddings"
@@ -51,6 +52,7 @@ def verb(model: str) -> str:
 
 def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     """Return the body. Texts that are too long are refused, never cut. Raise RecordError for what cannot be carried."""
+    request = translate(request, "vertex-embeddings", model=model)
     texts = texts_to_embed(request, by=LABEL)
     if verb(model) == "embedContent":
         return add_native(_content_body(texts, request.dimensions), request, wire_format=WIRE_FORMAT)

@@ -24,12 +24,13 @@ from promptmill.domain.completion import (
     ToolResult,
     Usage,
 )
-from promptmill.wire.attachments import inline_image, linked_image, native_block
+from promptmill.wire.attachments import PDF, inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import AnswerSource, Said, make_completion, make_usage, malformed_answer
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.request_bodies import add_native, unsupported, unsupported_attachment
 from promptmill.wire.stream_events import StreamEvent
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "vertex-generate"
 LABEL = "Vertex AI"
@@ -38,6 +39,7 @@ _JSON = "application/json"
 
 def write_request(request: CompletionRequest) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT)
     names = _tool_names(request)
     optional = {
         "systemInstruction": {"parts": [{"text": request.system}]} if request.system else None,
@@ -88,6 +90,8 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return {"inlineData": {"mimeType": media_type, "data": data}}
     if (url := linked_image(attachment)) and (media_type := _guess_media_type(attachment, url)):
         return {"fileData": {"mimeType": media_type, "fileUri": url}}
+    if attachment.data and (attachment.media_type == PDF or attachment.kind == "audio"):
+        return {"inlineData": {"mimeType": attachment.media_type, "data": attachment.data}}
     raise unsupported_attachment(attachment, by=LABEL)
 
 

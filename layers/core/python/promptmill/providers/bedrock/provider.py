@@ -51,7 +51,7 @@ class Body(Struct, frozen=True):
 
 
 CONVERSE = Body(
-    make=lambda request, _route: converse_request.write_request(request),
+    make=lambda request, route: converse_request.write_request(request, model=route.model),
     read=converse_answer.read_answer,
     assembler=ConverseAssembler,
     endpoint="converse",

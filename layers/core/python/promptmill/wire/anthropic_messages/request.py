@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import structs
+
 from promptmill.domain.completion import (
     Attachment,
     CompletionRequest,
     JsonSchema,
     Message,
     Part,
+    Role,
     Text,
     Tool,
     ToolCall,
@@ -18,6 +21,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.wire.attachments import (
+    PDF,
     inline_image,
     linked_image,
     native_block,
@@ -26,81 +30,103 @@ from promptmill.wire.attachments import (
     read_native_block,
 )
 from promptmill.wire.json_fields import NOTHING, Fields
-from promptmill.wire.request_bodies import add_native, read_role, refuse_fields, take_stream, unsupported_attachment
+from promptmill.wire.request_bodies import (
+    add_native,
+    read_role,
+    refuse_fields,
+    take_leading_system,
+    take_stream,
+    unsupported_attachment,
+)
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "anthropic-messages"
 LABEL = "Anthropic"
-CACHE_NOTE = "cache_control was left out of blocks: it moves the cost of a call, not its answer"
 
 _NATIVE_BLOCKS = {"document": "document", "search_result": "search_result", "container_upload": "file"}
+_SAID = frozenset(
+    (
+        *("thinking", "redacted_thinking", "server_tool_use", "web_search_tool_result", "web_fetch_tool_result"),
+        *("code_execution_tool_result", "bash_code_execution_tool_result", "tool_search_tool_result"),
+        *("text_editor_code_execution_tool_result", "tool_reference", "fallback", "compaction"),
+    )
+)
+"""Blocks of the history that only this API knows: what the model thought, and what the provider's own tools did."""
 
 
-def read_system(params: Fields, notes: list[str]) -> str:
-    """Return the system text; text blocks are joined by blank lines."""
+def read_system(params: Fields) -> tuple[str, tuple[Message, ...]]:
+    """Return the system text; text blocks are joined by blank lines. Where a block holds more, it is a message."""
     if isinstance(params.peek("system"), str):
-        return params.require_text("system")
-    return "\n\n".join(_read_text(block, notes) for block in params.take_objects("system") or ())
+        return params.require_text("system"), ()
+    blocks = [_read_text(block) for block in params.take_objects("system") or ()]
+    if any(block.extra for block in blocks):
+        return "", (Message("system", tuple(blocks)),)
+    return "\n\n".join(block.text for block in blocks), ()
 
 
-def read_messages(params: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
-    """Return the messages. What is left out of them is added to ``notes``, for the result line."""
+def read_messages(params: Fields, recipe: Recipe) -> tuple[Message, ...]:
     items = params.take_objects("messages")
     if not items:
         raise params.error("messages", "there is no message", code="missing_field", remedy="add one")
-    return tuple(_read_message(item, recipe, notes) for item in items)
+    return tuple(_read_message(item, recipe) for item in items)
 
 
-def _read_message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
-    role = read_role(item)
+def _read_message(item: Fields, recipe: Recipe) -> Message:
+    role: Role = "system" if item.peek("role") == "system" else read_role(item)
+    item.take("role")
     if isinstance(item.peek("content"), str):
         parts: tuple[Part, ...] = (Text(item.require_text("content")),)
     else:
         blocks = item.take_objects("content")
         if not blocks:
             raise item.missing("content")
-        parts = tuple(_read_block(block, recipe, notes) for block in blocks)
-    item.refuse_left()
-    return Message(role, parts)
+        parts = tuple(_read_block(block, recipe) for block in blocks)
+    return Message(role, parts, item.left({}))
 
 
-def _read_block(block: Fields, recipe: Recipe, notes: list[str]) -> Part:
+def _read_block(block: Fields, recipe: Recipe) -> Part:
+    match block.peek("type"):
+        case "tool_use":
+            return _read_tool_use(block)
+        case "tool_result":
+            return _read_tool_result(block, recipe)
+    return _read_content(block, recipe)
+
+
+def _read_content(block: Fields, recipe: Recipe) -> Text | Attachment:
+    """Return a block that may stand in a message and in a tool's result."""
     whole, kind = block.values(), block.peek("type")
     match kind:
         case "text":
-            return Text(_read_text(block, notes))
+            return _read_text(block)
         case "image":
-            return _read_image(block, recipe, notes, whole)
-        case "tool_use":
-            return _read_tool_use(block, notes)
-        case "tool_result":
-            return _read_tool_result(block, notes)
+            return _read_image(block, recipe, whole)
+        case str() if kind in _SAID:
+            where = block.path_of("")
+            return Attachment(kind, where, wire_format=WIRE_FORMAT, native=whole, holds_text=True)
         case str() if kind in _NATIVE_BLOCKS:
-            return read_native_block(
-                block, "", recipe, kind=_NATIVE_BLOCKS[kind], wire_format=WIRE_FORMAT, native=whole
-            )
+            return _read_document(block, recipe, whole, _NATIVE_BLOCKS[kind])
     raise block.unsupported("type", "blocks of this type cannot be carried", remedy="leave the block out")
 
 
-def drop_cache_control(block: Fields, notes: list[str]) -> None:
-    """Leave ``cache_control`` out, with a note: it cannot be carried block by block, and no answer depends on it."""
-    if block.take("cache_control") is not None and CACHE_NOTE not in notes:
-        notes.append(CACHE_NOTE)
+def _read_document(block: Fields, recipe: Recipe, whole: dict[str, Any], kind: str) -> Attachment:
+    """Return a block that stays as it came; a document that brings its bytes can be carried by other APIs, too."""
+    made = read_native_block(block, "", recipe, kind=kind, wire_format=WIRE_FORMAT, native=whole)
+    match whole.get("source"):
+        case {"type": "base64", "media_type": str(media_type), "data": str(data)}:
+            return structs.replace(made, media_type=media_type, data=data, name=str(whole.get("title") or ""))
+    return made
 
 
-def _read_text(block: Fields, notes: list[str]) -> str:
+def _read_text(block: Fields) -> Text:
     if block.take_text("type") != "text":
         raise block.unsupported("type", "only text is allowed here")
-    text = block.require_text("text")
-    drop_cache_control(block, notes)
-    block.refuse_left()
-    return text
+    return Text(block.require_text("text"), block.left({}))
 
 
-def _read_image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str, Any]) -> Attachment:
+def _read_image(block: Fields, recipe: Recipe, whole: dict[str, Any]) -> Attachment:
     block.take("type")
     source = block.require_object("source")
-    drop_cache_control(block, notes)
-    block.refuse_left()
     match source.take_text("type"):
         case "base64":
             media_type, data = source.require_text("media_type"), source.require_text("data")
@@ -110,31 +136,28 @@ def _read_image(block: Fields, recipe: Recipe, notes: list[str], whole: dict[str
         case _:
             return read_native_block(block, "source", recipe, kind="image", wire_format=WIRE_FORMAT, native=whole)
     source.refuse_left()
-    return image
+    return structs.replace(image, extra=block.left({}))
 
 
-def _read_tool_use(block: Fields, notes: list[str]) -> ToolCall:
+def _read_tool_use(block: Fields) -> ToolCall:
     block.take("type")
     given = block.take_dict("input")
     call = ToolCall(block.require_text("id"), block.require_text("name"), given or {})
-    drop_cache_control(block, notes)
-    if block.peek("caller") not in (*NOTHING, {"type": "direct"}):
-        raise block.unsupported("caller", "only calls by the model itself can be carried")
-    block.take("caller")
-    block.refuse_left()
-    return call
+    return structs.replace(call, extra=block.left({"caller": ({"type": "direct"},)}))
 
 
-def _read_tool_result(block: Fields, notes: list[str]) -> ToolResult:
+def _read_tool_result(block: Fields, recipe: Recipe) -> ToolResult:
     block.take("type")
     if isinstance(block.peek("content"), str):
-        text = block.require_text("content")
+        blocks: tuple[Text | Attachment, ...] = (Text(block.require_text("content")),)
     else:
-        text = "\n".join(_read_text(part, notes) for part in block.take_objects("content") or ())
-    result = ToolResult(block.require_text("tool_use_id"), text, block.take_flag("is_error"))
-    drop_cache_control(block, notes)
-    block.refuse_left()
-    return result
+        blocks = tuple(_read_content(part, recipe) for part in block.take_objects("content") or ())
+    text = "\n".join(part.text for part in blocks if isinstance(part, Text))
+    is_plain = all(isinstance(part, Text) and not part.extra for part in blocks)
+    result = ToolResult(
+        block.require_text("tool_use_id"), text, block.take_flag("is_error"), () if is_plain else blocks
+    )
+    return structs.replace(result, extra=block.left({}))
 
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -147,14 +170,12 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 def read_request(params: Fields, recipe: Recipe) -> CompletionRequest:
-    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError).
-
-    ``cache_control`` of a single block is left out with a note; at the top of the body it is native.
-    """
-    notes = [*take_stream(params)]
-    system, messages = read_system(params, notes), read_messages(params, recipe, notes)
+    """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
+    notes = take_stream(params)
+    system, leading = read_system(params)
+    messages = (*leading, *read_messages(params, recipe))
     schema = _read_json_schema(params)
-    tools, choice = _read_tools(params, notes)
+    tools, choice = _read_tools(params)
     return CompletionRequest(
         messages=messages,
         system=system,
@@ -169,12 +190,15 @@ def read_request(params: Fields, recipe: Recipe) -> CompletionRequest:
         tool_choice=choice,
         wire_format=WIRE_FORMAT,
         native=params.left(_NEUTRAL),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
 def _read_json_schema(params: Fields) -> JsonSchema | None:
+    older = params.take_object("output_format")
     config = params.take_object("output_config")
+    if config is None and older is not None:
+        config = Fields({"format": older.values()}, where=params.where)
     if config is None:
         return None
     wanted = config.take_object("format")
@@ -189,14 +213,14 @@ def _read_json_schema(params: Fields) -> JsonSchema | None:
     return JsonSchema(schema)
 
 
-def _read_tools(params: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
+def _read_tools(params: Fields) -> tuple[tuple[Tool, ...], ToolChoice | None]:
     """Return the user's own tools and the choice among them. Where there are others (search, code, …), all stay native."""
     whole = params.peek("tools")
     tools = params.take_objects("tools") or []
     if any(not _is_plain(tool) for tool in tools):
         params.put_back("tools", whole)  # the choice stays beside them, since it may name one of the others
         return (), None
-    return tuple(_read_tool(tool, notes) for tool in tools), _read_tool_choice(params)
+    return tuple(_read_tool(tool) for tool in tools), _read_tool_choice(params)
 
 
 def _is_plain(tool: Fields) -> bool:
@@ -205,13 +229,14 @@ def _is_plain(tool: Fields) -> bool:
     return tool.peek("type") in (None, "custom") and not others
 
 
-def _read_tool(tool: Fields, notes: list[str]) -> Tool:
-    drop_cache_control(tool, notes)
+def _read_tool(tool: Fields) -> Tool:
+    cached = tool.take_dict("cache_control")
     return Tool(
         tool.require_text("name"),
         tool.take_text("description") or "",
         tool.require_dict("input_schema"),
         tool.take_flag("strict") if "strict" in tool else None,
+        {"cache_control": cached} if cached else {},
     )
 
 
@@ -236,21 +261,23 @@ _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=model)
     refuse_fields(request, _UNSUPPORTED, by=LABEL)
+    leading, messages = take_leading_system(request)
     optional = {
-        "system": request.system or None,
+        "system": [_write_block(part) for part in leading] or request.system or None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
         "stop_sequences": list(request.stop) or None,
         "output_config": _write_output_config(request),
         "tools": [_write_tool(tool) for tool in request.tools] or None,
-        "tool_choice": _write_tool_choice(request.tool_choice),
+        "tool_choice": None if "tool_choice" in request.native else _write_tool_choice(request.tool_choice),
     }
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": DEFAULT_MAX_TOKENS if request.max_output_tokens is None else request.max_output_tokens,
-        "messages": [_write_message(message) for message in request.messages],
+        "messages": [_write_message(message) for message in messages],
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return add_native(body, request, wire_format=WIRE_FORMAT)
@@ -269,26 +296,27 @@ def write_hosted_request(request: CompletionRequest, route: Route, *, version: s
 
 def _write_message(message: Message) -> dict[str, Any]:
     first = message.parts[0] if message.parts else Text("")
-    if len(message.parts) <= 1 and isinstance(first, Text):
-        return {"role": message.role, "content": first.text}
-    return {"role": message.role, "content": [_write_block(part) for part in message.parts]}
+    if len(message.parts) <= 1 and isinstance(first, Text) and not first.extra:
+        return {"role": message.role, "content": first.text, **message.extra}
+    return {"role": message.role, "content": [_write_block(part) for part in message.parts], **message.extra}
 
 
 def _write_block(part: Part) -> dict[str, Any]:
     match part:
         case Text():
-            return {"type": "text", "text": part.text}
+            return {"type": "text", "text": part.text, **part.extra}
         case ToolCall():
             return write_tool_use(part)
         case ToolResult():
-            result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.text}
+            content = [_write_block(block) for block in part.blocks] or part.text
+            result = {"type": "tool_result", "tool_use_id": part.call_id, "content": content, **part.extra}
             return {**result, "is_error": True} if part.is_error else result
         case Attachment():
-            return _write_attachment(part)
+            return {**_write_attachment(part), **part.extra}
 
 
 def write_tool_use(call: ToolCall) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments, **call.extra}
 
 
 def _write_attachment(attachment: Attachment) -> dict[str, Any]:
@@ -299,6 +327,13 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
     if url := linked_image(attachment):
         return {"type": "image", "source": {"type": "url", "url": url}}
+    if attachment.data and attachment.media_type == PDF:
+        titled = {"title": attachment.name} if attachment.name else {}
+        return {
+            "type": "document",
+            "source": {"type": "base64", "media_type": PDF, "data": attachment.data},
+            **titled,
+        }
     raise unsupported_attachment(attachment, by=LABEL)
 
 
@@ -309,7 +344,7 @@ def _write_output_config(request: CompletionRequest) -> dict[str, Any] | None:
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters}
+    described: dict[str, Any] = {"name": tool.name, "input_schema": tool.parameters, **tool.extra}
     if tool.description:
         described["description"] = tool.description
     if tool.strict is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from promptmill.domain.completion import (
     Attachment,
@@ -19,15 +21,26 @@ from promptmill.domain.completion import (
     ToolResult,
 )
 from promptmill.domain.recipe import Recipe
-from promptmill.wire.attachments import inline_image, native_block, read_inline_image, read_native_block
+from promptmill.wire.attachments import PDF, inline_image, native_block, read_inline_image, read_native_block
 from promptmill.wire.json_fields import Fields, decode_json
-from promptmill.wire.request_bodies import add_native, read_role, refuse_fields, unsupported, unsupported_attachment
+from promptmill.wire.request_bodies import (
+    add_native,
+    read_role,
+    refuse_fields,
+    take_leading_system,
+    unsupported,
+    unsupported_attachment,
+)
+from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "bedrock-converse"
 LABEL = "Bedrock"
-CACHE_NOTE = "cachePoint blocks were left out: they move the cost of a call, not its answer"
 
 _NATIVE_BLOCKS = ("document", "video", "audio", "searchResult")
+_SAID = ("cachePoint", "reasoningContent", "guardContent", "citationsContent")
+"""Blocks that only this API knows, and that hold words or marks."""
+_OLD_NAMES = {"max_new_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences", "top_k": "topK"}
+"""Amazon Nova's own names of settings, each with Converse's."""
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "additionalModelRequestFields": ({},),
     "additionalModelResponseFieldPaths": ([],),
@@ -40,13 +53,14 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError).
 
-    ``cachePoint`` blocks are left out with a note.
+    The body of Amazon Nova, which is this API's with a version and a few other names, is read as well.
     """
-    notes: list[str] = []
-    system, messages = _read_system(body, notes), _read_messages(body, recipe, notes)
-    settings = body.take_object("inferenceConfig") or Fields({}, where=body.where)
+    body.take("schemaVersion")
+    system, leading = _read_system(body)
+    messages = (*leading, *_read_messages(body, recipe))
+    settings = _read_settings(body)
     schema = _read_json_schema(body)
-    tools, choice = _read_tools(body, notes)
+    tools, choice = _read_tools(body)
     request = CompletionRequest(
         messages=messages,
         system=system,
@@ -55,27 +69,40 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
         temperature=settings.take_number("temperature"),
         top_p=settings.take_number("topP"),
         stop=settings.take_texts("stopSequences"),
+        top_k=settings.take_integer("topK"),
         json_schema=schema,
         tools=tools,
         tool_choice=choice,
         wire_format=WIRE_FORMAT,
         native=body.left(_NEUTRAL),
-        notes=tuple(notes),
     )
     settings.refuse_left()
     return request
 
 
-def _without_cache_points(blocks: list[Fields], notes: list[str]) -> list[Fields]:
-    kept = [block for block in blocks if "cachePoint" not in block]
-    if len(kept) < len(blocks) and CACHE_NOTE not in notes:
-        notes.append(CACHE_NOTE)
-    return kept
+def _read_settings(body: Fields) -> Fields:
+    settings = body.take_object("inferenceConfig") or Fields({}, where=body.where)
+    for older, name in _OLD_NAMES.items():
+        if older in settings and name not in settings:
+            settings.put_back(name, settings.take(older))
+    return settings
 
 
-def _read_system(body: Fields, notes: list[str]) -> str:
-    blocks = _without_cache_points(body.take_objects("system") or [], notes)
-    return "\n\n".join(_read_text(block) for block in blocks)
+def _read_system(body: Fields) -> tuple[str, tuple[Message, ...]]:
+    """Return the system text; blocks are joined by blank lines. Where there is more than texts, it is a message."""
+    blocks = [_read_said(block) or Text(_read_text(block)) for block in body.take_objects("system") or ()]
+    texts = [block.text for block in blocks if isinstance(block, Text)]
+    if len(texts) < len(blocks):
+        return "", (Message("system", tuple(blocks)),)
+    return "\n\n".join(texts), ()
+
+
+def _read_said(block: Fields) -> Attachment | None:
+    whole = block.values()
+    kind = next(iter(whole), "")
+    if kind not in _SAID:
+        return None
+    return Attachment(kind, block.path_of(kind), wire_format=WIRE_FORMAT, native=whole, holds_text=True)
 
 
 def _read_text(block: Fields) -> str:
@@ -86,16 +113,16 @@ def _read_text(block: Fields) -> str:
     return text
 
 
-def _read_messages(body: Fields, recipe: Recipe, notes: list[str]) -> tuple[Message, ...]:
+def _read_messages(body: Fields, recipe: Recipe) -> tuple[Message, ...]:
     items = body.take_objects("messages")
     if not items:
         raise body.error("messages", "there is no message", code="missing_field", remedy="add one")
-    return tuple(_read_message(item, recipe, notes) for item in items)
+    return tuple(_read_message(item, recipe) for item in items)
 
 
-def _read_message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
+def _read_message(item: Fields, recipe: Recipe) -> Message:
     role = read_role(item)
-    blocks = _without_cache_points(item.take_objects("content") or [], notes)
+    blocks = item.take_objects("content") or []
     if not blocks:
         raise item.missing("content")
     item.refuse_left()
@@ -103,19 +130,41 @@ def _read_message(item: Fields, recipe: Recipe, notes: list[str]) -> Message:
 
 
 def _read_block(block: Fields, recipe: Recipe) -> Part:
+    match next(iter(block.values()), ""):
+        case "toolUse":
+            return _read_tool_use(block.require_object("toolUse"))
+        case "toolResult":
+            return _read_tool_result(block.require_object("toolResult"), recipe)
+    return _read_content(block, recipe)
+
+
+def _read_content(block: Fields, recipe: Recipe) -> Text | Attachment:
+    """Return a block that may stand in a message and in a tool's result."""
+    if said := _read_said(block):
+        return said
     kind = next(iter(block.values()), "")
     match kind:
         case "text":
             return Text(_read_text(block))
         case "image":
             return _read_image(block, recipe)
-        case "toolUse":
-            return _read_tool_use(block.require_object("toolUse"))
-        case "toolResult":
-            return _read_tool_result(block.require_object("toolResult"))
+        case "json":
+            where = block.path_of(kind)
+            return Attachment(kind, where, wire_format=WIRE_FORMAT, native=block.values(), holds_text=True)
     if kind in _NATIVE_BLOCKS:
-        return read_native_block(block, kind, recipe, kind=kind, wire_format=WIRE_FORMAT, native=block.values())
+        return _read_native(block, kind, recipe)
     raise block.unsupported(kind, "blocks of this kind cannot be carried", remedy="leave the block out")
+
+
+def _read_native(block: Fields, kind: str, recipe: Recipe) -> Attachment:
+    """Return a block that stays as it came; a document or audio that brings its bytes other APIs carry, too."""
+    whole = block.values()
+    made = read_native_block(block, kind, recipe, kind=kind, wire_format=WIRE_FORMAT, native=whole)
+    match whole[kind]:
+        case {"format": str(media), "source": {"bytes": str(data)}} as document:
+            media_type = PDF if media == "pdf" else f"{kind}/{media}"
+            return structs.replace(made, media_type=media_type, data=data, name=str(document.get("name") or ""))
+    return made
 
 
 def _read_image(block: Fields, recipe: Recipe) -> Attachment:
@@ -137,19 +186,27 @@ def _read_tool_use(call: Fields) -> ToolCall:
     return made
 
 
-def _read_tool_result(result: Fields) -> ToolResult:
-    texts = [_read_result_text(part) for part in result.take_objects("content") or ()]
-    status = result.take_text("status")
-    made = ToolResult(result.require_text("toolUseId"), "\n".join(texts), status == "error")
+def _read_tool_result(result: Fields, recipe: Recipe) -> ToolResult:
+    blocks = tuple(_read_content(part, recipe) for part in result.take_objects("content") or ())
+    texts = [text for text in map(_result_text, blocks) if text is not None]
+    is_plain = all(isinstance(block, Text) for block in blocks)
+    made = ToolResult(
+        result.require_text("toolUseId"),
+        "\n".join(texts),
+        result.take_text("status") == "error",
+        () if is_plain else blocks,
+    )
     result.refuse_left()
     return made
 
 
-def _read_result_text(part: Fields) -> str:
-    """Return a tool's result as text; JSON is written out."""
-    if "json" in part:
-        return msgspec.json.encode(part.take("json")).decode()
-    return _read_text(part)
+def _result_text(block: Text | Attachment) -> str | None:
+    """Return a part of a tool's result as text; JSON is written out."""
+    if isinstance(block, Text):
+        return block.text
+    if block.kind == "json" and block.native is not None:
+        return msgspec.json.encode(block.native["json"]).decode()
+    return None
 
 
 def _read_json_schema(body: Fields) -> JsonSchema | None:
@@ -183,19 +240,24 @@ def _decode_schema(named: Fields) -> dict[str, Any]:
     raise named.error("schema", "not a JSON object")
 
 
-def _read_tools(body: Fields, notes: list[str]) -> tuple[tuple[Tool, ...], ToolChoice | None]:
+def _read_tools(body: Fields) -> tuple[tuple[Tool, ...], ToolChoice | None]:
     whole = body.peek("toolConfig")
     config = body.take_object("toolConfig")
     if config is None:
         return (), None
-    tools = _without_cache_points(config.take_objects("tools") or [], notes)
-    if any("toolSpec" not in tool for tool in tools):
+    tools = config.take_objects("tools") or []
+    if any("toolSpec" not in tool and "cachePoint" not in tool for tool in tools):
         body.put_back("toolConfig", whole)
         return (), None
-    made = tuple(_read_tool(tool.require_object("toolSpec")) for tool in tools)
+    made: list[Tool] = []
+    for tool in tools:
+        if "cachePoint" in tool and made:
+            made[-1] = structs.replace(made[-1], extra=tool.values())
+        else:
+            made.append(_read_tool(tool.require_object("toolSpec")))
     choice = config.take_object("toolChoice")
     config.refuse_left()
-    return made, _read_tool_choice(choice) if choice else None
+    return tuple(made), _read_tool_choice(choice) if choice else None
 
 
 def _read_tool(spec: Fields) -> Tool:
@@ -219,22 +281,35 @@ def _read_tool_choice(choice: Fields) -> ToolChoice:
     return ToolChoice("auto")
 
 
-_UNSUPPORTED = {"seed": "seed", "top_k": "top_k", "json_object": "response_format"}
+_UNSUPPORTED = {"seed": "seed", "json_object": "response_format"}
+_NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _IMAGES = {"image/jpeg": "jpeg", "image/jpg": "jpeg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 
 
-def write_request(request: CompletionRequest) -> dict[str, Any]:
+def write_request(request: CompletionRequest, *, model: str = "") -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=model)
     refuse_fields(request, _UNSUPPORTED, by=LABEL)
+    leading, messages = take_leading_system(request)
     optional = {
-        "system": [{"text": request.system}] if request.system else None,
+        "system": [_write_block(part) for part in leading] or ([{"text": request.system}] if request.system else None),
         "inferenceConfig": _write_inference_config(request),
         "toolConfig": _write_tool_config(request),
         "outputConfig": _write_output_config(request),
+        "additionalModelRequestFields": _write_top_k(request, model),
     }
-    body: dict[str, Any] = {"messages": [_write_message(message) for message in request.messages]}
+    body: dict[str, Any] = {"messages": [_write_message(message) for message in messages]}
     body.update((name, value) for name, value in optional.items() if value)
     return add_native(body, request, wire_format=WIRE_FORMAT)
+
+
+def _write_top_k(request: CompletionRequest, model: str) -> dict[str, Any] | None:
+    """Return top_k where each vendor has it: this API itself has no place for it."""
+    if request.top_k is None:
+        return None
+    if "amazon.nova" in model:
+        return {"inferenceConfig": {"topK": request.top_k}}
+    return {"k" if "cohere." in model else "top_k": request.top_k}
 
 
 def _write_message(message: Message) -> dict[str, Any]:
@@ -249,7 +324,8 @@ def _write_block(part: Part) -> dict[str, Any]:
             return write_tool_use(part)
         case ToolResult():
             status = "error" if part.is_error else "success"
-            return {"toolResult": {"toolUseId": part.call_id, "content": [{"text": part.text}], "status": status}}
+            content = [_write_block(block) for block in part.blocks] or [{"text": part.text}]
+            return {"toolResult": {"toolUseId": part.call_id, "content": content, "status": status}}
         case Attachment():
             return _write_attachment(part)
 
@@ -263,6 +339,9 @@ def _write_attachment(attachment: Attachment) -> dict[str, Any]:
         return block
     if (image := inline_image(attachment)) and image[0] in _IMAGES:
         return {"image": {"format": _IMAGES[image[0]], "source": {"bytes": image[1]}}}
+    if attachment.data and attachment.media_type == PDF:
+        name = _NOT_OF_NAMES.sub(" ", attachment.name).strip() or "document"
+        return {"document": {"format": "pdf", "name": name, "source": {"bytes": attachment.data}}}
     raise unsupported_attachment(attachment, by=LABEL)
 
 
@@ -288,7 +367,10 @@ def _write_tool_config(request: CompletionRequest) -> dict[str, Any] | None:
         if request.tool_choice is not None and request.tool_choice.mode != "none":
             raise unsupported("tool_choice", "there are no tools to choose from")
         return None
-    config: dict[str, Any] = {"tools": [{"toolSpec": _write_tool(tool)} for tool in request.tools]}
+    tools: list[dict[str, Any]] = []
+    for tool in request.tools:
+        tools += [{"toolSpec": _write_tool(tool)}, *([tool.extra] if tool.extra else [])]
+    config: dict[str, Any] = {"tools": tools}
     choice = _write_tool_choice(request.tool_choice)
     return {**config, "toolChoice": choice} if choice else config
 

@@ -16,6 +16,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
+from promptmill.wire.translation import translate
 
 _MAX_TEXTS = 96
 _PURPOSE = "search_document"
@@ -44,6 +45,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=route.model)
     texts = texts_to_embed(request, by=LABEL)
     if request.dimensions is not None and _NEWEST not in route.model:
         raise unsupported("dimensions", "this model's vectors have one size")

@@ -14,6 +14,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import add_native
+from promptmill.wire.translation import translate
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop", "json_object"})
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
@@ -78,6 +79,7 @@ def _read_role(item: Fields, role: str) -> Role:
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=route.model)
     del route
     refuse_all_but(_CARRIED, request, by=LABEL)
     optional = {

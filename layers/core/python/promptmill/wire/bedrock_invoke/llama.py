@@ -15,6 +15,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import add_native, unsupported
+from promptmill.wire.translation import translate
 
 BEGIN = "<|begin_of_text|>"
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p"})
@@ -49,6 +50,7 @@ def read_request(body: Fields) -> CompletionRequest:
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=route.model)
     refuse_all_but(_CARRIED, request, by=LABEL)
     optional = {
         "max_gen_len": request.max_output_tokens,

@@ -14,6 +14,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
+from promptmill.wire.translation import translate
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop"})
 _FINISH: dict[str, FinishReason] = {
@@ -64,6 +65,7 @@ def read_text_request(body: Fields) -> CompletionRequest:
 
 def write_text_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=route.model)
     refuse_all_but(_CARRIED, request, by=LABEL)
     fields = {
         "maxTokenCount": request.max_output_tokens,
@@ -149,6 +151,7 @@ def read_embedding_request(body: Fields) -> CompletionRequest:
 
 def write_embedding_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried, such as several texts."""
+    request = translate(request, WIRE_FORMAT, model=route.model)
     first = route.model.endswith(_V1) or "titan-embed-g1" in route.model
     texts = texts_to_embed(request, by=LABEL)
     if first and request.dimensions is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from promptmill.domain.completion import (
     Attachment,
@@ -21,8 +22,16 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Recipe, Wire
-from promptmill.wire.attachments import inline_image, linked_image, native_block, read_linked_image, read_native_block
-from promptmill.wire.json_fields import Fields, decode_json
+from promptmill.wire.attachments import (
+    PDF,
+    inline_image,
+    linked_image,
+    native_block,
+    read_linked_image,
+    read_native_block,
+    split_data_url,
+)
+from promptmill.wire.json_fields import NOTHING, Fields, decode_json
 from promptmill.wire.openai_endpoints import refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     add_native,
@@ -33,32 +42,51 @@ from promptmill.wire.request_bodies import (
     unsupported,
     unsupported_attachment,
 )
+from promptmill.wire.translation import translate
 
 _SYSTEM = ("system", "developer")
 _NATIVE_PARTS = {"input_audio": "audio", "file": "file"}
+_SAID = ("refusal", "thinking")
+"""Parts of an assistant's message that hold words beside its text."""
 
 
 def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...]]:
     """Return the system text and the messages after it.
 
-    Leading system and developer messages are joined by blank lines. Later ones are refused by name, because other APIs
-    have no place for them. Neighbouring results of tools become one message.
+    Leading system and developer messages are joined by blank lines; one that holds more than text, and later ones, stay
+    messages. Neighbouring results of tools become one message.
     """
     system: list[str] = []
     messages: list[Message] = []
     for item in body.take_objects("messages") or ():
         role = item.require_text("role")
-        if role not in _SYSTEM:
-            _append_message(messages, _read_message(item, role, recipe), is_result=role == "tool")
-        elif messages:
-            reason = f"a {role} message cannot stand in mid-conversation"
-            raise item.unsupported("role", reason, remedy="move it before the first user message")
-        else:
-            system.append(_read_plain_text(item))
-        item.refuse_left()
+        message = _read_message(item, role, recipe)
+        extra = {name: value for name, value in item.values().items() if value not in NOTHING}
+        plain = _plain_text(message) if role in _SYSTEM and not extra and not messages else None
+        if plain is not None:
+            system.append(plain)
+            continue
+        if role == "tool":
+            message, extra = _with_fields(message, extra), {}
+        if role in ("developer", "function"):
+            extra["role"] = role
+        _append_message(messages, structs.replace(message, extra=extra), is_result=role == "tool")
+    if not messages and system:
+        return "", (Message("system", (Text("\n\n".join(system)),)),)
     if not messages:
-        raise body.error("messages", "there is no user message", code="missing_field", remedy="add one")
+        raise body.error("messages", "there is no message", code="missing_field", remedy="add one")
     return "\n\n".join(system), tuple(messages)
+
+
+def _plain_text(message: Message) -> str | None:
+    texts = [part.text for part in message.parts if isinstance(part, Text) and not part.extra]
+    return "\n".join(texts) if len(texts) == len(message.parts) else None
+
+
+def _with_fields(message: Message, extra: dict[str, Any]) -> Message:
+    """Return the message of one tool's result with the message's other fields in the result."""
+    (result,) = message.parts
+    return Message("user", (structs.replace(result, extra=extra),))
 
 
 def _append_message(messages: list[Message], message: Message, *, is_result: bool) -> None:
@@ -71,31 +99,37 @@ def _append_message(messages: list[Message], message: Message, *, is_result: boo
 
 def _read_message(item: Fields, role: str, recipe: Recipe) -> Message:
     match role:
+        case "system" | "developer":
+            return Message("system", _read_texts(item))
         case "user":
             return Message("user", _read_user_parts(item, recipe))
         case "assistant":
             return Message("assistant", _read_assistant_parts(item))
         case "tool":
             return Message("user", (ToolResult(item.require_text("tool_call_id"), _read_plain_text(item)),))
+        case "function":
+            return Message("user", (ToolResult("", _read_plain_text(item)),))
     raise item.unsupported("role", "this role is not known", remedy="use system, developer, user, assistant or tool")
 
 
 def _read_plain_text(item: Fields) -> str:
     """Return content that can only be text."""
+    return "\n".join(text.text for text in _read_texts(item))
+
+
+def _read_texts(item: Fields) -> tuple[Text, ...]:
     if isinstance(item.peek("content"), str):
-        return item.require_text("content")
+        return (Text(item.require_text("content")),)
     parts = item.take_objects("content")
     if parts is None:
         raise item.missing("content")
-    return "\n".join(_read_text_part(part) for part in parts)
+    return tuple(_read_text_part(part) for part in parts)
 
 
-def _read_text_part(part: Fields) -> str:
+def _read_text_part(part: Fields) -> Text:
     if (kind := part.require_text("type")) != "text":
         raise part.unsupported(kind, "only text is allowed here")
-    text = part.require_text("text")
-    part.refuse_left()
-    return text
+    return Text(part.require_text("text"), part.left({}))
 
 
 def _read_user_parts(item: Fields, recipe: Recipe) -> tuple[Part, ...]:
@@ -108,41 +142,74 @@ def _read_user_parts(item: Fields, recipe: Recipe) -> tuple[Part, ...]:
 
 
 def _read_user_part(part: Fields, recipe: Recipe) -> Text | Attachment:
-    whole, kind = part.values(), part.peek("type")
+    whole, kind = part.values(), part.take("type")
     if kind == "image_url":
-        return _read_image(part, recipe, whole)
+        return _read_image(part, recipe)
     if isinstance(kind, str) and kind in _NATIVE_PARTS:
-        return read_native_block(part, kind, recipe, kind=_NATIVE_PARTS[kind], wire_format=WIRE_FORMAT, native=whole)
-    return Text(_read_text_part(part))
+        return _read_file(part, kind, recipe, whole)
+    part.put_back("type", kind)
+    return _read_text_part(part)
 
 
-def _read_image(part: Fields, recipe: Recipe, whole: dict[str, Any]) -> Attachment:
+def _read_file(part: Fields, kind: str, recipe: Recipe, whole: dict[str, Any]) -> Attachment:
+    """Return a block that stays as it came; a document or sound that brings its bytes other APIs carry, too."""
+    made = read_native_block(part, kind, recipe, kind=_NATIVE_PARTS[kind], wire_format=WIRE_FORMAT, native=whole)
+    match whole.get(kind):
+        case {"file_data": str(url), **others} if inline := split_data_url(url):
+            return structs.replace(
+                made, kind="document", media_type=inline[0], data=inline[1], name=str(others.get("filename") or "")
+            )
+        case {"data": str(data), "format": str(media)}:
+            return structs.replace(made, media_type=f"audio/{media}", data=data)
+    return made
+
+
+def _read_image(part: Fields, recipe: Recipe) -> Attachment:
     image = part.require_object("image_url")
     url, detail = image.require_text("url"), image.take_text("detail")
     portable = read_linked_image(part, "image_url", recipe, url)
     image.refuse_left()
-    if detail in (None, "auto"):
-        return portable
-    return read_native_block(part, "image_url", recipe, kind="image", wire_format=WIRE_FORMAT, native=whole)
+    extra = {**part.left({}), **({"detail": detail} if detail not in (None, "auto") else {})}
+    return structs.replace(portable, extra=extra)
 
 
 def _read_assistant_parts(item: Fields) -> tuple[Part, ...]:
     content = item.peek("content")
-    texts = [] if content is None or content == [] else [Text(_read_plain_text(item))]
+    texts = () if content is None or content == [] else _read_assistant_content(item)
     calls = [_read_tool_call(call) for call in item.take_objects("tool_calls") or ()]
-    if not texts and not calls:
+    if not texts and not calls and not any(name in item for name in ("refusal", "function_call", "audio")):
         raise item.missing("content")
-    return (*(text for text in texts if text.text or not calls), *calls)  # many servers write "" beside calls
+    kept = [part for part in texts if not isinstance(part, Text) or part.text or not calls]
+    return (*kept, *calls)  # many servers write "" beside calls
+
+
+def _read_assistant_content(item: Fields) -> tuple[Part, ...]:
+    if isinstance(item.peek("content"), str):
+        return _read_texts(item)
+    return tuple(_read_assistant_part(part) for part in item.take_objects("content") or ())
+
+
+def _read_assistant_part(part: Fields) -> Part:
+    kind = part.peek("type")
+    if kind in _SAID:
+        where = part.path_of(str(kind))
+        return Attachment(str(kind), where, wire_format=WIRE_FORMAT, native=part.values(), holds_text=True)
+    return _read_text_part(part)
 
 
 def _read_tool_call(call: Fields) -> ToolCall:
+    if call.peek("type") == "custom":
+        custom = call.require_object("custom")
+        made = ToolCall(call.require_text("id"), custom.require_text("name"), {}, {"input": custom.take("input")})
+        custom.refuse_left()
+        return made
     if (call.take_text("type") or "function") != "function":
-        raise call.unsupported("type", "only calls of functions can be carried")
+        raise call.unsupported("type", "only calls of functions and of custom tools can be carried")
     function = call.require_object("function")
     arguments = _read_arguments(function)
     made = ToolCall(call.require_text("id"), function.require_text("name"), arguments)
     function.refuse_left()
-    return made
+    return structs.replace(made, extra=call.left({}))
 
 
 def _read_arguments(function: Fields) -> dict[str, Any]:
@@ -282,6 +349,7 @@ def write_request(
     request: CompletionRequest, *, model: str, provider: Provider, wire: Wire = _AS_PROVIDER
 ) -> dict[str, Any]:
     """Return the body. Raise RecordError for what cannot be carried."""
+    request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, provider.unsupported, by=provider.label)
     limits = {
@@ -309,7 +377,9 @@ def _write_messages(request: CompletionRequest, provider: Provider, wire: Wire) 
         yield {"role": wire.system or "system", "content": request.system}
     for message in request.messages:
         if message.role == "assistant":
-            yield _write_assistant_message(message, provider)
+            yield {**_write_assistant_message(message, provider), **message.extra}
+        elif message.role == "system":
+            yield {"role": "system", "content": _write_content(_said(message), provider), **message.extra}
         else:
             yield from _write_user_messages(message, provider)
 
@@ -317,20 +387,29 @@ def _write_messages(request: CompletionRequest, provider: Provider, wire: Wire) 
 def _write_user_messages(message: Message, provider: Provider) -> Iterator[dict[str, Any]]:
     """Yield the results of tools first, because they must follow their calls."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
+    if message.extra.get("role") == "function":
+        yield {"content": results[0].text, **message.extra}
+        return
     yield from (_write_tool_message(result, provider) for result in results)
     others = [part for part in message.parts if not isinstance(part, ToolResult)]
     if others or not results:
-        yield {"role": "user", "content": _write_content(others, provider)}
+        yield {"role": "user", "content": _write_content(others, provider), **message.extra}
 
 
 def _write_tool_message(result: ToolResult, provider: Provider) -> dict[str, Any]:
     if result.is_error:
         raise unsupported("is_error", f"of a tool's result cannot be sent to {provider.label}")
-    return {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
+    if any(isinstance(block, Attachment) for block in result.blocks):
+        raise unsupported("content", f"a tool's result with more than text cannot be sent to {provider.label}")
+    return {"role": "tool", "tool_call_id": result.call_id, "content": result.text, **result.extra}
+
+
+def _said(message: Message) -> list[Text | ToolCall | Attachment]:
+    return [part for part in message.parts if not isinstance(part, ToolResult)]
 
 
 def _write_content(parts: Sequence[Text | ToolCall | Attachment], provider: Provider) -> str | list[dict[str, Any]]:
-    if len(parts) == 1 and isinstance(parts[0], Text):
+    if len(parts) == 1 and isinstance(parts[0], Text) and not parts[0].extra:
         return parts[0].text
     return [_write_block(part, provider) for part in parts]
 
@@ -338,7 +417,7 @@ def _write_content(parts: Sequence[Text | ToolCall | Attachment], provider: Prov
 def _write_block(part: Text | ToolCall | Attachment, provider: Provider) -> dict[str, Any]:
     match part:
         case Text():
-            return {"type": "text", "text": part.text}
+            return {"type": "text", "text": part.text, **part.extra}
         case Attachment():
             return _write_attachment(part, provider)
         case ToolCall():
@@ -350,7 +429,15 @@ def _write_attachment(attachment: Attachment, provider: Provider) -> dict[str, A
         return block
     image = inline_image(attachment)
     if url := f"data:{image[0]};base64,{image[1]}" if image else linked_image(attachment):
-        return {"type": "image_url", "image_url": {"url": url}}
+        others = dict(attachment.extra)
+        detail = {"detail": others.pop("detail")} if "detail" in others else {}
+        return {"type": "image_url", "image_url": {"url": url, **detail}, **others}
+    if attachment.data and attachment.media_type == PDF:
+        file_data = f"data:{PDF};base64,{attachment.data}"
+        return {"type": "file", "file": {"filename": attachment.name or "document.pdf", "file_data": file_data}}
+    if attachment.data and attachment.kind == "audio":
+        media = attachment.media_type.partition("/")[2]
+        return {"type": "input_audio", "input_audio": {"data": attachment.data, "format": media}}
     raise unsupported_attachment(attachment, by=provider.label)
 
 
@@ -360,14 +447,18 @@ def _write_assistant_message(message: Message, provider: Provider) -> dict[str, 
     if any(isinstance(part, ToolResult) for part in message.parts):
         raise unsupported("tool_result", "a tool's result belongs into a user message")
     said: dict[str, Any] = {"role": "assistant"}
-    if others or not calls:
+    if others or not (calls or message.extra):
         said["content"] = _write_content(others, provider)
+    elif not calls:
+        said["content"] = None
     return {**said, "tool_calls": calls} if calls else said
 
 
 def write_tool_call(call: ToolCall) -> dict[str, Any]:
+    if call.extra.keys() == {"input"}:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, **call.extra}}
     arguments = msgspec.json.encode(call.arguments).decode()
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}, **call.extra}
 
 
 def _write_response_format(request: CompletionRequest, provider: Provider, wire: Wire) -> dict[str, Any] | None:
