@@ -8,35 +8,39 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from promptmill.redaction.placeholders import Placeholders
-from promptmill.redaction.spans import NER_TYPES, Span, unite
+from promptmill.redaction.spans import ALL_TYPES, Span, is_unspaced, unite
 
 _VALUES_IN_A_PATTERN = 500
+_BUILT_IN = frozenset(ALL_TYPES)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+_ROUND = re.compile(r"\d{1,4}|\d+000")
+_BETWEEN_WORDS = str.maketrans("", "", " '-")
+_BREAK = re.compile(r"\\[nrt]")
 
 
 class Repeats:
-    """Finds every occurrence of known values, the longest first. Names and places count as whole words: Al is not in Also."""
+    """Finds every occurrence of known values, the longest first, as whole words and numbers: Al is not in Also.
+
+    Secrets and numbers that are also words (``admin``) or that people count in (``10000``) are not looked for: elsewhere they
+    mean something else.
+    """
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
-        self._shortest = min(map(len, values), default=0)
-        longest_first = sorted(values, key=len, reverse=True)
-        self._patterns = [
-            (pattern, are_words)
-            for are_words in (False, True)
-            for pattern in _literal_patterns([v for v in longest_first if (values[v] in NER_TYPES) is are_words])
-        ]
+        looked_for = [value for value, kind in values.items() if _tells(value, kind)]
+        self._shortest = min(map(len, looked_for), default=0)
+        self._patterns = _literal_patterns(sorted(looked_for, key=len, reverse=True))
 
     def find(self, text: str) -> Iterator[Span]:
-        if len(text) < self._shortest:
+        if not self._patterns or len(text) < self._shortest:
             return
         searched = text.encode() if text.isascii() else _SURROGATE.sub("\ufffd", text)
-        for pattern, are_words in self._patterns:
+        for pattern in self._patterns:
             for match in pattern.finditer(searched):
                 start, end = match.span()
-                if are_words and _is_in_word(text, start, end):
-                    continue
-                yield Span(start, end, self._values[text[start:end]], 1.0)
+                if not _is_in_word(text, start, end):
+                    yield Span(start, end, self._values[text[start:end]], 1.0)
 
 
 class Hider:
@@ -55,10 +59,26 @@ class Hider:
         return "".join([*pieces, text[done:]]) if pieces else text
 
 
+def _tells(value: str, kind: str) -> bool:
+    """Return False for a value that is a word or a round number as well, so that it tells nothing where it stands alone."""
+    return kind not in _BUILT_IN or not (_is_in_words(value) or _ROUND.fullmatch(value))
+
+
+def _is_in_words(value: str) -> bool:
+    return value.rstrip(".!?").translate(_BETWEEN_WORDS).isalpha()
+
+
 def _is_in_word(text: str, start: int, end: int) -> bool:
-    return (start > 0 and text[start - 1 : start + 1].isalnum()) or (
-        end < len(text) and text[end - 1 : end + 1].isalnum()
-    )
+    """Return True if a letter or a digit on either side belongs to the same word or number."""
+    if start > 0 and _touch(text[start - 1], text[start]) and not _BREAK.fullmatch(text, max(0, start - 2), start):
+        return True
+    return end < len(text) and _touch(text[end - 1], text[end])
+
+
+def _touch(left: str, right: str) -> bool:
+    if left.isdigit() or right.isdigit():
+        return left.isdigit() and right.isdigit()
+    return left.isalpha() and right.isalpha() and not (is_unspaced(left) or is_unspaced(right))
 
 
 def _literal_patterns(values: list[str]) -> list[Any]:

@@ -65,6 +65,30 @@ class Detector(Protocol):
         ...
 
 
+_UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1100, 0x11FF),  # Korean letters
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # Chinese marks of repetition
+    (0x3040, 0x318F),  # Japanese kana, Korean letters
+    (0x31A0, 0x31FF),
+    (0x3400, 0x9FFF),  # Chinese
+    (0xA960, 0xA97F),
+    (0xAC00, 0xD7FF),  # Korean syllables
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFFDC),
+    (0x20000, 0x3FFFF),
+)
+"""Scripts in which no blank stands between words, or in which endings are written to a number: a number or an address may
+touch their letters and still stand alone."""
+
+
+def is_unspaced(char: str) -> bool:
+    """Return True for a letter of a script in which a number may touch words."""
+    return any(first <= ord(char) <= last for first, last in _UNSPACED)
+
+
 def unite(spans: Iterable[Span]) -> list[Span]:
     """Return spans in order, with overlapping ones joined under the type that takes precedence."""
     joined: list[Span] = []

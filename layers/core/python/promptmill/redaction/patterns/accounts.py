@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from promptmill.redaction.patterns.check_digits import luhn, mod_97
-from promptmill.redaction.patterns.folded_text import FoldedText
+from promptmill.redaction.patterns.folded_text import FoldedText, is_among_numbers, is_only_a_number
 from promptmill.redaction.patterns.rules import Rule, make_rule
 from promptmill.redaction.spans import Span
 
@@ -27,6 +27,10 @@ _CARD_PREFIX = re.compile(
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3]|0604)\d{8,15}"  # Maestro
 )
 _MAESTRO_PREFIX = re.compile(r"(?:5[06-8]|6\d)\d{10,17}")
+
+_MIN_BARE_MAESTRO = 16
+_PROSE_BEFORE = re.compile(r"(?<![\d\W])[a-z]{2,}[,:]? (?:and )?$")
+_PROSE_AFTER = re.compile(r"(?:[ \n][^\n]?|[.,;!?][ \n]?)?")
 
 _IBAN_HEAD = r"[A-Za-z]{2}\d{2}[ \-]?[A-Za-z0-9]{2}"
 _IBAN_COUNTRIES = {
@@ -54,6 +58,8 @@ _IBAN_LENGTHS = {country: length for length, names in _IBAN_COUNTRIES.items() fo
 
 def find_cards(folded: FoldedText) -> Iterator[Span]:
     for start, end in folded.find_spans(_DIGIT_RUN):
+        if is_only_a_number(folded, start, end):
+            continue
         groups = [(start + m.start(), start + m.end()) for m in _GROUP.finditer(folded.text[start:end])]
         if folded.stands_alone(start, end):
             yield from _find_cards_in(folded, groups)
@@ -87,12 +93,20 @@ def _find_card_end(folded: FoldedText, groups: Sequence[tuple[int, int]], first:
 
 def _is_card(digits: str, folded: FoldedText, start: int, separators: int) -> bool:
     known, checked = _CARD_PREFIX.fullmatch(digits), luhn(digits)
-    if known and checked:
+    if known and checked and (separators or not is_among_numbers(folded, start, start + len(digits))):
         return len(set(digits)) > 1
     in_fours = separators == 3 and len(digits) == 16  # noqa: PLR2004
-    if not (known and in_fours) and not (checked and _MAESTRO_PREFIX.fullmatch(digits)):
+    maestro = checked and _MAESTRO_PREFIX.fullmatch(digits) is not None
+    if not (known and in_fours) and not maestro:
         return False
+    if maestro and len(digits) >= _MIN_BARE_MAESTRO and _stands_in_a_sentence(folded, start, start + len(digits)):
+        return True
     return _CARD_CONTEXT.search(folded.text_before(start, 40)) is not None
+
+
+def _stands_in_a_sentence(folded: FoldedText, start: int, end: int) -> bool:
+    before, after = folded.text_before(start, 40), folded.text[end : end + 2]
+    return _PROSE_BEFORE.search(before) is not None and _PROSE_AFTER.fullmatch(after) is not None
 
 
 def find_ibans(folded: FoldedText) -> Iterator[Span]:

@@ -94,8 +94,14 @@ _COORDINATES = rf"{_POINT}\xb0? ?[NS]?[,;/ ] ?{_POINT}\xb0? ?[EWO]?"
 _DEGREES = r"\d{1,3}\xb0 ?\d{1,2}['\xa7\xb4 ] ?[\d.,]*[\"'\xa7 ]{0,3}[NS][,; ]{1,2}\d{1,3}\xb0 ?\d{1,2}['\xa7\xb4 ] ?[\d.,]*[\"'\xa7 ]{0,3}[EWO]"
 _NAMED_POINT = r"(?i)\b(?:lat(?:itude)?|lng|lon(?:g(?:itude)?)?)\b[\"']? ?[:=]? ?([-+]?\d{1,3}\.\d{2,})"
 _NUMBERS = re.compile(r"[-+]?\d+\.\d+")
-_PLACE = re.compile(r"lat|lon|lng|coord|gps|geo|located|position|degree|\xb0", re.IGNORECASE)
+_PLACE = re.compile(
+    r"(?:\b|_)(?:lat|lon|lng|long)(?:\b|_)|latitud|longitud|coord|\bgps|\bgeo|located|position|degree|\xb0",
+    re.IGNORECASE,
+)
 _PRECISE = 4
+_CELL_ENDS = (",", ";", "\t", "|", "[")
+_LINE_OF_TABLE = re.compile(r"[^\n\d]{0,24}[-+]?\d{1,3}\.\d{3,}[,;\t ]{1,2}[-+]?\d{1,3}\.\d{3,}")
+_NEAR, _FAR = 24, 120
 
 
 def _is_point(folded: FoldedText, start: int, end: int) -> bool:
@@ -106,7 +112,21 @@ def _is_point(folded: FoldedText, start: int, end: int) -> bool:
     precise = all(len(number.partition(".")[2]) >= _PRECISE for number in (latitude, longitude))
     named = _PLACE.search(folded.text_before(start, 40) + folded.text[start:end])
     return named is not None or (
-        precise and "," in folded.text[start:end] and not folded.text[end : end + 3].strip(" ").startswith(",")
+        precise
+        and "," in folded.text[start:end]
+        and not folded.text[end : end + 3].strip(" ").startswith(",")
+        and folded.text_before(start, 2).strip(" ")[-1:] not in _CELL_ENDS
+        and not _has_numbers_beside(folded.text, start, end)
+    )
+
+
+def _has_numbers_beside(text: str, start: int, end: int) -> bool:
+    """Return True if the line above or below begins like a line of the same table."""
+    below = text.find("\n", end, end + _NEAR)
+    above = text.rfind("\n", max(0, start - _NEAR), start)
+    before = text.rfind("\n", max(0, above - _FAR), above) + 1 if above > 0 else 0
+    return bool(
+        (below >= 0 and _LINE_OF_TABLE.match(text, below + 1)) or (above > 0 and _LINE_OF_TABLE.match(text, before))
     )
 
 
@@ -153,7 +173,7 @@ _ASSET = re.compile(r"\.(?:png|jpe?g|gif|ico|svg|webp|css|js|woff2?|tgz|gz|zip|x
 _API_GROUP = re.compile(r"/v\d+(?:(?:alpha|beta)\d+)?$")
 _HOST = re.compile(r"(?:\w+://)?([^/?#:]*)")
 _CODE_BEFORE = re.compile(
-    r"(?:\b(?:src|href|url|uri|endpoint|host|base|import|require|from)\b[\w\"'` ]{0,9}[=:(] ?[\"'`]?|\]\(|\w\([\"'])$",
+    r"(?:(?:image|figure|target|alt|see|cite)::? |[\w`)] <|\]: |(?:^|\n) {0,8}(?:#|//|\*|--|%|;) ?(?:see:? )?|\b(?:src|href|url|uri|endpoint|host|base|import|require|from)\b[\w\"'` ]{0,9}[=:(] ?[\"'`]?|\]\(|\w\([\"'])$",
     re.IGNORECASE,
 )
 
@@ -221,7 +241,7 @@ _DATE = re.compile(
     r"(?:(?:19|20)\d\d([./\-]| ?[./\-] ?)[01]?\d\1[0-3]?\d|[0-3]?\d([./\-]| ?[./\-] ?)[0-3]?\d\2(?:19|20)?\d\d)(?![./\-]?\d)"
 )
 _YEARS = re.compile(r"(?:19|20)\d\d[ ./\-]+(?:19|20)?\d\d(?!\d)")
-_SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}")
+_SOCIAL_SECURITY = re.compile(r"\d{3}[ .\-]\d\d[ .\-]\d{4}|\d{5}-\d{4}")
 _NOT_SEPARATED_LIKE_ONE = re.compile(r"[./()\-] ?[./\-]|\d / \d|\) ?\)|\d{1,3}(?:\.\d{3})+(?!\d)|^\d+\.\d+$|^0\.\d")
 
 _CONTEXT_AFTER = re.compile(r"[ \-(]{1,2}(?:office|fax|home|mobile|cell|work|phone|landline)(?![a-z])", re.IGNORECASE)
@@ -231,7 +251,7 @@ _OTHER_NUMBER = re.compile(
     r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%_@]\s?)$",
     re.IGNORECASE,
 )
-_PATH_BEFORE = re.compile(r"[\w/][.\-/]")
+_PATH_BEFORE = re.compile(r"[\w/][.\-/]|\d:")
 _GOES_ON = re.compile(r"[\-/.]\d|[:/=@_][^\xa7]|\d.?")
 _MIN_DIGITS, _MAX_DIGITS, _MAX_TRIES, _MAX_BLANKS = 7, 15, 4, 7
 _GAP = re.compile(r"[^\n\d+(]{0,30}(?:\((?!\+?\d)[^()\n\d]{0,16}\)[^\n\d+(]{0,8})?")

@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from promptmill.redaction.spans import RedactionType, Span
+from promptmill.redaction.spans import RedactionType, Span, is_unspaced
 
 if TYPE_CHECKING:
     from promptmill.redaction.patterns.labels import FoundLabel
@@ -80,30 +80,11 @@ _FOLDS = _Folds(
 _BYTES = _Bytes()
 
 
-_UNSPACED = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1100, 0x11FF),  # Korean letters
-    (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),  # Chinese marks of repetition
-    (0x3040, 0x318F),  # Japanese kana, Korean letters
-    (0x31A0, 0x31FF),
-    (0x3400, 0x9FFF),  # Chinese
-    (0xA960, 0xA97F),
-    (0xAC00, 0xD7FF),  # Korean syllables
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFFDC),
-    (0x20000, 0x3FFFF),
-)
-"""Scripts in which no blank stands between words, or in which endings are written to a number: a number or an address may
-touch their letters and still stand alone."""
-
-
 class _Unspaced(dict[int, int]):
     """Maps letters of scripts without blanks to a sign, every other character to itself."""
 
     def __missing__(self, code: int) -> int:
-        self[code] = kept = ord(_OTHER_SIGN) if any(first <= code <= last for first, last in _UNSPACED) else code
+        self[code] = kept = ord(_OTHER_SIGN) if is_unspaced(chr(code)) else code
         return kept
 
 
@@ -223,6 +204,33 @@ def replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int,
         if new != ord(char):
             text = text.replace(char, chr(new) if isinstance(new, int) else new or "")
     return text
+
+
+_FRACTION = re.compile(r"[-+]?\d{1,9}\.\d+(?:[eE][-+]?\d+)?")
+_LINE_OF_NUMBERS = re.compile(r"[\d\s.,;|:+\-eE\"'()\[\]{}/]*")
+_ONE_NUMBER = re.compile(r"\d[\d.]*")
+_MAX_HALF_LINE = 200
+_MANY_NUMBERS = 3
+
+
+def is_only_a_number(folded: FoldedText, start: int, end: int) -> bool:
+    """Return True for a fraction, a negative number and the number of a block: nobody's number is written so."""
+    text = folded.text
+    if _FRACTION.fullmatch(text, start, end):
+        return True
+    return text[start - 1 : start] == "-" or (text[start - 1 : start] == "." and text[start - 2 : start - 1].isdigit())
+
+
+def is_among_numbers(folded: FoldedText, start: int, end: int) -> bool:
+    """Return True if the line holds numbers of several lengths and nothing else, as a table of measurements does."""
+    text = folded.text
+    first = max(text.rfind("\n", 0, start) + 1, start - _MAX_HALF_LINE)
+    last = text.find("\n", end)
+    last = min(len(text) if last < 0 else last, end + _MAX_HALF_LINE)
+    if not _LINE_OF_NUMBERS.fullmatch(text, first, last):
+        return False
+    numbers = _ONE_NUMBER.findall(text, first, last)
+    return len(numbers) >= _MANY_NUMBERS and len({len(number) for number in numbers}) > 1
 
 
 def make_span(folded: FoldedText, start: int, end: int, kind: RedactionType, score: float, rule: str) -> Span:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from promptmill.redaction.patterns.folded_text import FoldedText, make_span
+from promptmill.redaction.patterns.folded_text import FoldedText, is_among_numbers, is_only_a_number, make_span
 from promptmill.redaction.patterns.identity_kinds import MIXED, NUMBER_IDS, SHAPES, WITH_SEPARATORS, IdentityKind
 from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
@@ -28,6 +28,8 @@ _OTHER_NUMBER = re.compile(
     r"(?: ?(?:no|nr|num|number|id|code)\.?)?[ :#=\-]{0,4}|[#$€£¥₹%_@.,/\\=&?~+]\s?)$",
     re.IGNORECASE,
 )
+_EPOCH = re.compile(r"1[0-9]\d{8}(?:\d{3}){0,3}")
+"""Seconds, milliseconds and so on since 1970, in this half of the century."""
 _SCORES = {"word": 0.85, "strong": 0.65, "alone": 0.5}
 
 
@@ -76,6 +78,10 @@ def _find_pieces(folded: FoldedText, start: int, end: int) -> Iterator[Span]:
 
 def _judge_number(folded: FoldedText, start: int, end: int) -> list[Span]:
     run = folded.text[start:end]
+    if is_only_a_number(folded, start, end) or (run.isdigit() and is_among_numbers(folded, start, end)):
+        return []
+    if _EPOCH.fullmatch(run) and not folded.fills_its_line(start, end):
+        return []
     digits = _SEPARATORS.sub("", run)
     kinds = NUMBER_IDS.get(len(digits), ())
     layout = run.translate(_LAYOUT)

@@ -68,10 +68,13 @@ _MAX_WORDS_BEFORE_DATE = 3
 _LEADER = re.compile(r"[ .\-_]{4,60}|\.(?= )")
 _CARD = re.compile(r"\d(?:[ \-.]?\d){11,18}(?!\d)")
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[A-Za-z0-9]{8,32}|(?:[ \-][A-Z0-9]{1,18}(?![a-z\d])){1,9})")
+_DEGREES = re.compile(r"[-+]?\d{1,3}\.\d{3,}(?!\d|\.\d)")
 _CODE = re.compile(r"\d{3,8}(?!\d|[.,]\d)")
 _SECRET = re.compile(r"(?:[^\s\"'<>,;|&\\]|&(?!\w{1,24}=)){4,80}")
-_WORD = re.compile(r"[A-Za-z]?[a-z]+|\d{1,3}")
+_COULD_BE_CHOSEN = re.compile(r"[A-Za-z\xc0-\xff].*[\d!@#$%^&*+?]|[\d!@#$%^&*+?].*[A-Za-z\xc0-\xff]|\d{6}")
+_MIN_SECRET = 4
 _SCORES: dict[Shape, float] = {
+    "degrees": 0.7,
     "number": 0.75,
     "phone": 0.85,
     "date": 0.8,
@@ -181,7 +184,7 @@ def skip_key_signs(text: str, at: int, limit: int) -> int:
 
 
 _KEY_GAP = re.compile(
-    r"(?:</?[A-Za-z][^<>\n]{0,40}>|[^\w\n<$#]|\xa7|(?<=[\s\"'])(?:is|was|are|es|ist|est|era|to)(?=[\s:\"'])){1,16}"
+    r"(?:</?[A-Za-z][^<>\n]{0,40}>|[^\w\n<$#,;]|\xa7|(?<=[\s\"'])(?:is|was|are|es|ist|est|era|to)(?=[\s:\"'])){1,16}"
 )
 
 
@@ -202,6 +205,8 @@ def _find_in_sentence(folded: FoldedText, found: FoundLabel, limit: int) -> Plac
         value = _SHAPES[found.label.shape](folded, found.label, piece.start())
         if value is not None:
             return value if _is_near(text, found.end, value[0], words) else None
+        if words == 0 and any(map(str.isdigit, piece[0])) and skip_key_signs(text, found.end, limit) == piece.start():
+            return None  # this is the value, and it is none that the label could mean
         word = piece[0].rstrip("./-_")
         if word.lower() in _ANOTHER_THING and words == 0:
             return None
@@ -310,9 +315,16 @@ def _find_secret(folded: FoldedText, _: Label, at: int) -> Place | None:
         return None
     value = match[0].rstrip(".:!?)]}*_`") or match[0]
     value = match[0] if match[0].endswith("!") else value
-    if len(value) < 4 or _WORD.fullmatch(value) or is_placeholder(value) or is_reference(value):  # noqa: PLR2004
+    if not _COULD_BE_CHOSEN.search(value) or len(value) < _MIN_SECRET or "==" in value:
+        return None
+    if is_placeholder(value) or is_reference(value):
         return None
     return at, at + len(value)
+
+
+def _find_degrees(folded: FoldedText, _: Label, at: int) -> Place | None:
+    match = _DEGREES.match(folded.text, at - (folded.text[at - 1 : at] in ("-", "+")))
+    return match.span() if match else None
 
 
 _SHAPES: dict[Shape, Callable[[FoldedText, Label, int], Place | None]] = {
@@ -320,6 +332,7 @@ _SHAPES: dict[Shape, Callable[[FoldedText, Label, int], Place | None]] = {
     "phone": _find_phone,
     "date": _find_date,
     "card": _find_card,
+    "degrees": _find_degrees,
     "iban": _find_iban,
     "secret": _find_secret,
     "code": _find_code,

@@ -19,7 +19,7 @@ from msgspec import Struct
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2, fold_text, replace_characters
 from promptmill.redaction.spans import RedactionType
 
-Shape = Literal["number", "phone", "date", "card", "iban", "secret", "code"]
+Shape = Literal["number", "phone", "date", "card", "iban", "secret", "code", "degrees"]
 
 _JOINT = r"[ _.\-/]{0,2}"
 _SUFFIX = re.compile(

@@ -27,6 +27,9 @@ _STRONG = re.compile(
 _NAME_GOES_ON = re.compile(
     r"(?i)(?:s?[_\-. ]?(?:hash|field|file|path|url|uri|reset|policy|length|manager|min|max|label|type|name|prompt|hint|input|combination|protected|strength|expir\w*|less|age))(?![a-z])"
 )
+_NO_PASSWORD = re.compile(r"[$%{<\[(].*|[xX*.]+|(?:pass(?:word|wd)?|pwd|secret|token|api_?token)", re.IGNORECASE)
+_GIVEN = re.compile(r"[\"'`\])>]{0,3}\s{0,2}(?:[:=]|is |was )")
+_NAMES_ITSELF = re.compile(r"[a-z_.\-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token)[a-z_.\-]*", re.IGNORECASE)
 _CLOSING = ".,;:!?"
 _SENTENCE = re.compile(r"[A-Za-z]+(?: [a-z]+){3,}[.!?]?")
 _MIN_LENGTH = 4
@@ -38,6 +41,8 @@ def find_passwords(folded: FoldedText) -> Iterator[Span]:
     for start, end in folded.find_spans(_WORD):
         if start < reached or _NAME_GOES_ON.match(folded.text, end):
             continue
+        if folded.text[start:end].lower() == "pass" and not _GIVEN.match(folded.text, end):
+            continue  # the verb
         found = (
             _find_quoted(folded.text, end)
             or _find_assigned(folded.text, start, end)
@@ -81,12 +86,15 @@ def _find_spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
 def _is_password(value: str) -> bool:
     if len(value.strip()) < _MIN_LENGTH or (is_placeholder(value) and value.lower() not in _COMMON):
         return False
+    if value.lower() not in _COMMON and _NAMES_ITSELF.fullmatch(value):
+        return False
     if _SENTENCE.fullmatch(value) or _NUMBERS.fullmatch(value):
         return False
     return not is_reference(value)
 
 
 _COMMON = frozenset(("password", "secret", "yourpasswrod"))
+_USER_OPTION = r"(?i)\b(?:curl|wget|http|https|xh)\b[^\n|;]{0,400}?\s(?:-u|--user|-a|--auth)[ =]?[\"']?[^\s:\"'$<{]{1,80}:([^\s\"'<>]{3,80})"
 _OPTION = r"(?i)(?:psexec[^\n]{0,200}?\s-p|--?(?:http-|proxy-|ftp-|db-|admin-)?passw(?:or)?d[ =]|sshpass -p|mysql[^\n]{0,80}\s-p)[ =]?[\"']?([^\s\"'<>\-][^\s\"'<>]{2,60})"
 _CREDENTIAL_CALL = r"(?i)(?:NetworkCredential|DirectoryEntry|login|signin|authenticate|credentials?|basic_?auth)\((?:[^()\n]{0,100},)?\s{0,20}[\"'][^\"'\n]{1,80}[\"'],\s{0,20}[\"']([^\"'\n]{3,80})[\"']\)"
 _PAIR = r"[\w.%+\-]+@[\w\-.]+\.[a-z]{2,} ?/ ?([^\s/,;\"'<>]{6,40})"
@@ -105,9 +113,18 @@ def _make_option_rule(name: str, pattern: str, *, strong: bool = False) -> Rule:
     return Rule(pattern, find)
 
 
+def find_user_options(folded: FoldedText) -> Iterator[Span]:
+    """Find what stands behind the user of ``curl -u user:…``: whatever it is, unless it is a variable or blotted out."""
+    for start, end in folded.find_spans(_USER_OPTION, group=1):
+        value = folded.text[start:end]
+        if not _NO_PASSWORD.fullmatch(value):
+            yield Span(start, end, "password", 0.8, "user_option")
+
+
 PASSWORD_RULES = (
     Rule(_WORD, find_passwords),
     _make_option_rule("password_option", _OPTION),
+    Rule(_USER_OPTION, find_user_options),
     _make_option_rule("credential_call", _CREDENTIAL_CALL),
     _make_option_rule("login_pair", _PAIR, strong=True),
     _make_option_rule("connection_string", _CONNECTION),

@@ -109,7 +109,8 @@ def _find_closing_quote(text: str, start: int, end: int) -> int:
     quote = text[start - 1 : start]
     if quote not in ("'", '"', "`"):
         return end
-    closing = text.find(quote, end, end + 160)
+    closing = text.find(quote, end - 1, end + 160)
+    closing -= text[closing - 1 : closing] == "\\"  # JSON in a string
     return closing if closing >= 0 and not _BLANK.search(text, end, closing) else end
 
 
