@@ -9,6 +9,7 @@ import click
 
 from promptmill import __version__
 from promptmill.cli.commands.cancel import cancel
+from promptmill.cli.commands.compare import compare_jobs
 from promptmill.cli.commands.costs import costs
 from promptmill.cli.commands.doctor import doctor
 from promptmill.cli.commands.estimate import estimate
@@ -47,6 +48,7 @@ for command in (
     *_JOB_CONTROL,
     costs,
     models,
+    compare_jobs,
     results,
     redact,
     providers,

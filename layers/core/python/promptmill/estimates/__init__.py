@@ -1,1 +1,1 @@
-"""What a job will take before it runs: tokens, dollars, time, and lines that will fail."""
+"""Estimate what a job will take before it runs: tokens, dollars, time, and lines that will fail."""

@@ -21,7 +21,7 @@ class Between(Struct, frozen=True):
 
 
 class RouteEstimate(Struct, frozen=True):
-    """What a route would take if it answered all records that it carries.
+    """The estimate of a route if it answered all records that it carries.
 
     Attributes:
         first: the records that ask it first.
@@ -46,7 +46,7 @@ class RefusedRecords(Struct, frozen=True):
 
 
 class FileEstimate(Struct, frozen=True):
-    """What a file will take.
+    """The estimate of a whole file.
 
     Attributes:
         records, size: of the whole file; size in bytes.

@@ -26,7 +26,7 @@ from promptmill.wire.line_fields import refuse_unallowed
 _SHARE_OF_OUTPUT = 0.25
 """The part of ``max_output_tokens`` that an answer is expected to take where no answer of the recipe was seen yet."""
 _ATTACHMENT_TOKENS = TokenRange(0, 1_000, 32_768)
-"""Of an image or a document, whose size in tokens each provider counts in its own way."""
+"""The tokens of an image or a document, which each provider counts in its own way."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -56,7 +56,7 @@ class CostRange(Struct, frozen=True):
 
 
 class RecordEstimate(Struct, frozen=True):
-    """What a record will take.
+    """The estimate of one record.
 
     Attributes:
         size: its bytes in the file.
@@ -84,7 +84,7 @@ class Tokenizer(Protocol):
 
 
 class Estimating(Struct, frozen=True):
-    """What all records of a file are estimated with.
+    """The facts and ports that all records of a file are estimated with.
 
     Attributes:
         providers: write the calls and do not send them: every call ends in ``NotSentError``.

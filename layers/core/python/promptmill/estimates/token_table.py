@@ -68,7 +68,7 @@ _TOKENS_OF_RUN = 0.7  # for each character
 
 
 class Shape(Struct, frozen=True):
-    """What a text consists of, as far as tokens go. Shapes of several texts add up.
+    """The characters that a text consists of, as far as tokens go. Shapes of several texts add up.
 
     Attributes:
         words: runs of Latin letters.
@@ -112,7 +112,7 @@ _WEIGHTS: Mapping[Vocabulary, _Weights] = {
     ),
 }
 _MARKUP_TOKENS = 4
-"""What a chat template puts around a message, and around the whole."""
+"""The tokens that a chat template puts around a message, and around the whole."""
 
 
 class TokenRange(Struct, frozen=True):

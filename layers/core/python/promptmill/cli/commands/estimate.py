@@ -46,7 +46,7 @@ _LOOK_BACK = timedelta(days=30)
 
 
 class Basis(Struct, frozen=True):
-    """What an estimate rests on: a deployment, or a recipe's document alone.
+    """The facts that an estimate rests on: a deployment, or a recipe's document alone.
 
     Attributes:
         name: the deployment, or "" where none is asked.
