@@ -10,7 +10,7 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
-from tests.fakes.batches import anthropic, bedrock, gemini, openai_like
+from tests.fakes.batches import anthropic, bedrock, gemini, mistral, openai_like
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
@@ -152,5 +152,11 @@ SCENES: Mapping[str, Scene] = {
         route=_route("gemini", "gemini-3.8-flash", key="gemini-key"),
         base_path="/v1beta",
         refusals=GEMINI_REFUSALS,
+    ),
+    "mistral": Scene(
+        server=mistral.MistralBatchServer,
+        route=_route("compatible", "mistral-small-latest", key="openai-key"),
+        refusals=OPENAI_REFUSALS,
+        servers={"127.0.0.1": "mistral"},
     ),
 }

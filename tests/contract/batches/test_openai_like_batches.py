@@ -13,8 +13,8 @@ import pytest
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import BatchFault, BatchOrder, Created, Refused
-from promptmill.providers.batches.openai import FLAVOURS, SERVERS
-from promptmill.providers.batches.registry import OPENAI_LIKE, HttpBatchServices
+from promptmill.providers.batches.flavours import FLAVOURS, OPENAI_LIKE, SERVERS
+from promptmill.providers.batches.registry import HttpBatchServices
 from promptmill.providers.registry import Connections
 from promptmill.wire.batches.lines import AnsweredLine
 from promptmill.wire.batches.terms import TERMS
@@ -124,6 +124,22 @@ async def test_groqs_windows(hours: int, window: str) -> None:
         await groq.send(groq.order(1, window_h=hours))
         assert groq.fake.wrong == []
         assert groq.fake.seen["create"][0].json["completion_window"] == window
+
+
+@pytest.mark.parametrize(("hours", "asked"), [(0, 1), (24, 24), (400, 168)])
+async def test_mistrals_jobs_name_the_model_and_the_hours(hours: int, asked: int) -> None:
+    async with opened("mistral") as mistral:
+        batch_id = await mistral.send(mistral.order(1, window_h=hours))
+        job = mistral.fake.seen["create"][0].json
+        assert (job["model"], job["timeout_hours"]) == ("mistral-small-latest", asked)
+        assert job["metadata"] == {"promptmill_submission": "s-1-k7"}
+        mistral.fake.whole_fault = ("x", "Batch queue limit reached")
+        await mistral.poll(batch_id)
+        status = await mistral.poll(batch_id)
+
+    assert status.faults == (BatchFault("failed", "Batch queue limit reached"),)
+    assert status.refusal is not None
+    assert status.refusal.kind == "queue_full"
 
 
 async def test_together_takes_a_file_at_another_address() -> None:

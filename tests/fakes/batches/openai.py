@@ -86,7 +86,7 @@ class OpenAiBatchServer(FakeBatchServer):
         by_id = {"poll": self._poll, "read": self._read, "cancel": self._cancel, "delete_file": self._delete}
         if operation in by_id:
             return by_id[operation](found["id"])
-        return {"upload": self.upload, "create": self._create, "list": self._list}[operation](seen)
+        return {"upload": self.upload, "create": self.create, "list": self._list}[operation](seen)
 
     def _read(self, file_id: str) -> Says:
         body = self.files.get(file_id)
@@ -139,12 +139,16 @@ class OpenAiBatchServer(FakeBatchServer):
         about = {"bytes": size, "created_at": made, "filename": name, "purpose": self.purpose, "status": "processed"}
         return {"id": file_id, "object": "file", **about}
 
-    def _create(self, seen: Seen) -> Says:
+    def create(self, seen: Seen) -> Says:
         body = seen.json
         if wrong := self.create_problem(seen, body):
             return self.refuse(error(400, "invalid_value", wrong), wrong)
         if body["input_file_id"] not in self.files:
             return error(404, "not_found", f"No such File object: {body['input_file_id']}")
+        return self.keep_batch(body)
+
+    def keep_batch(self, body: dict[str, Any], **more: Any) -> Says:
+        """Take a batch that is asked for in OpenAI's words."""
         batch = {
             "id": f"batch_{len(self.batches) + 1}",
             "object": "batch",
@@ -156,6 +160,7 @@ class OpenAiBatchServer(FakeBatchServer):
             "output_file_id": None,
             "error_file_id": None,
             **body,
+            **more,
         }
         self.batches[batch["id"]] = batch
         return Says(200, batch)
@@ -258,7 +263,7 @@ class OpenAiBatchServer(FakeBatchServer):
         line = lines[told.about]
         sent = Sent("", {}, b"", line["body"])
         answer = Answer(f"Answer to {line['custom_id']}.")
-        body = answer_in(DIALECTS[endpoint], answer, sent, headers={}, model=line["body"]["model"]).body
+        body = answer_in(DIALECTS[endpoint], answer, sent, headers={}, model=line["body"].get("model", "m")).body
         return _line(told, {"status_code": 200, "request_id": f"req_{told.about}", "body": body}, None)
 
     def _failed(self, told: Told, ending: Ending) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.errors import ProviderError, RetryLaterError, RouteClosedError
@@ -45,10 +43,12 @@ from promptmill.providers.batches.calls import (
     refusal_of,
     text_or_empty,
 )
+from promptmill.providers.batches.flavours import FLAVOURS, SERVERS, Flavour
 from promptmill.providers.http import HttpCalls, StreamedBody
 from promptmill.providers.openai import VERDICTS, error_of, provider_for_route, read_completion
 from promptmill.wire.batches import openai as lines
 from promptmill.wire.batches.lines import AnsweredLine, ResultLine
+from promptmill.wire.batches.mistral import read_job, write_job
 from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
 from promptmill.wire.error_replies import ErrorReply, provider_error
 from promptmill.wire.http_answer import HttpAnswer
@@ -82,51 +82,7 @@ SIGNS = RefusalSigns(
 )
 
 
-class Flavour(Struct, frozen=True):
-    """How one server differs from OpenAI.
-
-    Attributes:
-        terms: the name of its row in the table of terms.
-        purpose: what its uploads are for.
-        upload_days: after how many days it deletes an upload; 0 where it cannot be told.
-        metadata: a batch can be labelled.
-        idempotency_header: the header that names one create, "" for none.
-        bare_lines: a line names no endpoint.
-        uploads_elsewhere: it answers with the address of a store, where the file is put, and is told afterwards.
-    """
-
-    terms: str
-    purpose: str = "batch"
-    upload_days: int = 0
-    metadata: bool = True
-    idempotency_header: str = ""
-    bare_lines: bool = False
-    uploads_elsewhere: bool = False
-
-
-FLAVOURS: Mapping[str, Flavour] = MappingProxyType(
-    {
-        "openai": Flavour("openai", upload_days=4),
-        "azure": Flavour("azure", upload_days=14),
-        "perplexity": Flavour("perplexity", idempotency_header="Idempotency-Key"),
-        "compatible": Flavour("compatible"),
-        "local": Flavour("compatible"),
-        "groq": Flavour("groq"),
-        "together": Flavour("together", "batch-api", metadata=False, bare_lines=True, uploads_elsewhere=True),
-        "deepinfra": Flavour("deepinfra"),
-    }
-)
-"""The flavours by the names of providers, and by the names of servers that are no providers of their own."""
-SERVERS: Mapping[str, str] = MappingProxyType(
-    {
-        "api.groq.com": "groq",
-        "api.together.ai": "together",
-        "api.together.xyz": "together",
-        "api.deepinfra.com": "deepinfra",
-    }
-)
-"""The flavours of servers by the hosts of their addresses, for routes of ``compatible``."""
-_FILES, _BATCHES = "/files", "/batches"
+_FILES = "/files"
 
 
 class OpenAiBatches:
@@ -163,6 +119,8 @@ class OpenAiBatches:
         body = endpoint_named(name).write_request(request, model=route.model, provider=provider, wire=route.wire)
         body = finish_body(body, request, route)
         refuse_unbatchable(body, terms)
+        if self._flavour(route).jobs:
+            del body["model"]
         url = "" if self._flavour(route).bare_lines else self._line_url(name)
         return lines.write_line(encode_body(body), line_id=line_id, url=url)
 
@@ -180,18 +138,19 @@ class OpenAiBatches:
     async def create(self, route: Route, order: BatchOrder, upload: str) -> Created | Refused | Unknown:
         """See ports/batch_service.py."""
         flavour, terms = self._flavour(route), self._terms(route)
+        hours = terms.window_h(order.window_h)
         body: dict[str, Any] = {
             "input_file_id": upload,
             "endpoint": self._line_url(self._endpoint(route)),
-            "completion_window": _window(terms.window_h(order.window_h)),
+            "completion_window": _window(hours),
         }
         if flavour.metadata:
             body["metadata"] = {LABEL: order.label}
         more = {flavour.idempotency_header: order.label} if flavour.idempotency_header else NOTHING_MORE
         return await self._calls.create(
             route,
-            self._url(route, _BATCHES),
-            msgspec.json.encode(body),
+            self._url(route, flavour.batches),
+            msgspec.json.encode(write_job(body, model=route.model, hours=hours) if flavour.jobs else body),
             id_of=lambda raw: object_in(raw.get("job", raw)).get("id"),
             signs=SIGNS,
             more=more,
@@ -200,20 +159,19 @@ class OpenAiBatches:
     async def find(self, route: Route, order: BatchOrder, upload: str, *, since: datetime) -> tuple[FoundBatch, ...]:
         """See ports/batch_service.py. The list has no filter: it is read back to ``since``."""
         found: list[FoundBatch] = []
-        after, earliest = "", since - SKEW
+        cursor, earliest = "", since - SKEW
         for _ in range(MAX_PAGES):
-            batches, has_more = await self._page(route, after)
+            batches, cursor = await self._page(route, cursor)
             found += [_found(batch) for batch in batches if _is_ours(batch, order.label, upload)]
             # The newest come first in practice only: one old batch ends nothing, a page of old ones does.
-            if not has_more or not any(_is_since(batch, earliest) for batch in batches):
+            if not cursor or not any(_is_since(batch, earliest) for batch in batches):
                 break
-            after = str(batches[-1].get("id", ""))
         return tuple(found)
 
     async def poll(self, route: Route, batch_id: str) -> BatchStatus:
         """See ports/batch_service.py."""
         raw = await self._calls.look(route, self._batch_url(route, batch_id))
-        return BatchStatus(batch_id, "gone", "gone") if raw is None else self._status(batch_id, raw)
+        return BatchStatus(batch_id, "gone", "gone") if raw is None else self._status(batch_id, self._batch(route, raw))
 
     async def results(self, route: Route, order: BatchOrder, status: BatchStatus) -> AsyncIterator[bytes]:
         """See ports/batch_service.py. The error file is read after the output: both hold lines, whatever counts say."""
@@ -286,15 +244,24 @@ class OpenAiBatches:
         reply = ErrorReply(400, (fault.code,), fault.detail, headers={})
         return refusal_of(provider_error(reply, VERDICTS, now=self._clock.now()), SIGNS)
 
-    async def _page(self, route: Route, after: str) -> tuple[list[dict[str, Any]], bool]:
-        """Return one page of the list, and whether there are more. Some servers return the whole list, bare."""
-        query = f"limit={_PAGE}" + (f"&after={quote(after, safe='')}" if after else "")
-        raw = await self._calls.ask(route, "GET", self._url(route, _BATCHES, query))
-        if isinstance(raw, list):
-            return objects_in(raw), False
+    async def _page(self, route: Route, cursor: str) -> tuple[list[dict[str, Any]], str]:
+        """Return one page of the list, and what asks for the next one. Some servers return the whole list, bare."""
+        flavour = self._flavour(route)
+        if flavour.jobs:
+            query = f"page={cursor or 0}&page_size={_PAGE}"
+        else:
+            query = f"limit={_PAGE}" + (f"&after={quote(cursor, safe='')}" if cursor else "")
+        raw = await self._calls.ask(route, "GET", self._url(route, flavour.batches, query))
         page = object_in(raw)
-        batches = objects_in(page.get("data"))
-        return batches, bool(batches) and page.get("has_more") is True
+        batches = [
+            self._batch(route, batch) for batch in objects_in(raw if isinstance(raw, list) else page.get("data"))
+        ]
+        if flavour.jobs:
+            return batches, str(int(cursor or 0) + 1) if len(batches) == _PAGE else ""
+        return batches, str(batches[-1].get("id", "")) if batches and page.get("has_more") is True else ""
+
+    def _batch(self, route: Route, raw: dict[str, Any]) -> dict[str, Any]:
+        return read_job(raw) if self._flavour(route).jobs else raw
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:
         return error_of(answer, raw, now=self._clock.now())
@@ -317,7 +284,7 @@ class OpenAiBatches:
         return TERMS[self._flavour(route).terms]
 
     def _batch_url(self, route: Route, batch_id: str, verb: str = "") -> str:
-        return self._url(route, f"{_BATCHES}/{quote(batch_id, safe='')}{verb}")
+        return self._url(route, f"{self._flavour(route).batches}/{quote(batch_id, safe='')}{verb}")
 
     def _url(self, route: Route, path: str, query: str = "") -> str:
         given = base_url(self._provider, route, default=self._default_url)

@@ -12,6 +12,7 @@ from promptmill.domain.provider_table import PROVIDERS, Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import BatchService
 from promptmill.ports.model_provider import SecretStore
+from promptmill.providers.batches.flavours import OPENAI_LIKE, SERVERS
 from promptmill.providers.registry import Connections
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from promptmill.providers.batches.bedrock import BedrockPlace
 
 Host = TypeVar("Host", bound="AwsHost")
-OPENAI_LIKE = ("openai", "azure", "perplexity", "compatible", "local")
-"""The providers with OpenAI's batch API."""
 
 
 class HttpBatchServices:
@@ -29,7 +28,7 @@ class HttpBatchServices:
 
     Args:
         bedrock: where Bedrock reads and writes, None where it may not.
-        servers: the flavours of OpenAI's batch API by the hosts that a route may name, None for those that are known.
+        servers: the flavours of OpenAI's batch API by the hosts that a route may name.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class HttpBatchServices:
         *,
         secrets: SecretStore,
         bedrock: BedrockPlace | None = None,
-        servers: Mapping[str, str] | None = None,
+        servers: Mapping[str, str] = SERVERS,
     ) -> None:
         self._connections, self._secrets = connections, secrets
         self._bedrock, self._servers = bedrock, servers
@@ -65,7 +64,7 @@ class HttpBatchServices:
         return makers.get(provider.name)
 
     def _make_openai(self, provider: Provider) -> BatchService:
-        from promptmill.providers.batches.openai import SERVERS, OpenAiBatches  # noqa: PLC0415 (imported when first needed)
+        from promptmill.providers.batches.openai import OpenAiBatches  # noqa: PLC0415 (imported when first needed)
 
         return OpenAiBatches(
             provider,
@@ -73,7 +72,7 @@ class HttpBatchServices:
             secrets=self._secrets,
             clock=self._connections.clock,
             default_url=self._connections.settings.local_model_url if provider.local_only else "",
-            servers=SERVERS if self._servers is None else self._servers,
+            servers=self._servers,
         )
 
     def _make_anthropic(self, provider: Provider) -> BatchService:

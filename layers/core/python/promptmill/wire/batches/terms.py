@@ -120,6 +120,17 @@ _SERVERS: Mapping[str, BatchTerms] = {
         proof="upload",
     ),
     "deepinfra": replace(_OPENAI, label="DeepInfra", source="https://deepinfra.com/docs/batch", endpoints=_CHAT_ONLY),
+    "mistral": replace(
+        _OPENAI,
+        label="Mistral",
+        source="https://docs.mistral.ai/capabilities/batch",
+        endpoints=("chat", "embeddings"),
+        max_lines=1_000_000,
+        max_bytes=512 * MB,
+        min_window_h=1,
+        max_window_h=168,
+        appears_within_h=169,
+    ),
     "compatible": replace(
         _OPENAI,
         label="any other OpenAI-compatible server",
