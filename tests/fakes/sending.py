@@ -27,6 +27,7 @@ class OpenSending:
         self._ids = (f"{unit}.{sequence}" for sequence in itertools.count())
         self._total = asyncio.Semaphore(total)
         self._routes: dict[str, asyncio.Semaphore] = {}
+        self._rested = False
 
     @asynccontextmanager
     async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
@@ -49,6 +50,14 @@ class OpenSending:
         if self._clock.monotonic() + seconds >= self._ends_at:
             raise SendingEndedError("time")
         await self._clock.sleep(seconds)
+
+    async def rest(self, seconds: float) -> bool:
+        """Go on after the rest, as a later worker would. A second rest in a row lasts until the job is given up."""
+        if self._rested:
+            return False
+        self._rested = True
+        await self._clock.sleep(seconds)
+        return True
 
     async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
         if math.isinf(self._ends_at):

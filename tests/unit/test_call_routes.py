@@ -158,15 +158,63 @@ async def test_a_longer_retry_after_is_not_waited_for_and_the_route_rests() -> N
 
 async def test_a_rest_is_not_made_longer_by_those_who_find_it() -> None:
     bench = Bench(a=[RetryLaterError("slow_down", status=429, retry_after_s=400.0)])
-    await bench.run(A)
+    await bench.run(A, B)
     for _ in range(3):
         bench.clock.advance(100)
-        failure = (await bench.run(A)).failure
-        assert failure is not None
-        assert (failure.kind, failure.code) == ("provider", "slow_down")
+        assert (await bench.run(A, B)).route == "b"
     bench.clock.advance(100)
 
-    assert (await bench.run(A)).route == "a"
+    assert (await bench.run(A, B)).route == "a"
+
+
+async def test_a_route_that_rests_is_waited_for_where_no_other_one_answers() -> None:
+    refused = [RecordRefusedError("content_filter", status=400)]
+    bench = Bench(a=[RetryLaterError("slow_down", status=429, retry_after_s=86_400.0)], b=refused)
+
+    called = await bench.run(A, B)
+
+    assert (called.route, bench.clock.monotonic()) == ("a", 86_400)
+
+
+async def test_a_rest_that_nobody_waits_for_any_more_fails_the_record() -> None:
+    bench = Bench(a=[RetryLaterError("slow_down", status=429, retry_after_s=86_400.0)] * 2)
+
+    failure = (await bench.run(A)).failure
+
+    assert failure is not None
+    assert (failure.kind, failure.code) == ("provider", "slow_down")
+
+
+DOUBTFUL = RouteClosedError("http_403", status=403)
+DOUBTFUL.is_certain = False
+
+
+async def test_a_refusal_that_may_be_the_records_own_is_tried_once_more_and_blamed_on_it() -> None:
+    bench = Bench(a=[DOUBTFUL, DOUBTFUL])
+
+    refused, answered = await bench.run(A), await bench.run(A)
+
+    assert refused.failure is not None
+    assert (refused.failure.kind, answered.route, bench.closings) == ("record", "a", [])
+
+
+async def test_refusals_while_earlier_calls_are_not_answered_yet_close_no_route() -> None:
+    bench = Bench(latency_s=1.0, a=[DOUBTFUL] * 5)
+
+    together = await asyncio.gather(*(bench.run(A, B, record=record) for record in range(20)))
+
+    assert bench.closings == []
+    assert {called.route for called in together} == {"a"}
+
+
+async def test_refusals_of_several_records_in_a_row_close_the_route() -> None:
+    bench = Bench(a=[DOUBTFUL] * 100)
+
+    for record in range(4):
+        assert (await bench.run(A, B, record=record)).route == "b"
+
+    assert bench.closings == [("a", "http_403")]
+    assert [route for route, _ in bench.models.calls].count("a") == 5
 
 
 async def test_a_closed_route_is_closed_for_every_record_and_told_once() -> None:

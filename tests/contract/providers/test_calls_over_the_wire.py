@@ -56,9 +56,13 @@ async def test_every_call_is_an_attempt_and_every_known_charge_is_counted(
     assert not closed.codes
 
 
-@pytest.mark.parametrize("trouble", ["unauthorized", "out_of_money", "no_such_model"])
-async def test_a_closed_route_makes_room_for_the_next(stand: Stand, plain: CompletionRequest, trouble: str) -> None:
-    stand.will(msgspec.convert({"trouble": trouble}, Refuse), Answer("From the second."))
+@pytest.mark.parametrize(("trouble", "times"), [("unauthorized", 3), ("out_of_money", 1), ("no_such_model", 1)])
+async def test_a_closed_route_makes_room_for_the_next(
+    stand: Stand, plain: CompletionRequest, trouble: str, times: int
+) -> None:
+    if stand.name.startswith(("bedrock", "vertex")):
+        times = 1  # their codes say that nobody's key is good
+    stand.will(*[msgspec.convert({"trouble": trouble}, Refuse)] * times, Answer("From the second."))
     second = stand.fork(id="second")
 
     called, closed = await run(stand, plain, stand.route, second)
@@ -66,7 +70,7 @@ async def test_a_closed_route_makes_room_for_the_next(stand: Stand, plain: Compl
     assert called.completion is not None
     assert (called.completion.text, called.route) == ("From the second.", "second")
     assert list(closed.codes) == [stand.route.id]
-    assert [a.code == "ok" for a in called.attempts] == [False, True]
+    assert [a.code == "ok" for a in called.attempts] == [False] * times + [True]
 
 
 async def test_a_record_that_is_too_long_says_so(stand: Stand, plain: CompletionRequest) -> None:

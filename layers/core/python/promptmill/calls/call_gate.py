@@ -17,7 +17,7 @@ from promptmill.domain.record import Attempt
 from promptmill.ports.ledger import PriceBook
 
 T = TypeVar("T")
-EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "fault"]
+EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "resting", "fault"]
 
 
 class SendingEndedError(PromptmillError):
@@ -80,6 +80,14 @@ class CallGate(Protocol):
 
     async def pause(self, seconds: float) -> None:
         """Wait before the same call is made again. Raises SendingEndedError as soon as sending ends."""
+        ...
+
+    async def rest(self, seconds: float) -> bool:
+        """Wait until a route that asked for a long rest may be called again. Return False if nobody waits for it.
+
+        Raises:
+            SendingEndedError: a later worker goes on when the time has come.
+        """
         ...
 
     async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
@@ -154,6 +162,48 @@ def _highest_price(route: Route, most_input: int, most_output: int, prices: Pric
 
 OnClose = Callable[[str, str], Awaitable[None]]
 
+ROW = 3
+"""How many records in a row, without an answer between them, must be told what may be one record's own fault."""
+
+
+class Doubts:
+    """What speaks against one route: replies that may be about the record or about the route.
+
+    Calls that were in flight when a row began may still be answered, and then there was no row: they are waited for.
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._open = set[int]()
+        self._older = set[int]()
+        self._records = set[int]()
+        self._calls = 0
+
+    def begin(self) -> int:
+        """Note a call that is made, and return its number."""
+        self._begun += 1
+        self._open.add(self._begun)
+        return self._begun
+
+    def end(self, call: int, *, answered: bool) -> None:
+        self._open.discard(call)
+        self._older.discard(call)
+        if answered:
+            self._records.clear()
+            self._calls = 0
+
+    def add(self, record: int, *, about_key: bool) -> bool:
+        """Note a doubtful reply to a call that has ended. Return True if it is the route's fault, as far as anyone can tell.
+
+        A key that is refused as often as that is refused for every record, even if there is no other one.
+        """
+        if not self._records:
+            self._older = set(self._open)
+        self._records.add(record)
+        self._calls += 1
+        enough = len(self._records) >= ROW or (about_key and self._calls >= ROW)
+        return enough and not self._older
+
 
 class ClosedRoutes:
     """Routes that a worker calls no more: closed for good, or asked to rest for long. All its records share them.
@@ -167,6 +217,10 @@ class ClosedRoutes:
         self._codes = dict(closed or {})
         self._on_close = on_close
         self._resting: dict[str, tuple[float, str]] = {}
+        self._doubts: dict[str, Doubts] = {}
+
+    def doubts_of(self, route: str) -> Doubts:
+        return self._doubts.setdefault(route, Doubts())
 
     @property
     def codes(self) -> Mapping[str, str]:

@@ -48,7 +48,7 @@ from promptmill.wire.translation import translate_with_notes
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
 _NO_USAGE = Usage(source="none")
-_OK = 200
+_OK, _UNAUTHORIZED = 200, 401
 
 
 def answered_attempt(
@@ -188,18 +188,43 @@ async def call_routes(
         SendingEndedError: the record is not done.
     """
     calls = RecordCalls(request, record, caller, earlier)
+    while True:
+        answered = await _ask_all(calls, routes, caller)
+        if isinstance(answered, RouteOutcome):
+            return answered
+        rests = (caller.closed.rest_of(route.id, now=caller.clock.monotonic()) for route in routes)
+        rest_s = min((rest[0] for rest in rests if rest is not None), default=None)
+        # A provider that asks for a rest will answer after it: that is no reason for a record to fail.
+        if rest_s is None or not await caller.call_gate.rest(rest_s):
+            return RouteOutcome(None, failure_of(answered), attempts=tuple(calls.attempts))
+
+
+async def _ask_all(calls: RecordCalls, routes: Sequence[Route], caller: CallContext) -> RouteOutcome | list[Reason]:
+    """Return the answer of the first route that gives one, or why each of them gave none."""
     reasons: list[Reason] = []
     for position, route in enumerate(routes):
         answered = await calls.ask(route, may_leave=_may_answer(routes[position + 1 :], caller))
         if isinstance(answered, Completion):
             return RouteOutcome(answered, None, route.id, tuple(calls.attempts))
         reasons.append(answered)
-    return RouteOutcome(None, failure_of(reasons), attempts=tuple(calls.attempts))
+    return reasons
 
 
 def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
     """Return True if one of the routes is open and up: a route that is down is waited for only if there is no other."""
     return any(caller.closed.code_of(route.id) is None and not caller.call_gate.is_down(route) for route in routes)
+
+
+MAX_DOUBTED, MAX_REFUSED = 3, 2
+"""How often a record is sent whose key is refused, or that is refused in a way that may be about the route."""
+
+DOUBT_PAUSE_S = 2.0
+
+
+def _blame_record(error: RouteClosedError, *, about_key: bool) -> ProviderError:
+    """Return the error of a record alone. A key that others are answered with is no fault of the record's, either."""
+    kind = RetryLaterError if about_key else RecordRefusedError
+    return kind(error.code, error.detail, status=error.status, request_id=error.request_id)
 
 
 class CallFaultError(PromptmillError):
@@ -238,7 +263,7 @@ class RecordCalls:
 
     async def _ask_or_close(self, route: Route, *, may_leave: bool) -> Completion | Reason:
         try:
-            return await self._ask(route, may_leave=may_leave)
+            return await self._ask_without_doubt(route, may_leave=may_leave)
         except RouteClosedError as error:
             await self._caller.closed.close(route.id, error.code)
             return Reason(route.id, "closed", error.code, error.detail)
@@ -246,6 +271,30 @@ class RecordCalls:
             return self._reason(route, error)
         except RouteRestsError:
             return Reason(route.id, "exhausted", "circuit_open", "it failed for everybody just now, and rests")
+
+    async def _ask_without_doubt(self, route: Route, *, may_leave: bool) -> Completion:
+        """Ask the route, once more where its reply may be about this record as well as about the route.
+
+        Raises:
+            RouteClosedError: the route is at fault.
+            RecordRefusedError: the record is.
+            RetryLaterError: a key was refused here that other records are answered with.
+        """
+        caller, doubts = self._caller, self._caller.closed.doubts_of(route.id)
+        left = max(1, route.attempts - self._used[route.id])
+        while True:
+            try:
+                return await self._ask(route, may_leave=may_leave)
+            except RouteClosedError as error:
+                if error.is_certain or caller.closed.code_of(route.id) is not None:
+                    raise
+                about_key = error.status == _UNAUTHORIZED
+                if doubts.add(self._record, about_key=about_key):
+                    raise
+                left = min(left, MAX_DOUBTED if about_key else MAX_REFUSED) - 1
+                if left <= 0:
+                    raise _blame_record(error, about_key=about_key) from error
+            await caller.call_gate.pause(caller.rng.uniform(0.5, 1.5) * DOUBT_PAUSE_S)
 
     def _reason(self, route: Route, error: PromptmillError) -> Reason:
         match error:
@@ -301,6 +350,8 @@ class RecordCalls:
         at, started = caller.clock.now(), caller.clock.monotonic()
         # Before the call, not after it: if this is cut off from here on, the call may have been made.
         slot.sent = True
+        doubts, answered = caller.closed.doubts_of(route.id), False
+        call = doubts.begin()
         try:
             completion = await provider.complete(route, self._request, call_id=slot.call_id)
             completion = _note_translation(completion, self._request, route)
@@ -313,6 +364,7 @@ class RecordCalls:
                 at=at,
                 latency_ms=self._milliseconds_since(started),
             )
+            answered = True
         except ProviderError as error:
             slot.sent = was_called(error)
             if slot.sent:
@@ -325,6 +377,8 @@ class RecordCalls:
             # We do not know how far the call came, so it counts as made, with an unknown cost.
             self._note_failure(route, slot, ProviderError(FAULT, usage_unknown=True), at, started)
             raise CallFaultError(type(error).__name__) from error
+        finally:
+            doubts.end(call, answered=answered)
         slot.ended(attempt)
         self.attempts.append(attempt)
         return completion

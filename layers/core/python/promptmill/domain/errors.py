@@ -147,7 +147,13 @@ class RecordRefusedError(ProviderError):
 
 
 class RouteClosedError(ProviderError):
-    """The route is at fault: its key, its quota, its access, its model's name."""
+    """The route is at fault: its key, its quota, its access, its model's name.
+
+    Attributes:
+        is_certain: False where one reply leaves a doubt, since it may be about the record: several in a row decide.
+    """
+
+    is_certain: bool = True
 
 
 class RefusedByAwsError(PromptmillError):

@@ -6,6 +6,7 @@ Calls wait in order of arrival, route by route, for a slot, the route's pace and
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -95,6 +96,8 @@ T = TypeVar("T")
 
 _LOOK_S = 5.0
 """How often a gate with nothing to do looks at the time, the pause switch and whether to hand over."""
+MAX_REST_S = 900
+"""The longest delay that a queue allows: a rest that lasts longer is asked for again then."""
 _MIN_WAIT_S = 0.001
 """A shorter wait could be lost in the rounding of a clock, and the loop would spin without time passing."""
 
@@ -162,6 +165,10 @@ class UnitCallGate:
         await wait_for(self._ended, seconds, self._ports.clock)
         if self.why is not None:
             raise SendingEndedError(self.why)
+
+    async def rest(self, seconds: float) -> bool:
+        self.end("resting", delay_s=min(MAX_REST_S, math.ceil(seconds)))
+        raise SendingEndedError(self.why or "resting")
 
     async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
         return await cancel_when_set(self._ended, work, lambda: SendingEndedError(self.why or "fault"))
@@ -369,6 +376,7 @@ def _refuse_over_budget() -> RecordError:
 def _classify_end(slot: CallSlot) -> Ended:
     if slot.error is None:
         return "ok"
-    if slot.error.status == _THROTTLED:
-        return "throttled"
-    return "failed" if isinstance(slot.error, RetryLaterError) else "ok"
+    # Who refuses one record, in whatever words, is neither too busy nor down.
+    if not isinstance(slot.error, RetryLaterError):
+        return "ok"
+    return "throttled" if slot.error.status == _THROTTLED else "failed"

@@ -267,4 +267,5 @@ _IN_WORDS = {
     "hand_over": "its share of a limit that other jobs use too",
     "full": "a place among the workers that share its route's limit",
     "outage": "its provider, which is down for everybody",
+    "resting": "its provider, which asked to be left alone for a while",
 }

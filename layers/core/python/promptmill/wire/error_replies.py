@@ -12,6 +12,16 @@ from typing import Any
 from msgspec import Struct
 
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
+from promptmill.wire.error_words import (
+    CLOSING_CODES,
+    tells_all,
+    tells_daily,
+    tells_no_model,
+    tells_quota,
+    tells_record,
+    tells_too_large,
+    tells_too_long,
+)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|milliseconds?|h|hours?|m|min|minutes?|s|sec|seconds?)"
@@ -80,11 +90,22 @@ def _unit(name: str) -> float:
 TOO_LONG = "context_length_exceeded"
 """Our one code for a prompt that does not fit, whatever the provider calls it."""
 
+TOO_LARGE = "request_too_large_for_limit"
+"""Our code for one request that is larger than the whole limit of a minute."""
+
+DAILY_S, MIN_DAILY_S = 3_600.0, 301.0
+"""How long a route rests whose limit by the day is used up: the least is more than a worker waits."""
+
 _MAX_DETAIL = 500
+_TITLE = re.compile(r"<title>([^<]{1,200})", re.IGNORECASE)
 _SAFE_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _CLOSING = frozenset({401, 402, 403, 404, 405, 407, 410, 451})
+_CERTAIN = frozenset({402, 407})
 _RETRIED = frozenset({408, 409, 424, 425, 429})
-_THROTTLED = 429
+_THROTTLED, _UNAUTHORIZED, _SERVER_FAULT = 429, 401, 500
+_LIMITED = frozenset({413, 429})
+_GENERIC = frozenset({"not_found_error", "permission_error", "NOT_FOUND", "PERMISSION_DENIED"})
+"""Codes that say no more than a status does: they may be about a file that one record names."""
 _GATEWAY = frozenset({502, 504, 520, 521, 522, 523, 524})
 
 
@@ -120,21 +141,75 @@ class Verdicts(Struct, frozen=True):
 
 
 def provider_error(reply: ErrorReply, verdicts: Verdicts, *, now: datetime) -> ProviderError:
-    """Return the error to raise for a reply. Codes decide first, then the status: spending limits come as 429."""
-    kind, code = _classify_by_code(reply, verdicts) or _classify_by_status(reply)
-    if kind is RecordRefusedError and verdicts.too_long and verdicts.too_long.search(reply.message):
-        code = TOO_LONG
-    detail = reply.message[:_MAX_DETAIL]
-    if kind is not RetryLaterError:
-        return kind(code, detail, status=reply.status, request_id=reply.request_id, usage_unknown=reply.in_stream)
+    """Return the error to raise for a reply.
+
+    Codes decide first, then words, then the status: spending limits come as 429. A route is closed for certain only by
+    codes and words that hold for every record; what may be one record's fault leaves a doubt.
+    """
+    kind, code, is_certain = _judge(reply, verdicts)
+    detail = _detail(reply.message)
+    status, request_id = reply.status, reply.request_id
+    if kind is RouteClosedError:
+        closed = RouteClosedError(code, detail, status=status, request_id=request_id, usage_unknown=reply.in_stream)
+        closed.is_certain = is_certain
+        return closed
+    if kind is RecordRefusedError:
+        return RecordRefusedError(code, detail, status=status, request_id=request_id, usage_unknown=reply.in_stream)
     return RetryLaterError(
         code,
         detail,
-        status=reply.status,
-        request_id=reply.request_id,
-        usage_unknown=reply.in_stream or (reply.status in _GATEWAY and not reply.codes),
-        retry_after_s=retry_after_s(reply.headers, now=now, message=_message_about_waiting(reply)),
+        status=status,
+        request_id=request_id,
+        usage_unknown=reply.in_stream or (status in _GATEWAY and not reply.codes),
+        retry_after_s=_wait_s(reply, now),
     )
+
+
+def _judge(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str, bool]:
+    """Return what the reply means for the record and its route, the code, and whether that is certain."""
+    message, code = reply.message, _safe_code(reply)
+    if reply.status in _LIMITED and tells_too_large(message):
+        return RecordRefusedError, TOO_LARGE, True
+    kind, code = _classify_by_code(reply, verdicts) or (_classify_by_words(reply, verdicts) or (None, code))
+    is_certain = kind is not None and reply.status != _UNAUTHORIZED and code not in _GENERIC
+    if kind is None:
+        kind, code = _classify_by_status(reply)
+        is_certain = reply.status in _CERTAIN or reply.status < 400  # noqa: PLR2004 (HTTP's own numbers)
+    if kind is RouteClosedError and not is_certain and reply.status != _UNAUTHORIZED:
+        if tells_no_model(message):
+            return kind, code, True
+        if not _is_page(message) and tells_record(f"{message} {' '.join(reply.codes)}"):
+            return RecordRefusedError, code, True
+    if _is_too_long(kind, reply, verdicts):
+        return RecordRefusedError, TOO_LONG, True
+    return kind, code, is_certain
+
+
+def _is_too_long(kind: type[ProviderError], reply: ErrorReply, verdicts: Verdicts) -> bool:
+    # Some servers of open models answer 500 to a prompt that does not fit.
+    if kind is not RecordRefusedError and reply.status != _SERVER_FAULT:
+        return False
+    own = verdicts.too_long is not None and verdicts.too_long.search(reply.message) is not None
+    return tells_too_long(reply.message) or (own and kind is RecordRefusedError)
+
+
+def _detail(message: str) -> str:
+    """Return the text for people; of a page, its title."""
+    if _is_page(message) and (title := _TITLE.search(message)):
+        message = f"a web page: {title[1].strip()}"
+    return message[:_MAX_DETAIL]
+
+
+def _is_page(message: str) -> bool:
+    return message.lstrip()[:1] == "<"
+
+
+def _wait_s(reply: ErrorReply, now: datetime) -> float | None:
+    told = retry_after_s(reply.headers, now=now, message=_message_about_waiting(reply))
+    if reply.status == _THROTTLED and tells_daily(reply.message):
+        # A limit by the day is not over in seconds. Where nobody says when, it is tried every hour.
+        return max(told or DAILY_S, MIN_DAILY_S)
+    return told
 
 
 def _message_about_waiting(reply: ErrorReply) -> str:
@@ -144,15 +219,31 @@ def _message_about_waiting(reply: ErrorReply) -> str:
 
 def _classify_by_code(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
     for code in reply.codes:
-        if code in verdicts.closes:
-            return RouteClosedError, code
-        if code in verdicts.refuses:
+        if code in verdicts.closes or code in CLOSING_CODES:
+            return RouteClosedError, code if _SAFE_CODE.fullmatch(code) else _safe_code(reply)
+        if code in verdicts.refuses and not tells_all(reply.message):
             return RecordRefusedError, code
-        if code in verdicts.retries:
+        if code in verdicts.retries and not _tells_spent(reply):
             return RetryLaterError, code
+    return None
+
+
+def _classify_by_words(reply: ErrorReply, verdicts: Verdicts) -> tuple[type[ProviderError], str] | None:
     if verdicts.closing_messages and verdicts.closing_messages.match(reply.message):
         return RouteClosedError, _safe_code(reply)
+    if reply.status < _SERVER_FAULT and _tells_spent(reply):
+        return RouteClosedError, _safe_code(reply)
     return None
+
+
+def _tells_spent(reply: ErrorReply) -> bool:
+    """Return True for words that hold for every record, unless they say that they will not hold for long."""
+    if not tells_all(reply.message):
+        return False
+    passes = tells_quota(reply.message) and (
+        tells_daily(reply.message) or "retry-after" in reply.headers or _IN_WORDS.search(reply.message) is not None
+    )
+    return not (reply.status == _THROTTLED and passes)
 
 
 def _classify_by_status(reply: ErrorReply) -> tuple[type[ProviderError], str]:
@@ -181,7 +272,8 @@ def error_fields(body: Any) -> tuple[tuple[str, ...], str]:
         return (), ""
     error = body.get("error", body)
     if isinstance(error, str):
-        return (), error
+        code = body.get("code")
+        return (code,) if isinstance(code, str) and code else (), error
     if not isinstance(error, dict):
         return (), ""
     details = error.get("details")

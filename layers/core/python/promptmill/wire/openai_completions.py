@@ -20,8 +20,8 @@ from promptmill.wire.openai_chat.answer import (
     read_chunk,
     read_content,
 )
+from promptmill.wire.openai_chat.usage import read_usage
 from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
-from promptmill.wire.openai_usage import read_usage
 from promptmill.wire.request_bodies import add_native, refuse_embedding, refuse_fields
 from promptmill.wire.stream_events import StreamEvent
 from promptmill.wire.translation import translate

@@ -40,6 +40,7 @@ VERDICTS = Verdicts(
     closes=frozenset(
         {
             "UNAUTHENTICATED",
+            "IAM_PERMISSION_DENIED",
             "PERMISSION_DENIED",
             "NOT_FOUND",
             "UNIMPLEMENTED",
