@@ -234,6 +234,12 @@ MUTANTS = (
         "",
     ),
     _mutant(
+        "a correction before its charge",
+        "promptmill.engine.takeover",
+        "    await record_charges(unit, fold_history(unit.name, groups, {claim.epoch: pages}), runtime=runtime)\n",
+        "",
+    ),
+    _mutant(
         "claim without condition",
         _UNITS,
         "        found = self.claims.get(unit)\n        if _place(found) != _place(seen):\n            return None\n",

@@ -126,7 +126,7 @@ class Scenario(Struct, frozen=True):
     overlooked: frozenset[str] = frozenset()
 
 
-UNMENDED: frozenset[str] = frozenset({"innocents"})
+UNMENDED: frozenset[str] = frozenset()
 """What the engine does not survive yet: kinds of changes, or ``innocents`` and ``plans``, the judges of who is condemned and
 of what is rejected. ``python -m tests.simulation --with NAME`` brings one of them in."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from promptmill.domain import layout
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
+from promptmill.domain.charge import CostCorrection
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.engine import journal
@@ -18,6 +19,7 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.ports.units import Intended
 from tests.fakes.jobs import FakeJobs
+from tests.fakes.ledger import FakeLedger
 from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.units import FakeUnits
 from tests.simulation.loop import OWNER
@@ -233,6 +235,19 @@ class SimJobs(FakeJobs):
         if after != before and after.sent <= before.sent:
             self.on_wrong(f"the window of {job_id}.{run} moves from {before.sent} to {after.sent}")
         return taken
+
+
+class SimLedger(FakeLedger):
+    """The ledger. ``on_wrong``: told of a correction whose charge is not there yet: meanwhile sums are too low."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_wrong: Callable[[str], None] = lambda _what: None
+
+    async def narrow(self, narrowing: CostCorrection) -> bool:
+        if (narrowing.unit, int(narrowing.call_id.rsplit(".", 2)[1]), narrowing.route) not in self.charges:
+            self.on_wrong(f"{narrowing.call_id} is corrected before it is charged")
+        return await super().narrow(narrowing)
 
 
 _ORDER = [

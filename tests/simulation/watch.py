@@ -40,7 +40,7 @@ class Watch:
         world.units.on_grant = self._granted
         world.provider.on_arrival = self._arrived
         world.jobs.on_stop = self._stopped
-        world.jobs.on_wrong = self.say
+        world.jobs.on_wrong = world.ledger.on_wrong = self.say
         world.jobs.on_shut = lambda job_id, run: self._shut.add((job_id, run))
 
     def say(self, what: str) -> None:

@@ -25,7 +25,6 @@ from promptmill.engine.heartbeat import run_with_lease
 from promptmill.engine.unit import UnitRuntime
 from promptmill.pacing.pacing import JobPacing
 from tests.fakes.deployment import OWN_REPLIES, Wiring
-from tests.fakes.ledger import FakeLedger
 from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.price_book import FlatPrices
 from tests.fakes.queues import FakeEvents, FakeReplies
@@ -40,7 +39,7 @@ from tests.simulation.provider import Models, Provider
 from tests.simulation.queues import Habits, SimQueue
 from tests.simulation.scenario import Ask, Command, Drop, Scenario
 from tests.simulation.sqs import SimSqs
-from tests.simulation.stores import SimJobs, SimStore, SimUnits
+from tests.simulation.stores import SimJobs, SimLedger, SimStore, SimUnits
 from tests.simulation.trace import Trace
 from tests.simulation.watch import Watch
 
@@ -123,7 +122,7 @@ class World:
         self.start = START.replace(hour=0) + timedelta(seconds=scenario.clock_s)
         self.people = Process("people", start=self.start)
         self.objects, self.jobs = SimStore(self.people, page=scenario.page), SimJobs(page=scenario.page)
-        self.units, self.ledger = SimUnits(self.jobs.shut), FakeLedger()
+        self.units, self.ledger = SimUnits(self.jobs.shut), SimLedger()
         self.switches, self.events, self.replies = FakeSwitches(), FakeEvents(), FakeReplies()
         self.recipes, self.limit_groups = mill.recipes_of(scenario), FakeLimitGroups()
         self.day_cap, self.prices = scenario.day_cap, SimPrices()

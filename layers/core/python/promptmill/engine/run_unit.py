@@ -7,14 +7,13 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from promptmill.domain.budget import keys_of, lines_for
-from promptmill.domain.charge import make_charges
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Gate, Verdict
 from promptmill.engine.answer_unit import Answering, Draining, answer_unit
 from promptmill.engine.heartbeat import Heartbeat
-from promptmill.engine.history import History, sum_costs
-from promptmill.engine.takeover import correct_refused_costs, recover_unit
+from promptmill.engine.history import History
+from promptmill.engine.takeover import correct_refused_costs, record_charges, recover_unit
 from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
@@ -97,13 +96,6 @@ async def settle_unit(unit: ChargedUnit, claim: Claim, *, runtime: UnitRuntime) 
             await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()
         await runtime.units.release(unit.name, claim)
     return history
-
-
-async def record_charges(unit: ChargedUnit, history: History, *, runtime: UnitRuntime) -> None:
-    """Write the charges of a unit's epochs. Whoever writes them again writes the same."""
-    costs, models = sum_costs(history), history.models()
-    for charge in make_charges(costs, unit=unit.name, recipe=unit.recipe, job_id=unit.job_id, models=models):
-        await runtime.ledger.record(charge)
 
 
 def make_heartbeat(unit: ChargedUnit, claim: Claim, runtime: UnitRuntime) -> Heartbeat:

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct, structs
 
 from promptmill.domain import layout
-from promptmill.domain.charge import CostCorrection, model_of
+from promptmill.domain.charge import CostCorrection, make_charges, model_of
 from promptmill.domain.record import Attempt
 from promptmill.domain.units import Claim, Intent, IntentGroup, call_id
 from promptmill.engine import journal
-from promptmill.engine.history import History, fold_history
+from promptmill.engine.history import History, fold_history, sum_costs
 from promptmill.engine.journal import SEAL, Page, Seal
-from promptmill.engine.unit import Unit, UnitRuntime
+from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
 from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.units import UnitClaims, UnitIntents
 
@@ -65,15 +65,23 @@ async def correct_refused_costs(unit: Unit, claim: Claim, refused: Page, *, runt
 
     Only calls whose intents are durable and that no page tells are corrected. A page whose answer was lost may be there all
     the same, or may still be on its way, so the journal is sealed and asked, and not the worker's memory: what no page
-    tells by then is unknown in the charge for good.
+    tells by then is unknown in the charge for good. So that charge can be written now, and it is, before it is corrected.
     """
     if refused == Page():
         return
     pages = await _seal_and_read(unit.journals, claim.epoch, {}, runtime.objects)
     refused = _leave_out_told(refused, pages)
-    groups = await runtime.units.intents(unit.name)
-    for correction in _find_corrections(unit, refused, [group for group in groups if group.epoch == claim.epoch]):
+    groups = [group for group in await runtime.units.intents(unit.name) if group.epoch == claim.epoch]
+    await record_charges(unit, fold_history(unit.name, groups, {claim.epoch: pages}), runtime=runtime)
+    for correction in _find_corrections(unit, refused, groups):
         await runtime.ledger.narrow(correction)
+
+
+async def record_charges(unit: ChargedUnit, history: History, *, runtime: UnitRuntime) -> None:
+    """Write the charges of epochs that are sealed. Whoever writes them again writes the same."""
+    costs, models = sum_costs(history), history.models()
+    for charge in make_charges(costs, unit=unit.name, recipe=unit.recipe, job_id=unit.job_id, models=models):
+        await runtime.ledger.record(charge)
 
 
 def _leave_out_told(refused: Page, pages: list[Page]) -> Page:

@@ -19,7 +19,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Gate, Verdict, chunk_unit, gate_of
 from promptmill.engine.answer_unit import Draining
 from promptmill.engine.history import History
-from promptmill.engine.run_unit import record_charges
+from promptmill.engine.takeover import record_charges
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result

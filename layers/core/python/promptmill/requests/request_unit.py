@@ -16,7 +16,7 @@ from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Verdict
 from promptmill.engine.history import History
-from promptmill.engine.run_unit import record_charges
+from promptmill.engine.takeover import record_charges
 from promptmill.engine.unit import UnitRuntime
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.ports.message_queue import MessageLease
