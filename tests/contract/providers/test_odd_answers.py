@@ -384,7 +384,32 @@ async def test_an_embedding_without_places_is_read() -> None:
     assert (came.completion.embeddings, came.usage.input_total) == (((1, 2), (3.5, 4)), 2)
 
 
-async def test_an_answer_that_was_cut_says_so_in_a_line_of_its_own() -> None:
-    came = await exchange([whole(chat("Half", "length"))], lines=[chat_line(max_tokens=1)])
+FORMATS: dict[str, tuple[dict[str, Any], bytes]] = {
+    "openai": ({"lines": [chat_line()]}, b'"finish_reason":"length"'),
+    "anthropic": ({"lines": [LINE]}, b'"stop_reason":"max_tokens"'),
+    "bedrock": (
+        {"lines": [{"recordId": "a", "modelInput": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}}]},
+        b'"stopReason":"max_tokens"',
+    ),
+    "promptmill": ({"lines": [{"prompt": "hi"}]}, b'"finish_reason":"length"'),
+    "txt": ({"lines": [{"raw": b"hi"}]}, b"Half [finish: length]"),
+    "csv": ({"lines": [{"raw": b"hi"}], "facts": {"delimiter": ",", "columns": ("prompt",)}}, b"answered,,length,"),
+}
 
-    assert came.completion.finish_reason == "length"
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_an_answer_that_was_cut_says_so_in_every_format(name: Any) -> None:
+    given, told = FORMATS[name]
+
+    came = await exchange([whole(chat("Half", "length"))], file_format=name, **given)
+
+    assert told in came.lines[0]
+
+
+@pytest.mark.parametrize("name", ["openai", "promptmill", "csv"])
+async def test_an_answer_that_ended_for_an_unknown_reason_is_not_called_whole(name: Any) -> None:
+    reply = whole({**CLAUDE, "stop_reason": "pause_turn", "content": [{"type": "text", "text": "Half"}], "usage": TOLD})
+
+    came = await exchange([reply], provider="anthropic", file_format=name, **FORMATS[name][0])
+
+    assert b"pause_turn" in came.lines[0] or b"paused this turn" in came.lines[0]

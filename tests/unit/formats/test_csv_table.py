@@ -112,6 +112,7 @@ def test_an_answer_stands_behind_the_inputs_columns() -> None:
         "answer": 'Blue, "deep"\nsky',
         "status": "answered",
         "error": "",
+        "finish_reason": "stop",
         "model": "gpt-6-luna-2026-10-01",
         "input_tokens": "21",
         "output_tokens": "9",
@@ -156,11 +157,12 @@ def test_names_that_clash_get_a_number() -> None:
     header = cells_of(CSV.header(facts, recipe()))[0]
     assert header[4:7] == ["answer_2", "status_3", "error"]
     both: dict[str, Any] = {"properties": {"status": {}, "model": {}}}
-    assert cells_of(CSV.header(FACTS, recipe(answer_schema=both)))[0][3:8] == [
+    assert cells_of(CSV.header(FACTS, recipe(answer_schema=both)))[0][3:9] == [
         "status",
         "model",
         "status_2",
         "error",
+        "finish_reason",
         "model_2",
     ]
 

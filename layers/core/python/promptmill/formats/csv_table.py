@@ -28,9 +28,10 @@ from promptmill.formats.file_format import FileFormat
 from promptmill.formats.formulas import defuse, defuse_broken_row, defuse_input, read_cell
 from promptmill.formats.lines import raw_record
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
+from promptmill.wire.json_answers import tell_finish
 from promptmill.wire.json_fields import decode_json
 
-_OURS = ("status", "error", "model", "input_tokens", "output_tokens", "cost_usd")
+_OURS = ("status", "error", "finish_reason", "model", "input_tokens", "output_tokens", "cost_usd")
 
 
 class CsvTable:
@@ -183,6 +184,7 @@ def _our_cells(outcome: Outcome, recipe: Recipe) -> list[str]:
     return [
         outcome.status,
         defuse(_error_text(outcome, recipe)),
+        defuse(tell_finish(completion)) if completion else "",
         defuse(completion.model or outcome.route) if completion else "",
         str(usage.input_total) if usage else "",
         str(usage.output_total) if usage else "",

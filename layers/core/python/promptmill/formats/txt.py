@@ -1,7 +1,8 @@
 r"""Plain text: a prompt a line, answered by a line each.
 
 In an answer a backslash, a line feed and a carriage return are written as ``\\``, ``\n`` and ``\r``. A record
-without an answer gets a line ``[error] code: message``.
+without an answer gets a line ``[error] code: message``; an answer that is not whole ends with ``[finish: length]``,
+or with another reason.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.file_format import FileFormat
 from promptmill.formats.lines import line_again, split_lines
 from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
+from promptmill.wire.json_answers import is_partial, tell_finish
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r"})
 
@@ -36,6 +38,8 @@ class PlainText:
         text = completion.answer_text if completion else ""
         if failure is not None:
             text = f"[error] {failure.code}: {failure.message}"
+        elif completion is not None and is_partial(completion):
+            text = f"{text} [finish: {tell_finish(completion)}]"
         return clean_text(text.translate(_ESCAPES)).encode() + b"\n"
 
     def error_header(self, facts: FileFacts) -> bytes:  # noqa: ARG002 (FileFormat has it)

@@ -7,7 +7,7 @@ of the outcome, so that whoever writes a result file writes the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -188,6 +188,28 @@ def _tokens(characters: int) -> int:
 def invert_finish_reasons(reasons: dict[str, FinishReason]) -> dict[FinishReason, str]:
     """Return what an API calls each reason to stop: the first of its names. ``error`` has no name that other APIs share."""
     return {reason: name for name, reason in reversed(reasons.items()) if reason != "error"}
+
+
+_WHOLE = ("stop", "tool")
+
+
+def write_finish(completion: Completion, names: Mapping[FinishReason, str], default: str | None) -> str | None:
+    """Return what an API calls the reason to stop: never the name of a whole answer for one that is not."""
+    reason = completion.finish_reason
+    if reason in names:
+        return names[reason]
+    return completion.raw_finish or ("error" if reason == "error" else default)
+
+
+def tell_finish(completion: Completion) -> str:
+    """Return why the answer ended: in our word, or in the provider's own where we know none."""
+    reason = completion.finish_reason
+    return (completion.raw_finish or reason) if reason == "unknown" else reason
+
+
+def is_partial(completion: Completion) -> bool:
+    """Return True for an answer that says that it is not whole."""
+    return completion.finish_reason not in (*_WHOLE, "unknown")
 
 
 def make_answer_id(outcome: Outcome, job_id: str) -> str:

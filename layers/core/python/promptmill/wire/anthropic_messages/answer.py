@@ -20,6 +20,7 @@ from promptmill.wire.json_answers import (
     make_usage,
     malformed_answer,
     uncached_input,
+    write_finish,
 )
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.stream_events import StreamEvent
@@ -118,7 +119,7 @@ def write_answer(outcome: Outcome, completion: Completion, job_id: str) -> dict[
         "role": "assistant",
         "model": answering_model(outcome, completion),
         "content": content + [write_tool_use(call) for call in completion.tool_calls],
-        "stop_reason": _FINISH_NAMES.get(completion.finish_reason),
+        "stop_reason": write_finish(completion, _FINISH_NAMES, None),
         "stop_sequence": None,
         "usage": _write_usage(completion.usage),
     }

@@ -18,6 +18,7 @@ from promptmill.wire.json_answers import (
     make_usage,
     malformed_answer,
     uncached_input,
+    write_finish,
 )
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.stream_events import StreamEvent
@@ -116,7 +117,7 @@ def write_answer(outcome: Outcome, completion: Completion, _job_id: str) -> dict
     content += [write_tool_use(call) for call in completion.tool_calls]
     return {
         "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": _FINISH_NAMES.get(completion.finish_reason, "end_turn"),
+        "stopReason": write_finish(completion, _FINISH_NAMES, "end_turn"),
         "usage": _write_usage(completion.usage),
         "metrics": {"latencyMs": outcome.attempts[-1].latency_ms if outcome.attempts else 0},
     }

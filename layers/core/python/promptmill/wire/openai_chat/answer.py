@@ -22,6 +22,7 @@ from promptmill.wire.json_answers import (
     make_answer_id,
     make_completion,
     malformed_answer,
+    write_finish,
 )
 from promptmill.wire.loose_json import as_object, as_objects, as_text, join_parts, parse_piece
 from promptmill.wire.openai_chat.request import WIRE_FORMAT, write_request, write_tool_call
@@ -185,7 +186,7 @@ def write_answer(outcome: Outcome, completion: Completion, job_id: str) -> dict[
     if completion.tool_calls:
         message["content"] = completion.text or None
         message["tool_calls"] = [write_tool_call(call) for call in completion.tool_calls]
-    finish = _FINISH_NAMES.get(completion.finish_reason, "stop")
+    finish = write_finish(completion, _FINISH_NAMES, "stop")
     body = {
         "id": f"chatcmpl-{make_answer_id(outcome, job_id)}",
         "object": "chat.completion",
