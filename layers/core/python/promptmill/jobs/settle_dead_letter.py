@@ -121,6 +121,9 @@ async def _settle_ended(job: JobRun, message: ChunkMessage, worker: ChunkWorker)
 
 async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorker) -> Settled:
     context, runtime = worker.context, worker.runtime
+    manifest = await context.manifests(message.job_id, message.run)
+    if not manifest.runs(message.chunk):
+        return "over"
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
     if await context.objects.head(key) is not None:
         await run_chunk(message, worker)
@@ -129,7 +132,6 @@ async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorke
     claim = await claim_chunk(message, free, worker) if isinstance(free, Free) else free
     if not isinstance(claim, Claim):
         return "deferred" if claim == "deferred" else "known"
-    manifest = await context.manifests(message.job_id, message.run)
     code = await _find_stop_code(job, manifest, message, claim, worker)
     if claim.verdict is not None or code:
         await run_claimed(job, manifest, message, claim, worker, stop_code=code)
