@@ -15,6 +15,7 @@ NONE_OF_OURS = (
     "", "{", "[]", "null", "1e400", '"x"', '{"type":"root"}', '{"type":5}', '{"v":1e400}', "hello",
     '{"v":99,"type":"plan","key":"a","version":"b"}', '{"a":' * 5_000 + "1" + "}" * 5_000, "[" * 90_000,
 )  # fmt: skip
+IDS: tuple[Any, ...] = ({"a": 1}, 5, [])
 NOBODY = "20260101t000000z-0123456789"
 
 
@@ -39,7 +40,7 @@ def of_uploads(job: str) -> list[str]:
     keys = ("../recipes/demo.yaml", "inbox/../recipes/demo.yaml", "inbox/reviews/../../recipes/demo.yaml", "/etc/passwd",
             "recipes/demo.yaml", "", "x" * 2_000, "inbox/reviews/\x00", "results/reviews/a", "work/a", 5, None)  # fmt: skip
     encoded = ("inbox/reviews/..%2F..%2Frecipes%2Fdemo.yaml", "%00", "%ff%fe", "recipes%2Fdemo.yaml", 5)
-    shapes = (
+    shapes: tuple[Any, ...] = (
         {"Records": {}},
         {"Records": [None]},
         {"Records": []},
@@ -85,7 +86,7 @@ def of_requests(_job: str) -> list[str]:
     asked = {"recipe": "demo", "id": "a", "prompt": "x"}
     return [
         *(json.dumps(asked | {"recipe": name}) for name in ("../inbox/demo", "demo/../reviews", "_limits", "", 5)),
-        *(json.dumps(asked | {"id": name}) for name in ({"a": 1}, 5, [])),
+        *(json.dumps(asked | {"id": name}) for name in IDS),
         json.dumps(asked | {"reply_to": "promptmill-dev-chunks"}),
         json.dumps(asked | {"body_key": "requests/reviews/body.json"}),
     ]
