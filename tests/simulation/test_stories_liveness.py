@@ -11,7 +11,20 @@ from promptmill.domain.messages import FinishMessage, encode
 from tests.simulation.faults import FINE, At, Fate
 from tests.simulation.provider import Scripted
 from tests.simulation.scenario import Command, prompt
-from tests.simulation.stories import CRASH, LOSE, PAGE, calls, chunk_unit, codes, freeze_after, state, story, tell
+from tests.simulation.stories import (
+    CRASH,
+    CRASH_AFTER,
+    LOSE,
+    PAGE,
+    REFUSE,
+    calls,
+    chunk_unit,
+    codes,
+    freeze_after,
+    state,
+    story,
+    tell,
+)
 from tests.simulation.world import World
 
 WITHIN_S = 120.0
@@ -125,3 +138,18 @@ def test_a_finish_that_comes_again_after_a_plain_end_changes_nothing() -> None:
 
     world = tell(story(3, sweeps=True), At("chunk-1", "units.claim", CRASH, then=delete), begin=worlds.append)
     assert state(world) == "STOPPED"
+
+
+def test_a_planner_that_stood_still_writes_no_old_status_over_the_last_one() -> None:
+    """It has read the run as being planned, and wakes up when the run is over. It dies as soon as it has written."""
+    script = [At("plan-1", "jobs.read", freeze_after(600)), At("plan-1", "objects.replace", CRASH_AFTER)]
+    world = tell(story(3, sweeps=True), *script)
+    assert state(world) == "DONE"
+
+
+def test_a_status_that_landed_late_is_written_again_by_whoever_gets_the_message() -> None:
+    """A worker writes JOINING after the run is over, and no worker can read the run until its message is a dead letter."""
+    slow = At("chunk-1", "objects.replace", Fate("", latency_s=5.0), label="status.json")
+    refused = [At(f"chunk-{n}", "jobs.read", REFUSE, nth=5 if n == 1 else 1) for n in range(1, 6)]
+    world = tell(story(3), slow, *refused)
+    assert state(world) == "DONE"

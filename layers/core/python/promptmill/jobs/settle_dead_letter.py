@@ -107,6 +107,7 @@ async def settle_chunk(message: ChunkMessage, worker: ChunkWorker) -> Settled:
     if job is None:
         return "over"
     if job.state.terminal:
+        await publish_status(job, context)  # whoever wrote an earlier status over the last one may have vanished
         return await _settle_ended(job, message, worker)
     try:
         return await _settle_planned(job, message, worker)

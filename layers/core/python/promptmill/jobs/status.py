@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -95,10 +96,21 @@ async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
     return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
 
 
-async def publish_status(job: JobRun, context: JobContext) -> bool:
-    """Write the status now, whatever was written before. Return False if AWS refuses it: the job goes on without."""
+MAX_AGE_S = 10.0
+"""How old a look at a run may be that is written down. A worker that stood still would cover what others wrote since."""
+_LOOKS = 5
+"""How often a look may turn out to be too old. Where stores are as slow as that, an old status is better than none."""
+
+
+async def publish_status(job: JobRun, context: JobContext, *, read_at: float | None = None) -> bool | None:
+    """Write the status now, whatever was written before. Return False if AWS refuses it: the job goes on without.
+
+    ``read_at``: ``clock.monotonic()`` when the run was read. If that was too long ago, nothing is written, and None returned.
+    """
     try:
         counts = await counts_so_far(job, jobs=context.jobs)
+        if read_at is not None and context.clock.monotonic() - read_at > MAX_AGE_S:
+            return None
         document = status_document(job, counts, at=rfc3339(context.clock.now()))
         await context.objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
     except RefusedByAwsError:
@@ -115,11 +127,14 @@ async def publish_status_in_turn(job_id: str, run: int, context: JobContext) -> 
 
 async def publish_latest_status(job_id: str, run: int, context: JobContext) -> JobRun | None:
     """Write the status of the run as it stands, and return that run."""
-    written, job = None, await context.jobs.read(job_id, run)
-    # If the run moves on while we write, our status may have covered the one of its last state: write once more.
-    while job is not None and job.state is not written:
-        await publish_status(job, context)
-        written, job = job.state, await context.jobs.read(job_id, run)
+    written = None
+    for look in count(1):
+        read_at = context.clock.monotonic() if look <= _LOOKS else None
+        job = await context.jobs.read(job_id, run)
+        # If the run moves on while we write, our status may have covered the one of its last state: write once more.
+        if job is None or job.state is written:
+            break
+        written = job.state if await publish_status(job, context, read_at=read_at) is not None else None
     return job
 
 
