@@ -204,6 +204,18 @@ MUTANTS = (
         "            self._unit, self.claim, amount, unpaid=0, day=",
     ),
     _mutant(
+        "a request that is refused is not settled",
+        "promptmill.requests.answer_request",
+        "            left = await _settle(incoming, envelope, recipe, worker) if envelope.recipe else None\n",
+        "            left = None\n",
+    ),
+    _mutant(
+        "a chunk of a run that has lost its files is not settled",
+        "promptmill.jobs.run_chunk",
+        "    if job.files or found is None or",
+        "    if True or",
+    ),
+    _mutant(
         "a unit that is settled keeps its money",
         "promptmill.engine.run_unit",
         "            await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()\n",

@@ -50,7 +50,7 @@ class Window(Struct, frozen=True):
     until: float
 
 
-ChangeKind = Literal["cap", "budget", "model", "routes", "price", "delete", "restore", "manifest", "purge"]
+ChangeKind = Literal["cap", "budget", "model", "routes", "price", "delete", "restore", "manifest", "purge", "bodies"]
 
 
 class Change(Struct, frozen=True):
@@ -60,7 +60,8 @@ class Change(Struct, frozen=True):
         kind: ``cap``: the day cap of the deployment becomes ``amount``; ``budget``: the recipe's ``per_job`` and
             ``per_day`` become ``amount``, or none; ``model``: its first route calls another model; ``routes``: its routes
             are in another order, or fewer; ``price``: every token costs twice as much; ``delete``, ``restore``: the
-            recipe; ``manifest``: of a job, deleted; ``purge``: of every message in the chunks queue.
+            recipe; ``manifest``: of a job, deleted; ``purge``: of every message in the chunks queue; ``bodies``: of requests,
+            deleted.
         of: the recipe, or the number of the drop.
     """
 
@@ -101,7 +102,20 @@ def draw_changes(rng: random.Random, recipes: Sequence[str], drops: int, ends_at
 def _change(rng: random.Random, recipes: Sequence[str], drops: int, ends_at: float) -> Change:
     at = rng.choice((rng.uniform(0, 3), rng.uniform(0, 60), rng.uniform(0, ends_at)))
     kind: ChangeKind = rng.choice(
-        ("cap", "cap", "budget", "budget", "model", "routes", "price", "delete", "restore", "manifest", "purge")
+        (
+            "cap",
+            "cap",
+            "budget",
+            "budget",
+            "model",
+            "routes",
+            "price",
+            "delete",
+            "restore",
+            "manifest",
+            "purge",
+            "bodies",
+        )
     )
     if kind == "manifest":
         return Change(at, kind, str(rng.randrange(max(1, drops))))

@@ -240,7 +240,7 @@ def _stored(world: World) -> Iterator[str]:
 
 def _replies_to(ask: Ask, replies: list[dict[str, Any]], bodies: dict[str, set[str]]) -> Iterator[str]:
     refused = [reply for reply in replies if reply.get("error", {}).get("code") == "id_reused"]
-    gone = [reply for reply in replies if reply.get("error", {}).get("code") == "unknown_recipe"]
+    gone = [reply for reply in replies if reply.get("error", {}).get("code") in ("unknown_recipe", "body_missing")]
     others = {msgspec.json.encode(reply) for reply in replies if reply not in refused and reply not in gone}
     if gone and not others:
         return

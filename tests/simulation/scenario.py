@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import Literal
 
@@ -64,13 +65,19 @@ class Drop(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """A request, published. ``expires_s``: after the world's beginning."""
+    """A request, published. ``expires_s``: after the world's beginning. ``stored``: its body lies in the bucket."""
 
     at: float
     recipe: str
     prompt: str
     id: str = ""
     expires_s: float | None = None
+    stored: bool = False
+
+    @property
+    def body_key(self) -> str:
+        """Return where its body lies, if it is stored: one object for each body."""
+        return f"requests/{self.recipe}/{hashlib.sha256(self.prompt.encode()).hexdigest()}.json"
 
 
 class Command(Struct, frozen=True):
@@ -218,11 +225,13 @@ def _asks(rng: random.Random, recipes: tuple[RecipeFacts, ...]) -> tuple[Ask, ..
         name = f"a{number}" if rng.random() < 0.8 else ""
         recipe, at = rng.choice(recipes).name, rng.uniform(0, 300)
         text = prompt("ask", number, poison=rng.choice((POISON, LETHAL)) if rng.random() < 0.08 else "")
-        asks.append(Ask(at, recipe, text, name))
+        first = Ask(at, recipe, text, name, stored=rng.random() < 0.3)
+        asks.append(first)
         if name and rng.random() < 0.4:
-            asks.append(Ask(at + rng.choice((0.0, 0.1, 200.0)), recipe, text, name))
+            asks.append(msgspec.structs.replace(first, at=at + rng.choice((0.0, 0.1, 200.0))))
         if name and rng.random() < 0.2:
-            asks.append(Ask(at + rng.choice((0.0, 0.1, 200.0)), recipe, prompt("other", number), name))
+            later = at + rng.choice((0.0, 0.1, 200.0))
+            asks.append(msgspec.structs.replace(first, at=later, prompt=prompt("other", number)))
     return tuple(asks)
 
 

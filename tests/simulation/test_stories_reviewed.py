@@ -138,7 +138,7 @@ def test_dead_letters_and_duplicates_of_a_chunk_whose_owner_lives_change_nothing
     assert (statuses(world), len(calls(world))) == (["answered"] * 3, 3)
 
 
-@pytest.mark.parametrize("per_day", [9_900, 12_000])
+@pytest.mark.parametrize("per_day", [12_000, 20_000])
 def test_a_job_that_waits_for_money_goes_on_though_all_messages_vanished(per_day: int) -> None:
     def begin(world: World) -> None:
         for queue in world.queues:

@@ -214,7 +214,12 @@ class World:
         return make_job_id(Source(info.key, info.version, info.size, info.modified_at))
 
     def ask(self, ask: Ask) -> None:
-        body = {"recipe": ask.recipe, "prompt": ask.prompt, "reply_to": OWN_REPLIES}
+        body = {"recipe": ask.recipe, "reply_to": OWN_REPLIES}
+        if ask.stored:
+            self.objects.put(ask.body_key, msgspec.json.encode({"prompt": ask.prompt}))
+            body["body_key"] = ask.body_key
+        else:
+            body["prompt"] = ask.prompt
         if ask.id:
             body["id"] = ask.id
         if ask.expires_s is not None:
@@ -232,6 +237,8 @@ class World:
             case "manifest":
                 if int(change.of) in self.plans:
                     self.objects.remove(layout.manifest_key(self.job_of(int(change.of)), 1))
+            case "bodies":
+                self.objects.remove("requests/")
             case "purge":
                 self.chunks.messages.clear()
             case _:
