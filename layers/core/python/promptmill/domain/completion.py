@@ -119,7 +119,7 @@ MAX_OUTPUT_TOKENS = 1_000_000
 """More than any model writes. A larger number is a mistake, and would take a limit group's whole allowance for hours."""
 
 
-class CompletionRequest(Struct, frozen=True):
+class CompletionRequest(Struct, frozen=True, omit_defaults=True):
     """A request to a model. None stands for the provider's default.
 
     Attributes:
