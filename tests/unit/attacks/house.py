@@ -102,7 +102,7 @@ def wired() -> Iterator[House]:
     """A local stage whose models are called over HTTP, at a provider that holds each body to the official SDK's types."""
     with deployed_stack(runs_as="local") as stack, pytest.MonkeyPatch.context() as patch, _serve() as provider:
         patch.setattr(HttpCalls, "_exchange", _OVER_HTTP)
-        stack.secrets.create_secret(Name="promptmill/model", SecretString=SECRET)
+        stack.secrets.create_secret(Name="promptmill/dev/model", SecretString=SECRET)
         found = _settle_in(stack, "compatible/m")
         found.over_http, found.provider = True, provider
         for name in ("reviews", "demo"):
@@ -111,7 +111,7 @@ def wired() -> Iterator[House]:
 
 
 def recipe_text(url: str) -> str:
-    route = f'{{model: compatible/m, base_url: "{url}/v1", key: promptmill/model, price: {{usd_per_request: "0.001"}}}}'
+    route = f'{{model: compatible/m, base_url: "{url}/v1", key: model, price: {{usd_per_request: "0.001"}}}}'
     return f"routes: [{route}]\nreplies: [{OWN_REPLIES}]\nattachments: pass\n"
 
 
