@@ -283,7 +283,8 @@ async def test_a_response_that_failed_keeps_its_cost() -> None:
 
 CLAUDE = {"id": "m", "type": "message", "role": "assistant", "model": "claude-haiku-4-5", "stop_reason": "end_turn"}
 TOLD = {"input_tokens": 10, "output_tokens": 5}
-LINE = {"custom_id": "a", "params": {"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}}
+PARAMS: dict[str, Any] = {"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+LINE = {"custom_id": "a", "params": PARAMS}
 
 
 @pytest.mark.parametrize(
@@ -413,3 +414,25 @@ async def test_an_answer_that_ended_for_an_unknown_reason_is_not_called_whole(na
     came = await exchange([reply], provider="anthropic", file_format=name, **FORMATS[name][0])
 
     assert b"pause_turn" in came.lines[0] or b"paused this turn" in came.lines[0]
+
+
+async def test_searches_that_a_line_may_ask_for_are_priced_by_the_call() -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
+    line = {"custom_id": "a", "params": {**PARAMS, "tools": tools}}
+    usage = {"input_tokens": 1000, "output_tokens": 100, "server_tool_use": {"web_search_requests": 3}}
+    reply = whole({**CLAUDE, "content": [{"type": "text", "text": "Blue."}], "usage": usage})
+    asked: dict[str, Any] = {"provider": "anthropic", "model": "claude-haiku-4-5", "file_format": "anthropic"}
+
+    came = await exchange([reply], lines=[line], allow=["tools.web_search"], **asked)
+
+    assert [price.nano_usd for price in came.prices] == [1000 * 1_000 + 100 * 5_000 + 3 * 10_000_000]
+
+
+async def test_an_answer_in_sound_is_priced_as_sound() -> None:
+    details = {"prompt_tokens_details": {"audio_tokens": 1000}, "completion_tokens_details": {"audio_tokens": 500}}
+    reply = whole(chat(usage={"prompt_tokens": 1100, "completion_tokens": 600, **details}))
+    line = chat_line(modalities=["text", "audio"], audio={"voice": "alloy", "format": "wav"})
+
+    came = await exchange([reply], lines=[line], provider="openai", model="gpt-audio", allow=["audio", "modalities"])
+
+    assert [price.nano_usd for price in came.prices] == [100 * 2_500 + 1000 * 32_000 + 100 * 10_000 + 500 * 64_000]

@@ -260,3 +260,27 @@ async def test_a_retry_after_of_a_day_fails_no_record() -> None:
     came = await exchange([reply, OK], lines=[chat_line()] * 5, provider="azure", model="luna")
 
     assert (came.answers, len(came.sent)) == (["Blue."] * 5, 6)
+
+
+def message_line(n: int, **more: Any) -> dict[str, Any]:
+    document = {"type": "document", "source": {"type": "file", "file_id": f"file_{n}"}}
+    content = [document, {"type": "text", "text": f"record {n};"}]
+    params = {"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": content}], **more}
+    return {"custom_id": str(n), "params": params}
+
+
+async def test_a_file_that_one_line_names_closes_no_route() -> None:
+    gone = whole({"type": "error", "error": {"type": "not_found_error", "message": "File not found: file_1"}}, 404)
+    fine = {"content": [{"type": "text", "text": "Blue."}], "usage": {"input_tokens": 1, "output_tokens": 1}}
+
+    came = await exchange(
+        lambda _call, body: gone if "file_1" in json.dumps(body) else whole(fine),
+        lines=[message_line(n) for n in range(4)],
+        provider="anthropic",
+        file_format="anthropic",
+        recipe={"attachments": "pass"},
+        allow=["files"],
+    )
+
+    assert (came.answers, came.codes[1]) == (["Blue.", None, "Blue.", "Blue."], "not_found_error")
+    assert not came.closed.codes

@@ -146,7 +146,7 @@ JAMBA = {"choices": [{"message": {"content": "Blue"}}], "usage": {"prompt_tokens
     [
         (titan.read_text_answer, TITAN, "amazon.titan-text-express-v1", Price(5 * 200 + 3 * 600, "bundled")),
         (llama.read_answer, LLAMA, "us.meta.llama3-3-70b-instruct-v1:0", Price(13 * 720, "bundled")),
-        (jamba.read_answer, JAMBA, "ai21.jamba-1-5-large-v1:0", Price(None, "unknown")),
+        (jamba.read_answer, JAMBA, "ai21.jamba-1-5-large-v1:0", Price(14 * 2_000 + 2 * 8_000, "own-table")),
         (
             titan.read_embedding_answer,
             {"embedding": [0.5], "inputTextTokenCount": 7},

@@ -12,9 +12,11 @@ from msgspec import Struct
 
 from promptmill.domain.completion import CompletionRequest, Usage, attachments_of
 from promptmill.domain.errors import PromptmillError, ProviderError
+from promptmill.domain.pricing import offers_hosted_tools
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
 from promptmill.ports.ledger import PriceBook
+from promptmill.wire.line_fields import moved_by
 
 T = TypeVar("T")
 EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "resting", "fault"]
@@ -123,7 +125,8 @@ def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at:
     if not priced:
         return Bound(None, tokens)
     elsewhere = _tokens_pointed_to(request)
-    if elsewhere is None:
+    # What a hosted tool finds is put into the prompt, and each call of it may cost a fee: neither has a bound.
+    if elsewhere is None or moved_by(request) or offers_hosted_tools(route):
         return Bound(None, tokens)
     most_input = size + elsewhere + _OVERHEAD_TOKENS + _TOKENS_A_MESSAGE * len(request.messages)
     return Bound(_highest_price(route, most_input, most_output, prices, at), tokens)

@@ -33,6 +33,7 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
+from promptmill.domain.pricing import tells_extra
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST, Attempt, Failure, Price
@@ -42,7 +43,7 @@ from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.wire.json_answers import MALFORMED
-from promptmill.wire.line_fields import price_is_moved
+from promptmill.wire.line_fields import moved_by
 from promptmill.wire.translation import translate_with_notes
 
 _NOT_CHARGED = Price(0, "not-charged")
@@ -247,7 +248,7 @@ class RecordCalls:
     ) -> None:
         self.attempts: list[Attempt] = []
         self._request, self._record, self._caller = request, record, caller
-        self._price_is_moved = price_is_moved(request)
+        self._moved_by = moved_by(request)
         # A call that was lost with its worker used up no try: the record is not to blame for the crash.
         self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
         self._unreadable = Counter(attempt.route for attempt in earlier if attempt.code == MALFORMED)
@@ -312,11 +313,11 @@ class RecordCalls:
     async def _ask(self, route: Route, *, may_leave: bool) -> Completion:
         caller = self._caller
         bound = bound_of(self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted)
-        if caller.budgeted and bound.high is None:
-            raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
-        if caller.budgeted and self._price_is_moved:
+        if caller.budgeted and self._moved_by:
             reason = "the line sets a field that costs extra, so its cost has no bound, and a budget holds"
             raise RecordError(reason, code="no_bound", remedy="leave the field out, or run it without a budget")
+        if caller.budgeted and bound.high is None:
+            raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
         try:
             return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
@@ -384,9 +385,10 @@ class RecordCalls:
         return completion
 
     def _price(self, route: Route, usage: Usage, model: str, at: datetime) -> Price:
-        """Return the price of an answer. What a line's own field adds to it only the provider can tell."""
+        """Return the price of an answer, unknown where a line's own field adds to it and the answer does not tell how much."""
         price = self._caller.prices.price(route, usage, model=model, at=at)
-        return _UNKNOWN if self._price_is_moved and price.basis != "provider-reported" else price
+        told = all(tells_extra(name, route, usage) for name in self._moved_by)
+        return price if told or price.basis == "provider-reported" else _UNKNOWN
 
     def _note_failure(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)

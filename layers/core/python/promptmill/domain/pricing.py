@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Usage
 from promptmill.domain.money import to_nano
-from promptmill.domain.recipe import UserPrice
+from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import Price, PriceBasis
 
 _TOKENS_PER_RATE = Decimal(1_000_000)
@@ -87,6 +87,43 @@ def priced(usd: Decimal, usage: Usage, basis: PriceBasis) -> Price:
     """Rounded half-even, here and only here; ``estimated`` usage makes an estimated price, whatever the rates."""
     with localcontext(prec=_DIGITS):
         return Price(to_nano(usd), "estimated" if usage.source == "estimated" else basis)
+
+
+_TELLING = ("anthropic", "anthropic-aws", "perplexity")
+_OWN_TOOLS = ("function", "custom")
+_OWN_HOLDERS = frozenset(("function", "functionDeclarations", "toolSpec", "cachePoint", "input_schema"))
+
+
+def offers_hosted_tools(route: Route) -> bool:
+    """Return True if the route's own body offers tools that the provider runs: they cost more than the tokens of a call."""
+    tools = route.body.get("tools")
+    offered = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    hosted = (tool.get("type", "") not in _OWN_TOOLS and not _OWN_HOLDERS & tool.keys() for tool in offered)
+    return any(hosted) or route.body.get("web_search_options") is not None
+
+
+def untold_tools(route: Route) -> bool:
+    """Return True if such tools may be called without an answer that tells how often."""
+    return not _tells_tools(route) and offers_hosted_tools(route)
+
+
+def _tells_tools(route: Route) -> bool:
+    return route.provider in _TELLING or route.endpoint in ("responses", "messages")
+
+
+_TIERS = frozenset(("service_tier", "serviceTier", "speed", "performanceConfig"))
+_OTHER_MEDIA = frozenset(("audio", "modalities", "generationConfig.responseModalities"))
+
+
+def tells_extra(name: str, route: Route, usage: Usage) -> bool:
+    """Return True if the usage tells what the field of a line that costs extra has cost, so that the tables can price it."""
+    if name.startswith("tools."):
+        return _tells_tools(route)
+    if name in _TIERS:
+        return bool(usage.service_tier)
+    if name in _OTHER_MEDIA:
+        return bool(usage.output_audio or usage.output_image)
+    return name == "inference_geo" and bool(usage.place)
 
 
 def countable(usage: Usage) -> Usage | None:

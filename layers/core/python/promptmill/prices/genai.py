@@ -24,11 +24,13 @@ from promptmill.domain.pricing import (
     counts_tokens,
     priced,
     rates_of,
+    untold_tools,
     user_cost_usd,
 )
 from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import Price, PriceBasis
-from promptmill.prices.own import OWN_PRICES, VERSION
+from promptmill.prices.own import VERSION, own_price
+from promptmill.prices.places import place_factor
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
@@ -143,12 +145,21 @@ class GenaiPriceBook:
             return _by_user(route.price, counted, "user-set", fallback=rates)
         if counted.reported_nano_usd is not None:
             return Price(counted.reported_nano_usd, "provider-reported")
-        table = self._table_price(route, counted, model, at)
-        usd = _cost(table, counted) if table else None
-        if usd is not None:
-            return priced(usd, counted, "bundled")
-        own = OWN_PRICES.get(route.price_as or f"{route.provider}/{route.model}")
-        return _by_user(own.price, counted, "own-table") if own else UNKNOWN
+        factor = place_factor(route, counted, model)
+        if factor is None or untold_tools(route):
+            return UNKNOWN
+        return self._listed_price(route, counted, model, at, factor)
+
+    def _listed_price(self, route: Route, usage: Usage, model: str, at: datetime, factor: Decimal) -> Price:
+        """Price by the tables: the package's, and ours where it does not know the model."""
+        own = own_price(route.price_as or f"{route.provider}/{route.model}")
+        table = None if own and own.instead else self._table_price(route, usage, model, at)
+        if own is not None and table is None:
+            beside = usage.hosted or usage.output_image or usage.output_audio or _context(route, usage)
+            return UNKNOWN if beside else _by_user(own.price, usage, "own-table", factor=factor)
+        usd = _cost(table, usage) if table else None
+        with localcontext(prec=_DIGITS):
+            return UNKNOWN if usd is None else priced(usd * factor, usage, "bundled")
 
     def knows(self, route: Route, *, at: datetime) -> bool:
         written = 0 if route.endpoint == "embeddings" else 1
@@ -156,11 +167,15 @@ class GenaiPriceBook:
 
     def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:
         """Return USD per million tokens of a short prompt, or None if the price is unknown or not by tokens."""
-        own = route.price or next((o.price for o in (OWN_PRICES.get(f"{route.provider}/{route.model}"),) if o), None)
-        if own is not None:
-            return rates_of(own) if counts_tokens(own) else None
+        if route.price is not None:
+            return rates_of(route.price) if counts_tokens(route.price) else None
+        factor, listed = place_factor(route, Usage(), model), own_price(f"{route.provider}/{route.model}")
+        if factor is None:
+            return None
+        if listed is not None:
+            return _scale(rates_of(listed.price), factor) if counts_tokens(listed.price) else None
         table = self._table_price(route, Usage(), model, at)
-        return _rates(table, Usage()) if table is not None and table.input_mtok is not None else None
+        return _scale(_rates(table, Usage()), factor) if table is not None and table.input_mtok is not None else None
 
     def context_window(self, route: Route, *, at: datetime) -> int | None:
         """Return the tokens that the model takes, or None if the table does not say."""
@@ -192,12 +207,14 @@ class GenaiPriceBook:
         return None
 
 
-def _by_user(price: UserPrice, usage: Usage, basis: PriceBasis, *, fallback: Rates | None = None) -> Price:
+def _by_user(
+    price: UserPrice, usage: Usage, basis: PriceBasis, *, fallback: Rates | None = None, factor: Decimal = Decimal(1)
+) -> Price:
     """Price by the operator's own rates. Time that nobody measured is unknown, not free; tokens may be estimated where they cost nothing."""
     if counts_time(price) and not usage.compute_us:
         return UNKNOWN
     certain = usage if counts_tokens(price) else msgspec.structs.replace(usage, source="reported")
-    return priced(user_cost_usd(price, usage, fallback=fallback), certain, basis)
+    return priced(user_cost_usd(price, usage, fallback=fallback) * factor, certain, basis)
 
 
 def _priced_as(route: Route) -> Route:
@@ -211,6 +228,9 @@ def _context(route: Route, usage: Usage) -> Mapping[str, str]:
     """Return what moves the price: the tier that the provider reported, else the one that the route's body asks for."""
     nested = route.body.get("serviceTier")
     asked = route.body.get("service_tier") or (nested.get("type") if isinstance(nested, dict) else None)
+    performance = route.body.get("performanceConfig")
+    latency = performance.get("latency") if isinstance(performance, dict) else None
+    asked = latency if latency not in (None, "standard") else asked
     tier = usage.service_tier or (asked if isinstance(asked, str) else "")
     speed = route.body.get("speed")
     return {
@@ -219,13 +239,37 @@ def _context(route: Route, usage: Usage) -> Mapping[str, str]:
     }
 
 
+_HOSTED_UNITS = {
+    "web_search": "web_searches",
+    "google_search": "web_searches",
+    "file_search": "storage_searches",
+}
+"""What the table calls the calls of tools that providers run. Others have no price in it."""
+_FREE_TOOLS = frozenset(("web_fetch", "tool_search", "tool_search_tool"))
+"""Tools whose calls cost no more than the tokens that they bring."""
+
+
 def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
     """Return the cost, or None if the table has no rate for something that was used."""
     if price.input_mtok is None or (price.output_mtok is None and usage.output_total):
         return None
+    if usage.hosted or usage.input_audio or usage.output_audio or usage.output_image:
+        return _cost_by_all_units(price, usage) if _has_rates(price, usage) else None
     if any(value is not None and _is_further_unit(name) for name, value in vars(price).items()):
         return _cost_by_all_units(price, usage)
     return cost_usd(_rates(price, usage), usage)
+
+
+def _has_rates(price: ModelPrice, usage: Usage) -> bool:
+    """Return True if the table has a rate for all that was used beside plain tokens."""
+    used = {
+        "input_audio_mtok": usage.input_audio,
+        "output_audio_mtok": usage.output_audio,
+        "output_image_mtok": usage.output_image,
+    }
+    rated = all(getattr(price, name, None) is not None for name, count in used.items() if count)
+    units = (_HOSTED_UNITS.get(name, "no_such_unit") for name in usage.hosted if name not in _FREE_TOOLS)
+    return rated and all(getattr(price, f"{unit}_kcount", None) is not None for unit in units)
 
 
 def _is_further_unit(name: str) -> bool:
@@ -236,6 +280,11 @@ def _is_further_unit(name: str) -> bool:
 def _cost_by_all_units(price: ModelPrice, usage: Usage) -> Decimal:
     from genai_prices import Usage as GenaiUsage  # noqa: PLC0415 (see above)
 
+    calls = dict.fromkeys(_HOSTED_UNITS.values(), 0)
+    for name, count in usage.hosted.items():
+        if name in _HOSTED_UNITS:
+            calls[_HOSTED_UNITS[name]] += count
+    fresh = max(0, usage.input_total - usage.cache_read - usage.cache_write)
     counts = GenaiUsage(
         input_tokens=usage.input_total,
         cache_read_tokens=usage.cache_read,
@@ -243,9 +292,19 @@ def _cost_by_all_units(price: ModelPrice, usage: Usage) -> Decimal:
         cache_write_1h_tokens=min(usage.cache_write_1h, usage.cache_write),
         output_tokens=usage.output_total,
         output_reasoning_tokens=min(usage.reasoning, usage.output_total),
+        input_audio_tokens=min(usage.input_audio, fresh) or None,
+        output_audio_tokens=min(usage.output_audio, usage.output_total) or None,
+        output_image_tokens=min(usage.output_image, usage.output_total) or None,
+        **{name: count for name, count in calls.items() if count},
     )
     with localcontext(prec=_DIGITS):
         return price.calc_price(counts)["total_price"]
+
+
+def _scale(rates: Rates, factor: Decimal) -> Rates:
+    with localcontext(prec=_DIGITS):
+        scaled = {name: rate * factor for name, rate in msgspec.structs.asdict(rates).items() if rate is not None}
+    return msgspec.convert({**msgspec.structs.asdict(rates), **scaled}, Rates)
 
 
 def _rates(price: ModelPrice, usage: Usage) -> Rates:

@@ -160,9 +160,11 @@ def _refuse_remote_schemas(request: CompletionRequest, where: str) -> None:
         raise RecordError(_REMOTE, code="invalid_field", where=where, field="tools", remedy=_REMOTE_REMEDY)
 
 
-def price_is_moved(request: CompletionRequest) -> bool:
-    """Return True if the request holds a field that makes its calls cost more than their tokens."""
-    return may_need(request) and any(need.moves_price for need in needs_of(request))
+def moved_by(request: CompletionRequest) -> frozenset[str]:
+    """Return the names of the request's fields that make its calls cost more than their tokens."""
+    if not may_need(request):
+        return frozenset()
+    return frozenset(need.name for need in needs_of(request) if need.moves_price)
 
 
 def _check_block(rules: Mapping[str, Any], part: Attachment, name: str, value: Any) -> Iterator[Need]:
