@@ -14,13 +14,14 @@ from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.ports.batch_service import BatchOrder, BatchService, BatchStatus, Created
 from promptmill.providers.batches.bedrock import BedrockPlace
 from promptmill.providers.batches.registry import HttpBatchServices
+from promptmill.providers.batches.vertex import VertexPlace
 from promptmill.providers.registry import Connections
 from promptmill.wire.batches.lines import ResultLine
 from tests.contract.batches.scenes import SCENES, Scene
 from tests.contract.providers.conftest import KEYS, fake_aws_session, local_settings
-from tests.fakes.batches import bedrock
+from tests.fakes.batches import bedrock, vertex
 from tests.fakes.clock import FakeClock
-from tests.fakes.providers import openai_like
+from tests.fakes.providers import google_tokens, openai_like
 from tests.fakes.secret_store import FakeSecretStore
 
 BLOCK = 1000
@@ -96,10 +97,17 @@ def asking(text: str, **fields: Any) -> CompletionRequest:
 async def opened(name: str) -> AsyncIterator[Bench]:
     scene, clock = SCENES[name], FakeClock()
     async with scene.server(clock) as fake:
-        secrets = FakeSecretStore({**KEYS, **openai_like.KEYS})
+        google = {"google-key": google_tokens.service_account(fake.url)}
+        secrets = FakeSecretStore({**KEYS, **openai_like.KEYS, **google})
         connections = Connections(settings=local_settings(), clock=clock, make_aws_session=fake_aws_session)
         place = BedrockPlace(bedrock.BUCKET, bedrock.ROLE, fake.objects) if name == "bedrock" else None
-        services = HttpBatchServices(connections, secrets=secrets, bedrock=place, servers=scene.servers)
+        services = HttpBatchServices(
+            connections,
+            secrets=secrets,
+            bedrock=place,
+            vertex=VertexPlace(vertex.BUCKET, storage_url=fake.url),
+            servers=scene.servers,
+        )
         service = services.service_for(scene.route)
         assert service is not None
         yield Bench(scene, fake, service, clock, secrets)

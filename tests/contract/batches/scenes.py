@@ -10,7 +10,8 @@ from msgspec import Struct
 from promptmill.domain.recipe import Route
 from promptmill.ports.batch_service import RefusalKind
 from promptmill.wire.batches.terms import Proof
-from tests.fakes.batches import anthropic, bedrock, gemini, mistral, openai_like
+from tests.contract.providers.conftest import vertex_route
+from tests.fakes.batches import anthropic, bedrock, gemini, mistral, openai_like, vertex
 from tests.fakes.batches.openai import OpenAiBatchServer, error
 from tests.fakes.batches.server import Says
 from tests.fakes.clock import FakeClock
@@ -158,5 +159,17 @@ SCENES: Mapping[str, Scene] = {
         route=_route("compatible", "mistral-small-latest", key="openai-key"),
         refusals=OPENAI_REFUSALS,
         servers={"127.0.0.1": "mistral"},
+    ),
+    "vertex": Scene(
+        server=vertex.VertexBatchServer,
+        route=vertex_route("gemini-3.8-flash"),
+        base_path="",
+        refusals=GEMINI_REFUSALS,
+    ),
+    "vertex-claude": Scene(
+        server=vertex.VertexBatchServer,
+        route=vertex_route("claude-haiku-5-5", dialect="messages"),
+        base_path="",
+        refusals=GEMINI_REFUSALS,
     ),
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptmill.providers.addresses import AwsHost
     from promptmill.providers.anthropic import MessagesHost
     from promptmill.providers.batches.bedrock import BedrockPlace
+    from promptmill.providers.batches.vertex import VertexPlace
 
 Host = TypeVar("Host", bound="AwsHost")
 
@@ -27,7 +28,7 @@ class HttpBatchServices:
     """The services over the connections of the process.
 
     Args:
-        bedrock: where Bedrock reads and writes, None where it may not.
+        bedrock, vertex: where these services read and write, None where they may not.
         servers: the flavours of OpenAI's batch API by the hosts that a route may name.
     """
 
@@ -37,10 +38,11 @@ class HttpBatchServices:
         *,
         secrets: SecretStore,
         bedrock: BedrockPlace | None = None,
+        vertex: VertexPlace | None = None,
         servers: Mapping[str, str] = SERVERS,
     ) -> None:
         self._connections, self._secrets = connections, secrets
-        self._bedrock, self._servers = bedrock, servers
+        self._bedrock, self._vertex, self._servers = bedrock, vertex, servers
         self._services: dict[str, BatchService] = {}
 
     def service_for(self, route: Route) -> BatchService | None:
@@ -59,6 +61,7 @@ class HttpBatchServices:
             "anthropic": self._make_anthropic,
             "anthropic-aws": self._make_claude_on_aws,
             "gemini": self._make_gemini,
+            **({"vertex": partial(self._make_vertex, self._vertex)} if self._vertex else {}),
             **({"bedrock": partial(self._make_bedrock, self._bedrock)} if self._bedrock else {}),
         }
         return makers.get(provider.name)
@@ -90,6 +93,14 @@ class HttpBatchServices:
 
         connections = self._connections
         return GeminiBatches(provider, http=connections.http(), secrets=self._secrets, clock=connections.clock)
+
+    def _make_vertex(self, place: VertexPlace, provider: Provider) -> BatchService:
+        from promptmill.providers.batches.vertex import TokenHeaders, VertexBatches  # noqa: PLC0415 (see above)
+
+        connections = self._connections
+        tokens = connections.google_tokens()
+        headers = TokenHeaders(provider, self._secrets, tokens, local=connections.is_local)
+        return VertexBatches(provider, place, headers, http=connections.http(), clock=connections.clock)
 
     def _make_bedrock(self, place: BedrockPlace, provider: Provider) -> BatchService:
         from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)

@@ -147,6 +147,12 @@ def model_url(provider: Provider, route: Route, endpoint: Endpoint, *, is_stream
     return f"{host}{place}/{named}:{verb}"
 
 
+def jobs_url(provider: Provider, route: Route) -> str:
+    """Return the URL of a project's batch prediction jobs. Raise RouteClosedError as ``model_url`` does."""
+    host = route.base_url.rstrip("/") or _host(provider, _location(route))
+    return f"{host}/v1/projects/{_project(route)}/locations/{_location(route)}/batchPredictionJobs"
+
+
 def _quoted(name: str) -> str:
     return quote(name, safe="-._~@")
 

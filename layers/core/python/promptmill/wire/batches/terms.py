@@ -187,6 +187,22 @@ _GEMINI = BatchTerms(
     not_batched="embeddings",
 )
 
+_VERTEX = BatchTerms(
+    label="Google Vertex AI",
+    source="https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini",
+    input="upload",
+    endpoints=("generate", "messages"),
+    max_lines=200_000,
+    max_bytes=1_000 * MB,
+    max_id=63,
+    min_window_h=96,
+    max_window_h=96,
+    appears_within_h=97,
+    proof="label",
+    refuses=frozenset({"cachedContent"}),
+    not_batched="embeddings and stored caches",
+)
+
 TERMS: Mapping[str, BatchTerms] = MappingProxyType(
     {
         "openai": _OPENAI,
@@ -195,6 +211,7 @@ TERMS: Mapping[str, BatchTerms] = MappingProxyType(
         "bedrock": _BEDROCK,
         **_SERVERS,
         "gemini": _GEMINI,
+        "vertex": _VERTEX,
     }
 )
 """The services by the name of their provider in the table of providers."""
