@@ -156,7 +156,7 @@ def test_converse_and_native_are_told_apart(body: dict[str, Any], kind: str) -> 
 
 def test_the_recipe_may_say_which() -> None:
     ambiguous = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
-    assert refused("bedrock", {"modelInput": ambiguous}).code == "unsupported_body"
+    assert parsed("bedrock", {"modelInput": ambiguous}).wire_format == "openai-chat"
     assert parsed("bedrock", {"modelInput": ambiguous}, invocation_type="native").wire_format == "anthropic-messages"
     error = refused("bedrock", {"modelInput": NATIVE}, invocation_type="converse")
     assert (error.code, error.field) == ("unsupported_field", "modelInput.messages[0].content[0].type")
@@ -166,9 +166,6 @@ def test_the_recipe_may_say_which() -> None:
     ("body", "vendor"),
     [
         ({"texts": ["secret"]}, "embedding"),
-        ({"prompt": "secret", "max_tokens": 5}, "text-completion"),
-        ({"schemaVersion": "messages-v1", "messages": [USER]}, "Nova"),
-        ({"message": "secret"}, "Cohere"),
         ({"x": "secret"}, "another vendor"),
         ({}, "another vendor"),
     ],

@@ -8,6 +8,8 @@ import pytest
 
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.recipe import Recipe, Route
+from promptmill.providers.bedrock.provider import body_for
+from promptmill.wire.bedrock_converse.request import write_request as write_converse
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import answered, parsed, prompt_of, raw, refused, rendered
 
@@ -59,12 +61,13 @@ def test_every_field_of_a_text(body: dict[str, Any], given: Recipe, stop: tuple[
 
 def test_a_bare_prompt_is_the_routes_models() -> None:
     assert prompt_of(parsed("bedrock", {"modelInput": {"prompt": "Hi"}}, given=LLAMA)) == "Hi"
-    assert refused("bedrock", {"modelInput": {"prompt": "Hi"}}).code == "unsupported_body"
+    assert parsed("bedrock", {"modelInput": {"prompt": "Hi"}}, given=LLAMA).native == {}
+    assert prompt_of(parsed("bedrock", {"modelInput": {"prompt": "Hi"}})) == "Hi"
 
 
-def test_a_jamba_line_needs_a_jamba_route() -> None:
-    error = refused("bedrock", {"modelInput": CHAT})
-    assert error.code == "unsupported_body"
+def test_a_line_of_chat_is_jambas_on_its_routes_only() -> None:
+    assert parsed("bedrock", {"modelInput": CHAT}, given=JAMBA).wire_format == "bedrock-invoke"
+    assert parsed("bedrock", {"modelInput": CHAT}).wire_format == "openai-chat"
 
 
 @pytest.mark.parametrize(
@@ -158,3 +161,40 @@ def test_the_vendors_own_answer_is_passed_on_whole() -> None:
     same = {"generation": "x", "stop_reason": "stop", "odd": 1}
     outcome = answered(raw({"recordId": "R", "modelInput": PROMPT}), wire_format="bedrock-invoke", raw=same)
     assert rendered("bedrock", outcome)["modelOutput"] == same
+
+
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "nova": (
+        {"schemaVersion": "messages-v1", "messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+        "output",
+    ),
+    "gpt-oss": ({"messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 5}, "choices"),
+    "qwen": ({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}, "choices"),
+    "mistral": ({"prompt": "<s>[INST] hi [/INST]", "max_tokens": 5}, "outputs"),
+    "command": ({"message": "hi", "chat_history": [{"role": "CHATBOT", "message": "yo"}], "k": 3}, "text"),
+}
+
+
+@pytest.mark.parametrize("vendor", OTHERS)
+def test_bodies_of_other_vendors_are_read_and_answered_as_theirs(vendor: str) -> None:
+    body, answer = OTHERS[vendor]
+    request = parsed("bedrock", {"modelInput": body})
+    assert "hi" in str(request.messages[-1].parts[0])
+    assert write_converse(request)["messages"]
+    assert answer in rendered("bedrock", answered(raw({"modelInput": body})))["modelOutput"]
+
+
+def test_settings_of_nova_have_other_names() -> None:
+    body = {**OTHERS["nova"][0], "inferenceConfig": {"max_new_tokens": 9, "topK": 20}}
+    request = parsed("bedrock", {"modelInput": body})
+    assert (request.max_output_tokens, request.top_k) == (9, 20)
+    sent = write_converse(request, model="eu.amazon.nova-lite-v1:0")
+    assert sent["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 20}}
+
+
+def test_a_prompt_goes_to_its_vendor_as_it_came() -> None:
+    request = parsed("bedrock", {"modelInput": OTHERS["mistral"][0]})
+    route = Route("bedrock/m", "bedrock", "mistral.mistral-large-2402-v1:0")
+    assert body_for(route, request).make(request, route) == OTHERS["mistral"][0]
+    error = refused("bedrock", {"modelInput": {"prompt": "\n\nHuman: hi", "max_tokens_to_sample": 5}})
+    assert (error.code, "messages" in error.remedy) == ("unsupported_body", True)

@@ -58,7 +58,7 @@ def test_one_text_is_a_list_of_one() -> None:
         ({"input": [[1, 2], [3]]}, "body.input"),
         ({"input": 5}, "body.input"),
         ({"input": ["x"] * 2049}, "body.input"),
-        ({"input": "x", "encoding_format": "base64"}, "body.encoding_format"),
+        ({"input": "x", "encoding_format": "binary"}, "body.encoding_format"),
         ({"input": "x", "dimensions": 0}, "body.dimensions"),
     ],
 )

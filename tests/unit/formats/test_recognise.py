@@ -199,7 +199,6 @@ def test_broken_gzip_is_left_to_staging() -> None:
         (b'{"id": "b", "custom_id": "secret", "response": {}, "error": null}\n', "results_file", "file of prompts"),
         (b'{"custom_id": "secret", "result": {"type": "succeeded"}}\n', "results_file", "file of prompts"),
         (b'{"id": 1, "record": 0, "status": "answered", "cost_usd": "1"}\n', "results_file", "file of prompts"),
-        (b'{"request": {"contents": []}}\n', "vertex_lines", "OpenAI"),
         (b"null\n5\n", "unknown_lines", "one object a line"),
     ],
 )

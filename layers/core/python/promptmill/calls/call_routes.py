@@ -410,6 +410,9 @@ class RecordCalls:
 
 def _note_translation(completion: Completion, request: CompletionRequest, route: Route) -> Completion:
     """Return the answer with notes of what the route's API has no place for, and was left out."""
+    if completion.wire_format == "anthropic-messages" and request.max_output_tokens is None:
+        note = "max_tokens was set to 4,096, since neither the line nor the recipe limits the answer"
+        completion = structs.replace(completion, notes=(*completion.notes, note))
     if not completion.wire_format or (request.wire_format in (completion.wire_format, "") and request.seed is None):
         return completion
     provider = PROVIDERS.get(route.provider)

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from promptmill.domain.recipe import Recipe
 
-FileFormatName = Literal["openai", "anthropic", "bedrock", "promptmill", "txt", "csv"]
+FileFormatName = Literal["openai", "anthropic", "bedrock", "vertex", "promptmill", "txt", "csv"]
 
 
 class FileFacts(Struct, frozen=True):

@@ -63,3 +63,15 @@ def has_remote_reference(schema: Any) -> bool:
     return any(isinstance(found, str) and not found.startswith("#") for found in named) or any(
         has_remote_reference(value) for value in schema.values()
     )
+
+
+def lower_types(schema: Any) -> Any:
+    """Return a schema of Gemini's own kind as JSON schema, in which the names of types are in small letters."""
+    if isinstance(schema, list):
+        return [lower_types(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: value.lower() if name == "type" and isinstance(value, str) else lower_types(value)
+        for name, value in schema.items()
+    }

@@ -21,35 +21,37 @@ from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages import request as messages_request
 from promptmill.wire.bedrock_converse import answer as converse_answer
 from promptmill.wire.bedrock_converse import request as converse_request
-from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
+from promptmill.wire.bedrock_invoke import cohere, jamba, llama, prompts, titan
 from promptmill.wire.bedrock_invoke.vendor import WIRE_FORMAT
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai_chat import answer as chat_answer
+from promptmill.wire.openai_chat import request as chat_request
 
 _CONVERSE_FIELDS = frozenset(
     {"inferenceConfig", "toolConfig", "guardrailConfig", "outputConfig", "additionalModelRequestFields", "modelId"}
 )
 _OTHER_VENDORS: Mapping[str, str] = {
-    "schemaVersion": "Amazon Nova's",
-    "prompt": "a text-completion model's (Mistral, …)",
-    "message": "Cohere's",
     "texts": "an embedding model's",
     "taskType": "an image or embedding model's",
 }
 _TITAN_EMBED_FIELDS = frozenset({"dimensions", "normalize", "embeddingTypes"})
-Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed"]
+Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed", "prompt", "command"]
 _READERS: Mapping[Vendor, Callable[[Fields], CompletionRequest]] = {
     "titan": titan.read_text_request,
     "titan-embed": titan.read_embedding_request,
     "llama": llama.read_request,
     "jamba": jamba.read_request,
     "cohere-embed": cohere.read_request,
+    "prompt": prompts.read_request,
+    "command": prompts.read_command_request,
 }
 _WRITERS: Mapping[Vendor, Callable[[Completion], dict[str, Any]]] = {
     "titan": titan.write_text_answer,
     "titan-embed": titan.write_embedding_answer,
     "llama": llama.write_answer,
     "cohere-embed": cohere.write_answer,
+    "prompt": prompts.write_answer,
+    "command": prompts.write_command_answer,
 }
 _BAD_REQUEST = 400
 _UNAVAILABLE = 503
@@ -78,6 +80,8 @@ def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
         case "native":
             body.take("anthropic_version")
             return messages_request.read_request(body, recipe)
+        case "chat":
+            return chat_request.read_request(body, recipe)
     whose = next((name for field, name in _OTHER_VENDORS.items() if field in given), "another vendor's")
     raise body.error(
         "",
@@ -101,11 +105,15 @@ def _vendor_of(body: Mapping[str, Any], recipe: Recipe) -> Vendor | None:
         return "titan-embed" if makes_vectors or _TITAN_EMBED_FIELDS & body.keys() else "titan"
     if "prompt" in body and ("max_gen_len" in body or any("meta.llama" in model for model in models)):
         return "llama"
+    if isinstance(body.get("prompt"), str):
+        return "prompt"
+    if isinstance(body.get("message"), str):
+        return "command"
     is_chat = "messages" in body and "anthropic_version" not in body
     return "jamba" if is_chat and any("ai21.jamba" in model for model in models) else None
 
 
-def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", "native", ""]:
+def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", "native", "chat", ""]:
     """Return the API of this body. The recipe may say which, except for bodies that are surely of neither."""
     if "messages" not in body or any(field in body for field in _OTHER_VENDORS):
         return ""
@@ -113,11 +121,13 @@ def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", 
         return recipe.invocation_type
     if "anthropic_version" in body:
         return "native"
-    if _CONVERSE_FIELDS & body.keys():
+    if "schemaVersion" in body or _CONVERSE_FIELDS & body.keys():
         return "converse"
     block = _first_block(body)
-    if block is None:
-        return ""
+    if block is None:  # plain texts, as gpt-oss, Qwen and all others take them that speak OpenAI's chat API
+        models = [route.model for route in recipe.routes if route.provider == "bedrock"]
+        of_claude = bool(models) and all("anthropic." in model for model in models)
+        return "native" if of_claude else "chat"
     return "native" if "type" in block else "converse"
 
 
@@ -136,9 +146,12 @@ def _output(outcome: Outcome, model_input: Any, recipe: Recipe, job_id: str) -> 
     given = model_input if isinstance(model_input, dict) else {}
     if vendor := _vendor_of(given, recipe):
         return {"modelOutput": _vendor_output(vendor, outcome, completion, job_id)}
-    is_native = _invocation(given, recipe) == "native"
-    write = messages_answer.write_answer if is_native else converse_answer.write_answer
-    return {"modelOutput": write(outcome, completion, job_id)}
+    match _invocation(given, recipe):
+        case "native":
+            return {"modelOutput": messages_answer.write_answer(outcome, completion, job_id)}
+        case "chat":
+            return {"modelOutput": chat_answer.write_answer(outcome, completion, job_id)}
+    return {"modelOutput": converse_answer.write_answer(outcome, completion, job_id)}
 
 
 def _vendor_output(vendor: Vendor, outcome: Outcome, completion: Completion, job_id: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ _MODULES: Mapping[FileFormatName, str] = {
     "openai": "openai_batch",
     "anthropic": "anthropic_batch",
     "bedrock": "bedrock_batch",
+    "vertex": "vertex_batch",
     "promptmill": "promptmill_lines",
     "txt": "txt",
     "csv": "csv_table",

@@ -1,4 +1,4 @@
-"""Files of lines: a record is a line that is not blank. Four formats are JSON lines, told apart by their keys."""
+"""Files of lines: a record is a line that is not blank. Five formats are JSON lines, told apart by their keys."""
 
 from __future__ import annotations
 

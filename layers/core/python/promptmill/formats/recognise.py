@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from promptmill.domain.errors import RejectedFileError
-from promptmill.domain.job_file import FileFacts, FileFormatName
+from promptmill.domain.job_file import FileFacts
 from promptmill.formats.csv_rows import read_csv_head
 from promptmill.formats.encoding import BOM
 from promptmill.formats.lines import LineKind, first_object, kind_of, results_of
@@ -178,7 +178,7 @@ def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
     if kind := _document_kind(head[start:], named_as_text=_is_named_as_text(name)):
         if size > MAX_DOCUMENT_BYTES:
             raise document_too_large()
-        return Recognised(FileFacts(_known_format(kind), document=True), "document")
+        return Recognised(FileFacts(kind, document=True), "document")
     return Recognised(_facts(head, start, name, whole=whole))
 
 
@@ -204,7 +204,7 @@ def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
     suffix = _suffix(name)
     kind = _kind(head[start:], whole=whole, surely=_is_named_as_text(name))
     if kind is not None:
-        return FileFacts(_known_format(kind), body_start=start, marked=start > 0)
+        return FileFacts(kind, body_start=start, marked=start > 0)
     refuse_binary(head)
     if suffix in _TABLES:
         return read_csv_head(head, start=start, whole=whole, delimiter=_TABLES[suffix])
@@ -214,16 +214,6 @@ def _facts(head: bytes, start: int, name: str, *, whole: bool) -> FileFacts:
     if suffix in _JSON:
         return _rows(head, start, whole=whole)
     raise _unknown()
-
-
-def _known_format(kind: LineKind) -> FileFormatName:
-    if kind == "vertex":
-        raise RejectedFileError(
-            "Vertex batch lines cannot be run yet",
-            code="vertex_lines",
-            remedy="write them as OpenAI or Anthropic batch lines, or as lines with id and prompt",
-        )
-    return kind
 
 
 def first_lines(text: bytes, *, whole: bool) -> list[dict[str, Any]]:

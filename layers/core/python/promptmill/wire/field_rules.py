@@ -252,6 +252,12 @@ _BEDROCK_SOURCE = {"bytes": PLAIN, "text": PLAIN, "content": [{"text": PLAIN}], 
 _MEDIA = {"format": PLAIN, "source": _BEDROCK_SOURCE}
 
 BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
+    "openai-responses": {
+        **dict.fromkeys(("type", "detail", "filename", "file_data", "input_audio"), PLAIN),
+        "image_url": LINK,
+        "file_url": LINK,
+        "file_id": _FILE,
+    },
     "openai-chat": {
         "type": PLAIN,
         "detail": PLAIN,
@@ -274,6 +280,14 @@ BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
         "content": [_TEXT_BLOCK],
         "file_id": _FILE,
     },
+    "vertex-generate": {
+        **dict.fromkeys(("thoughtSignature", "partMetadata", "videoMetadata", "mediaResolution"), PLAIN),
+        "response": ANY,
+        "inlineData": {"mimeType": PLAIN, "data": PLAIN, "displayName": PLAIN},
+        "inline_data": {"mime_type": PLAIN, "data": PLAIN, "mimeType": PLAIN},
+        "fileData": {"mimeType": PLAIN, "fileUri": _BUCKET, "displayName": PLAIN},
+        "file_data": {"mime_type": PLAIN, "file_uri": _BUCKET},
+    },
     "bedrock-converse": {
         "image": _MEDIA,
         "document": {**_MEDIA, "name": PLAIN, "context": PLAIN, "citations": _CITATIONS},
@@ -292,6 +306,7 @@ MESSAGE_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
         "function_call": {"name": PLAIN, "arguments": PLAIN},
         "audio": Reach(_STORED, moves_price=False),
     },
+    "openai-responses": {"role": PLAIN},
     "anthropic-messages": {"cache_control": _CACHE},
 }
 """The rules of the fields of a message beside its role and content."""

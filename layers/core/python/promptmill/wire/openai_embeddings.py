@@ -22,14 +22,14 @@ from promptmill.wire.request_bodies import add_native, texts_to_embed
 from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "openai-embeddings"
-_NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float",)}
+_NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float", "base64")}
 _MAX_TEXTS = 2048
 
 
 def read_request(body: Fields) -> CompletionRequest:
     """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
-    if body.peek("encoding_format") not in (None, "float"):
-        raise body.unsupported("encoding_format", "vectors are written as numbers")
+    if body.peek("encoding_format") not in (None, "float", "base64"):
+        raise body.unsupported("encoding_format", "vectors are written as numbers or in base64")
     texts = _read_texts(body)
     return CompletionRequest(
         messages=tuple(Message("user", (Text(text),)) for text in texts),

@@ -70,6 +70,11 @@ def _write_items(message: Message, provider: Provider) -> Iterator[dict[str, Any
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     yield from (_write_result(part, provider) for part in results)
     others = [part for part in message.parts if not isinstance(part, ToolCall | ToolResult)]
+    thoughts = [part for part in others if isinstance(part, Attachment) and part.kind == "reasoning"]
+    yield from (block for part in thoughts if (block := native_block(part, WIRE_FORMAT)))
+    others = [part for part in others if part not in thoughts]
+    if thoughts and not (others or results):
+        return
     calls = [part for part in message.parts if isinstance(part, ToolCall)]
     if others or not (results or calls):
         role = message.extra.get("role", message.role)

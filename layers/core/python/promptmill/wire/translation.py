@@ -24,6 +24,7 @@ from promptmill.domain.completion import (
     ToolResult,
     WireFormat,
 )
+from promptmill.domain.json_schemas import lower_types
 from promptmill.wire.json_fields import decode_json
 from promptmill.wire.request_bodies import unsupported
 
@@ -265,9 +266,14 @@ def _read_gemini(work: _Translation) -> dict[str, Any]:
             work.say("budget", budget)
         case {"thinkingLevel": str(level)}:
             work.say("effort", level.lower())
+    changes: dict[str, Any] = {}
+    if isinstance(config.get("responseSchema"), dict):
+        changes["json_schema"] = JsonSchema(lower_types(config.pop("responseSchema")), strict=False)
+        config.pop("responseMimeType", None)
+    config.pop("mediaResolution", None)
     if config:
         left["generationConfig"] = config
-    return {}
+    return changes
 
 
 def _write_said(work: _Translation, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -475,7 +481,7 @@ def _add_part(parts: list[Part], part: Part, work: _Translation) -> None:
             parts.append(structs.replace(part, extra={}))
     if "cache_control" in getattr(part, "extra", {}):
         _add_mark(parts, part, work)
-    for name in getattr(part, "extra", {}).keys() - {"cache_control", "name"}:
+    for name in getattr(part, "extra", {}).keys() - {"cache_control", "name", "response"}:
         work.drop(name)
 
 

@@ -66,9 +66,9 @@ def _write_content(message: Message, names: dict[str, str]) -> dict[str, Any]:
 def _write_part(part: Part, names: dict[str, str]) -> dict[str, Any]:
     match part:
         case Text():
-            return {"text": part.text}
+            return {"text": part.text, **part.extra}
         case ToolCall():
-            return {"functionCall": {"id": part.id, "name": part.name, "args": part.arguments}}
+            return {"functionCall": {"id": part.id, "name": part.name, "args": part.arguments}, **part.extra}
         case ToolResult():
             return _write_function_response(part, names)
         case Attachment():
@@ -78,7 +78,7 @@ def _write_part(part: Part, names: dict[str, str]) -> dict[str, Any]:
 def _write_function_response(result: ToolResult, names: dict[str, str]) -> dict[str, Any]:
     if result.call_id not in names:
         raise unsupported("messages", f"a tool's answer without the call that it answers cannot be sent to {LABEL}")
-    response = {"error" if result.is_error else "output": result.text}
+    response = result.extra.get("response") or {"error" if result.is_error else "output": result.text}
     return {"functionResponse": {"id": result.call_id, "name": names[result.call_id], "response": response}}
 
 

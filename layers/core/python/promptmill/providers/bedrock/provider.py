@@ -20,7 +20,7 @@ from promptmill.providers.http import HttpCalls
 from promptmill.wire.bedrock_converse import answer as converse_answer
 from promptmill.wire.bedrock_converse import request as converse_request
 from promptmill.wire.bedrock_converse.answer import ConverseAssembler
-from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, titan
+from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, prompts, titan
 from promptmill.wire.bedrock_invoke.vendor import LABEL, InvokeAssembler
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.request_bodies import encode_body, finish_body, refuse_embedding
@@ -57,8 +57,11 @@ CONVERSE = Body(
     endpoint="converse",
 )
 CLAUDE = Body(claude.write_request, claude.read_answer, claude.ClaudeAssembler)
+_PROMPTED = Body(prompts.write_request, prompts.read_answer, lambda: InvokeAssembler(prompts.join, prompts.ends))
 _VENDORS: Mapping[str, Body] = {
     "anthropic.": CLAUDE,
+    "mistral.": _PROMPTED,
+    "deepseek.": _PROMPTED,
     "amazon.titan-text": Body(
         titan.write_text_request, titan.read_text_answer, lambda: InvokeAssembler(titan.join, titan.ends)
     ),

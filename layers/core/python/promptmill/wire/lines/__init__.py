@@ -1,0 +1,1 @@
+"""Bodies of APIs that only job files bring: requests read, answers written."""
