@@ -288,6 +288,18 @@ MUTANTS = (
         "        return False\n",
     ),
     _mutant(
+        "a suspected chunk is read whole",
+        "promptmill.engine.answer_unit",
+        "self._unit.outline() if self._claim.suspected else self._unit.records()",
+        "self._unit.records()",
+    ),
+    _mutant(
+        "a culprit is read for the errors file again and again",
+        "promptmill.engine.answer_unit",
+        "        if self._isolation.condemned_unread:\n",
+        "        if False:\n",
+    ),
+    _mutant(
         "a suspected request is tried beside others",
         "promptmill.requests.answer_request",
         "    if isinstance(look, Claiming) or not must_run_alone(look):\n",

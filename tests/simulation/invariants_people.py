@@ -68,7 +68,8 @@ def _condemned(world: World, run: JobRun, drop: Drop, record: int) -> Iterator[s
     """Only a record on which workers really ended may be said to bring them down, and not for a neighbour's poison."""
     chunk = chunk_of(world, run, record)
     neighbours = range(chunk.first_record, chunk.first_record + chunk.records)
-    spared = _is_poisoned(drop.prompts[record]) or drop.deadly in neighbours
+    given_up = drop.deadly in neighbours and _is_given_up(world, run, chunk)
+    spared = _is_poisoned(drop.prompts[record]) or drop.deadly == record or given_up
     if spared or "innocents" in world.scenario.overlooked:
         return
     for number in range(run.run, 0, -1):
@@ -76,6 +77,12 @@ def _condemned(world: World, run: JobRun, drop: Drop, record: int) -> Iterator[s
         if _ended_on(world, unit, record) >= MAX_TRIES or _ended(world, unit) >= MAX_CRASHES:
             return
     yield f"record {record} is innocent, and condemned"
+
+
+def _is_given_up(world: World, run: JobRun, chunk: ChunkRange) -> bool:
+    """Return True if so many owners of a chunk ended in a row that it was ended without being read again."""
+    units = (chunk_unit(run.job_id, number, chunk.number) for number in range(1, run.run + 1))
+    return any(world.units.claims[unit].crashes >= MAX_CRASHES for unit in units if unit in world.units.claims)
 
 
 def _is_poisoned(prompt: str) -> bool:

@@ -88,6 +88,12 @@ class LineUnit:
     async def records(self) -> list[RawRecord]:
         return list(self.lines)
 
+    async def outline(self) -> list[RawRecord]:
+        return [msgspec.structs.replace(record, data=b"") for record in self.lines]
+
+    async def read_record(self, place: RawRecord) -> RawRecord:
+        return self.lines[place.index]
+
     def result(self, outcome: Outcome) -> RecordResult:
         return render_result(outcome, self.file_format, self.facts, self.recipe, self.job_id)
 

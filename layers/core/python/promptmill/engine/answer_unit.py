@@ -134,7 +134,8 @@ class _Answering:
         return Answering(why, own, self._journal.refused, self._call_gate.delay_s, self._fault, tried)
 
     async def _answer_all(self) -> None:
-        records = [record for record in await self._unit.records() if record.index not in self._known.results]
+        found = await (self._unit.outline() if self._claim.suspected else self._unit.records())
+        records = [record for record in found if record.index not in self._known.results]
         self._unfinished = len(records)
         records = await self._fail_culprit(records)
         if self._isolation.needed:
@@ -148,10 +149,18 @@ class _Answering:
         for record in records:
             if record.index == culprit:
                 message = f"line {record.line}: every worker that tried it ended ({MAX_TRIES} did). Look at the record"
-                self._put(Outcome(record, None, Failure("worker", "worker_crashed", message)))
+                whole = await self._read_culprit(record)
+                self._put(Outcome(whole, None, Failure("worker", "worker_crashed", message)))
                 await self._journal.flush()
                 await self._isolation.acquit()
         return [record for record in records if record.index != culprit]
+
+    async def _read_culprit(self, place: RawRecord) -> RawRecord:
+        """Read a culprit, so that the errors file can hold it, unless reading it brought a worker down already."""
+        if self._isolation.condemned_unread:
+            return place
+        await self._isolation.mark(place.index)
+        return await self._unit.read_record(place)
 
     async def _one_by_one(self, records: Sequence[RawRecord]) -> None:
         for record in records:
@@ -179,6 +188,8 @@ class _Answering:
     async def _answer(self, record: RawRecord) -> bool:
         """Answer one record. Return False if sending ended before it had an outcome."""
         try:
+            if self._claim.suspected:
+                record = await self._unit.read_record(record)
             outcome = await complete_record(
                 record,
                 file_format=self._unit.file_format,
@@ -260,6 +271,11 @@ class Isolation:
         """The record that is known to be at fault, -1 if there is none."""
         record, tries = self._tried
         return record if tries >= MAX_TRIES else NOBODY
+
+    @property
+    def condemned_unread(self) -> bool:
+        """True if a worker ended as it read the culprit, only to say what it holds."""
+        return self._tried[1] > MAX_TRIES
 
     @property
     def needed(self) -> bool:

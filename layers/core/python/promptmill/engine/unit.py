@@ -155,6 +155,14 @@ class Unit(ChargedUnit, Protocol):
         """Return the records that the unit has to answer, in order."""
         ...
 
+    async def outline(self) -> list[RawRecord]:
+        """Return the places of these records, without what they hold: one of them may bring down whoever reads it."""
+        ...
+
+    async def read_record(self, place: RawRecord) -> RawRecord:
+        """Return the record of a place in the outline. Nothing of the others is read."""
+        ...
+
     def result(self, outcome: Outcome) -> RecordResult:
         """Return the outcome as it will stand in the files."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from msgspec import Struct, structs
@@ -9,7 +10,7 @@ from msgspec import Struct, structs
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
 from promptmill.domain import layout
-from promptmill.domain.errors import InconsistentError, MissingObjectError, RefusedByAwsError
+from promptmill.domain.errors import InconsistentError, MissingObjectError, RefusedByAwsError, RejectedFileError
 from promptmill.domain.job import Counts, JobRun, Manifest
 from promptmill.domain.job_file import MAX_BYTES, ChunkRange, FileFacts
 from promptmill.domain.recipe import Recipe
@@ -21,6 +22,7 @@ from promptmill.engine.answer_unit import Draining
 from promptmill.engine.history import History
 from promptmill.engine.takeover import record_charges
 from promptmill.engine.unit import UnitRuntime
+from promptmill.formats.cutting import make_cutter
 from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.context import JobContext
@@ -52,6 +54,28 @@ async def read_records(chunk: ChunkRange, cut: CutObject, *, objects: ObjectRead
     if len(records) != chunk.records:
         raise ValueError(f"chunk {chunk.number} holds {len(records)} records, and its manifest says {chunk.records}")
     return records
+
+
+async def find_records(chunk: ChunkRange, cut: CutObject, *, objects: ObjectReader) -> list[ChunkRange]:
+    """Return where each record of a chunk lies. Its bytes pass by as they did when they were cut, and are not read.
+
+    Raises:
+        ValueError: the bytes are not those that were cut.
+    """
+    if chunk.oversized:
+        return [chunk]
+    facts = structs.replace(cut.facts, body_start=chunk.start, first_line=chunk.first_line)
+    cutter = make_cutter(facts, max_records=1, max_bytes=MAX_BYTES)
+    places: list[ChunkRange] = []
+    async for block in objects.stream(cut.key, start=chunk.start, end=chunk.end, version=cut.version):
+        places += cutter.feed(block)
+    try:
+        places += cutter.finish()
+    except RejectedFileError as error:
+        raise ValueError(str(error)) from error
+    if len(places) != chunk.records:
+        raise ValueError(f"chunk {chunk.number} holds {len(places)} records, and its manifest says {chunk.records}")
+    return [structs.replace(place, first_record=chunk.first_record + n) for n, place in enumerate(places)]
 
 
 def make_empty_records(chunk: ChunkRange) -> list[RawRecord]:
@@ -126,6 +150,7 @@ class ChunkUnit:
         self._job, self._manifest, self._chunk = job, manifest, chunk
         self._context, self._runtime, self.lease = worker.context, worker.runtime, worker.lease
         self._records: list[RawRecord] | None = None
+        self._places: dict[int, ChunkRange] = {}
         self._kept: dict[int, RecordResult] | None = None
         self.closed = ClosedRoutes(job.closed_routes, on_close=self._note_closed)
 
@@ -171,22 +196,45 @@ class ChunkUnit:
         """Return the records to answer. A further run leaves out those whose earlier outcome it keeps."""
         if self._records is None:
             kept = await self._kept_results()
-            self._records = [record for record in await self._all_records() if record.index not in kept]
+            found = await self._read(self._chunk, self._read_all)
+            self._records = [record for record in found if record.index not in kept]
         return self._records
 
-    async def _all_records(self) -> list[RawRecord]:
+    async def outline(self) -> list[RawRecord]:
+        kept = await self._kept_results()
+        return [place for place in await self._read(self._chunk, self._find_all) if place.index not in kept]
+
+    async def read_record(self, place: RawRecord) -> RawRecord:
+        at = self._places.get(place.index)
+        return place if at is None else (await self._read(at, self._read_all))[0]
+
+    @property
+    def _cut(self) -> CutObject:
+        return CutObject(self._manifest.cut_key, self._manifest.cut_version, self._manifest.facts)
+
+    async def _read_all(self, chunk: ChunkRange) -> list[RawRecord]:
+        return await read_records(chunk, self._cut, objects=self._context.objects)
+
+    async def _find_all(self, chunk: ChunkRange) -> list[RawRecord]:
+        found = await find_records(chunk, self._cut, objects=self._context.objects)
+        self._places = {place.first_record: place for place in found}
+        return [record for place in found for record in make_empty_records(place)]
+
+    async def _read(
+        self, chunk: ChunkRange, read: Callable[[ChunkRange], Awaitable[list[RawRecord]]]
+    ) -> list[RawRecord]:
+        """Return what is read of a chunk, or of one record of it; records that say why where it cannot be read."""
         try:
-            cut = CutObject(self._manifest.cut_key, self._manifest.cut_version, self._manifest.facts)
-            return await read_records(self._chunk, cut, objects=self._context.objects)
+            return await read(chunk)
         except MissingObjectError:
-            return make_failed_records(self._chunk, "file_gone", _GONE)
+            return make_failed_records(chunk, "file_gone", _GONE)
         except RefusedByAwsError as refusal:
             if not refusal.about_object:  # a fault of the deployment is a reason to wait, and says nothing of records
                 raise
             words = f"{refusal.reason}. {refusal.remedy}; then resume the job"
-            return make_failed_records(self._chunk, refusal.code, words)
+            return make_failed_records(chunk, refusal.code, words)
         except ValueError:  # what was cut there is not what is there now, and never will be again
-            return make_failed_records(self._chunk, "chunk_changed", _CHANGED)
+            return make_failed_records(chunk, "chunk_changed", _CHANGED)
 
     async def _kept_results(self) -> dict[int, RecordResult]:
         if self._kept is None:

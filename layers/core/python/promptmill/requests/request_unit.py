@@ -81,6 +81,12 @@ class RequestUnit:
     async def records(self) -> list[RawRecord]:
         return [self._record]
 
+    async def outline(self) -> list[RawRecord]:
+        return [self._record]
+
+    async def read_record(self, place: RawRecord) -> RawRecord:
+        return place
+
     def result(self, outcome: Outcome) -> RecordResult:
         return render_result(outcome, self.file_format, _FACTS, self.recipe, "")
 
