@@ -45,6 +45,15 @@ class MistralBatchServer(OpenAiBatchServer):
         batch = {"input_file_id": asked["input_files"][0], "endpoint": asked["endpoint"], "completion_window": "24h"}
         return self.keep_batch({**batch, "metadata": asked["metadata"]}, model=asked["model"])
 
+    def upload(self, seen: Seen) -> Says:
+        answer = super().upload(seen)
+        more = {"sample_type": "batch_request", "source": "upload"}
+        return Says(200, {**answer.body, **more}) if answer.status == 200 else answer  # noqa: PLR2004
+
+    def upload_problem(self, fields: dict[str, Any], name: str) -> str | None:
+        # Its SDK says who may see a file, which is the workspace where nothing is said.
+        return super().upload_problem({key: value for key, value in fields.items() if key != "visibility"}, name)
+
     def line_problem(self, line: dict[str, Any], endpoint: str) -> str | None:
         if set(line) != {"custom_id", "body"} or "model" in line["body"]:
             return f"a line of {sorted(line)}, {sorted(line['body'])}"

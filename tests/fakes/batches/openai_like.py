@@ -101,7 +101,10 @@ class TogetherBatchServer(OpenAiBatchServer):
         if operation == "begin_upload":
             file_id = seen.path.split("/")[-2]
             known = file_id in self.files
-            return Says(200, {"id": file_id}) if known else error(404, "not_found", "no file")
+            about = {"object": "file", "filename": "lines.jsonl", "FileType": "jsonl", "purpose": self.purpose}
+            sizes = {"bytes": len(self.files.get(file_id, b"")), "created_at": self.seconds(), "LineCount": 0}
+            told = {"id": file_id, "Processed": True, **about, **sizes}
+            return Says(200, told) if known else error(404, "not_found", "no file")
         answer = super().serve(operation, seen)
         if operation == "list" and answer.status == 200:
             return Says(200, [self._told(batch) for batch in answer.body["data"]])
@@ -112,7 +115,8 @@ class TogetherBatchServer(OpenAiBatchServer):
 
     def upload(self, seen: Seen) -> Says:
         fields = self.fields_of(seen)
-        if set(fields) != {"purpose", "file_name", "file_type"} or fields["purpose"] != self.purpose:
+        # Its SDK sends a checksum as well, by which a file that is there already is told.
+        if fields.keys() - {"checksum"} != {"purpose", "file_name", "file_type"} or fields["purpose"] != self.purpose:
             return self.refuse(error(400, "x", str(fields)), f"an upload of {fields}")
         file_id = f"file-{len(self.files) + 1}"
         headers = {"Location": f"{self.url}/store/{file_id}", "X-Together-File-Id": file_id}
