@@ -50,7 +50,7 @@ _WITHOUT_SEED: frozenset[WireFormat] = frozenset(
 _SYSTEM_ANYWHERE: frozenset[WireFormat] = frozenset(("openai-chat", "openai-responses"))
 _LEADING_SYSTEM: frozenset[WireFormat] = frozenset(("anthropic-messages", "bedrock-converse"))
 _CACHES: frozenset[WireFormat] = frozenset(("anthropic-messages", "bedrock-converse"))
-_HINTS = frozenset(
+HINTS = frozenset(
     (
         *(
             "user",
@@ -149,7 +149,7 @@ def _translate_fields(work: _Translation) -> dict[str, Any]:
     }
     reader = readers.get(work.request.wire_format)
     changes = reader(work) if reader else {}
-    for name in [name for name in work.left if name in _HINTS]:
+    for name in [name for name in work.left if name in HINTS]:
         del work.left[name]
         work.drop(name)
     return changes
@@ -165,6 +165,11 @@ def _read_chat(work: _Translation) -> dict[str, Any]:
         work.say(name, left.pop(name, None))
     work.say("effort", left.pop("reasoning_effort", None))
     _read_thinking(work, left.pop("thinking", None))
+    for name in ("reasoning", "output_config"):  # as gateways write it
+        match left.get(name):
+            case {"effort": effort, **others} if not others:
+                del left[name]
+                work.say("effort", effort)
     if isinstance(functions := left.pop("functions", None), list):
         changes["tools"] = tuple(_make_tool(function) for function in functions if isinstance(function, dict))
     match left.pop("function_call", None):
