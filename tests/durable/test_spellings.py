@@ -21,6 +21,7 @@ ADDED: set[str] = {
     *(f"{message}.json.v" for message in ("chunk_message", "finish_message", "plan_message")),
     "manifest.json.v",
     "manifest.json.recipe.unknown_fields: text",
+    "manifest.json.recipe.overflow: yes or no",
     "drained_chunk.pk.S: JOB#<job>",
     "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
     "drained_chunk.ttl.N: text",

@@ -567,7 +567,7 @@ def test_the_queries_of_spending_run_and_find_the_charge() -> None:
 
 def test_price_bases_that_are_explained() -> None:
     text = section(COSTS, "What was spent").partition("`price_basis`")[2]
-    made = {"bundled", "user-set", "estimated", "not-charged", "unknown"}
+    made = {"bundled", "own-table", "user-set", "provider-reported", "estimated", "not-charged", "unknown"}
     source = "".join(path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "record.py")
     assert set(codes(text)) == made
     assert {basis for basis in made if f'"{basis}"' not in source} == set()

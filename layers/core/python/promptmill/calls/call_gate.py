@@ -34,6 +34,10 @@ class RouteRestsError(PromptmillError):
     """The route went down for all workers while a call waited for it, and another route may answer."""
 
 
+class RouteBusyError(RouteRestsError):
+    """The route lets a call wait that may overflow to another one."""
+
+
 class Bound(Struct, frozen=True):
     """The most that a call may take.
 
@@ -76,7 +80,7 @@ class CallGate(Protocol):
 
         Raises:
             SendingEndedError: nothing is sent any more.
-            RouteRestsError: the route is down. Raised only if ``may_leave``: another route can be asked.
+            RouteRestsError: the route is down, or too busy. Raised only if ``may_leave``: another route can be asked.
         """
         ...
 

@@ -19,6 +19,7 @@ from promptmill.calls.call_gate import (
     CallGate,
     CallSlot,
     ClosedRoutes,
+    RouteBusyError,
     RouteRestsError,
     SendingEndedError,
     bound_of,
@@ -49,7 +50,7 @@ from promptmill.wire.translation import translate_with_notes
 _NOT_CHARGED = Price(0, "not-charged")
 _UNKNOWN = Price(None, "unknown")
 _NO_USAGE = Usage(source="none")
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _UNAUTHORIZED, _THROTTLED = 200, 401, 429
 
 
 def answered_attempt(
@@ -139,6 +140,7 @@ _KINDS: dict[str, Literal["record", "provider", "worker"]] = {
 
 
 FAULT = "internal_error"
+OVERFLOW = "overflow"
 
 
 class CallContext(Struct, frozen=True):
@@ -146,6 +148,7 @@ class CallContext(Struct, frozen=True):
 
     Attributes:
         budgeted: a budget holds, so calls without a price are not made.
+        overflow: a record that is throttled is asked of the next route, instead of waiting.
         detectors: find sensitive values beside the built-in patterns; None for no others.
     """
 
@@ -156,6 +159,7 @@ class CallContext(Struct, frozen=True):
     clock: Clock
     rng: random.Random
     budgeted: bool = False
+    overflow: bool = False
     detectors: ExternalDetectors | None = None
 
 
@@ -202,13 +206,20 @@ async def call_routes(
 
 async def _ask_all(calls: RecordCalls, routes: Sequence[Route], caller: CallContext) -> RouteOutcome | list[Reason]:
     """Return the answer of the first route that gives one, or why each of them gave none."""
-    reasons: list[Reason] = []
+    reasons: dict[str, Reason] = {}
     for position, route in enumerate(routes):
         answered = await calls.ask(route, may_leave=_may_answer(routes[position + 1 :], caller))
         if isinstance(answered, Completion):
             return RouteOutcome(answered, None, route.id, tuple(calls.attempts))
-        reasons.append(answered)
-    return reasons
+        reasons[route.id] = answered
+    for route in routes:
+        # What was only too busy before is waited for, now that no other route has answered.
+        if reasons[route.id].code == OVERFLOW:
+            answered = await calls.ask(route, may_leave=False)
+            if isinstance(answered, Completion):
+                return RouteOutcome(answered, None, route.id, tuple(calls.attempts))
+            reasons[route.id] = answered
+    return list(reasons.values())
 
 
 def _may_answer(routes: Sequence[Route], caller: CallContext) -> bool:
@@ -270,6 +281,8 @@ class RecordCalls:
             return Reason(route.id, "closed", error.code, error.detail)
         except (RetryLaterError, RecordRefusedError, RecordError, RestingError, CallFaultError) as error:
             return self._reason(route, error)
+        except RouteBusyError:
+            return Reason(route.id, "exhausted", OVERFLOW, "it was too busy, and another route was asked")
         except RouteRestsError:
             return Reason(route.id, "exhausted", "circuit_open", "it failed for everybody just now, and rests")
 
@@ -321,6 +334,8 @@ class RecordCalls:
         try:
             return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
+            if caller.overflow and may_leave and error.status == _THROTTLED:
+                raise RouteBusyError from error
             return await retry(
                 lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,

@@ -165,6 +165,7 @@ class Recipe(Struct, frozen=True):
         unknown_fields: whether a hint that a route's API has no place for is left out, or refuses the record.
         replies: names or URLs of queues that requests may ask their reply on.
         give_up_after_h: hours after which a run ends, whatever is still open.
+        overflow: True if a record that the first routes throttle is asked of the next one, instead of waiting.
     """
 
     name: str
@@ -185,3 +186,4 @@ class Recipe(Struct, frozen=True):
     replies: tuple[str, ...] = ()
     budget: BudgetPolicy = BudgetPolicy()
     give_up_after_h: int = 24
+    overflow: bool = False

@@ -84,6 +84,7 @@ class _Answering:
             ends_at=last_start(unit.recipe, runtime.ends_at),
             lease_s=runtime.lease_s,
             on_let_through=self._make_room,
+            overflow=unit.recipe.overflow,
         )
         self._call_gate = UnitCallGate(
             unit.name, epoch, unit_budget.day, unit.gate, recipe=unit.recipe.name, ports=ports
@@ -96,6 +97,7 @@ class _Answering:
             clock=runtime.clock,
             rng=runtime.rng,
             budgeted=unit_budget.counts,
+            overflow=unit.recipe.overflow,
             detectors=runtime.detectors,
         )
         self._isolation = Isolation(unit, self._claim, history, runtime)

@@ -15,7 +15,14 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from promptmill.calls.call_gate import Bound, CallSlot, EndReason, RouteRestsError, SendingEndedError
+from promptmill.calls.call_gate import (
+    Bound,
+    CallSlot,
+    EndReason,
+    RouteBusyError,
+    RouteRestsError,
+    SendingEndedError,
+)
 from promptmill.domain.charge import name_model
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
@@ -32,10 +39,11 @@ from promptmill.ports.units import UnitIntents
 class WaitingCall:
     """A call that waits. ``let_through`` gets the sequence of its intent."""
 
-    __slots__ = ("bound", "let_through", "may_leave", "record", "route")
+    __slots__ = ("bound", "let_through", "may_leave", "record", "route", "since")
 
-    def __init__(self, route: Route, record: int, bound: Bound, *, may_leave: bool) -> None:
+    def __init__(self, route: Route, record: int, bound: Bound, *, may_leave: bool, since: float) -> None:
         self.route, self.record, self.bound, self.may_leave = route, record, bound, may_leave
+        self.since = since
         self.let_through: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def refuse(self, error: Exception) -> None:
@@ -46,8 +54,8 @@ class WaitingCall:
 class WaitingCalls:
     """The calls of one unit that wait, by route."""
 
-    def __init__(self, slots: CallSlots, pacing: Pacing) -> None:
-        self._slots, self._pacing = slots, pacing
+    def __init__(self, slots: CallSlots, pacing: Pacing, clock: Clock, *, overflow: bool) -> None:
+        self._slots, self._pacing, self._clock, self._overflow = slots, pacing, clock, overflow
         self._queues: dict[str, deque[WaitingCall]] = {}
 
     def __bool__(self) -> bool:
@@ -88,12 +96,23 @@ class WaitingCalls:
             for call in queue:
                 if call.may_leave:
                     call.refuse(RouteRestsError())
+        elif queue and self._overflow and self._holds_back(queue[0].route):
+            late = self._clock.monotonic() - OVERFLOW_S
+            for call in queue:
+                if call.may_leave and call.since <= late:
+                    call.refuse(RouteBusyError())
         while queue and queue[0].let_through.done():
             queue.popleft()
+
+    def _holds_back(self, route: Route) -> bool:
+        """Return True if it is the route's pace that calls wait for, and not a slot of ours."""
+        return self._slots.free(route) > 0 and self._pacing.wait_s(route) > 0
 
 
 T = TypeVar("T")
 
+OVERFLOW_S = 1.0
+"""How long a call waits for its route's pace before it overflows to the next route, where the recipe allows that."""
 _LOOK_S = 5.0
 """How often a gate with nothing to do looks at the time, the pause switch and whether to hand over."""
 MAX_REST_S = 900
@@ -109,6 +128,7 @@ class GateContext(Struct, frozen=True):
         ends_at: ``clock.monotonic()`` after which no call starts.
         lease_s: a call that was let through longer ago than this is not made.
         on_let_through: called with the record of each call that is let through.
+        overflow: calls that wait for their route's pace may go to another route.
     """
 
     units: UnitIntents
@@ -121,6 +141,7 @@ class GateContext(Struct, frozen=True):
     ends_at: float
     lease_s: float
     on_let_through: Callable[[int], None]
+    overflow: bool = False
 
 
 class UnitCallGate:
@@ -138,7 +159,7 @@ class UnitCallGate:
         self.delay_s = 0
         self._unit, self._epoch, self._day, self._gate, self._recipe = unit, epoch, day, gate, recipe
         self._ports = ports
-        self._waiting = WaitingCalls(ports.slots, ports.pacing)
+        self._waiting = WaitingCalls(ports.slots, ports.pacing, ports.clock, overflow=ports.overflow)
         self._sequence = 0
         self._in_flight = 0
         self._written_at = 0.0
@@ -148,7 +169,8 @@ class UnitCallGate:
 
     @asynccontextmanager
     async def call(self, route: Route, *, record: int, bound: Bound, may_leave: bool) -> AsyncIterator[CallSlot]:
-        sequence = await self._let_through(WaitingCall(route, record, bound, may_leave=may_leave))
+        since = self._ports.clock.monotonic()
+        sequence = await self._let_through(WaitingCall(route, record, bound, may_leave=may_leave, since=since))
         slot = CallSlot(call_id(self._unit, self._epoch, sequence))
         started = self._ports.clock.monotonic()
         try:

@@ -172,6 +172,7 @@ class RecipeDocument(_Strict):
     redact: RedactDocument = RedactDocument()
     budget: BudgetDocument = BudgetDocument()
     give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
+    overflow: bool = False
     attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     unknown_fields: Literal["drop", "refuse"] = "drop"

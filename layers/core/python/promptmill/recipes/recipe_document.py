@@ -263,6 +263,7 @@ def resolve_recipe(name: str, document: RecipeDocument, *, secret_prefix: str = 
         replies=tuple(document.replies),
         budget=_resolve_budget(document.budget),
         give_up_after_h=document.give_up_after,
+        overflow=document.overflow,
     )
     digest = hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
     return msgspec.structs.replace(recipe, version=digest[:12])
