@@ -48,7 +48,7 @@ class MistralBatchServer(OpenAiBatchServer):
     def upload(self, seen: Seen) -> Says:
         answer = super().upload(seen)
         more = {"sample_type": "batch_request", "source": "upload"}
-        return Says(200, {**answer.body, **more}) if answer.status == 200 else answer  # noqa: PLR2004
+        return Says(200, {**answer.body, **more}) if answer.status == 200 else answer
 
     def upload_problem(self, fields: dict[str, Any], name: str) -> str | None:
         # Its SDK says who may see a file, which is the workspace where nothing is said.
