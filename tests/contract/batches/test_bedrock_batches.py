@@ -15,7 +15,9 @@ from promptmill.domain.completion import JsonSchema, Tool
 from promptmill.domain.errors import RecordError
 from promptmill.ports.batch_service import BatchUsage, Refused, Unknown
 from promptmill.wire.batches.bedrock import is_s3_uri
+from promptmill.wire.batches.bedrock_quotas import terms_by_quotas
 from promptmill.wire.batches.lines import AnsweredLine, FailedLine
+from promptmill.wire.batches.terms import TERMS
 from tests.contract.batches.conftest import Bench, asking, opened
 from tests.fakes.batches.bedrock import BUCKET, ROLE, error, problem
 from tests.fakes.providers import bedrock as live
@@ -226,3 +228,61 @@ def _a_life(client: Any, fake: Any, folder: str) -> tuple[Any, Any, Any]:
     found = client.get_model_invocation_job(jobIdentifier=made["jobArn"])
     listed = client.list_model_invocation_jobs(nameContains="s-1", maxResults=5)["invocationJobSummaries"]
     return made, found, listed
+
+
+MINIMUM, RECORDS = "Minimum number of records per batch inference job for ", "Records per batch inference job for "
+
+
+async def test_terms_are_those_of_the_accounts_quotas(bedrock: Bench) -> None:
+    bedrock.fake.default_quotas = {f"{MINIMUM}Claude Haiku 4.5": 100, f"{RECORDS}Claude Haiku 4.5": 50_000, "x": 1}
+    bedrock.fake.quotas = {
+        f"{RECORDS}Claude Haiku 4.5": 100_000,
+        "Batch inference job size (in GB) for Claude Haiku 4.5": 10,
+        f"{MINIMUM}Nova Lite": 500,
+    }
+    terms = await bedrock.service.terms(bedrock.route)
+    assert (terms.min_lines, terms.max_lines, terms.max_bytes) == (100, 100_000, 10_000_000_000)
+    nova = msgspec.structs.replace(bedrock.route, model="amazon.nova-lite-v1:0")
+    assert (await bedrock.service.terms(nova)).min_lines == 500
+
+    bedrock.fake.quotas[f"{MINIMUM}Nova Lite"] = 1000
+    assert (await bedrock.service.terms(nova)).min_lines == 500
+    bedrock.clock.advance(25 * 3600)
+    assert (await bedrock.service.terms(nova)).min_lines == 1000
+    assert bedrock.fake.wrong == []
+
+
+async def test_the_usual_quotas_hold_where_none_may_be_read(bedrock: Bench) -> None:
+    bedrock.fake.will("quotas", error(400, "AccessDeniedException", "not authorized"))
+    assert await bedrock.service.terms(bedrock.route) == TERMS["bedrock"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("anthropic.claude-3-5-sonnet-20240620-v1:0", "Claude 3.5 Sonnet"),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", "Claude 3.5 Sonnet v2"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "Claude Sonnet 4.5"),
+        ("anthropic.claude-sonnet-4-20250514-v1:0", "Claude Sonnet 4"),
+        ("meta.llama3-1-8b-instruct-v1:0", "Llama 3.1 8B Instruct"),
+        ("arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-lite-v1:0", "Nova Lite"),
+        ("amazon.titan-embed-text-v2:0", "Titan Text Embeddings V2"),
+        ("arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6", ""),
+    ],
+)
+def test_quotas_name_models_as_people_do(model: str, name: str) -> None:
+    names = [
+        "Claude 3.5 Sonnet",
+        "Claude 3.5 Sonnet v2",
+        "Claude Sonnet 4",
+        "Claude Sonnet 4.5",
+        "Llama 3.1 8B Instruct",
+    ]
+    quotas = [(f"{MINIMUM}{one}", place + 2.0) for place, one in enumerate([*names, "Nova Lite"])]
+    wanted = next((value for one, value in quotas if one == MINIMUM + name), 100)
+    assert terms_by_quotas(TERMS["bedrock"], quotas, model).min_lines == wanted
+
+
+def test_both_ways_to_write_the_unit_of_a_quota() -> None:
+    for name in ("Batch inference job size (in GB) for Nova Lite", "Batch inference job size for Nova Lite (in GB)"):
+        assert terms_by_quotas(TERMS["bedrock"], [(name, 7.5)], "amazon.nova-lite-v1:0").max_bytes == 7_500_000_000

@@ -62,12 +62,15 @@ class BedrockBatchServer(FakeBatchServer):
 
     Attributes:
         minimum: the fewest records of a job; fewer fail it while it is validated.
+        quotas, default_quotas: what Service Quotas knows by name, for this account and for all.
     """
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.fate_of: FateOf = all_answered
         self.minimum = 1
+        self.quotas: dict[str, float] = {}
+        self.default_quotas: dict[str, float] = {}
         self.objects = Bucket(clock, self._troubles["read"])
         self.batches: dict[str, dict[str, Any]] = {}
 
@@ -79,6 +82,8 @@ class BedrockBatchServer(FakeBatchServer):
             self.objects.put(f"{folder}part-{place}.jsonl", b"".join(part))
 
     def operation_of(self, seen: Seen) -> Operation:
+        if seen.path == "/" and seen.method == "POST":
+            return "quotas"
         if seen.path == "/model-invocation-jobs":
             return "list" if seen.method == "GET" else ""
         found = _JOB.fullmatch(seen.path)
@@ -91,8 +96,10 @@ class BedrockBatchServer(FakeBatchServer):
 
     def serve(self, operation: Operation, seen: Seen) -> Says:
         sent = Sent(seen.raw_path, seen.headers, seen.data, {}, method=seen.method)
-        if wrong := signature_problem(sent, "bedrock"):
+        if wrong := signature_problem(sent, "servicequotas" if operation == "quotas" else "bedrock"):
             return self.refuse(error(403, "InvalidSignatureException", wrong), wrong)
+        if operation == "quotas":
+            return self._list_quotas(seen)
         if not operation:
             return self.refuse(error(404, "UnknownOperationException", ""), f"no {seen.method} {seen.path}")
         if operation in ("create", "list"):
@@ -132,6 +139,16 @@ class BedrockBatchServer(FakeBatchServer):
     def vanish(self, batch_id: str) -> None:
         """The job is not known any more."""
         del self.batches[batch_id]
+
+    def _list_quotas(self, seen: Seen) -> Says:
+        operation = seen.headers["x-amz-target"].removeprefix("ServiceQuotasV20190624.")
+        if wrong := problem(operation, seen.json, service="service-quotas"):
+            return self.refuse(error(400, "IllegalArgumentException", wrong), wrong)
+        values = self.quotas if operation == "ListServiceQuotas" else self.default_quotas
+        start = int(seen.json.get("NextToken") or "0")
+        page = [{"QuotaName": name, "Value": value} for name, value in list(values.items())[start : start + 2]]
+        more = {"NextToken": str(start + 2)} if start + 2 < len(values) else {}
+        return Says(200, {"Quotas": page, **more})
 
     def _fate_in(self, key: str) -> FateOf:
         # Places are counted over all parts, as they are elsewhere over the whole file.
@@ -208,10 +225,10 @@ def error(status: int, code: str, words: str) -> Says:
     return Says(status, {"message": words}, {"x-amzn-errortype": f"{code}:http://internal.amazon.com/"})
 
 
-def problem(operation: str, parameters: dict[str, Any]) -> str | None:
+def problem(operation: str, parameters: dict[str, Any], *, service: str = "bedrock") -> str | None:
     """Return what botocore's model finds wrong with the members of a call: names, types, lengths and patterns."""
-    shape = _shape(operation)
-    if operation.startswith("List"):
+    shape = _shape(operation, service)
+    if operation == "ListModelInvocationJobs":
         parameters = {k: v for k, v in parameters.items() if not k.startswith("submitTime")}
     report = ParamValidator().validate(parameters, shape)
     unknown = sorted(parameters.keys() - shape.members.keys())
@@ -238,8 +255,8 @@ def _patterns(value: Any, shape: Shape, place: str) -> list[str]:
 
 
 @cache
-def _shape(operation: str) -> StructureShape:
-    model = botocore.session.get_session().get_service_model("bedrock")
+def _shape(operation: str, service: str) -> StructureShape:
+    model = botocore.session.get_session().get_service_model(service)
     shape = model.operation_model(operation).input_shape
     assert shape is not None
     return shape

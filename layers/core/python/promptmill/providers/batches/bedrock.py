@@ -47,6 +47,7 @@ from promptmill.providers.bedrock.errors import VERDICTS, error_of
 from promptmill.providers.bedrock.provider import Body, body_for, makes_vectors
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.batches import bedrock as lines
+from promptmill.wire.batches.bedrock_quotas import terms_by_quotas
 from promptmill.wire.batches.lines import AnsweredLine, ResultLine
 from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
 from promptmill.wire.error_replies import ErrorReply, provider_error
@@ -55,8 +56,11 @@ from promptmill.wire.loose_json import parse_json
 from promptmill.wire.request_bodies import encode_body, finish_body
 
 CONTROL_URL = "https://bedrock.{region}.amazonaws.com"
+QUOTAS_URL = "https://servicequotas.{region}.amazonaws.com"
 _JOBS, _JOB = "/model-invocation-jobs", "/model-invocation-job"
 _PAGE = 100
+_QUOTAS_TARGET = "ServiceQuotasV20190624"
+_QUOTAS_LAST = timedelta(days=1)
 _LISTED_WITHIN = timedelta(hours=1)
 _STATES: Mapping[str, BatchState] = {
     "Completed": "completed",
@@ -100,16 +104,25 @@ class BedrockPlace(Struct, frozen=True):
 
 
 class BedrockBatches:
-    """Jobs of one deployment."""
+    """Jobs of one deployment.
 
-    def __init__(self, host: AwsHost, place: BedrockPlace, *, http: HttpCalls, clock: Clock) -> None:
-        self._host, self._place, self._clock = host, place, clock
+    Args:
+        quotas: the host of Service Quotas.
+    """
+
+    def __init__(self, host: AwsHost, place: BedrockPlace, *, quotas: AwsHost, http: HttpCalls, clock: Clock) -> None:
+        self._host, self._place, self._quotas_host, self._clock = host, place, quotas, clock
         self._calls = BatchCalls(http, host, error_of=self._error)
+        self._quotas_calls = BatchCalls(http, quotas, error_of=self._error)
+        self._quotas: dict[str, tuple[datetime, dict[str, float]]] = {}
 
     async def terms(self, route: Route) -> BatchTerms:
-        """See ports/batch_service.py."""
-        del route
-        return TERMS["bedrock"]
+        """See ports/batch_service.py. Quotas are read once a day; where they may not be read, the usual ones hold."""
+        region = self._host.region(route)
+        known = self._quotas.get(region)
+        if known is None or self._clock.now() - known[0] > _QUOTAS_LAST:
+            known = self._quotas[region] = (self._clock.now(), await self._read_quotas(route))
+        return terms_by_quotas(TERMS["bedrock"], known[1].items(), route.model)
 
     def write_line(self, route: Route, request: CompletionRequest, *, line_id: str) -> bytes:
         """See ports/batch_service.py."""
@@ -196,6 +209,31 @@ class BedrockBatches:
 
     async def delete(self, route: Route, upload: str, status: BatchStatus) -> None:
         """See ports/batch_service.py. Bedrock keeps nothing but the job's description, which cannot be deleted."""
+
+    async def _read_quotas(self, route: Route) -> dict[str, float]:
+        """Return the values of all quotas by their names: those that hold in this account over the usual ones."""
+        quotas: dict[str, float] = {}
+        try:
+            for operation in ("ListAWSDefaultServiceQuotas", "ListServiceQuotas"):
+                quotas |= await self._list_quotas(route, operation)
+        except ProviderError:
+            pass
+        return quotas
+
+    async def _list_quotas(self, route: Route, operation: str) -> dict[str, float]:
+        target = {"X-Amz-Target": f"{_QUOTAS_TARGET}.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        asked: dict[str, Any] = {"ServiceCode": "bedrock", "MaxResults": _PAGE}
+        quotas: dict[str, float] = {}
+        for _ in range(MAX_PAGES):
+            url = f"{self._quotas_host.base_url(route)}/"
+            page = object_in(await self._quotas_calls.ask(route, "POST", url, msgspec.json.encode(asked), more=target))
+            for quota in objects_in(page.get("Quotas")):
+                if isinstance(value := quota.get("Value"), int | float):
+                    quotas[text_or_empty(quota.get("QuotaName"))] = value
+            if not (token := text_or_empty(page.get("NextToken"))):
+                break
+            asked["NextToken"] = token
+        return quotas
 
     def _job(self, route: Route, order: BatchOrder, source: str, target: str) -> dict[str, Any]:
         output = {"s3Uri": target, **({"s3EncryptionKeyId": self._place.key} if self._place.key else {})}

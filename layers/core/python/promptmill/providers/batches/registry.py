@@ -104,11 +104,12 @@ class HttpBatchServices:
 
     def _make_bedrock(self, place: BedrockPlace, provider: Provider) -> BatchService:
         from promptmill.providers.addresses import AwsHost  # noqa: PLC0415 (imported when first needed)
-        from promptmill.providers.batches.bedrock import CONTROL_URL, BedrockBatches  # noqa: PLC0415
+        from promptmill.providers.batches.bedrock import CONTROL_URL, QUOTAS_URL, BedrockBatches  # noqa: PLC0415
 
         host = self._aws_host(AwsHost, replace(provider, url=CONTROL_URL))
+        quotas = self._aws_host(AwsHost, replace(provider, url=QUOTAS_URL, signing_name="servicequotas"))
         connections = self._connections
-        return BedrockBatches(host, place, http=connections.http(), clock=connections.clock)
+        return BedrockBatches(host, place, quotas=quotas, http=connections.http(), clock=connections.clock)
 
     def _aws_host(self, kind: type[Host], provider: Provider) -> Host:
         connections = self._connections
