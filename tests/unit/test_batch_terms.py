@@ -58,13 +58,16 @@ def test_the_window_is_as_near_as_the_service_allows() -> None:
 
 LIVE = """
 import sys
+import msgspec
 import promptmill.wiring, promptmill.calls.call_routes, promptmill.jobs.run_chunk
 from promptmill.domain.recipe import Route
 from promptmill.providers.registry import HttpModelProviders
-from tests.contract.providers.conftest import local_settings
-from tests.fakes.clock import FakeClock
-providers = HttpModelProviders(settings=local_settings(), secrets=None, clock=FakeClock(), make_aws_session=None)
-for name in ("openai", "anthropic", "bedrock", "vertex"):
+from promptmill.settings import Settings
+from promptmill.system_clock import SystemClock
+names = {field.name: field.name for field in msgspec.structs.fields(Settings) if field.required}
+settings = msgspec.convert({**names, "stage": "dev", "region": "eu-west-1"}, Settings)
+providers = HttpModelProviders(settings=settings, secrets=None, clock=SystemClock(), make_aws_session=None)
+for name in ("openai", "anthropic", "bedrock", "vertex", "gemini"):
     providers.provider_for(Route("r", name, "m"))
 print(sorted(name for name in sys.modules if name.startswith("promptmill.") and ("batches" in name or "batch_service" in name)))
 """

@@ -9,11 +9,12 @@ import pytest
 
 from promptmill.domain.errors import MissingObjectError, RetryLaterError, RouteClosedError
 from promptmill.ports.batch_service import Created, Refused, Unknown
+from promptmill.providers.batches import calls
 from promptmill.wire.batches.lines import AnsweredLine, FailedLine
 from tests.contract.batches.conftest import Bench, asking, opened
 from tests.contract.batches.scenes import SCENES
 from tests.fakes.batches.fates import some
-from tests.fakes.batches.server import Cut, Dropped, Lost, Says
+from tests.fakes.batches.server import Cut, Dropped, Hangs, Lost, Says
 
 REFUSALS = [
     pytest.param(name, says, kind, id=f"{name}-{says.status}-{place}")
@@ -71,6 +72,21 @@ async def test_a_create_that_never_arrived_is_unknown_as_well(bench: Bench) -> N
 
     assert isinstance(await bench.service.create(bench.route, order, upload), Unknown)
     assert await bench.find(order, upload) == ()
+    assert len(bench.fake.seen["create"]) == 1
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_create_that_is_not_answered_in_time_is_unknown(
+    bench: Bench, done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = bench.order()
+    upload = await bench.service.upload(bench.route, order)
+    monkeypatch.setattr(calls, "CALL_S", 0.2)
+    bench.fake.will("create", Hangs(done))
+
+    assert await bench.service.create(bench.route, order, upload) == Unknown("timeout")
+    monkeypatch.undo()
+    assert len(await bench.find(order, upload)) == done
     assert len(bench.fake.seen["create"]) == 1
 
 

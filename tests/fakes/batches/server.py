@@ -57,7 +57,13 @@ class Cut(Struct, frozen=True):
     """The answer breaks off in the middle of its body."""
 
 
-Trouble = Says | Lost | Dropped | Cut
+class Hangs(Struct, frozen=True):
+    """No answer until the client is gone; ``done``: the service does what it was asked for."""
+
+    done: bool
+
+
+Trouble = Says | Lost | Dropped | Cut | Hangs
 
 
 class FakeBatchServer:
@@ -127,6 +133,10 @@ class FakeBatchServer:
             case Lost():
                 self.serve(operation, seen)
                 return await _break(request)
+            case Hangs():
+                if trouble.done:
+                    self.serve(operation, seen)
+                await asyncio.Event().wait()
             case Cut():
                 return await _cut(request, _response(self.serve(operation, seen)))
             case None:

@@ -21,7 +21,7 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
 
 _OK = range(200, 300)
-_CALL_S = 60.0
+CALL_S = 60.0
 _SLOWEST_BYTES_A_SECOND = 500_000
 _STALL_S = 120.0
 _MAX_RESULT_BYTES = 1 << 40
@@ -237,14 +237,14 @@ class BatchCalls:
             url,
             body=body,
             headers=await self._headers.headers(route, url, signed, method=method, more=more),
-            timeout_s=_CALL_S + length / _SLOWEST_BYTES_A_SECOND,
+            timeout_s=CALL_S + length / _SLOWEST_BYTES_A_SECOND,
         )
 
     async def put_elsewhere(
         self, url: str, body: StreamedBody, *, method: Method = "PUT", more: Mapping[str, str] = NOTHING_MORE
     ) -> HttpAnswer:
         """Send a body to an address that the service gave for it, without our key. Raise ProviderError if it is not taken."""
-        timeout_s = _CALL_S + body.length / _SLOWEST_BYTES_A_SECOND
+        timeout_s = CALL_S + body.length / _SLOWEST_BYTES_A_SECOND
         headers = {"Content-Type": "application/jsonl", **more}
         answer = await self._http.send(method, url, body=body, headers=headers, timeout_s=timeout_s)
         if answer.status in _OK:
