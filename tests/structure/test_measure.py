@@ -19,7 +19,7 @@ LIMITS = {
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
     "traced.job_in_memory": 52,  # our own lines may be bodies of the chat API, whose fields the rules name
-    "traced.chunk_to_answer": 70,  # the same; labels, their values and tables in texts are three ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
+    "traced.chunk_to_answer": 71,  # the same; labels, their values, tables in texts and decoding are ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

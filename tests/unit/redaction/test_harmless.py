@@ -72,7 +72,7 @@ def test_numbers_that_are_only_numbers_stay(kind: str) -> None:
     [
         "Pass `native=True` to the call, or pass `message_history=` to seed it.",
         "userId=0 lock=12194794",
-        'Client(password="adminPassword", user_token=admin_user_token)',
+        'Client(admin_password="adminPassword", user_token=admin_user_token)',
         "delta -48.39062499999998 and 3.36064074968417",
     ],
 )

@@ -124,7 +124,7 @@ def _find_end(text: str, start: int, length: int) -> int | None:
         char = text[at]
         if char.isascii() and char.isalnum():
             left, separated = left - 1, False
-        elif separated or char not in " -.":
+        elif separated or char not in " -.\n":
             return None
         else:
             separated = True

@@ -80,8 +80,6 @@ def _judge_number(folded: FoldedText, start: int, end: int) -> list[Span]:
     run = folded.text[start:end]
     if is_only_a_number(folded, start, end) or (run.isdigit() and is_among_numbers(folded, start, end)):
         return []
-    if _EPOCH.fullmatch(run) and not folded.fills_its_line(start, end):
-        return []
     digits = _SEPARATORS.sub("", run)
     kinds = NUMBER_IDS.get(len(digits), ())
     layout = run.translate(_LAYOUT)
@@ -118,7 +116,7 @@ def _judge_kinds(
 def _rate(folded: FoldedText, start: int, end: int, layout: str, kind: IdentityKind) -> float:
     if _has_word(folded, start, end, kind.words):
         return _SCORES["word"]
-    if kind.proof == "context":
+    if kind.proof == "context" or (layout and _EPOCH.fullmatch(folded.text, start, end)):
         return 0
     if layout and layout not in kind.layouts and not layout.isdigit():
         return 0

@@ -25,7 +25,9 @@ _A_DATE = re.compile(
     r"\d{4}[./\-]\d{1,2}[./\-]\d{1,2}(?:T[\d:.]+)?|\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{1,2}:\d\d(?::\d\d)?"
 )
 _GROUPED = re.compile(r"(?: [A-Z0-9]{2,6}(?![a-z])){1,8}")
-_GROUPS = re.compile(r"[A-Z]{0,4}\d{1,12}(?:[ \-./]{1,2}(?:[A-Z]{0,3}\d{1,12}[A-Z]?|[A-Z]{1,2})(?![A-Za-z\d])){1,7}")
+_GROUPS = re.compile(
+    r"(?:[A-Z]{1,3} \d{4,12}|[A-Z]{0,4}\d{1,12})(?:[ \-./]{1,2}(?:[A-Z]{0,3}\d{1,12}[A-Z]?|[A-Z]{1,2})(?![A-Za-z\d])){0,7}"
+)
 _AMOUNT_BEFORE = re.compile(r"[$€£¥₹]\s?$")
 _NOT_A_NUMBER = re.compile(
     r"(?i)(?:19|20)\d\d|\d+(?:st|nd|rd|th|am|pm|px|kb|mb|gb|years?|days?|hours?|mins?|%)|v\d.*|[\d,]+\.\d\d|\d+\.\d+|\d{1,3}(?:[.,]\d{3})+"

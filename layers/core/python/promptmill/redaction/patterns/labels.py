@@ -124,8 +124,11 @@ def _spellings_of(row: dict[str, Any]) -> Iterator[str]:
             yield _make_canonical(fold_text(word.upper()))
 
 
+_BETWEEN = str.maketrans("", "", " _.-/'()")
+
+
 def _letters(word: str) -> str:
-    return "".join(char for char in word if char.isalnum())
+    return word.translate(_BETWEEN)
 
 
 @cache

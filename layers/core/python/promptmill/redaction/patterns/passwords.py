@@ -29,7 +29,8 @@ _NAME_GOES_ON = re.compile(
 )
 _NO_PASSWORD = re.compile(r"[$%{<\[(].*|[xX*.]+|(?:pass(?:word|wd)?|pwd|secret|token|api_?token)", re.IGNORECASE)
 _GIVEN = re.compile(r"[\"'`\])>]{0,3}\s{0,2}(?:[:=]|is |was )")
-_NAMES_ITSELF = re.compile(r"[a-z_.\-]*(?:pass(?:word|wd|phrase)?|pwd|secret|token)[a-z_.\-]*", re.IGNORECASE)
+_LETTERS_ONLY = re.compile(r"[^A-Za-z]")
+_NAME_REACH, _MIN_NAME = 80, 8
 _CLOSING = ".,;:!?"
 _SENTENCE = re.compile(r"[A-Za-z]+(?: [a-z]+){3,}[.!?]?")
 _MIN_LENGTH = 4
@@ -48,9 +49,16 @@ def find_passwords(folded: FoldedText) -> Iterator[Span]:
             or _find_assigned(folded.text, start, end)
             or _find_spoken(folded.text, start, end)
         )
-        if found is not None and not folded.is_label(*found):
+        if found is not None and not folded.is_label(*found) and not _repeats_its_name(folded.text, *found):
             reached = found[1]
             yield Span(*found, "password", 0.7, "password")
+
+
+def _repeats_its_name(text: str, start: int, end: int) -> bool:
+    """Return True for ``admin_password = adminPassword``: a program names a value after the variable that it stands in."""
+    value = _LETTERS_ONLY.sub("", text[start:end]).lower()
+    before = _LETTERS_ONLY.sub("", text[max(0, start - _NAME_REACH) : start]).lower()
+    return len(value) > _MIN_NAME and before.removesuffix("value").endswith(value)
 
 
 def _find_quoted(text: str, at: int) -> tuple[int, int] | None:
@@ -86,8 +94,6 @@ def _find_spoken(text: str, start: int, at: int) -> tuple[int, int] | None:
 def _is_password(value: str) -> bool:
     if len(value.strip()) < _MIN_LENGTH or (is_placeholder(value) and value.lower() not in _COMMON):
         return False
-    if value.lower() not in _COMMON and _NAMES_ITSELF.fullmatch(value):
-        return False
     if _SENTENCE.fullmatch(value) or _NUMBERS.fullmatch(value):
         return False
     return not is_reference(value)
@@ -107,7 +113,11 @@ def _make_option_rule(name: str, pattern: str, *, strong: bool = False) -> Rule:
     def find(folded: FoldedText) -> Iterator[Span]:
         for start, end in folded.find_spans(pattern, group=1):
             value = folded.text[start:end].rstrip(".,;")
-            if _is_password(value) and (not strong or _STRONG.fullmatch(value)):
+            if (
+                _is_password(value)
+                and not _repeats_its_name(folded.text, start, end)
+                and (not strong or _STRONG.fullmatch(value))
+            ):
                 yield Span(start, start + len(value), "password", 0.7, name)
 
     return Rule(pattern, find)
@@ -131,6 +141,23 @@ PASSWORD_RULES = (
     _make_option_rule("key_value", _KEY_VALUE),
     _make_option_rule("generated_password", _GENERATED),
 )
+
+
+_KUBERNETES = r"(?m)^[ \t]*kind: *Secret\b"
+_DATA = re.compile(r"^( *)(?:data|stringData):[ \t]*\r?\n", re.MULTILINE)
+_DATUM = re.compile(r"( *)[\w.\-]{1,253}:[ \t]*([\"']?)([^\s\"'|>#][^\s\"']{0,20000})\2[ \t]*(?:\r?\n|\Z)")
+
+
+def find_kubernetes_secrets(folded: FoldedText) -> Iterator[Span]:
+    """Find every value of a manifest's Secret, whatever it is called: base64 below ``data``, plain text below ``stringData``."""
+    text = folded.text
+    for start, end in folded.find_spans(_KUBERNETES):
+        first, last = text.rfind("\n---", 0, start), text.find("\n---", end)
+        for data in _DATA.finditer(text, max(first, 0), last if last >= 0 else len(text)):
+            datum = _DATUM.match(text, data.end())
+            while datum and len(datum[1]) > len(data[1]):
+                yield Span(*datum.span(3), "password", 0.8, "kubernetes_secret")
+                datum = _DATUM.match(text, datum.end())
 
 
 _VALUE = r"[\"']?([^\s\"'<>|;&]{4,120})"
@@ -185,4 +212,7 @@ def _is_value(value: str, name: str) -> bool:
     return name not in _ANYTHING_GOES or not _ONE_CASE.fullmatch(value)
 
 
-COMMAND_RULES = tuple(_make_command_rule(*option) for option in _OPTIONS)
+COMMAND_RULES = (
+    Rule(_KUBERNETES, find_kubernetes_secrets),
+    *(_make_command_rule(*option) for option in _OPTIONS),
+)

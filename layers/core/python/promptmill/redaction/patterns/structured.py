@@ -9,6 +9,7 @@ from functools import cache
 
 from promptmill.redaction.patterns.accounts import ACCOUNT_RULES, WALLET_RULES
 from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, URL_RULES, find_phones
+from promptmill.redaction.patterns.decoding import DecodedText, find_blobs, holds_encoded
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
 from promptmill.redaction.patterns.labelled_values import find_labelled_values
@@ -44,6 +45,17 @@ class StructuredDetector:
 
     def find(self, text: str) -> list[Span]:
         folded = FoldedText(text)
+        spans = self._find_plain(folded)
+        if holds_encoded(text):
+            decoded = DecodedText(text)
+            spans += map(decoded.to_original, self._find_plain(FoldedText(decoded.text)))
+        for start, end, plain in find_blobs(text, folded.raw):
+            spans += [
+                Span(start, end, span.type, span.score, span.rule) for span in self._find_plain(FoldedText(plain))[:1]
+            ]
+        return unite(spans)
+
+    def _find_plain(self, folded: FoldedText) -> list[Span]:
         folded.labels = find_labels(folded)
         labelled = [*find_labelled_values(folded), *find_values_in_columns(folded)]
         spans = [*_give_way(self._gate.find(folded), labelled), *labelled]

@@ -43,6 +43,8 @@ _WORDS_IN_PATHS = frozenset(("octopus", "launchdarkly"))
 _MIN_CHARACTERS = 5
 _MAX_LENGTH = 1_000
 """Characters that a format looks at. Without a limit, a text full of beginnings would be read to its end from each one."""
+_MIN_WIDTH = 40
+_NEXT_LINE = re.compile(r"\r?\n([A-Za-z0-9_\-+/=.]{8,400})(?=\r?\n|\Z)")
 _REST = re.compile(r"[A-Za-z0-9_\-+/=.]*")
 _AZURE = re.compile(r".{3}\dQ~.{31,34}")
 
@@ -69,7 +71,7 @@ def find_tokens(folded: FoldedText) -> Iterator[Span]:
         for name, pattern in _formats_by_start().get(folded.text[start : start + 2], ()):
             match = _compiled(pattern).match(folded.text, start, start + _MAX_LENGTH)
             if match and _is_token(folded, start, match[0], name):
-                reached = _find_whole_end(folded.text, start, match.end())
+                reached = _extend_over_lines(folded.text, start, _find_whole_end(folded.text, start, match.end()))
                 yield Span(start, reached, "api_key", 0.95, name)
                 break
 
@@ -78,6 +80,17 @@ def _find_whole_end(text: str, start: int, end: int) -> int:
     """Return the end of a key, which may be longer than what was looked at."""
     rest = _REST.match(text, end) if end == start + _MAX_LENGTH else None
     return rest.end() if rest else end
+
+
+def _extend_over_lines(text: str, start: int, end: int) -> int:
+    """Return the end of a key that goes on in the next lines, since something has broken it at a fixed width."""
+    first = text.rfind("\n", 0, start) + 1
+    width = end - first
+    while width >= _MIN_WIDTH and (line := _NEXT_LINE.match(text, end)):
+        end = line.end()
+        if len(line[1]) < width - 1:
+            break
+    return end
 
 
 def _is_token(folded: FoldedText, start: int, found: str, name: str) -> bool:
