@@ -22,7 +22,7 @@ from tests.iam.journeys import Journey
 OWN_REPLIES = "promptmill-local-replies"
 SECRET = "sk-canary-of-the-operator"
 _LIMITS = "limits: [{{models: {model}, requests_per_minute: 600000, tokens_per_minute: 900000000}}]\n"
-_OVER_HTTP = HttpCalls._exchange
+OVER_HTTP = HttpCalls._exchange
 """The real one: what signs its calls is answered without a network in other tests."""
 
 
@@ -101,7 +101,7 @@ def house() -> Iterator[House]:
 def wired() -> Iterator[House]:
     """A local stage whose models are called over HTTP, at a provider that holds each body to the official SDK's types."""
     with deployed_stack(runs_as="local") as stack, pytest.MonkeyPatch.context() as patch, _serve() as provider:
-        patch.setattr(HttpCalls, "_exchange", _OVER_HTTP)
+        patch.setattr(HttpCalls, "_exchange", OVER_HTTP)
         stack.secrets.create_secret(Name="promptmill/dev/model", SecretString=SECRET)
         found = _settle_in(stack, "compatible/m")
         found.over_http, found.provider = True, provider

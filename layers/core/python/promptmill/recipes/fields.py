@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from promptmill.domain.json_schemas import has_remote_reference
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.templates import template_fault
 from promptmill.redaction import ALL_TYPES, KNOWN_TYPES
@@ -235,6 +236,8 @@ def answer_schema(value: Any) -> dict[str, Any]:
     if not isinstance(required, list) or not set(map(str, required)) <= set(properties):
         raise FieldError("`required` lists names of `properties`")
     _check_schema(schema, "", 0)
+    if has_remote_reference(schema):
+        raise FieldError("references point inside of the schema")
     return schema
 
 
