@@ -26,17 +26,26 @@ def signature_of(operation: str, request: Mapping[str, Any]) -> Signature | None
 
 
 class Interposer:
-    """A client whose next conditional write meets a trouble, once."""
+    """A client whose next conditional write meets a trouble, once.
+
+    Attributes:
+        met: how many troubles were met.
+        calls: how many calls were made.
+        before_call: what another writer does in between, by the number of the call that it comes before.
+    """
 
     def __init__(self, client: Any) -> None:
-        self._client, self.met = client, 0
+        self._client, self.met, self.calls = client, 0, 0
         self.trouble: Trouble = "none"
+        self.before_call: dict[int, Callable[[], None]] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
         operation = self._client.meta.method_to_api_mapping.get(name, "")
 
         def call(**request: Any) -> Any:
+            number, self.calls = self.calls, self.calls + 1
+            self.before_call.pop(number, lambda: None)()
             if self.trouble == "none" or signature_of(operation, request) is None:
                 return method(**request)
             trouble, self.trouble = self.trouble, "none"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
+from copy import copy
+from functools import lru_cache
 from typing import Any
 
 import boto3
@@ -18,6 +20,7 @@ from promptmill.aws.dynamodb.items import to_item
 from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+from promptmill.aws.dynamodb.switches import DynamoDbSealKey
 from promptmill.aws.dynamodb.units import DynamoDbUnits, budget_key
 from promptmill.aws.s3.multipart import PART
 from promptmill.aws.s3.object_store import S3ObjectStore
@@ -51,23 +54,38 @@ class Impatient(random.Random):
         return a
 
 
+@lru_cache(maxsize=1)
+def _clients(session: boto3.Session) -> tuple[Any, Any]:
+    """Return one client of each kind for a session: making them takes longer than what a test does with them."""
+    return session.client("dynamodb"), session.client("s3")
+
+
 class Stores:
     """The adapters on tables and a bucket of their own, and everything that these hold."""
 
     def __init__(self, session: boto3.Session, name: str) -> None:
-        self._db, self._s3, self.name = session.client("dynamodb"), session.client("s3"), name
-        self.db, self.s3 = Interposer(self._db), Interposer(self._s3)
+        self._db, self._s3, self.name = *_clients(session), name
         create_table(self._db, f"{name}-jobs", JOBS_INDEXES)
         create_table(self._db, f"{name}-charges", {"by_model": ("of_model", "day"), "by_recipe": ("of_recipe", "day")})
         self.bucket = f"{BUCKET}-{name}"
         self._s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-        rng, clock, db, s3 = Impatient(1), FakeClock(), self.db, self.s3
+        self._bind()
+
+    def _bind(self) -> None:
+        self.db, self.s3 = Interposer(self._db), Interposer(self._s3)
+        rng, clock, db, s3, name = Impatient(1), FakeClock(), self.db, self.s3, self.name
         jobs = f"{name}-jobs"
         self.jobs = DynamoDbJobs(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.units = DynamoDbUnits(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.groups = DynamoDbLimitGroups(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.ledger = DynamoDbLedger(db, f"{name}-charges", rng)  # type: ignore[arg-type]
         self.objects = S3ObjectStore(s3, self.bucket)  # type: ignore[arg-type]
+
+    def another(self) -> Stores:
+        """Return the same stores as another process has them: its calls meet nothing of what ours do."""
+        found = copy(self)
+        found._bind()
+        return found
 
     def held(self) -> Any:
         tables = [self._db.scan(TableName=f"{self.name}-{table}")["Items"] for table in ("jobs", "charges")]
@@ -182,6 +200,11 @@ async def pieces(s: Stores) -> None:
     await s.objects.create("p1", b"1")
 
 
+def draw_seal(seed: str) -> Step:
+    """A process that needs the key of the seal, and knows none."""
+    return lambda s: DynamoDbSealKey(s.db, f"{s.name}-jobs", random.Random(seed)).read()  # type: ignore[arg-type]
+
+
 COUNTS = Counts(answered=2, nano_usd=30)
 CASES: dict[str, Case] = {
     "run created": Case(
@@ -281,6 +304,7 @@ CASES: dict[str, Case] = {
         lambda s: s.groups.set_estimate(LIMIT, seen=Estimate(1.0, 1.0), to=Estimate(2.0, 2.0)),
         lambda s: s.groups.set_estimate(LIMIT, seen=Estimate(1.0, 1.0), to=Estimate(3.0, 3.0)),
     ),
+    "seal drawn": Case(nothing, draw_seal("a"), draw_seal("b")),
     "object created": Case(nothing, lambda s: s.objects.create("k", b"a"), lambda s: s.objects.create("k", b"b")),
     "object created in parts": Case(
         nothing,

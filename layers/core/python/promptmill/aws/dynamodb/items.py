@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +46,6 @@ def _plain(value: Any) -> Any:
 def failed_condition(error: ClientError) -> bool:
     """Return True if a write was refused by its own condition."""
     return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"
-
-
-async def write_if(write: Callable[..., Any], **request: Any) -> bool:
-    """Make a conditional write. Return False if its condition did not hold."""
-    try:
-        await to_thread(write, **request)
-    except ClientError as error:
-        if failed_condition(error):
-            return False
-        raise
-    return True
 
 
 async def query(client: DynamoDBClient, **request: Any) -> AsyncIterator[dict[str, Any]]:

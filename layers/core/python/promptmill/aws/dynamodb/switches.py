@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from promptmill.aws.dynamodb.items import from_item, query, to_item, write_if
+from promptmill.aws.dynamodb.items import from_item, query, to_item
+from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
 from promptmill.ports.recipe_source import Pause
 
@@ -67,7 +68,11 @@ class DynamoDbSealKey:
 
     async def _draw(self) -> bytes:
         item = to_item(_SEAL | {"key": self._rng.randbytes(32).hex()})
-        await write_if(
-            self._db.put_item, TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(pk)"
+        await insist_if(
+            self._db.put_item,
+            rng=self._rng,
+            TableName=self._table,
+            Item=item,
+            ConditionExpression="attribute_not_exists(pk)",
         )
         return await self._find()
