@@ -5,7 +5,6 @@ The same sources make the same bytes. What is there and still fits is left as it
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import platform
@@ -17,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.assets import ROOT, Layer, layer_path, layers_of, one_at_a_time, target_name
-from infra.remember import remembered_values
+from infra.remember import read_arguments, remembered_values
 from infra.sbom import write_bill
-from infra.stages import LAMBDA_PYTHON, StageValues, given_pairs
+from infra.stages import LAMBDA_PYTHON, StageValues
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES, Stage
+from promptmill.settings import Stage
 
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
 NER_REQUIREMENTS = ROOT / "layers" / "ner" / "requirements.txt"
@@ -201,14 +200,8 @@ def _size(path: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument(
-        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
-    )
-    given = parser.parse_args()
     try:
-        return _main(remembered_values(given.stage, given_pairs(given.stage, given.context)))
+        return _main(remembered_values(*read_arguments(__doc__)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -18,7 +18,7 @@ import msgspec
 from infra.assets import ROOT
 from infra.stages import StageValues, given_pairs, stage_values
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES, deployment_name
+from promptmill.settings import STAGES, Stage, deployment_name
 
 METADATA = "Promptmill"
 """The key of the template's metadata under which its values stand."""
@@ -152,16 +152,26 @@ def _deployed_template(stack: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def read_arguments(description: str | None) -> tuple[Stage, dict[str, object]]:
+    """Return the stage and the values that were typed: ``STAGE -c NAME=VALUE``.
+
+    Raises:
+        SettingsError: a value does not fit.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument(
         "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
     )
     given = parser.parse_args()
+    stage: Stage = given.stage
+    return stage, dict(given_pairs(stage, given.context))
+
+
+def main() -> int:
     try:
-        pairs = given_pairs(given.stage, given.context)
-        told = remember(given.stage, pairs, read_template=_deployed_template)
+        stage, given = read_arguments(__doc__)
+        told = remember(stage, given, read_template=_deployed_template)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

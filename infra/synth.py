@@ -5,7 +5,6 @@ The result lies in ``build/cdk.out-<deployment>`` and is made again only when so
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shutil
 import sys
@@ -14,10 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from infra.assets import FUNCTIONS, ROOT, built_assets, layer_path, layers_of, one_at_a_time, target_name
-from infra.remember import remembered_values
-from infra.stages import StageValues, given_pairs
+from infra.remember import read_arguments, remembered_values
+from infra.stages import StageValues
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES
 
 
 def synthesise(values: StageValues) -> Path:
@@ -68,14 +66,8 @@ def _sources(values: StageValues) -> Iterator[Path]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument(
-        "-c", "--context", action="append", default=[], metavar="NAME=VALUE", help="see infra/stages.py"
-    )
-    given = parser.parse_args()
     try:
-        out = synthesise(remembered_values(given.stage, given_pairs(given.stage, given.context)))
+        out = synthesise(remembered_values(*read_arguments(__doc__)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
