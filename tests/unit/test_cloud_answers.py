@@ -92,6 +92,7 @@ def outcome_of(read: Callable[[], T]) -> T | RetryLaterError:
 
 
 def check(read: Callable[[], Completion]) -> None:
+    """Assert that it is an answer that can be stored, or an error that says that usage is unknown."""
     came = outcome_of(read)
     if isinstance(came, RetryLaterError):
         assert (came.code, came.usage_unknown) == ("malformed", True)

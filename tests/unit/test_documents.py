@@ -247,9 +247,9 @@ def test_the_picture_of_the_demo_shows_what_it_prints() -> None:
 @pytest.mark.parametrize("text", [text for document in DOCUMENTS for text in blocks(document, "yaml")])
 def test_every_recipe_is_one(text: str) -> None:
     if text.startswith("limits:"):
-        parse_limits(text)
+        assert parse_limits(text).rules
     else:
-        parse_recipe("sample", text, stage="dev")
+        assert parse_recipe("sample", text, stage="dev").routes
 
 
 KEYS: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {

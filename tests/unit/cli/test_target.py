@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,7 +151,7 @@ def state(tmp_path: Path, *, pid: int, mark: str) -> None:
 
 def test_a_stack_that_is_up_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTMILL_HOME", str(tmp_path))
-    state(tmp_path, pid=os.getpid(), mark="pytest")
+    state(tmp_path, pid=os.getpid(), mark=Path(sys.executable).name)
     target = find_target(None)
     assert target.name == "local"
     assert target.settings.local_model_url == "http://127.0.0.1:2/v1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -85,65 +85,67 @@ def jobs() -> list[JobRun]:
 
 SETTLED: dict[str, list[Any]] = {"batchItemFailures": []}
 
+
+class Drop(NamedTuple):
+    """How S3 refuses a drop, our code for that, and a word of the remedy."""
+
+    operations: str
+    status: int
+    code: str
+    message: str
+    ours: str
+    remedy: str
+
+    def refuse(self, refusals: Refusals) -> None:
+        refusals.add("s3", self.operations, status=self.status, code=self.code, message=self.message, about="inbox/")
+
+
 DROPS = [
-    pytest.param("GetObject", 403, "AccessDenied", FOREIGN, "key_denied", "own encryption", id="foreign key"),
-    pytest.param("GetObject", 403, "AccessDenied", PLAIN, "access_denied", "operator", id="no right"),
+    pytest.param(Drop("GetObject", 403, "AccessDenied", FOREIGN, "key_denied", "own encryption"), id="foreign key"),
+    pytest.param(Drop("GetObject", 403, "AccessDenied", PLAIN, "access_denied", "operator"), id="no right"),
     pytest.param(
-        "GetObject HeadObject", 403, "AccessDenied", PLAIN, "access_denied", "operator", id="no right to HEAD"
+        Drop("GetObject HeadObject", 403, "AccessDenied", PLAIN, "access_denied", "operator"), id="no right to HEAD"
     ),
-    pytest.param("GetObject", 400, "KMS.DisabledException", "m", "key_unusable", "enable the key", id="disabled key"),
-    pytest.param("GetObject", 400, "KMS.KMSInvalidStateException", "m", "key_unusable", "deletion", id="dying key"),
-    pytest.param("GetObject HeadObject", 400, "InvalidRequest", "m", "customer_key", "without a key", id="SSE-C"),
-    pytest.param("GetObject", 403, "InvalidObjectState", "m", "object_archived", "restore", id="archive"),
+    pytest.param(
+        Drop("GetObject", 400, "KMS.DisabledException", "m", "key_unusable", "enable the key"), id="disabled key"
+    ),
+    pytest.param(
+        Drop("GetObject", 400, "KMS.KMSInvalidStateException", "m", "key_unusable", "deletion"), id="dying key"
+    ),
+    pytest.param(Drop("GetObject HeadObject", 400, "InvalidRequest", "m", "customer_key", "without a key"), id="SSE-C"),
+    pytest.param(Drop("GetObject", 403, "InvalidObjectState", "m", "object_archived", "restore"), id="archive"),
 ]
 
 
-@pytest.mark.parametrize(("operations", "status", "code", "message", "ours", "remedy"), DROPS)
+@pytest.mark.parametrize("drop", DROPS)
 def test_a_drop_that_s3_refuses_is_rejected_at_once_in_words(
-    deployed: Deployed,
-    refusals: Refusals,
-    operations: str,
-    status: int,
-    code: str,
-    message: str,
-    ours: str,
-    remedy: str,
+    deployed: Deployed, refusals: Refusals, drop: Drop
 ) -> None:
     event = upload(deployed, FILE)
-    refusals.add("s3", operations, status=status, code=code, message=message, about="inbox/")
+    drop.refuse(refusals)
     assert invoke("plan_job", event) == SETTLED
     (found,) = statuses(deployed)
     (job,) = jobs()
     assert (found["state"], job.state.value) == ("REJECTED", "REJECTED")
     assert "inbox/reviews/" in found["reason"]
-    assert remedy in found["remedy"]
-    assert ("Nothing is known to be wrong with the file" in found["reason"]) == (ours == "access_denied")
+    assert drop.remedy in found["remedy"]
+    assert ("Nothing is known to be wrong with the file" in found["reason"]) == (drop.ours == "access_denied")
     assert f"promptmill resume {job.job_id}" in found["remedy"]
     assert invoke("settle_dead_letter", dead(event, "uploads")) == SETTLED
     assert statuses(deployed)[0]["state"] == "REJECTED"
 
 
-@pytest.mark.parametrize(("operations", "status", "code", "message", "ours", "remedy"), DROPS)
-def test_a_dead_drop_that_s3_refuses_is_rejected_too(
-    deployed: Deployed,
-    refusals: Refusals,
-    operations: str,
-    status: int,
-    code: str,
-    message: str,
-    ours: str,
-    remedy: str,
-) -> None:
-    del ours
+@pytest.mark.parametrize("drop", DROPS)
+def test_a_dead_drop_that_s3_refuses_is_rejected_too(deployed: Deployed, refusals: Refusals, drop: Drop) -> None:
     event = upload(deployed, FILE)
-    refusals.add("s3", operations, status=status, code=code, message=message, about="inbox/")
+    drop.refuse(refusals)
     assert invoke("settle_dead_letter", dead(event, "uploads")) == SETTLED
     plans = deployed.take("uploads")
     for plan in plans:
         assert invoke("plan_job", {"Records": [plan]}) == SETTLED
     (found,) = statuses(deployed)
     assert found["state"] == "REJECTED"
-    assert remedy in found["remedy"]
+    assert drop.remedy in found["remedy"]
 
 
 def test_a_drop_that_no_worker_took_is_planned_after_all(deployed: Deployed) -> None:

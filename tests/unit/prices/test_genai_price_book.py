@@ -171,7 +171,8 @@ route = Route(id="local/m", provider="local", model="m", price=UserPrice("1", "1
 assert book.price(route, Usage(input_total=5), model="", at=datetime(2026, 11, 22, tzinfo=UTC)).nano_usd == 5000
 assert not {"genai_prices", "pydantic", "httpx2"} & sys.modules.keys()
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 OURS = {"openai": "openai", "anthropic": "anthropic", "aws": "bedrock"}
