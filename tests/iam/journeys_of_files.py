@@ -143,7 +143,7 @@ def a_rerun_with_nothing_to_run(journey: Journey) -> None:
 
 def budgets(journey: Journey) -> None:
     """A job's budget, a day's, and the cap of the deployment are spent after a call or two."""
-    for recipe, cap in (("poor", None), ("daily", None), ("capped", 12_000)):
+    for recipe, cap in (("poor", None), ("daily", None), ("capped", 7_500)):
         lines = "".join(f"{n} is too much for {recipe}\r\n" for n in range(9))
         journey.drop(f"{recipe}.csv", f"text\r\n{lines}".encode(), recipe=recipe)
         journey.day_cap = cap

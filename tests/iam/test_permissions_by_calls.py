@@ -49,8 +49,8 @@ UNMISSED: dict[tuple[str, str, str], str] = {
 """Grants that no call misses, by who, action and part of the resource, with the reason why they stay."""
 _RECIPES = {
     "frugal": b"budget: {per_job_usd: 5, per_day_usd: 50}\n",
-    "poor": b'budget: {per_job_usd: "0.000012"}\nmax_output_tokens: 10\n',
-    "daily": b'budget: {per_day_usd: "0.000012"}\nmax_output_tokens: 10\n',
+    "poor": b'budget: {per_job_usd: "0.0000075"}\nmax_output_tokens: 10\n',
+    "daily": b'budget: {per_day_usd: "0.0000075"}\nmax_output_tokens: 10\n',
     "capped": b"max_output_tokens: 10\n",
 }
 _ROUTE = b"{model: openai/gpt-6-luna, key: openai}"
