@@ -16,6 +16,8 @@ from promptmill.domain.errors import UserError, is_unprintable
 from promptmill.domain.money import NANO_PER_USD, usd_text
 
 _PIPE_WIDTH = 200
+_LONGEST_NAME = 44
+_NARROW = 110
 
 
 class Output:
@@ -33,6 +35,11 @@ class Output:
         """True if a progress bar may redraw its line."""
         return not self.as_json and self.console.is_terminal
 
+    @property
+    def is_narrow(self) -> bool:
+        """True if a row of many columns has to stand on two lines."""
+        return self.console.width < _NARROW
+
     def target(self, name: str) -> None:
         """Print the deployment that this command talks to, and add it to the JSON."""
         self._target = name
@@ -44,15 +51,26 @@ class Output:
             self.console.print(Text(one_line(text), style=style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-        """Print a table, unless the output is JSON. The columns in ``right`` hold numbers."""
+        """Print a table, unless the output is JSON.
+
+        The columns in ``right`` hold numbers. These and the names in the first column are never folded, however narrow
+        the terminal is: an id in two halves cannot be copied, and half an amount is another amount.
+        """
         if self.as_json:
             return
         table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-        numbers = set(right)
-        for column in columns:
-            table.add_column(one_line(column), justify="right" if column in numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))
+        numbers, cells = set(right), [[one_line(cell) for cell in row] for row in rows]
+        for place, column in enumerate(columns):
+            is_number = column in numbers
+            is_name = place == 0 and max((len(row[0]) for row in cells), default=0) <= _LONGEST_NAME
+            table.add_column(
+                one_line(column),
+                justify="right" if is_number else "left",
+                overflow="fold",
+                no_wrap=is_number or is_name,
+            )
+        for row in cells:
+            table.add_row(*map(Text, row))
         self.console.print(table)
 
     def document(self, document: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ class Snapshot(Struct, frozen=True):
     def percent(self) -> int:
         """The share of records that have an outcome. It is 100 only when all of them do."""
         records = self.job.records if self.job else 0
-        return self.counts.done * 100 // records if records else 0
+        return (self.counts.done - self.counts.stopped) * 100 // records if records else 0
 
     @property
     def state(self) -> str:
@@ -131,7 +131,9 @@ def describe(snapshot: Snapshot, *, budget: int | None = None) -> str:
     if not job.records:
         return f"{job.state.value.lower()}{f' · {job.reason}' if job.reason else ''}"
     spent = usd_short(counts.nano_usd) + (f" of {usd_short(budget)}" if budget is not None else "")
-    parts = [f"{counts.done:,} of {job.records:,} done", f"{counts.failed:,} failed", spent]
+    parts = [f"{counts.done - counts.stopped:,} of {job.records:,} done", f"{counts.failed:,} failed", spent]
+    if counts.stopped:
+        parts.insert(2, f"{counts.stopped:,} stopped")
     if job.state is JobState.RUNNING and snapshot.minutes_left is not None:
         parts.append(format_minutes_left(snapshot.minutes_left))
     if job.state is JobState.JOINING:
@@ -164,6 +166,17 @@ def exit_code(job: JobRun) -> int:
     return EXIT_SOME_FAILED if job.counts.failed or job.counts.stopped else 0
 
 
+def next_command(job: JobRun, counts: Counts) -> str:
+    """Return what to run next where records have no answer, or "" if there is nothing to do."""
+    if not job.state.terminal or job.state is JobState.REJECTED:
+        return ""
+    if counts.stopped:
+        return f"To run what was left out, run: promptmill resume {job.job_id}"
+    if counts.failed:
+        return f"To try what failed again, run: promptmill redrive {job.job_id}"
+    return ""
+
+
 def print_end(invocation: Invocation, job: JobRun) -> None:
     """Print the counts, the cost, the reason and the files of a job that has ended."""
     out = invocation.out
@@ -177,5 +190,7 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     bucket = invocation.target.settings.bucket
     for what, key in sorted(job.files.items()):
         out.line(f"  {what:<9} s3://{bucket}/{key}")
+    if command := next_command(job, counts):
+        out.line(command)
     if job.files:
         out.line(f"To download them, run: promptmill results {job.job_id}")

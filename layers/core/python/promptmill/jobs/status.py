@@ -59,6 +59,10 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
     }
 
 
+GOES_ON = "answers from the recipe's routes"
+"""What a run waits for that nothing holds up."""
+
+
 def waits_for(job: JobRun, *, at: str) -> str:
     """Return what has to happen next, or "" once nothing has to."""
     if found := waiting_for(job, at=at):
@@ -66,7 +70,7 @@ def waits_for(job: JobRun, *, at: str) -> str:
     return {
         JobState.PLANNING: "plan_job",
         JobState.DUPLICATE: f"your word: promptmill again {job.job_id}",
-        JobState.RUNNING: "answers from the recipe's routes",
+        JobState.RUNNING: GOES_ON,
         JobState.JOINING: "finish_job",
     }.get(job.state, "")
 

@@ -23,6 +23,10 @@ EVERYTHING = "*"
 """Stands in place of a recipe's name."""
 
 
+PAUSED = "paused by"
+"""How the words for a pause begin."""
+
+
 class Pause(Struct, frozen=True):
     """Who paused, and when (RFC 3339)."""
 
@@ -30,7 +34,7 @@ class Pause(Struct, frozen=True):
     at: str
 
     def __str__(self) -> str:
-        return f"paused by {self.by} since {self.at}"
+        return f"{PAUSED} {self.by} since {self.at}"
 
 
 class Switches(Protocol):

@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from promptmill.cli.command import Invocation, on_target
-from promptmill.cli.output import usd_short
+from promptmill.cli.output import Output, usd_short
+from promptmill.cli.watch import next_command
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
 from promptmill.engine.unit import find_pause
 from promptmill.jobs.find_run import FIRST_RUN, find_run
-from promptmill.jobs.status import counts_so_far, status_document
+from promptmill.jobs.status import GOES_ON, counts_so_far, status_document
+from promptmill.ports.recipe_source import PAUSED
 
 
 @click.command()
@@ -38,6 +40,7 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
     document = await _document(job, counts, services)
     out = invocation.out
     out.document(document)
+    all_runs = await _cost_of_runs(job, counts, services)
     rows = [
         ("job", _name(job)),
         ("state", job.state.value),
@@ -45,8 +48,10 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         ("remedy", job.remedy),
         ("file", f"{job.source.key} (version {job.source.version or 'none'})"),
         ("recipe", job.recipe),
-        ("records", f"{counts.done:,} of {job.records:,}; {counts.failed:,} failed, {counts.stopped:,} stopped"),
+        ("records", f"{_progress(job, counts)}; {counts.failed:,} failed, {counts.stopped:,} stopped"),
+        ("kept", f"{job.kept.answered:,} answers of earlier runs" if job.kept.answered else ""),
         ("cost", _cost(counts)),
+        ("all runs", _cost(all_runs) if all_runs else ""),
         ("waits for", document["waits_for"]),
         ("dropped", job.source.dropped_at),
         ("last progress", job.last_progress),
@@ -54,6 +59,19 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         *((name, f"s3://{invocation.target.settings.bucket}/{key}") for name, key in sorted(job.files.items())),
     ]
     out.table(("", ""), [(name, str(value)) for name, value in rows if value])
+    if command := next_command(job, counts):
+        out.line(command)
+
+
+async def _cost_of_runs(job: JobRun, counts: Counts, services: Any) -> Counts | None:
+    """Return what all runs up to this one cost, or None for a job of one run."""
+    if job.run == FIRST_RUN:
+        return None
+    earlier = [await services.jobs.read(job.job_id, run) for run in range(FIRST_RUN, job.run)]
+    total = Counts(nano_usd=counts.nano_usd, unpriced=counts.unpriced)
+    for run in filter(None, earlier):
+        total = total.plus(Counts(nano_usd=run.counts.nano_usd, unpriced=run.counts.unpriced))
+    return total
 
 
 async def _list_jobs(invocation: Invocation, limit: int) -> None:
@@ -63,6 +81,10 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
     if not found:
         out.line("There are no jobs yet. To drop a file, run: promptmill submit FILE --recipe RECIPE")
         return
+    if out.is_narrow:
+        _print_narrow(out, found)
+        return
+    reasons = any(job.reason for job, _ in found)
     rows = [
         (
             _name(job),
@@ -72,10 +94,20 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
             _progress(job, counts),
             f"{counts.failed:,}",
             _cost(counts),
+            *((job.reason,) if reasons else ()),
         )
         for job, counts in found
     ]
-    out.table(("job", "state", "recipe", "file", "done", "failed", "cost"), rows, right=("done", "failed", "cost"))
+    columns = ("job", "state", "recipe", "file", "done", "failed", "cost", *(("reason",) if reasons else ()))
+    out.table(columns, rows, right=("done", "failed", "cost"))
+
+
+def _print_narrow(out: Output, found: list[tuple[JobRun, Counts]]) -> None:
+    """Print two lines for each job: what can be copied and counted, and below it the file and the reason."""
+    for job, counts in found:
+        counted = f"{_progress(job, counts)} done, {counts.failed:,} failed, {_cost(counts)}" if job.records else ""
+        out.line(f"{_name(job)}  {job.state.value}  {counted}".rstrip())
+        out.line(f"  {job.source.key}{f': {job.reason}' if job.reason else ''}")
 
 
 async def _document(job: JobRun, counts: Counts, services: Any) -> dict[str, Any]:
@@ -83,7 +115,10 @@ async def _document(job: JobRun, counts: Counts, services: Any) -> dict[str, Any
     document = status_document(job, counts, at=rfc3339(services.clock.now()))
     if job.state is JobState.RUNNING and not job.stop:
         pause = find_pause(job.recipe, await services.switches.paused())
-        document["waits_for"] = str(pause) if pause else document["waits_for"]
+        if pause:
+            document["waits_for"] = str(pause)
+        elif document["waits_for"].startswith(PAUSED):  # the note of a pause that has been ended since
+            document["waits_for"] = GOES_ON
     return document
 
 
@@ -92,7 +127,8 @@ def _name(job: JobRun) -> str:
 
 
 def _progress(job: JobRun, counts: Counts) -> str:
-    return f"{counts.done:,} of {job.records:,}"
+    """Return how many records were answered or failed. One that the end left out is not done."""
+    return f"{counts.done - counts.stopped:,} of {job.records:,}"
 
 
 def _cost(counts: Counts) -> str:
