@@ -25,6 +25,7 @@ from promptmill.domain.completion import (
 from promptmill.domain.errors import RecordError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import ALL_TYPES, Redacted, Span, redact_request
+from promptmill.redaction.redact_text import redact_document
 
 EVERYTHING = RedactionPolicy(types=ALL_TYPES)
 
@@ -279,3 +280,23 @@ assert {"re2", detector} <= sys.modules.keys()
 def test_texts_beside_each_other_are_not_read_as_one() -> None:
     redacted = redact("my phone:", "5551234567", "4111 1111", "1111 1111", system="a@")
     assert redacted.map == {}
+
+
+def test_rows_of_json_are_read_with_their_headings() -> None:
+    columns = {
+        "columns": ["name", "phone", "ssn"],
+        "data": [["Ann", "2125550147", "536228721"], ["Bob", "6465550188", "219099999"]],
+    }
+    policy = RedactionPolicy(types=ALL_TYPES)
+    redacted, _ = redact_document({"content": json.dumps(columns)}, policy)
+    assert json.loads(redacted["content"])["data"] == [
+        ["Ann", "<PHONE_1>", "<US_SSN_1>"],
+        ["Bob", "<PHONE_2>", "<US_SSN_2>"],
+    ]
+
+
+def test_a_key_of_json_changes_only_if_it_is_somebodys() -> None:
+    policy = RedactionPolicy(types=ALL_TYPES)
+    content = {"ghcr.io": {"auth": 1}, "10.1.2.3": 2, "ann@example.com": 3}
+    redacted, _ = redact_document({"content": json.dumps(content)}, policy)
+    assert list(json.loads(redacted["content"])) == ["ghcr.io", "10.1.2.3", "<EMAIL_1>"]

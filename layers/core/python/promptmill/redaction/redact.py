@@ -45,6 +45,11 @@ _SAY_NOTHING = frozenset(
      "description", "summary", "title", "arguments", "query", "question", "answer", "system", "user")
 )  # fmt: skip
 """Keys that say nothing about what stands under them."""
+_IS_KEY = "\0"
+"""The key of a text that is itself a key."""
+_STRUCTURE = frozenset(("url", "ip", "mac", "coordinates", "date_of_birth", "phone", "password"))
+"""What a key may look like without being anybody's: ``ghcr.io`` is the name of a section."""
+_ROWS = re.compile(r"\[\s*\[")
 _BETWEEN = "\n\0\n"
 """The separator of two texts: nothing that is looked for holds it."""
 
@@ -128,16 +133,22 @@ class _Search:
         self._detector, self._policy, self._fixed = detector, policy, dict[str, None]()
         self._skipped, self._whole = frozenset(policy.skip), frozenset(policy.whole)
         self._wholes: list[Leaf] = []
+        self._tables: list[str] = []
 
     def text(self, text: str, key: str = "") -> str:
         self.texts.append(text)
         if key in self._whole and text:
             self._wholes.append((text, key))
         if is_json(text) and key not in self._whole:
-            rewrite_literals(text, self.text, self.text, self.number)
+            rewrite_literals(text, self.text, self.key, self.number)
+            if _ROWS.search(text):
+                self._tables.append(text)
         elif text and key not in self._skipped:
             self.spans[text, key] = []
         return text
+
+    def key(self, text: str, _: str) -> str:
+        return self.text(text, _IS_KEY)
 
     def number(self, token: str, key: str = "") -> str:
         if key in self._whole:
@@ -158,7 +169,7 @@ class _Search:
     # A key such as "phone" is a word beside a number, as a sentence has it: without it, the number would prove nothing.
     def _texts_with_hints(self) -> list[str]:
         return [
-            f"{key[-_MAX_HINT:]}: {text}" if key and key.lower() not in _SAY_NOTHING else text
+            f"{key[-_MAX_HINT:]}: {text}" if key not in ("", _IS_KEY) and key.lower() not in _SAY_NOTHING else text
             for text, key in self.spans
         ]
 
@@ -168,7 +179,11 @@ class _Search:
             raise _unreachable_error(span.type)
         joined = self.join_texts()
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._texts_with_hints()))
-        found = self._find_in(joined, self._detector)
+        self._search_tables()
+        found = [
+            msgspec.structs.replace(span, type=self.values.get(joined[span.start : span.end], span.type))
+            for span in self._find_in(joined, self._detector)
+        ]
         for (text, _), span in self._split_by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
         for text, _ in self._wholes:
@@ -179,6 +194,14 @@ class _Search:
                 self.spans[leaf].append(span)
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
+
+    def _search_tables(self) -> None:
+        """Find the values of rows in JSON, whose headings stand in another list and so in another text."""
+        for table in self._tables:
+            for span in self._find_in(table, make_built_in_detector(self._policy)):
+                value = table[span.start : span.end]
+                if span.rule.startswith("labelled") and "\\" not in value:
+                    self.values.setdefault(value, span.type)
 
     def _find_in(self, text: str, detector: Detector) -> list[Span]:
         return select_spans(detector.find(text), text, self._policy) if text else []
@@ -191,7 +214,7 @@ class _Search:
                 text = leaves[number][0]
                 begins = ends[number] - len(_BETWEEN) - len(text)
                 start, end = max(0, span.start - begins), min(len(text), span.end - begins)
-                if start < end:
+                if start < end and not (leaves[number][1] == _IS_KEY and span.type in _STRUCTURE):
                     yield leaves[number], Span(start, end, span.type, span.score)
 
 
@@ -203,8 +226,11 @@ class _Rewriter:
 
     def text(self, text: str, key: str = "") -> str:
         if is_json(text) and (text, key) not in self._search.spans:
-            return self._hider.hide(rewrite_literals(text, self.text, self.text, self.number))
+            return self._hider.hide(rewrite_literals(text, self.text, self.key, self.number), ())
         return self._hider.hide(text, self._search.spans.get((text, key)))
+
+    def key(self, text: str, _: str) -> str:
+        return self.text(text, _IS_KEY)
 
     def number(self, token: str, key: str = "") -> str:
         return self._hider.hide(token, self._search.spans.get((token, key)))

@@ -19,7 +19,7 @@ Place = tuple[int, int]
 
 _MAX_REACH, _MAX_WORDS_BETWEEN, _MAX_LENGTH = 72, 7, 30
 _PIECE = re.compile(r"[A-Za-z0-9*#][\w\-./*]*")
-_BREAK = re.compile(r"[.!?;\n\0](?:\s|\Z)|[\n\0]")
+_BREAK = re.compile(r"[.!?;\n\0](?:\s|\Z)|[\n\0\]]|\)\s{0,3}values\b", re.IGNORECASE)
 _MASKED = re.compile(r"(?:[xX*#]{2,}[\-. /]?){1,4}[A-Za-z0-9\-]{0,8}|[A-Z0-9]{0,4}X{3,}[A-Z0-9\-]{3,16}")
 _A_DATE = re.compile(
     r"\d{4}[./\-]\d{1,2}[./\-]\d{1,2}(?:T[\d:.]+)?|\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}|\d{1,2}:\d\d(?::\d\d)?"
