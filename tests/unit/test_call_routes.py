@@ -10,9 +10,11 @@ from datetime import datetime
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from promptmill.calls.call_gate import ClosedRoutes, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
+from promptmill.calls.retry_policy import MAX_REFUSALS
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
 from promptmill.domain.errors import PromptmillError, RecordError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.domain.recipe import Route
@@ -24,7 +26,8 @@ from tests.fakes.sending import OpenSending
 
 REQUEST = CompletionRequest(messages=(Message("user", (Text("Sky colour?"),)),))
 A, B = Route("a", "openai", "m", attempts=3), Route("b", "anthropic", "m", attempts=3)
-THROTTLED = RetryLaterError("rate_limit_exceeded", "slow down", status=429)
+FAILED = RetryLaterError("server_error", "try again", status=503)
+REFUSED = RetryLaterError("rate_limit_exceeded", "slow down", status=429)
 KEY_REFUSED = RouteClosedError("invalid_api_key", "no", status=401)
 TOO_LONG = RecordRefusedError("context_length_exceeded", "too long", status=400, request_id="req_9")
 NO_SEED = RecordError("seed: cannot be sent", code="unsupported_field", field="seed")
@@ -85,13 +88,13 @@ async def test_the_first_route_answers() -> None:
 
 
 async def test_every_try_is_an_attempt_of_its_own() -> None:
-    bench = Bench(a=[THROTTLED, RetryLaterError("timeout", usage_unknown=True)])
+    bench = Bench(a=[FAILED, RetryLaterError("timeout", usage_unknown=True)])
 
     called = await bench.run(A, B)
 
     assert called.route == "a"
     assert [(a.call_id, a.code, a.status, a.price) for a in called.attempts] == [
-        ("j.1.0.1.0", "rate_limit_exceeded", 429, Price(0, "not-charged")),
+        ("j.1.0.1.0", "server_error", 503, Price(0, "not-charged")),
         ("j.1.0.1.1", "timeout", 0, Price(None, "unknown")),
         ("j.1.0.1.2", "ok", 200, Price(390, "user-set")),
     ]
@@ -100,7 +103,7 @@ async def test_every_try_is_an_attempt_of_its_own() -> None:
 
 @pytest.mark.parametrize("tries", [1, 2, 6])
 async def test_a_route_gets_as_many_tries_as_it_says_then_the_next_one_answers(tries: int) -> None:
-    bench = Bench(a=[THROTTLED] * 10)
+    bench = Bench(a=[FAILED] * 10)
 
     called = await bench.run(msgspec.structs.replace(A, attempts=tries), B)
 
@@ -113,7 +116,7 @@ async def test_a_route_gets_as_many_tries_as_it_says_then_the_next_one_answers(t
 async def test_waits_grow_with_full_jitter_up_to_30_seconds() -> None:
     highest, lowest = [0.0] * 8, [math.inf] * 8
     for seed in range(200):
-        bench = Bench(a=[THROTTLED] * 9)
+        bench = Bench(a=[FAILED] * 9)
         await bench.run(msgspec.structs.replace(A, attempts=9), seed=seed)
         highest = [max(pair) for pair in zip(highest, bench.waits, strict=True)]
         lowest = [min(pair) for pair in zip(lowest, bench.waits, strict=True)]
@@ -285,8 +288,8 @@ async def test_a_record_that_one_route_refuses_is_offered_to_the_next(refusal: P
         (NO_SEED, NO_SEED, "record", "unsupported_field", "seed"),
         (KEY_REFUSED, NO_SEED, "record", "unsupported_field", "seed"),
         (TOO_LONG, KEY_REFUSED, "record", "context_length_exceeded", ""),
-        (TOO_LONG, THROTTLED, "provider", "rate_limit_exceeded", ""),
-        (THROTTLED, KEY_REFUSED, "provider", "rate_limit_exceeded", ""),
+        (TOO_LONG, FAILED, "provider", "server_error", ""),
+        (FAILED, KEY_REFUSED, "provider", "server_error", ""),
         (KEY_REFUSED, KEY_REFUSED, "stopped", "routes_closed", ""),
     ],
 )
@@ -350,7 +353,7 @@ def attempt(route: Route, code: str = "timeout") -> Attempt:
 
 @pytest.mark.parametrize(("before", "left"), [(0, 3), (1, 2), (2, 1), (3, 1), (9, 1)])
 async def test_tries_of_workers_before_us_are_used_up(before: int, left: int) -> None:
-    bench = Bench(a=[THROTTLED] * 9)
+    bench = Bench(a=[FAILED] * 9)
 
     called = await bench.run(A, B, earlier=[attempt(A)] * before)
 
@@ -359,15 +362,34 @@ async def test_tries_of_workers_before_us_are_used_up(before: int, left: int) ->
 
 
 async def test_a_call_that_was_lost_with_its_worker_is_no_try_of_the_record() -> None:
-    bench = Bench(a=[THROTTLED] * 9)
+    bench = Bench(a=[FAILED] * 9)
 
     await bench.run(A, B, earlier=[attempt(A, LOST)] * 9)
 
     assert [route for route, _ in bench.models.calls] == ["a"] * 3 + ["b"]
 
 
+async def test_a_refused_call_is_a_wait_and_no_try_of_the_record() -> None:
+    bench = Bench(a=[REFUSED] * 12)
+
+    called = await bench.run(A, B)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] * 13
+    assert called.route == "a"
+
+
+async def test_a_record_that_is_always_refused_goes_to_the_next_route_at_last() -> None:
+    bench = Bench(a=[REFUSED] * 99)
+    before = structs.replace(attempt(A), status=429)
+
+    called = await bench.run(A, B, earlier=[before] * 20)
+
+    assert [route for route, _ in bench.models.calls] == ["a"] * (MAX_REFUSALS - 20) + ["b"]
+    assert called.route == "b"
+
+
 async def test_tries_used_up_on_one_route_are_not_missed_on_another() -> None:
-    bench = Bench(a=[THROTTLED] * 9, b=[THROTTLED] * 9)
+    bench = Bench(a=[FAILED] * 9, b=[FAILED] * 9)
 
     await bench.run(A, B, earlier=[attempt(A)] * 2)
 
@@ -375,7 +397,7 @@ async def test_tries_used_up_on_one_route_are_not_missed_on_another() -> None:
 
 
 async def test_tries_are_free_while_a_route_is_braked_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(a=[THROTTLED] * 9)
+    bench = Bench(a=[FAILED] * 9)
     braked = iter([True] * 6)
     monkeypatch.setattr(bench.sending, "counts_failure", lambda _: not next(braked, False))
 
@@ -506,7 +528,7 @@ async def test_an_estimated_usage_is_priced_as_estimated() -> None:
 
 async def test_no_call_id_is_used_twice_whatever_happens() -> None:
     rng = random.Random(5)
-    steps: list[Step] = [THROTTLED, KEY_REFUSED, TOO_LONG, NO_SEED, ANSWER, ANSWER]
+    steps: list[Step] = [FAILED, KEY_REFUSED, TOO_LONG, NO_SEED, ANSWER, ANSWER]
     for _ in range(20):
         bench = Bench(latency_s=0.1, a=rng.choices(steps, k=40), b=rng.choices(steps, k=40))
         calls = await asyncio.gather(*(bench.run(A, B, record=n) for n in range(20)))

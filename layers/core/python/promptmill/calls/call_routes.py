@@ -24,7 +24,7 @@ from promptmill.calls.call_gate import (
     SendingEndedError,
     bound_of,
 )
-from promptmill.calls.retry_policy import MAX_WAIT_S, retry
+from promptmill.calls.retry_policy import MAX_REFUSALS, MAX_WAIT_S, THROTTLED, retry
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import (
     PromptmillError,
@@ -261,8 +261,10 @@ class RecordCalls:
         self._request, self._record, self._caller = request, record, caller
         self._moved_by = moved_by(request)
         # A call that was lost with its worker used up no try: the record is not to blame for the crash.
-        self._used = Counter(attempt.route for attempt in earlier if attempt.code != LOST)
-        self._unreadable = Counter(attempt.route for attempt in earlier if attempt.code == MALFORMED)
+        tried = [attempt for attempt in earlier if attempt.code != LOST]
+        self._used = Counter(attempt.route for attempt in tried if attempt.status != THROTTLED)
+        self._refused = Counter(attempt.route for attempt in tried if attempt.status == THROTTLED)
+        self._unreadable = Counter(attempt.route for attempt in tried if attempt.code == MALFORMED)
 
     async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
         """Return the route's answer, or why it gave none. ``may_leave``: there is another route to ask."""
@@ -340,6 +342,7 @@ class RecordCalls:
                 lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,
                 tries=max(1, route.attempts - self._used[route.id]),
+                refusals=max(1, MAX_REFUSALS - self._refused[route.id]),
                 counts=lambda: caller.call_gate.counts_failure(route),
                 pause=caller.call_gate.pause,
                 rng=caller.rng,
