@@ -300,6 +300,39 @@ def life_of_a_worker(seed: int, scale: float = 1.0) -> Figures:
     )
 
 
+def unknown_limits(seed: int, scale: float = 1.0) -> Figures:
+    """10. Limits that nobody told: of each size, by seconds and in bursts, and one of which another application takes half."""
+    for requests_per_minute in (60, 600, 6_000, 60_000):
+        rate = requests_per_minute / 60
+        for name, window_s in (("1 s", 1.0), ("10 s", 10.0), ("60 s", 60.0)):
+            world = World(seed, provider(rate, windows_s=(window_s,), **QUICK), requests_per_minute=None)
+            # The calls in flight at the start, and a bucket that is full, weigh little only where a job lasts.
+            minutes = max(10.0, min(30.0, 600_000 / requests_per_minute)) * scale
+            world.submit(Job("job", int(requests_per_minute * minutes), 0.0))
+            world.run(until=50_000.0)
+            allowed = 45.0 if scale < 1.0 else 10.0 if requests_per_minute <= FEW_A_MINUTE else 6.0
+            yield Figure(
+                f"{requests_per_minute:,} a minute, bucket of {name}: time",
+                time_of(world, rate),
+                1.25 if scale == 1.0 else 1.6,
+            )
+            yield Figure(f"{requests_per_minute:,} a minute, bucket of {name}: refused, %", throttled(world), allowed)
+    world = World(seed, provider(100.0, **QUICK), requests_per_minute=None)
+    world.submit(Job("job", 120_000, 0.0))
+    world.run(until=300.0)
+    _scale_buckets(world, 0.5)
+    world.run(until=600.0)
+    yield Figure("half taken: used of what is left, %", 100 * answered(world, 360, 600) / 50, 85, least=True)
+    _scale_buckets(world, 2.0)
+    world.run(until=780.0)
+    yield Figure("half given back: used, %", 100 * answered(world, 720, 780) / 100, 85, least=True)
+    yield Figure("half taken and given back: refused, %", throttled(world), 5.0)
+
+
+QUICK = {"p50_s": 1.0, "p99_s": 6.0}
+FEW_A_MINUTE = 60
+
+
 SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     one_job,
     small_jobs,
@@ -310,4 +343,5 @@ SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     deaths,
     shares,
     life_of_a_worker,
+    unknown_limits,
 )

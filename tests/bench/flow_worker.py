@@ -157,7 +157,7 @@ class Worker:
             self.unjournaled += 1
             self._record_over(chunk)
         else:
-            self._again(chunk, tries + counts, reply)
+            self._again(chunk, tries + 1 if counts and reply.how == "failed" else tries, reply)
         if self.stopping:
             self._stopped()
         else:
@@ -168,7 +168,9 @@ class Worker:
             self.world.counts.exhausted += 1
             self._record_over(chunk)
             return
-        wait = self.rng.uniform(0, min(MAX_BACKOFF_S, 2.0 ** max(1, tries)))
+        wait = self.rng.uniform(
+            0, min(MAX_BACKOFF_S, 2.0 ** max(1, tries))
+        )  # a refused call is no try, and waits shortly
         if reply.retry_after_s:
             wait = reply.retry_after_s * self.rng.uniform(1.0, 1.5)
         heapq.heappush(self.retries, (self.world.now + wait, next(_ids), chunk, tries))

@@ -19,7 +19,7 @@ from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
 from promptmill.domain import messages
 from promptmill.domain.completion import Completion, Usage
 from promptmill.domain.errors import RecordRefusedError, RetryLaterError, RouteClosedError
-from promptmill.domain.limit_group import Circuit, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, Learnt, Member
 from promptmill.domain.messages import FinishMessage
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.plan_job import release_duplicate
@@ -106,4 +106,5 @@ def fill_limit_group(group: str, of: Services, *, now: float) -> None:
     of.run(groups.show(group, "worker-y", member))
     of.run(groups.wait(group, "another.2", until=now + 25.0))
     of.run(groups.leave(group, "worker-z", learnt=Learnt(1.5, 240.0, 0.25, 0.7)))
+    of.run(groups.set_estimate(group, seen=None, to=Estimate(5.0, now + 1.0, reached=True)))
     of.run(groups.set_circuit(group, seen=None, to=Circuit(now - 800.25, now + 20.0, 2)))

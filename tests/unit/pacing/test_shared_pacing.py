@@ -284,29 +284,6 @@ async def test_a_worker_that_braked_for_long_hands_over_and_nobody_joins_in_an_o
     assert await group.worker("d").join((ROUTE,), fresh=True), "one at a time"
 
 
-async def test_an_unknown_limit_is_found_and_kept() -> None:
-    group = Group(Limits())
-    worker = await group.joined("a")
-    assert worker.take(ROUTE, [10] * 20) == 5
-    limit, sent, throttled = 40, 0, 0
-    for _ in range(240):
-        budget = limit
-        for _ in range(10):
-            taken = worker.take(ROUTE, [10] * 50)
-            for _ in range(taken):
-                sent, throttled, budget = sent + 1, throttled + (budget <= 0), budget - 1
-                end(worker, "ok" if budget >= 0 else "throttled", latency_s=0.0)
-            group.clock.advance(0.1)
-        await worker.refresh()
-    estimate = group.state().estimate
-    assert estimate is not None
-    assert estimate.reached
-    assert 0.7 * limit <= estimate.rate <= 1.6 * limit
-    assert throttled / sent < 0.1
-    await worker.close()
-    assert group.state().estimate is not None, "for those who come later"
-
-
 async def test_tokens_are_paced_by_what_is_used_of_what_is_reserved() -> None:
     group = Group(Limits((LimitRule((ROUTE.id,), None, 60_000),)))
     worker = await group.joined("a")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from promptmill.domain.limit_group import Estimate, GroupState, Learnt, Member
 from promptmill.domain.limits import LimitGroup
 from promptmill.pacing import windows
-from promptmill.pacing.windows import must_lower, next_estimate
+from promptmill.pacing.unknown_limit import DIP_S
 
 NOW = 1_790_000_000.0
 JOB = Member("job", NOW + 20)
@@ -24,8 +24,11 @@ def test_workers_follow_the_tighter_limit_and_the_measured_latency() -> None:
     state = GroupState(learnt=Learnt(latency_s=6.0, tokens=500.0))
     assert windows.allowed_rate(LimitGroup("g", 6_000), state, NOW) == 100.0
     assert windows.allowed_rate(LimitGroup("g", 6_000, 600_000), state, NOW) == 20.0
-    assert windows.allowed_rate(LimitGroup("g"), state, NOW) == windows.START_RATE
-    assert windows.allowed_rate(LimitGroup("g"), GroupState(estimate=Estimate(80.0, NOW)), NOW) == 80.0
+    assert windows.allowed_rate(LimitGroup("g"), state, NOW) is None
+    learnt = GroupState(estimate=Estimate(80.0, NOW - DIP_S, reached=True))
+    assert windows.allowed_rate(LimitGroup("g"), learnt, NOW) == 80.0
+    by_earlier_code = GroupState(estimate=Estimate(5.0, NOW))
+    assert windows.allowed_rate(LimitGroup("g"), by_earlier_code, NOW) is None, "no refusal had confirmed it"
     assert windows.workers_needed(rate=100.0, latency_s=6.0, in_flight=500) == 1.2
     assert windows.workers_needed(rate=100.0, latency_s=0.0, in_flight=500) == 1.0, "5 s until it is measured"
 
@@ -83,39 +86,3 @@ def test_messages_come_again_apart_from_each_other(waiting: int, seed: int) -> N
 
 def test_no_call_starts_that_could_outlive_its_worker() -> None:
     assert windows.last_send_at(ends_at=900.0, call_timeout_s=120.0) == 750.0
-
-
-def test_an_estimate_doubles_until_it_is_reached_and_then_creeps() -> None:
-    first = next_estimate(None, now=NOW, sent=0, throttled=0, wanted_more=False)
-    assert first == Estimate(windows.START_RATE, NOW)
-    assert next_estimate(first, now=NOW + 9, sent=50, throttled=0, wanted_more=True) is None
-    assert next_estimate(first, now=NOW + 10, sent=9, throttled=0, wanted_more=False) is None, "not tested"
-    doubled = next_estimate(first, now=NOW + 10, sent=50, throttled=0, wanted_more=True)
-    assert doubled == Estimate(10.0, NOW + 10)
-    assert must_lower(doubled, now=NOW + 15, sent=20, throttled=5)
-    assert not must_lower(doubled, now=NOW + 14, sent=20, throttled=5)
-    for throttled, rate in ((13, 8.5), (30, 7.0), (100, 5.0)):
-        cut = next_estimate(doubled, now=NOW + 15, sent=100, throttled=throttled, wanted_more=True)
-        assert cut is not None
-        assert cut.reached
-        assert abs(cut.rate - rate) < 1e-9
-        crept = next_estimate(cut, now=NOW + 25, sent=100, throttled=0, wanted_more=True)
-        assert crept is not None
-        assert cut.rate < crept.rate < cut.rate * 1.2
-
-
-def test_what_is_refused_by_chance_moves_no_estimate_down() -> None:
-    """Some providers refuse a few calls whatever the rate: cutting for each of them, a job would come to a stop."""
-    seen = Estimate(10.0, NOW)
-    assert not must_lower(seen, now=NOW + 60, sent=100, throttled=9)
-    grown = next_estimate(seen, now=NOW + 10, sent=100, throttled=5, wanted_more=True)
-    assert grown == Estimate(20.0, NOW + 10)
-    assert next_estimate(seen, now=NOW + 10, sent=100, throttled=9, wanted_more=True) is None, "nor up"
-
-
-def test_a_limit_of_a_few_calls_a_minute_is_found_as_well() -> None:
-    seen = Estimate(0.3, NOW)
-    assert next_estimate(seen, now=NOW + 20, sent=6, throttled=1, wanted_more=True) is None
-    cut = next_estimate(seen, now=NOW + 20, sent=6, throttled=4, wanted_more=True)
-    assert cut is not None
-    assert cut.rate < 0.3

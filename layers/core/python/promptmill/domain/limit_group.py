@@ -24,6 +24,7 @@ class Member(Struct, frozen=True, array_like=True):
         used_of_reserved: the tokens used for each one reserved, 0 if not known.
         braked: it has stopped sending, since its calls fail.
         used_of_share: the part of its share that it uses; less than 1 where its calls are throttled below the share.
+        busy: the part of the calls that it may have in flight which it has.
     """
 
     job: str
@@ -33,6 +34,7 @@ class Member(Struct, frozen=True, array_like=True):
     used_of_reserved: float = 0.0
     braked: bool = False
     used_of_share: float = 1.0
+    busy: float = 0.0
 
 
 class Learnt(Struct, frozen=True, array_like=True):
@@ -61,13 +63,15 @@ class Estimate(Struct, frozen=True, array_like=True):
     """The estimate of a limit that nobody configured, in requests a second.
 
     Attributes:
-        moved_at: when it last changed.
-        reached: a call was throttled since the first estimate; from then on it grows slowly.
+        moved_at: when it last changed. How it grows from then on is a function of the time.
+        reached: a call was refused; earlier code stored estimates before one was.
+        grown: how often it has grown since it was last cut.
     """
 
     rate: float
     moved_at: float
     reached: bool = False
+    grown: int = 0
 
 
 class GroupState(Struct, frozen=True):

@@ -323,7 +323,7 @@ class UnitCallGate:
             return
         for waiting, intent in zip(batch, intents, strict=True):
             if waiting.let_through.done():  # cancelled while its intent was written: the journal says it was not sent
-                self._give_back_unused(route, intent.sequence)
+                self._give_back_unused(route, intent.sequence, waiting.bound)
             else:
                 waiting.let_through.set_result(intent.sequence)
                 self._ports.on_let_through(waiting.record)
@@ -347,11 +347,12 @@ class UnitCallGate:
     def _withdraw(self, route: Route, batch: list[WaitingCall], intents: list[Intent]) -> None:
         self.end("fault")
         for waiting, intent in zip(batch, intents, strict=True):
-            self._give_back_unused(route, intent.sequence)
+            self._give_back_unused(route, intent.sequence, waiting.bound)
             waiting.refuse(SendingEndedError(self.why or "fault"))
 
-    def _give_back_unused(self, route: Route, sequence: int) -> None:
+    def _give_back_unused(self, route: Route, sequence: int, bound: Bound) -> None:
         self._in_flight -= 1
+        self._ports.pacing.unused(route, reserved=bound.tokens)
         self._ports.slots.give_back(route)
         self._ports.journal.void(sequence)
 
@@ -362,7 +363,7 @@ class UnitCallGate:
         intent counts at its most.
         """
         if not slot.sent:
-            self._give_back_unused(route, sequence)
+            self._give_back_unused(route, sequence, bound)
             return
         self._in_flight -= 1
         if slot.attempt is not None:
@@ -376,6 +377,8 @@ class UnitCallGate:
                 tokens=usage.input_total + usage.output_total if usage.source != "none" else None,
                 retry_after_s=slot.error.retry_after_s if isinstance(slot.error, RetryLaterError) else None,
             )
+        else:
+            self._ports.pacing.unused(route, reserved=bound.tokens)
         self._ports.slots.give_back(route)
 
     def _patience(self) -> float:

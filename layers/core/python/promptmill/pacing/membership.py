@@ -9,7 +9,6 @@ from msgspec import structs
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, WAITING_EXPIRES_S, Circuit, GroupState, Member
 from promptmill.pacing.back_off import FIRST_PROBE_S, probe_interval_s
 from promptmill.pacing.paced_group import PacedGroup
-from promptmill.pacing.windows import must_lower, next_estimate
 from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 
@@ -60,6 +59,7 @@ class Membership:
             measured.used_of_reserved,
             paced.braked,
             paced.used_of_share(self._clock.monotonic()),
+            round(paced.busy, 4),
         )
         self._urgent.discard(paced.group.name)
         state = await self._store.show(paced.group.name, self._worker, member, forget=paced.state.gone(wall))
@@ -123,18 +123,21 @@ class Membership:
         return False
 
     def _must_move_estimate(self, paced: PacedGroup) -> bool:
-        seen = paced.state.estimate
-        return not paced.group.known and must_lower(seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled)
+        search = paced.search
+        if search is None or paced.braked:
+            return False
+        search.grow(self._clock.monotonic())
+        return search.unsaved
 
     async def _move_estimate(self, paced: PacedGroup) -> None:
-        if paced.group.known or paced.braked:
+        """Store what this worker found out, unless another one was faster: its estimate was seen by now."""
+        search, seen = paced.search, paced.state.estimate
+        if search is None or not search.unsaved or search.estimate is None:
             return
-        seen = paced.state.estimate
-        to = next_estimate(
-            seen, now=self.wall(), sent=paced.sent, throttled=paced.throttled, wanted_more=paced.wanted_more
-        )
-        if to is not None and await self._store.set_estimate(paced.group.name, seen=seen, to=to):
-            self._see(paced, _with(paced.state, estimate=to))
+        if await self._store.set_estimate(paced.group.name, seen=seen, to=search.estimate):
+            self._see(paced, _with(paced.state, estimate=search.estimate))
+        else:
+            self.hasten(paced)
 
     def _see(self, paced: PacedGroup, state: GroupState) -> None:
         paced.see(state, wall=self.wall(), now=self._clock.monotonic())

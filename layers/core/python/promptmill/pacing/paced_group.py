@@ -13,15 +13,12 @@ from promptmill.domain.limits import LimitGroup
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff, Brake
 from promptmill.pacing.pacing import Ended
-from promptmill.pacing.windows import START_RATE, too_many
+from promptmill.pacing.unknown_limit import UnknownLimit
 
 LINGER = 0.03
 """The part of the mean latency for which a slot may stay empty for the sake of fewer intent groups."""
 
 MAX_LINGER_S = 0.5
-_NEARLY_ALL = 0.95
-"""The part of its share that a worker must use to judge the limit: a slower one does not know what the share would bring."""
-
 LATE_SHARE, MIN_LATE_RATE = 0.05, 0.5
 """The rate that is left for late retries once the share has been given back; it comes on top of everybody's shares."""
 
@@ -32,18 +29,17 @@ class PacedGroup:
     Times are ``clock.monotonic()``, except those in ``state``, which is the group as it was last seen.
     """
 
-    def __init__(self, group: LimitGroup, now: float) -> None:
+    def __init__(self, group: LimitGroup, now: float, *, slots: int = 500) -> None:
         self.group = group
         self.state = GroupState()
         self.brake = Brake()
         self.last_used = now
-        self.sent = self.throttled = 0
-        self.wanted_more = False
         self.recovered_at = float("-inf")
         self._measures = Measures(Learnt())
         self._pacer = Pacer(now)
         self._back_off = BackOff()
-        self._share: tuple[float | None, float | None] = (0.0, 0.0)
+        self.search = None if group.known else UnknownLimit(now)
+        self._members, self._slots = 1, slots
         self._joined = False
 
     @property
@@ -60,10 +56,8 @@ class PacedGroup:
 
     def see(self, state: GroupState, *, wall: float, now: float) -> None:
         """Take the group as it is now. ``wall`` is the time in seconds since 1970."""
-        # Calls are counted since the estimate last moved: those from before were sent at another rate.
-        if state.estimate != self.state.estimate:
-            self.sent = self.throttled = 0
-            self.wanted_more = False
+        if self.search is not None:
+            self.search.see(state.estimate, wall=wall, now=now)
         if self.state.circuit and state.circuit is None and self.braked:
             self.brake.release(now)
         self.state = state
@@ -71,7 +65,7 @@ class PacedGroup:
 
     def share(self, members: int, now: float) -> None:
         """Take an equal part of the limits, as one of so many live members."""
-        self._share = (_part(self._requests_per_s(), members), _part(self.group.tokens_per_s, members))
+        self._members = members
         if not self._joined:
             self._joined = True
             self._back_off.start_at(self._measures.before.used_of_share, now)
@@ -81,9 +75,6 @@ class PacedGroup:
 
     def give_back(self, now: float) -> None:
         """Give the share back, and keep a little for late retries."""
-        requests, tokens = self._share
-        late = None if requests is None else max(MIN_LATE_RATE, requests * LATE_SHARE)
-        self._share = (late, None if tokens is None else tokens * LATE_SHARE)
         self._joined = False
         self._set_rates(now)
 
@@ -94,21 +85,25 @@ class PacedGroup:
         else:
             self._set_rates(now)
             used = self._measures.used_of_reserved
-            given = self._pacer.take([self._most_paced(tokens) * used for tokens in reserved], now)
-            held_back = given < min(len(reserved), MAX_IN_GROUP)
-            self.wanted_more |= held_back and self._back_off.factor(now) > _NEARLY_ALL
+            wanted = len(reserved)
+            if self.search is not None:
+                wanted = self.search.room(self._measures.in_flight, wanted, now)
+                self._set_rates(now)
+            given = self._pacer.take([self._most_paced(tokens) * used for tokens in reserved[:wanted]], now)
+        if self.search is not None:
+            self.search.sent(given, now, held_back=given < min(len(reserved), MAX_IN_GROUP))
         if given:
             self.brake.sent(given, now)
             self._measures.sent(given, now)
             self._back_off.sent(given, now)
-            self.sent += given
         return given
 
     def wait_s(self, now: float) -> float:
         if self.brake.since is not None:
             return self.brake.probe_wait_s(now)
         self._set_rates(now)
-        return self._pacer.wait_s(now)
+        wait_s = self._pacer.wait_s(now)
+        return wait_s if self.search is None else max(wait_s, self.search.wait_s(self._measures.in_flight, now))
 
     def linger_s(self, slots: int) -> float:
         """Return how long calls should wait for others to share their intent group.
@@ -127,12 +122,15 @@ class PacedGroup:
             self._measures.answered(reserved=reserved, tokens=tokens)
             self._pacer.settle(0.0 if tokens is None else tokens - reserved * used)
             self.recovered_at = max(self.recovered_at, sent_at)
+            if self.search is not None:
+                self.search.ramp.answered()
             return self.brake.answered(sent_at, now)
         self._pacer.settle((tokens or 0) - reserved * used)
         if how == "throttled" and self.brake.since is None:
-            self.throttled += 1
-            if self.group.known or too_many(self.throttled, of=self.sent):
+            if self.search is None:
                 self._back_off.throttled(now)
+            else:
+                self.search.throttled(sent_at, now, members=self._members)
         return self.brake.failed(sent_at, now, throttled=how == "throttled")
 
     def obey_circuit(self, now: float) -> None:
@@ -141,19 +139,31 @@ class PacedGroup:
             self.brake.put_on(now)
         self.brake.forbid_probes()
 
+    def unused(self, *, reserved: int, now: float) -> None:
+        """Note that a call was taken and then not sent."""
+        self._measures.ended(now)
+        self._pacer.settle(-self._most_paced(reserved) * self._measures.used_of_reserved)
+
+    @property
+    def busy(self) -> float:
+        """The part of its places in flight that the worker had in use at most: between two chunks it uses few."""
+        return min(1.0, self._measures.peak / self._slots)
+
     def _most_paced(self, tokens: int) -> int:
         """Return the tokens that a call is paced by: a call that reserves more than a minute's worth stalls no others."""
         limit = self.group.tokens_per_minute  # a provider refuses a call that asks for more
         return tokens if limit is None else min(tokens, limit)
 
-    def _requests_per_s(self) -> float | None:
-        if self.group.known:
-            return self.group.requests_per_s
-        return self.state.estimate.rate if self.state.estimate else START_RATE
+    def _requests_per_s(self, now: float) -> float | None:
+        return self.group.requests_per_s if self.search is None else self.search.rate(now)
 
     def _set_rates(self, now: float) -> None:
         factor = self._back_off.factor(now) * self.brake.factor(now)
-        requests, tokens = self._share
+        requests, tokens = self._requests_per_s(now), self.group.tokens_per_s
+        requests, tokens = _part(requests, self._members), _part(tokens, self._members)
+        if not self._joined:
+            requests = None if requests is None else max(MIN_LATE_RATE, requests * LATE_SHARE)
+            tokens = _scaled(tokens, LATE_SHARE)
         self._pacer.set_rates(_scaled(requests, factor), _scaled(tokens, factor), now)
 
 
@@ -223,7 +233,8 @@ class Pacer:
         self._price = prices[min(given, len(prices) - 1)] if prices else self._price
         if 0 < given < len(prices) or given >= MAX_IN_GROUP:
             self._gate_at = now + self.tick_s
-        self._credit -= given
+        if self._rate is not None:
+            self._credit -= given
         self._tokens -= math.fsum(prices[:given])
         return given
 
@@ -294,13 +305,14 @@ class Measures:
     def __init__(self, before: Learnt) -> None:
         self.before = before
         self._at = 0.0
-        self._in_flight = 0
+        self._in_flight = self.peak = 0
         self._spent = self._answers = 0.0
         self._tokens = self._reserved = 0.0
 
     def sent(self, calls: int, now: float) -> None:
         self._pass(now)
         self._in_flight += calls
+        self.peak = max(self.peak, self._in_flight)
 
     def ended(self, now: float) -> None:
         """Note that a call is over, whether it was answered or not."""

@@ -57,6 +57,10 @@ class Pacing(Protocol):
         """Note a call that is over. ``tokens`` are those that it really used, None if unknown."""
         ...
 
+    def unused(self, route: Route, *, reserved: int) -> None:
+        """Note that a call was taken and not made, or was cut off: it is in flight no more."""
+        ...
+
     def counts_failure(self, route: Route) -> bool:
         """Return True if a failure now counts among the record's tries; it does not while the route is braked for all."""
         ...
@@ -156,6 +160,9 @@ class Unpaced:
         retry_after_s: float | None,
     ) -> None:
         del route, how, latency_s, reserved, tokens, retry_after_s
+
+    def unused(self, route: Route, *, reserved: int) -> None:
+        del route, reserved
 
     def counts_failure(self, route: Route) -> bool:
         del route

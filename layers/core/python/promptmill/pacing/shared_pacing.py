@@ -111,9 +111,14 @@ class SharedPacing:
 
     def room(self, *, sent: int, drained: int, chunks: int, carrying_on: bool = False) -> int:
         """Return how many more chunks may be sent now, or taken by carrying on; see ``windows.chunks_to_send``."""
-        return windows.chunks_to_send(
+        unbounded = self._is_unbounded()
+        if carrying_on and unbounded:
+            return int(sent < chunks)  # what others do is seen late, and nothing says that there are too many workers
+        room = windows.chunks_to_send(
             sent=sent, drained=drained, chunks=chunks, window=self.window(carrying_on=carrying_on)
         )
+        # One at a time where nobody knows the limit: a bucket that is still full refuses nothing, however many there are.
+        return min(room, 1) if unbounded else room
 
     def window(self, *, carrying_on: bool = False) -> int:
         """Return how many chunks of the job may be sent and not yet drained."""
@@ -178,6 +183,9 @@ class SharedPacing:
         if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now):
             self._membership.hasten(paced)
 
+    def unused(self, route: Route, *, reserved: int) -> None:
+        self._group_for(route).unused(reserved=reserved, now=self._clock.monotonic())
+
     def counts_failure(self, route: Route) -> bool:
         return not self._group_for(route).brake.doubtful
 
@@ -197,7 +205,7 @@ class SharedPacing:
         if found is None:
             group = self._limits.group_of(route)
             if group.name not in self._paced:
-                self._paced[group.name] = PacedGroup(group, self._clock.monotonic())
+                self._paced[group.name] = PacedGroup(group, self._clock.monotonic(), slots=self._slots(route))
             found = self._by_route[route.id] = self._paced[group.name]
         return found
 
@@ -221,10 +229,21 @@ class SharedPacing:
         opened = [paced.state.circuit.opened_at for paced in self._used.values() if paced.state.circuit]
         return self._membership.wall() - min(opened) if opened else 0.0
 
+    def _is_unbounded(self) -> bool:
+        """Return True if nobody knows a limit of the group, and nothing was refused yet."""
+        if self._primary is None:
+            return False
+        paced = self._group_for(self._primary)
+        return windows.allowed_rate(paced.group, paced.state, self._membership.wall()) is None
+
     def _needed(self, route: Route) -> float:
         paced, wall = self._group_for(route), self._membership.wall()
+        rate = windows.allowed_rate(paced.group, paced.state, wall)
+        if rate is None:
+            busy = sum(member.busy for _, member in self._membership.others(paced.state).live(wall)) + paced.busy
+            return windows.GROWTH * busy
         return windows.workers_needed(
-            rate=windows.allowed_rate(paced.group, paced.state, wall),
+            rate=rate,
             latency_s=paced.state.mean(wall).latency_s,
             in_flight=self._slots(route),
         )

@@ -1,4 +1,4 @@
-"""How many chunks and workers a job gets, and what a limit that nobody configured is estimated at: pure functions.
+"""How many chunks and workers a job gets: pure functions.
 
 In the order of an invocation: ``admits`` before the claim; ``chunks_to_send`` whenever a chunk is drained and after
 each refresh; ``may_carry_on`` when the last record of the last chunk has first been sent.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import random
 
-from promptmill.domain.limit_group import Estimate, GroupState
+from promptmill.domain.limit_group import GroupState
 from promptmill.domain.limits import LimitGroup
+from promptmill.pacing.unknown_limit import rate_at
 
 WINDOW = 1.5
 """How many chunks are sent and not drained, for each worker that the limit needs."""
@@ -24,24 +25,25 @@ WAKE_DELAY_S = 120
 FIRST_LATENCY_S = 5.0
 """The latency that is assumed until one is measured."""
 
-START_RATE = 5.0
-"""Requests a second, where nobody knows the limit yet."""
+GROWTH = 1.0
+"""How many workers there may be for each that has all the calls in flight that it may have, where nobody knows the limit:
+with ``WINDOW`` their number doubles."""
 
 SPARE_S = 30.0
 """The seconds between the end of the last call and that of the invocation, to journal, write the result and hand over."""
 
 
-def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float:
-    """Return the calls a second that the group's limits allow in all."""
+def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float | None:
+    """Return the calls a second that the group's limits allow in all; None where nobody knows."""
     rates = []
     if group.requests_per_s is not None:
         rates.append(group.requests_per_s)
     tokens = state.mean(now).tokens
     if group.tokens_per_s is not None and tokens:
         rates.append(group.tokens_per_s / tokens)
-    if not group.known:
-        rates.append(state.estimate.rate if state.estimate else START_RATE)
-    return min(rates, default=START_RATE)
+    if not group.known and state.estimate is not None and state.estimate.reached:
+        rates.append(rate_at(state.estimate, now))
+    return min(rates, default=None)
 
 
 def workers_needed(*, rate: float, latency_s: float, in_flight: int) -> float:
@@ -122,48 +124,3 @@ _LONG_AFTER_S = 600.0
 def outage_delay_s(outage_s: float, rng: random.Random) -> int:
     """Return the delay of a message that met an outage of that age."""
     return delay_s(LONG_OUTAGE_S if outage_s > _LONG_AFTER_S else OUTAGE_S, rng)
-
-
-GROWS_S, SHRINKS_S = 10.0, 5.0
-"""The least seconds between two moves. A limit shrinks sooner, so that a worker that was throttled moves it before those
-that were not."""
-
-DOUBLING, GROWTH = 2.0, 1.1
-MIN_CUT, MAX_CUT = 0.85, 0.5
-
-TOLERATED = 0.06
-"""The part of the calls that may be refused: some providers refuse a few whatever the rate. Growing past a limit costs
-about as many."""
-
-
-def too_many(throttled: int, *, of: int) -> bool:
-    """Return True if more calls were refused than is tolerated, and not by chance."""
-    return throttled > TOLERATED * of + 2 * math.sqrt(TOLERATED * of) + 1
-
-
-def _few_enough(throttled: int, *, of: int) -> bool:
-    """Return True if so few calls were refused that a higher rate may be tried."""
-    return throttled <= TOLERATED * of + math.sqrt(TOLERATED * of)
-
-
-def must_lower(seen: Estimate | None, *, now: float, sent: int, throttled: int) -> bool:
-    """Return True if the estimate is too high, and was long enough in force to say so."""
-    return seen is not None and too_many(throttled, of=sent) and now - seen.moved_at >= SHRINKS_S
-
-
-def next_estimate(
-    seen: Estimate | None, *, now: float, sent: int, throttled: int, wanted_more: bool
-) -> Estimate | None:
-    """Return what the estimate should be now; None to leave it as it is.
-
-    ``sent`` counts the calls of one worker since the estimate moved last, ``throttled`` those of them that were
-    refused; ``wanted_more`` if the estimate held calls back: one that is not used is not tested either.
-    """
-    if seen is None:
-        return Estimate(START_RATE, now)
-    if must_lower(seen, now=now, sent=sent, throttled=throttled):
-        passed = 1 - throttled / max(sent, throttled)
-        return Estimate(seen.rate * max(MAX_CUT, min(MIN_CUT, passed)), now, reached=True)
-    if not wanted_more or now - seen.moved_at < GROWS_S or not _few_enough(throttled, of=sent):
-        return None
-    return Estimate(seen.rate * (GROWTH if seen.reached else DOUBLING), now, seen.reached)
