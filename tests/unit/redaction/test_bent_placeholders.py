@@ -213,3 +213,17 @@ def test_placeholders_that_a_model_made_up_are_counted_and_left(said: str, expec
 def test_where_nothing_was_redacted_nothing_is_a_placeholder() -> None:
     redacted = redact("fill in the template", POLICIES[0])
     assert count_unrestored(answer("Dear <EMAIL_1>"), redacted.map, redacted.request) == {}
+
+
+@pytest.mark.parametrize("bent", ["<SSN_1>", "<US_SSN #1>", "<ssn 1>", "<Social Security Number_1>", "<US_SSN_1>s"])
+def test_a_shorter_or_numbered_label_is_known_again(bent: str) -> None:
+    assert restore_placeholders(f"It is {bent}", {("us_ssn", 1): "536-22-8721"}).startswith("It is 536-22-8721")
+
+
+@pytest.mark.parametrize("bent", ["<TELEFON_1>", "<Telefono 1>", "<PHONE_NUMBER_1>"])
+def test_a_translated_label_is_known_again(bent: str) -> None:
+    assert restore_placeholders(bent, {("phone", 1): "555-0100"}) == "555-0100"
+
+
+def test_a_pattern_of_the_operator_keeps_its_name() -> None:
+    assert restore_placeholders("<SSN_1>", {("ssn", 1): "own", ("us_ssn", 1): "other"}) == "own"

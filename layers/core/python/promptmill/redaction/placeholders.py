@@ -15,17 +15,29 @@ from promptmill.redaction.spans import KNOWN_TYPES
 Slot = tuple[str, int]
 """The type and the number of a placeholder."""
 
-_JOINT = r"(?:\\?_|[ \-]){0,2}"
+_JOINT = r"(?:\\?_|[ \-#]){0,2}"
 _OPEN = r"(?:\\?<|&lt;|%3C|\\u003c)[ *_`]{0,3}"
 _CLOSE = r"[ *_`]{0,3}(?:\\?>|&gt;|%3E|\\u003e)"
 _EXACT = re.compile(r"<([A-Z][A-Z_]*)_(\d{1,15})>")
 _BUILT_IN = frozenset((*KNOWN_TYPES, WHOLE_FIELD))
+_ALIASES = {
+    "ssn": "us_ssn", "social_security_number": "us_ssn", "e_mail": "email", "mail": "email", "correo": "email",
+    "telephone": "phone", "phone_number": "phone", "telefon": "phone", "telefono": "phone", "telefone": "phone",
+    "credit_card": "card", "karte": "card", "carte": "card", "tarjeta": "card", "ip_address": "ip",
+    "driver_license": "driving_licence", "drivers_license": "driving_licence", "driving_license": "driving_licence",
+    "dob": "date_of_birth", "birth_date": "date_of_birth", "persona": "person", "personne": "person", "pessoa": "person",
+    "adresse": "address", "direccion": "address", "passwort": "password", "contrasena": "password",
+}  # fmt: skip
+"""Labels that models write in the place of a type's: in another language, or the shorter one."""
 
 
 def _label_pattern(names: AbstractSet[str]) -> str:
     """Return a pattern for the names of all types."""
     # The longest first, or PERSON would match the beginning of PERSON_ID.
-    return "|".join(name.upper().replace("_", _JOINT) for name in sorted(_BUILT_IN | names, key=lambda n: (-len(n), n)))
+    return "|".join(
+        name.upper().replace("_", _JOINT)
+        for name in sorted(_BUILT_IN | names | _ALIASES.keys(), key=lambda n: (-len(n), n))
+    )
 
 
 @cache
@@ -134,12 +146,13 @@ def _read_slot(label: str, number: str, own: frozenset[str] = frozenset()) -> Sl
     name = "_".join(words)
     if name not in own and name not in _BUILT_IN:
         name = _by_letters(own).get("".join(words), name)
+        name = _ALIASES.get(name, name)
     return name, int(number)
 
 
 @cache
 def _by_letters(own: frozenset[str]) -> dict[str, str]:
-    return {name.replace("_", ""): name for name in sorted(_BUILT_IN | own)}
+    return {name.replace("_", ""): name for name in [*_ALIASES, *sorted(_BUILT_IN | own)]}
 
 
 def _is_meant(match: re.Match[str]) -> bool:
