@@ -18,6 +18,7 @@ from tests.simulation.stories import (
     CRASH,
     CRASH_AFTER,
     REFUSE,
+    find_tight_budget,
     freeze,
     replies,
     state,
@@ -47,7 +48,7 @@ def test_a_run_that_has_been_stopped_is_not_stopped_for_another_reason() -> None
     """Its money is spent while a worker stands still, and then somebody cancels."""
     found: list[World] = []
     world = tell(
-        story(6, money=Money(per_job=10_500), commands=[Command(100.0, "cancel", 0)]),
+        story(6, money=Money(per_job=find_tight_budget()), commands=[Command(100.0, "cancel", 0)]),
         At("chunk", "jobs.shut_gates", freeze(200)),
         begin=found.append,
     )
@@ -58,7 +59,7 @@ def test_a_run_that_has_been_stopped_is_not_stopped_for_another_reason() -> None
 
 def test_a_budget_that_is_spent_and_that_nobody_else_holds_ends_the_run_at_once() -> None:
     """The unit that finds it spent counts itself no longer among those whose money may come back."""
-    world = tell(story(6, money=Money(per_job=10_500)))
+    world = tell(story(6, money=Money(per_job=find_tight_budget())))
     assert state(world) == "STOPPED"
     assert {claim.epoch for claim in world.units.claims.values()} == {1}, "nobody waited"
 

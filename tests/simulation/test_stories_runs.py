@@ -17,6 +17,7 @@ from tests.simulation.stories import (
     PAGE,
     calls,
     codes,
+    find_tight_budget,
     freeze,
     freeze_after,
     lines,
@@ -188,6 +189,6 @@ def test_26_a_run_that_is_cancelled_as_its_money_ends_says_one_reason() -> None:
     """The budget is found spent, and just then somebody cancels: the run and all of its records were cancelled."""
     found: list[World] = []
     cancel = At("chunk", "units.budget", freeze_after(5), then=lambda: found[0].type(Command(0.0, "cancel", 0)))
-    world = tell(story(6, money=Money(per_job=10_500)), cancel, begin=found.append)
+    world = tell(story(6, money=Money(per_job=find_tight_budget())), cancel, begin=found.append)
     assert (state(world), codes(world)) == ("CANCELLED", ["cancelled"] * codes(world).count("cancelled"))
     assert "answered" in statuses(world)
