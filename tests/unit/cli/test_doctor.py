@@ -51,6 +51,8 @@ def test_all_well() -> None:
         "pauses",
         "concurrency",
         "event sources",
+        "s3:GetObject on inbox/ for the functions",
+        "s3:PutObject on work/ for the functions",
         "promptmill/openai for the functions",
         "recipe r",
         f"{ROUTE.id} key",

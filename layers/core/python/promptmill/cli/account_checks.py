@@ -34,13 +34,28 @@ Client = Callable[[str], Any]
 """Returns a client of a service of AWS."""
 
 
-async def check_account(client: Client, *, stack: str, routes: Sequence[Route]) -> AsyncIterator[Check]:
+async def check_account(
+    client: Client, *, stack: str, routes: Sequence[Route], bucket: str, region: str
+) -> AsyncIterator[Check]:
     """Check what no recipe can put right. What the caller may not ask is said, and is no failure."""
     yield await _try("concurrency", lambda: _check_concurrency(client("lambda"), stack))
     yield await _try("event sources", lambda: _check_sources(client("lambda"), stack))
+    for action, key in (("s3:GetObject", "inbox/"), ("s3:PutObject", "work/")):
+        resource = f"arn:aws:s3:::{bucket}/{key}any"
+        what = f"{action} on {key} for the functions"
+        yield await _try(what, lambda: _simulate(client, stack, what, action, resource))  # noqa: B023  awaited at once
     for route in routes:
-        if route.provider == "bedrock" and not route.model.startswith("arn:"):
-            yield await _try(f"{route.id} agreement", lambda: _check_agreement(client("bedrock"), route))  # noqa: B023  awaited at once
+        if route.provider == "bedrock":
+            if _foundation_model(route.model):
+                yield await _try(f"{route.id} agreement", lambda: _check_agreement(client("bedrock"), route))  # noqa: B023  awaited at once
+            what = f"{route.id} for the functions"
+            if _is_profile(
+                route.model
+            ):  # models behind it are allowed under a condition, which a simulation does not know
+                yield Check(what, good=True, found="not checked: the right depends on the inference profile")
+                continue
+            model = route.model if route.model.startswith("arn:") else _model_arn(route.model, route.region or region)
+            yield await _try(what, lambda: _simulate(client, stack, what, "bedrock:InvokeModel", model))  # noqa: B023  awaited at once
     keys = sorted({route.key for route in routes if route.key})
     for key in keys:
         yield await _try(f"{key} for the functions", lambda: _check_right(client, stack, key))  # noqa: B023  awaited at once
@@ -99,9 +114,38 @@ def _check_agreement(bedrock: Any, route: Route) -> Check:
 
 
 def _foundation_model(model: str) -> str:
-    """Return the model behind an inference profile, which puts a region in front: ``eu.anthropic.…``."""
+    """Return the model behind a name: an inference profile puts a region in front, as in ``eu.anthropic.…``.
+
+    Return "" for the ARN of a model of one's own, for which nobody has to agree to anything.
+    """
+    if model.startswith("arn:"):
+        kind, _, model = model.rpartition(":")[2].partition("/")
+        if kind not in ("foundation-model", "inference-profile"):
+            return ""
     head, dot, rest = model.partition(".")
     return rest if dot and head in ("us", "eu", "apac", "jp", "au", "ca", "global", "us-gov") else model
+
+
+def _model_arn(model: str, region: str) -> str:
+    return f"arn:aws:bedrock:{region}::foundation-model/{model}"
+
+
+def _is_profile(model: str) -> bool:
+    return "inference-profile/" in model or (not model.startswith("arn:") and _foundation_model(model) != model)
+
+
+def _simulate(client: Client, stack: str, what: str, action: str, resource: str) -> Check:
+    """Ask IAM whether the role of the function that makes the calls may do something."""
+    role = client("lambda").get_function_configuration(FunctionName=f"{stack}-{_CALLER}")["Role"]
+    resource = resource.replace("arn:aws:", f"arn:{role.split(':')[1]}:", 1)
+    asked = client("iam").simulate_principal_policy(PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource])
+    wrong = sorted({result["EvalDecision"] for result in asked["EvaluationResults"]} - {"allowed"})
+    if not wrong:
+        return Check(what, good=True, found="their role may do it")
+    remedy = "deploy again, and look at the permissions boundary and the policies of the organisation"
+    return Check(
+        what, good=False, found=f"their role may not use {action} on {resource} ({', '.join(wrong)})", remedy=remedy
+    )
 
 
 def _check_right(client: Client, stack: str, key: str) -> Check:

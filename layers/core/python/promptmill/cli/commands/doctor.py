@@ -67,7 +67,13 @@ async def _checks(invocation: Invocation, recipe: str | None) -> AsyncIterator[C
     yield await _check_safely("pauses", _check_pauses(services))
     if target.settings.stage != "local":
         stack = target.settings.replies_prefix.removesuffix("-replies")
-        async for check in check_account(services.client, stack=stack, routes=await _routes_of(recipe, services)):
+        async for check in check_account(
+            services.client,
+            stack=stack,
+            routes=await _routes_of(recipe, services),
+            bucket=target.settings.bucket,
+            region=target.settings.region,
+        ):
             yield check
     if recipe:
         async for check in _check_recipe(recipe, services, region=target.settings.region):
