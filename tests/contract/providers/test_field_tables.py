@@ -10,9 +10,9 @@ from typing import Any, get_args
 import botocore.session
 import pytest
 
+from promptmill.cli.field_table import Elsewhere, Verdict, field_table
 from promptmill.domain.completion import CompletionRequest, Message, Text, WireFormat
 from promptmill.domain.errors import RecordError
-from promptmill.wire.field_table import Elsewhere, Verdict, field_table
 from promptmill.wire.translation import translate
 from tests.contract.providers.test_line_fields import TYPES, fields_of, type_named
 

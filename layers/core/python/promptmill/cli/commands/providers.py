@@ -9,11 +9,11 @@ import click
 import msgspec
 
 from promptmill.cli.command import offline
+from promptmill.cli.field_table import apis_of, field_table
 from promptmill.cli.output import Output
 from promptmill.domain.errors import UserError
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.provider_table import ABILITIES, PROVIDERS, Ability, Provider
-from promptmill.wire.field_table import apis_of, field_table
 
 _NOT_OFFERED = "not offered"
 _HEADINGS: dict[Ability, str] = {
