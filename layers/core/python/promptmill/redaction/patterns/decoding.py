@@ -20,7 +20,7 @@ _ENCODED = re.compile(
     r"|(?:%[0-9A-Fa-f]{2})+|\\u[0-9a-fA-F]{4}"
 )
 _BLOB = re.compile(r"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{24,}={0,2}")
-_ENOUGH = r"[A-Za-z0-9+/_\-]{24}"
+_RUN = r"[A-Za-z0-9+/_\-]{24,}={0,2}"
 _URL_SAFE = str.maketrans("-_", "+/")
 _LOOKED_AT, _MAX_BLOB = 64, 1 << 20
 
@@ -70,10 +70,9 @@ def _decode(encoded: str) -> str:
 
 def find_blobs(text: str, raw: bytes) -> Iterator[tuple[int, int, str]]:
     """Yield where base64 of a readable text stands, and that text."""
-    if compile_re2(_ENOUGH).search(raw) is None:
-        return
-    for match in _BLOB.finditer(text):
-        blob = match[0].rstrip("=")
+    runs = compile_re2(_RUN).finditer(raw) if text.isascii() else _BLOB.finditer(text)
+    for match in runs:
+        blob = text[match.start() : match.end()].rstrip("=")
         if len(blob) <= _MAX_BLOB and _read(blob[:_LOOKED_AT]) is not None:
             plain = _read(blob)
             if plain is not None:
