@@ -194,6 +194,7 @@ def test_broken_gzip_is_left_to_staging() -> None:
         ("no mark\n".encode("utf-16-le") * 9, "binary", "byte order mark"),
         (b'{\n  "prompt": "a"\n}\n', "unknown_lines", "jq -c . FILE"),
         (b'{"prompt": "a"}{"prompt": "b"}\n{"prompt": "c"},\n', "unknown_lines", "a line of its own, without a comma"),
+        (b'{"rows": [{"prompt": "secret"}, {"prompt": "b"}]}', "unknown_lines", "jq -c '.rows[]' FILE"),
         (b'{"items": [{"prompt": "secret"}]}', "unknown_lines", "jq -c '.items[]' FILE"),
         (b'{"v": 1, "items": [\n{"q": "secret"},\n{"q": "secret"}\n]}', "unknown_lines", "jq -c '.items[]' FILE"),
         (b'{"id": "b", "custom_id": "secret", "response": {}, "error": null}\n', "results_file", "file of prompts"),

@@ -311,7 +311,8 @@ def _holds_records(value: dict[str, Any]) -> bool:
 def _unknown_lines(text: bytes) -> RejectedFileError:
     """Return the error for a file of JSON in which no line is an object, with what makes lines of it."""
     names = [name for name, value in first_object(text).items() if isinstance(value, list)]
-    if names and not _SEVERAL.search(text.lstrip().partition(b"\n")[0]):
+    first = text.lstrip().partition(b"\n")[0]
+    if names and (_decode_object(first) or not _SEVERAL.search(first)):
         remedy = f"make lines of its array: jq -c '.{names[0]}[]' FILE > FILE.jsonl, and drop that"
         return RejectedFileError(
             "this is one JSON object with its records in an array", code="unknown_lines", remedy=remedy
