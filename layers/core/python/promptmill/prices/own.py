@@ -29,10 +29,8 @@ class OwnPrice(Struct, frozen=True):
 _AI21 = "last known list price of AI21's hosted API, which ended on 2026-08-09; litellm 1.109.1"
 _NLP_CLOUD = "pay-as-you-go list price; litellm 1.109.1"
 
-_AWS = "aws.amazon.com/bedrock/pricing, on demand in US regions, November 2026; litellm's table of that month says the same"
-_GOOGLE = (
-    "cloud.google.com, pricing of the Gemini Enterprise Agent Platform, November 2026; litellm's table says the same"
-)
+_AWS = "on demand in US regions; litellm 1.110.2, not compared with AWS's own page"
+_GOOGLE = "litellm 1.110.2, not compared with Google's own page"
 _BEDROCK: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "amazon.nova-2-lite-v1:0": ("0.3", "2.5", "0.075"),

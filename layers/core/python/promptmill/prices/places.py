@@ -1,4 +1,7 @@
-"""What the place of a call adds to its price, where the tables give one price for every place."""
+"""What the place of a call adds to its price, where the tables give one price for every place.
+
+The factors are those of the entries of litellm 1.110.2, taken for all models of a family; no vendor's page was compared.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from promptmill.domain.recipe import Route
 _PLAIN, _TENTH_MORE = Decimal(1), Decimal("1.1")
 
 _CLAUDE_BY_REGION = re.compile(r"claude-(?:haiku|sonnet|opus|fable|mythos)-(?:4-[5-9]|[5-9])")
-"""Since Claude 4.5, endpoints of regions and of multi-regions cost a tenth more than the global one (Google's price page)."""
+"""Since Claude 4.5, endpoints of regions and of multi-regions cost a tenth more than the global one."""
 _GEMINI_BY_REGION = re.compile(r"gemini-(?:3\.[1-9]|[4-9])")
 """The same for Gemini since July 2026, from 3.1 on."""
 _GPT_BY_REGION = re.compile(r"gpt-(?:5\.[4-9]|[6-9]|realtime-2)")
-"""OpenAI's hosts of one region cost a tenth more for models since GPT-5.4 (OpenAI's price page, data residency)."""
+"""OpenAI's hosts of one region cost a tenth more for models since GPT-5.4 (data residency)."""
 
 
 def place_factor(route: Route, usage: Usage, model: str) -> Decimal | None:
@@ -55,7 +58,7 @@ _BEDROCK_REGIONS = {
 }
 _BEDROCK_ELSEWHERE = Decimal("1.22")
 """The most that the models of other vendors than Anthropic cost on Bedrock more than in the US, by their profile or their
-region (aws.amazon.com/bedrock/pricing, November 2026): the tables know the US alone, and too much is better than too little."""
+region: the tables know the US alone, and too much is better than too little."""
 
 
 def _bedrock_factor(route: Route) -> Decimal | None:
