@@ -139,3 +139,23 @@ def is_text(line: bytes) -> bool:
         return all(one >= " " for one in line.decode())
     except UnicodeDecodeError:
         return False
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest"}}
+ODD: dict[str, tuple[dict[str, object], str]] = {
+    "id-long": ({"id": "i" * 513, "prompt": "x"}, "invalid_envelope"),
+    "expires-weird": ({"expires_at": "9999-12-31T23:59:59-23:59", "prompt": "x"}, "invalid_envelope"),
+    "expires-past": ({"expires_at": "2001-01-01T00:00:00+14:00", "prompt": "x"}, "expired"),
+    "image-url": ({"messages": [{"role": "user", "content": [IMAGE]}]}, "invalid_attachment"),
+    "body-and-key": ({"prompt": "x", "body_key": "requests/reviews/a.json"}, "invalid_envelope"),
+    "fine": ({"prompt": "x", "expires_at": "9998-01-01T00:00:00Z"}, ANSWERED),
+}
+
+
+def test_odd_envelopes_are_told_so(wired: House) -> None:
+    for name, (fields, code) in ODD.items():
+        (reply,) = wired.publish(
+            json.dumps({"recipe": "reviews", "reply_to": OWN_REPLIES, "id": name, **fields})
+        ).values()
+        assert verdict(reply) == code, name
+    assert len(wired.provider.sent) == 1
