@@ -8,7 +8,8 @@ import pytest
 
 from promptmill.redaction.policy import DetectorMissingError
 from promptmill.settings import Settings, from_environment, to_environment
-from promptmill.wiring import Services, offline_detectors
+from promptmill.wiring import Services
+from promptmill.wiring_offline import offline_detectors
 
 ALL = "ner,comprehend,guardrail"
 

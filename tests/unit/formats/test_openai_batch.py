@@ -15,7 +15,7 @@ from promptmill.domain.record import Failure
 from promptmill.wire.anthropic_messages.request import write_request as write_messages
 from promptmill.wire.bedrock_converse.request import write_request as write_converse
 from promptmill.wire.line_fields import needs_of
-from promptmill.wire.openai_chat.request import write_request
+from promptmill.wire.openai_chat.request_body import write_request
 from promptmill.wire.translation import translate_with_notes
 from promptmill.wire.vertex_gemini import write_request as write_gemini
 from tests.unit.formats.records import JOB, answered, attempt, failed, parsed, prompt_of, raw, refused, rendered

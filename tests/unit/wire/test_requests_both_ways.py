@@ -21,6 +21,7 @@ from promptmill.wire.bedrock_converse import request as converse
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
 from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.openai_chat import request as chat
+from promptmill.wire.openai_chat import request_body as chat_body
 from tests.fakes.recipes import recipe
 from tests.unit.wire import strategies as own
 
@@ -89,7 +90,7 @@ APIS = {
             **own.SETTINGS,
             **own.SAMPLED,
         ),
-        lambda request: chat.write_request(request, model="m", provider=EVERYTHING),
+        lambda request: chat_body.write_request(request, model="m", provider=EVERYTHING),
         lambda body: chat.read_request(body, RECIPE),
         spell_otherwise=spell_chat_otherwise,
     ),

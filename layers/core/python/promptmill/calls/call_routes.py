@@ -10,10 +10,10 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 from msgspec import Struct, structs
 
+from promptmill.calls.attempts import Reason, answered_attempt, failed_attempt, failure_of
 from promptmill.calls.call_gate import (
     Bound,
     CallGate,
@@ -34,11 +34,10 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
-from promptmill.domain.pricing import tells_extra
+from promptmill.domain.pricing import UNKNOWN, tells_extra
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST, Attempt, Failure, Price
-from promptmill.domain.times import rfc3339
 from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
@@ -47,98 +46,7 @@ from promptmill.wire.json_answers import MALFORMED
 from promptmill.wire.line_fields import moved_by
 from promptmill.wire.translation import translate_with_notes
 
-_NOT_CHARGED = Price(0, "not-charged")
-_UNKNOWN = Price(None, "unknown")
-_NO_USAGE = Usage(source="none")
 _OK, _UNAUTHORIZED, _THROTTLED = 200, 401, 429
-
-
-def answered_attempt(
-    call_id: str, record: int, route: Route, completion: Completion, *, price: Price, at: datetime, latency_ms: int
-) -> Attempt:
-    """Return the attempt of a call that was answered."""
-    return Attempt(
-        call_id=call_id,
-        record=record,
-        route=route.id,
-        started_at=rfc3339(at),
-        latency_ms=latency_ms,
-        code="ok",
-        status=_OK,
-        usage=completion.usage,
-        price=price,
-        model=completion.model,
-        request_id=completion.request_id,
-        first_token_ms=completion.first_token_ms,
-    )
-
-
-def failed_attempt(
-    call_id: str,
-    record: int,
-    route: Route,
-    error: ProviderError,
-    *,
-    at: datetime,
-    latency_ms: int,
-    price: Price | None = None,
-) -> Attempt:
-    """Return the attempt of a call that failed.
-
-    Its cost is ``price`` where the reply told its usage, and unknown if the provider may have answered all the same.
-    """
-    return Attempt(
-        call_id=call_id,
-        record=record,
-        route=route.id,
-        started_at=rfc3339(at),
-        latency_ms=latency_ms,
-        code=error.code,
-        status=error.status,
-        usage=error.usage or _NO_USAGE,
-        price=price or (_UNKNOWN if error.usage_unknown else _NOT_CHARGED),
-        model=error.model,
-        request_id=error.request_id,
-    )
-
-
-class Reason(Struct, frozen=True):
-    """Why one route gave no answer.
-
-    Attributes:
-        kind: ``exhausted``: its tries are used up; ``fault``: Promptmill itself is at fault; ``refused``: the provider
-            refuses the record; ``unsupported``: we refuse it, before sending; ``closed``: the route is closed for every
-            record.
-    """
-
-    route: str
-    kind: Literal["exhausted", "fault", "refused", "unsupported", "closed"]
-    code: str
-    detail: str = ""
-    field: str = ""
-
-
-def failure_of(reasons: Sequence[Reason]) -> Failure:
-    """Return the failure of a record that no route answered; it names every route.
-
-    What may still work later outweighs what will not: a record is at fault only if every open route refused it.
-    """
-    said = "; ".join(f"{r.route}: {r.code}{f' ({r.detail})' if r.detail else ''}" for r in reasons)
-    for kind in ("exhausted", "fault", "refused", "unsupported"):
-        first = next((reason for reason in reasons if reason.kind == kind), None)
-        if first is not None:
-            return Failure(_KINDS[first.kind], first.code, said, first.field)
-    return Failure("stopped", "routes_closed", f"every route is closed: {said}" if said else "there is no route")
-
-
-_KINDS: dict[str, Literal["record", "provider", "worker"]] = {
-    "exhausted": "provider",
-    "fault": "worker",
-    "refused": "record",
-    "unsupported": "record",
-}
-
-
 FAULT = "internal_error"
 OVERFLOW = "overflow"
 
@@ -406,7 +314,7 @@ class RecordCalls:
         """Return the price of an answer, unknown where a line's own field adds to it and the answer does not tell how much."""
         price = self._caller.prices.price(route, usage, model=model, at=at)
         told = all(tells_extra(name, route, usage) for name in self._moved_by)
-        return price if told or price.basis == "provider-reported" else _UNKNOWN
+        return price if told or price.basis == "provider-reported" else UNKNOWN
 
     def _note_failure(self, route: Route, slot: CallSlot, error: ProviderError, at: datetime, started: float) -> None:
         latency_ms = self._milliseconds_since(started)

@@ -12,7 +12,7 @@ from promptmill.domain.errors import ProviderError
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.providers.http import HttpCalls
-from promptmill.wire.openai_chat.request import write_request
+from promptmill.wire.openai_chat.request_body import write_request
 
 _TIMEOUT_S = 30.0
 _JSON = {"Content-Type": "application/json"}

@@ -206,7 +206,7 @@ def run_estimate(
 async def _open_ports(
     objects: LocalObjects, rng: random.Random, basis: Basis, show: Looking
 ) -> AsyncIterator[EstimatingPorts]:
-    from promptmill.wiring import embedded_tokenizer, offline_providers  # noqa: PLC0415 (most commands need neither)
+    from promptmill.wiring_offline import embedded_tokenizer, offline_providers  # noqa: PLC0415 (most commands need neither)
 
     tokenizer = embedded_tokenizer(basis.model_url) if basis.model_url else None
     try:

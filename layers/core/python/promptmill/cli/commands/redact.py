@@ -117,7 +117,7 @@ def open_external_detectors(policy: RedactionPolicy) -> Iterator[Detector | None
     Raises:
         UserError: One of them is not available here (``engine_missing``).
     """
-    from promptmill.wiring import offline_detectors  # noqa: PLC0415 (most commands need no detector)
+    from promptmill.wiring_offline import offline_detectors  # noqa: PLC0415 (most commands need no detector)
 
     if not external_detectors(policy):
         yield None

@@ -25,7 +25,8 @@ from promptmill.wire.attachments import read_linked_image, read_native_block, sp
 from promptmill.wire.json_answers import answered_at, answering_model, make_answer_id
 from promptmill.wire.json_fields import NOTHING, Fields
 from promptmill.wire.openai_chat.answer import read_arguments
-from promptmill.wire.openai_chat.request import read_messages, write_tool_call
+from promptmill.wire.openai_chat.request import read_messages
+from promptmill.wire.openai_chat.request_body import write_tool_call
 from promptmill.wire.request_bodies import take_stream
 
 _TEXTS = ("input_text", "output_text", "text")
