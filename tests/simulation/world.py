@@ -46,7 +46,7 @@ from tests.simulation.watch import Watch
 _LOOKS_S = 60.0
 _REAPED = 80
 _PATIENCE_S = 2.5 * 86_400.0
-_MAX_STEPS = 60_000
+_MAX_STEPS = 150_000
 """Far beyond what any seed needs: one that goes round in circles is at no rest."""
 JOINING_S = 30.0
 
