@@ -91,7 +91,9 @@ def _is_poisoned(prompt: str) -> bool:
 
 def chunk_of(world: World, run: JobRun, record: int) -> ChunkRange:
     """Return the chunk that a record lies in."""
-    manifest = msgspec.json.decode(world.objects.manifests[manifest_key(run.job_id, 1)], type=Manifest)
+    keys = (manifest_key(run.job_id, number) for number in range(1, run.run + 1))
+    planned = next(world.objects.manifests[key] for key in keys if key in world.objects.manifests)
+    manifest = msgspec.json.decode(planned, type=Manifest)
     ranges = decode_ranges(world.objects.body(ranges_key(manifest.ranges, 0)))
     return next(found for found in ranges if found.first_record <= record < found.first_record + found.records)
 
