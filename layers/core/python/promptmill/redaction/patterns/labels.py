@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
+from string import ascii_lowercase
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -95,33 +96,60 @@ _PLAIN = {"\u03c2": "\u03c3", "\xf8": "o", "\u0142": "l", "\u0111": "d", "\u0131
 _CANON = _Canon()
 
 
-def _make_canonical(text: str) -> str:
-    """Return a (folded) text of the same length, in which capitals and accents make no difference."""
+class _WithCapitals(dict[int, int]):
+    """Does the same as ``_Canon``, and leaves capitals that become one of ASCII large."""
+
+    def __missing__(self, code: int) -> int:
+        plain = _CANON[code]
+        self[code] = plain - _TO_CAPITAL if chr(code).isupper() and chr(plain) in ascii_lowercase else plain
+        return self[code]
+
+
+_TO_CAPITAL = ord("a") - ord("A")
+_WITH_CAPITALS = _WithCapitals()
+
+
+def _strip_text(text: str) -> str:
+    """Return a (folded) text of the same length, in which accents make no difference."""
     if text.isascii():
-        return text.lower()
-    strange = {char for char in set(text) if not char.isascii() or char.isupper()}
-    return replace_characters(text, strange, _CANON)
+        return text
+    strange = {char for char in set(text) if char > "\x7f" and _WITH_CAPITALS[ord(char)] != ord(char)}
+    return replace_characters(text, strange, _WITH_CAPITALS)
+
+
+def _lower(stripped: str) -> str:
+    """Return a stripped text without capitals. Only those of ASCII are left, and nothing else may change its length."""
+    return stripped.lower() if stripped.isascii() else stripped.encode().lower().decode()
 
 
 @cache
-def _labels() -> dict[str, Label]:
-    """Return the labels by their letters and digits."""
+def _spellings() -> dict[str, Label]:
+    """Return the labels by each of their spellings."""
     found: dict[str, Label] = {}
     for row in read_table():
         label = Label(
             row["type"], row["shape"], row.get("digits", 0), row.get("length", 0), strict=row.get("strict", False)
         )
         for spelling in _spellings_of(row):
-            found.setdefault(_letters(spelling), label)
+            found.setdefault(spelling, label)
+    return found
+
+
+@cache
+def _labels() -> dict[str, Label]:
+    """Return the labels by their letters and digits."""
+    found: dict[str, Label] = {}
+    for spelling, label in _spellings().items():
+        found.setdefault(_letters(spelling), label)
     return found
 
 
 def _spellings_of(row: dict[str, Any]) -> Iterator[str]:
     """Yield each label of a row, and in capitals: of some letters, the capitals alone look like a Latin one."""
     for word in words_of(row):
-        yield _make_canonical(fold_text(word))
+        yield _lower(_strip_text(fold_text(word)))
         if not word.isascii():
-            yield _make_canonical(fold_text(word.upper()))
+            yield _lower(_strip_text(fold_text(word.upper())))
 
 
 _BETWEEN = str.maketrans("", "", " _.-/'()")
@@ -132,15 +160,32 @@ def _letters(word: str) -> str:
 
 
 @cache
-def _patterns() -> tuple[str, str]:
-    """Return the RE2 pattern of the labels in Latin letters, and that of all others."""
-    words = {spelling for row in read_table() for spelling in _spellings_of(row)}
-    latin = {word for word in words if all(char <= _LAST_LATIN for char in word)}
-    return _alternation(latin), _alternation(words - latin)
+def _latin_pattern() -> str:
+    """Return the RE2 pattern of the labels in Latin letters, for a text with its capitals.
+
+    It matches only where a word may begin, with the ``_`` before it if there is one: most texts hold the letters of a short
+    label in the middle of many words.
+    """
+    by_first: dict[str, list[str]] = {}
+    for word in _in_order(word for word in _spellings() if _is_latin(word)):
+        by_first.setdefault(word[0], []).append(_spell(word)[len(re.escape(word[0])) :])
+    return "|".join(f"{_begin(first)}(?i:{'|'.join(rest)})" for first, rest in by_first.items())
 
 
-def _alternation(words: set[str]) -> str:
-    return "|".join(_spell(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+def _begin(first: str) -> str:
+    if not (first.isascii() and first.isalnum()):
+        return f"(?i:{re.escape(first)})"
+    capital = f"|{first.upper()}" if first.isalpha() else ""
+    return rf"(?:(?:\b|_){first}{capital})"
+
+
+def _is_latin(word: str) -> bool:
+    return all(char <= _LAST_LATIN for char in word)
+
+
+def _in_order(words: Iterable[str]) -> list[str]:
+    """Return the longest words first: of two that match at one place, RE2 takes the first."""
+    return sorted(words, key=lambda word: (-len(word), word))
 
 
 def _spell(word: str) -> str:
@@ -154,13 +199,15 @@ def _other_pattern() -> Any:
 
     options = re2.Options()
     options.max_mem = 32 << 20
-    return re2.compile(_patterns()[1], options)
+    words = _in_order(word for word in _spellings() if not _is_latin(word))
+    return re2.compile("|".join(map(_spell, words)), options)
 
 
 def find_labels(folded: FoldedText) -> list[FoundLabel]:
     """Return the labels of a text in order. Of two that overlap, the first one counts, or else the longer one."""
-    canonical = _make_canonical(folded.letters)
-    found = list(_find_latin(folded, canonical))
+    stripped = _strip_text(folded.letters)
+    canonical = _lower(stripped)
+    found = list(_find_latin(folded, stripped, canonical))
     if folded.has_other_letters:
         found += _find_other(folded, canonical)
     kept: list[FoundLabel] = []
@@ -170,10 +217,11 @@ def find_labels(folded: FoldedText) -> list[FoundLabel]:
     return kept
 
 
-def _find_latin(folded: FoldedText, canonical: str) -> Iterator[FoundLabel]:
+def _find_latin(folded: FoldedText, stripped: str, canonical: str) -> Iterator[FoundLabel]:
     text = folded.text
-    for match in compile_re2(_patterns()[0]).finditer(canonical.encode("latin-1", "replace")):
+    for match in compile_re2(_latin_pattern()).finditer(stripped.encode("latin-1", "replace")):
         start, end = match.span()
+        start += text[start] == "_"
         label = _labels().get(_letters(canonical[start:end]))
         whole = 0 if label is None or _is_inside_word(text, start) else _find_end(text, end)
         if label is not None and whole:
