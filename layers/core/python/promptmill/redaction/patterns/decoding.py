@@ -19,7 +19,6 @@ _ENCODED = re.compile(
     r"&(?:#\d{2,7}|#[xX][0-9a-fA-F]{2,6}|quot|apos|amp|lt|gt|nbsp|commat|period|colon|plus|lpar|rpar|hyphen);"
     r"|(?:%[0-9A-Fa-f]{2})+|\\u[0-9a-fA-F]{4}"
 )
-_BLOB = re.compile(r"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{24,}={0,2}")
 _RUN = r"[A-Za-z0-9+/_\-]{24,}={0,2}"
 _URL_SAFE = str.maketrans("-_", "+/")
 _LOOKED_AT, _MAX_BLOB = 64, 1 << 20
@@ -68,10 +67,9 @@ def _decode(encoded: str) -> str:
     return plain if plain.isprintable() else encoded
 
 
-def find_blobs(text: str, raw: bytes) -> Iterator[tuple[int, int, str]]:
+def find_blobs(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where base64 of a readable text stands, and that text."""
-    runs = compile_re2(_RUN).finditer(raw) if text.isascii() else _BLOB.finditer(text)
-    for match in runs:
+    for match in compile_re2(_RUN).finditer(text.encode("ascii", "replace")):
         blob = text[match.start() : match.end()].rstrip("=")
         if len(blob) <= _MAX_BLOB and _read(blob[:_LOOKED_AT]) is not None:
             plain = _read(blob)

@@ -49,7 +49,7 @@ class StructuredDetector:
         if holds_encoded(text):
             decoded = DecodedText(text)
             spans += map(decoded.to_original, self._find_plain(FoldedText(decoded.text)))
-        for start, end, plain in find_blobs(text, folded.raw):
+        for start, end, plain in find_blobs(text):
             spans += [
                 Span(start, end, span.type, span.score, span.rule) for span in self._find_plain(FoldedText(plain))[:1]
             ]
