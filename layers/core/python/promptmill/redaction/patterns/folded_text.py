@@ -126,7 +126,8 @@ class FoldedText:
         if any(_FOLDS[ord(char)] != ord(char) for char in strange):
             self.text = replace_characters(text, strange, _FOLDS)
             if len(self.text) != len(text):
-                self._origins = [at for at, char in enumerate(text) if _FOLDS[ord(char)] is not None]
+                unseen = {char for char in strange if _FOLDS[ord(char)] is None}
+                self._origins = [at for at, char in enumerate(text) if char not in unseen]
         self.letters = self.text
         self.has_other_letters = any(ord(char) >= _LATIN_1_END for char in strange)
         if any(_SIGNS[ord(char)] != ord(char) for char in strange):
