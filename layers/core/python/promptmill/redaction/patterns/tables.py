@@ -244,6 +244,8 @@ def _find_in_lists(folded: FoldedText) -> Iterator[Span]:
     text = folded.text
     headings, width, reached = dict[int, Label](), 0, -1
     for match in _BRACKETED.finditer(text):
+        if not headings and not _has_label(folded, *match.span(1)):
+            continue
         row = _items(text, *match.span(1))
         if found := read_headings(folded, row):
             headings, width, reached = found, len(row), match.end()
