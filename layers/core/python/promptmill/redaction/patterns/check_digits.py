@@ -7,6 +7,7 @@ redaction 11% more time with the fourteen kinds that agree with ours, and 33% wi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import mul
 
 _VERHOEFF_PRODUCT = (
     "0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
@@ -24,7 +25,7 @@ def luhn(digits: str) -> bool:
 
 
 def weighted(digits: str, weights: Sequence[int]) -> int:
-    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+    return sum(map(mul, weights, map(int, digits)))  # weights first: what stands behind them need not be a digit
 
 
 def verhoeff(digits: str) -> bool:

@@ -19,7 +19,7 @@ _MIXED_GATE = (
 _SHAPE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "A" * 52 + "9" * 10, "- ")
 _LAYOUT = str.maketrans("0123456789", "9999999999")
 _SEPARATORS = re.compile(r"[ .\-/()+]")
-_MAX_TOKEN, _WINDOW, _WINDOW_AFTER = 24, 48, 24
+_MIN_TOKEN, _MAX_TOKEN, _WINDOW, _WINDOW_AFTER = 7, 24, 48, 24
 _JOINED_BEFORE = re.compile(r"\w[.\-]")
 _JOINED_AFTER = re.compile(r"[-/:@]\w|\.\d|=")
 _OTHER_NUMBER = re.compile(
@@ -88,11 +88,11 @@ def _judge_number(folded: FoldedText, start: int, end: int) -> list[Span]:
 
 def _find_mixed_numbers(folded: FoldedText) -> Iterator[Span]:
     for start, end in folded.find_spans(_MIXED_ID):
-        if end - start > _MAX_TOKEN or _is_part_of_more(folded, start, end):
+        if not _MIN_TOKEN <= end - start <= _MAX_TOKEN:
             continue
         token = folded.text[start:end]
         shape = token.translate(_SHAPE)
-        if "A" not in shape or len(shape) < 7:  # noqa: PLR2004 (the shortest of them)
+        if "A" not in shape or len(shape) < _MIN_TOKEN or _is_part_of_more(folded, start, end):
             continue
         plain = token.replace("-", "").upper()
         kinds = (*SHAPES.get(shape, ()), *(kind for pattern, kind in MIXED if pattern.fullmatch(plain)))
