@@ -128,9 +128,11 @@ def _find_below(folded: FoldedText, found: FoundLabel) -> Place | None:
     """Return the value in the line below a label that has its line for itself."""
     text = folded.text
     match = _ALONE.match(text, found.end)
+    if match is None:
+        return None
     line = text.rfind("\n", 0, found.start) + 1
     before = text[line : found.start]
-    if match is None or found.start - line > _MAX_BEFORE_LABEL or any(map(str.isdigit, before)) or "," in before:
+    if found.start - line > _MAX_BEFORE_LABEL or any(map(str.isdigit, before)) or "," in before:
         return None
     value = _SHAPES[found.label.shape](folded, found.label, match.end())
     return value if value is not None and _REST_OF_LINE.match(text, value[1]) else None

@@ -147,8 +147,10 @@ def _labels() -> dict[str, Label]:
 def _spellings_of(row: dict[str, Any]) -> Iterator[str]:
     """Yield each label of a row, and in capitals: of some letters, the capitals alone look like a Latin one."""
     for word in words_of(row):
-        yield _lower(_strip_text(fold_text(word)))
-        if not word.isascii():
+        if word.isascii():
+            yield word.lower()
+        else:
+            yield _lower(_strip_text(fold_text(word)))
             yield _lower(_strip_text(fold_text(word.upper())))
 
 
