@@ -53,6 +53,7 @@ class FakeJobs(FailsOnRequest):
         chunks: int | None = None,
         recipe: str = "",
         kept: Counts | None = None,
+        answers_kept: int | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
@@ -66,6 +67,7 @@ class FakeJobs(FailsOnRequest):
             "reason": reason,
             "remedy": remedy,
             "kept": kept,
+            "answers_kept": answers_kept,
             "records": records,
             "chunks": chunks,
             "recipe": recipe or None,

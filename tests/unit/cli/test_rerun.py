@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_a_further_run_is_seen_by_status_and_results(file: Path, how: str, tmp_p
     first, _ = typed_json(target, "results", job_id, "--run", "1", "--out", str(tmp_path / "c"))
     assert "[error]" in Path(first["files"]["results"]).read_text()
     assert "job has no run 9".replace("job", f"job {job_id}") in typed(target, "status", job_id, "--run", "9").stderr
+
+
+@pytest.mark.parametrize("how", ["resume", "redrive"])
+def test_status_tells_the_answers_that_a_further_run_keeps(file: Path, how: str) -> None:
+    target, job_id = some_failed(file)
+    assert "answered by earlier runs" not in typed(target, "status", job_id).stdout
+    shown = typed(target, how, job_id).stdout
+    assert "answered by earlier runs" not in shown, "not planned yet"
+    let_run(target)
+    status, _ = typed_json(target, "status", job_id)
+    run = target.mill.job(job_id, 2)
+    assert status["answers_kept"] == target.mill.status(run)["answers_kept"] == 1
+    assert status["answers_kept"] == json.loads(target.mill.file(run, "summary"))["answers_kept"]
+    assert "1 answered by earlier runs" in typed(target, "status", job_id).stdout
+    assert typed_json(target, "status", job_id, "--run", "1")[0]["answers_kept"] == 0
 
 
 def test_on_another_route(file: Path) -> None:

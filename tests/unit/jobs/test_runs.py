@@ -108,6 +108,7 @@ async def test_the_summary_keeps_answers_and_costs_apart() -> None:
     summary = msgspec.json.decode(mill.file(run, "summary"))
     assert (summary["run"], summary["rerun"], summary["answered"]) == (2, "resume", 12)
     assert summary["answers_kept"] == 10, "seven of the chunks that did not run, three of the one that did"
+    assert mill.status(run)["answers_kept"] == 10
     assert (summary["attempts"], summary["routes"][ROUTE.id]["attempts"]) == (2, 2)
     assert summary["models_that_answered"] == {"m-1": 12}
 

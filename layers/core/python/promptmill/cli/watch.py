@@ -183,6 +183,8 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     counts: Counts = job.counts
     cost = usd_short(counts.nano_usd) + (f" and {counts.unpriced} attempts of unknown cost" if counts.unpriced else "")
     out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
+    if job.answers_kept:
+        out.line(f"Kept: {job.answers_kept:,} answered by earlier runs")
     if job.reason:
         out.line(f"Reason: {job.reason}")
     if job.remedy:

@@ -112,6 +112,7 @@ class Manifest(Struct, frozen=True):
         base: the run that a further run goes on from; 0 for the first.
         pending: chunks that a further run runs, in order; None for all.
         kept: outcomes of the others.
+        answers_kept: answers of earlier runs that a further run takes over, in whatever chunk.
         version: of what this run stores: see ``layout.STORED_VERSION``.
     """
 
@@ -134,6 +135,7 @@ class Manifest(Struct, frozen=True):
     rerun: Rerun = ""
     pending: tuple[int, ...] | None = None
     kept: Counts = Counts()
+    answers_kept: int = 0
     version: int = field(default=STORED_VERSION, name=VERSION_FIELD)
 
     @property
@@ -168,6 +170,7 @@ class JobRun(Struct, frozen=True):
         swept_at: when a sweep last looked into it, "" if none has.
         rerun, route: what a further run is for, and the route that it takes first, "" for that of the run before.
         kept: outcomes of the chunks that a further run leaves as they are; what they cost is not this run's.
+        answers_kept: answers of earlier runs that it takes over, also in the chunks that it runs; 0 until planned.
         counts: the final ones, once terminal.
         planners: how many planned it without an end or an error: they are at work, or were brought down.
         files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
@@ -194,6 +197,7 @@ class JobRun(Struct, frozen=True):
     rerun: Rerun = ""
     route: str = ""
     kept: Counts = Counts()
+    answers_kept: int = 0
     counts: Counts = Counts()
     planners: int = 0
     files: dict[str, str] = {}

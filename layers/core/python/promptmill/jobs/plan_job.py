@@ -207,8 +207,16 @@ def check_prices(recipe: Recipe, context: JobContext) -> None:
 
 async def _start_run(job: JobRun, manifest: Manifest, context: JobContext) -> Planned:
     job_id, run, records, chunks = job.job_id, job.run, manifest.records, len(manifest.to_run)
-    at = rfc3339(context.clock.now())
-    await context.jobs.move(job_id, run, JobState.RUNNING, at=at, records=records, chunks=chunks, kept=manifest.kept)
+    await context.jobs.move(
+        job_id,
+        run,
+        JobState.RUNNING,
+        at=rfc3339(context.clock.now()),
+        records=records,
+        chunks=chunks,
+        kept=manifest.kept,
+        answers_kept=manifest.answers_kept,
+    )
     await send_first(manifest, context)
     await publish_latest_status(job_id, run, context)
     return Planned("planned", job_id, records=records, chunks=chunks)

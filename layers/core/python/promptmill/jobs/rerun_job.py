@@ -110,7 +110,7 @@ async def plan_rerun(job: JobRun, context: JobContext) -> Manifest | None:
         return None
     try:
         base = await context.manifests(job.job_id, number)
-        pending, kept = await _split_chunks(job, base, context)
+        pending, kept, answers = await _split_chunks(job, base, context)
     except MissingObjectError as error:
         raise _refuse_old() from error
     return structs.replace(
@@ -124,6 +124,7 @@ async def plan_rerun(job: JobRun, context: JobContext) -> Manifest | None:
         rerun=job.rerun,
         pending=tuple(pending),
         kept=kept,
+        answers_kept=answers,
     )
 
 
@@ -153,17 +154,18 @@ def _refuse_old() -> RejectedFileError:
     )
 
 
-async def _split_chunks(job: JobRun, base: Manifest, context: JobContext) -> tuple[list[int], Counts]:
-    """Return the chunks with something to run, and what the other chunks hold."""
+async def _split_chunks(job: JobRun, base: Manifest, context: JobContext) -> tuple[list[int], Counts, int]:
+    """Return the chunks with something to run, what the other chunks hold, and how many answers there are in all."""
     chain = await read_run_chain(base, manifests=context.manifests)
-    pending, kept, chunk = list[int](), Counts(), 0
+    pending, kept, answers, chunk = list[int](), Counts(), 0, 0
     async for header in read_headers(map(chain.result_key, range(base.chunks)), objects=context.objects):
         if left_to_run(job.rerun, header.tally.counts):
             pending.append(chunk)
         else:
             kept = kept.plus(header.tally.counts.outcomes)
+        answers += header.tally.counts.answered  # whatever else a chunk holds, no answer is asked for again
         chunk += 1
-    return pending, kept
+    return pending, kept, answers
 
 
 def resolve_rerun_recipe(frozen: Recipe, now: Recipe | None, *, route: str = "") -> Recipe:

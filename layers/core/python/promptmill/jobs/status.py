@@ -47,6 +47,7 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
             "stopped": counts.stopped,
             "waiting": max(0, job.records - counts.done),
         },
+        "answers_kept": job.answers_kept,
         "cost_usd": usd_text(counts.nano_usd),
         "unpriced_attempts": counts.unpriced,
         "waits_for": waits_for(job, at=at),

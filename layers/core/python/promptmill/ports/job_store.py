@@ -44,6 +44,7 @@ class Jobs(Protocol):
         chunks: int | None = None,
         recipe: str = "",
         kept: Counts | None = None,
+        answers_kept: int | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:

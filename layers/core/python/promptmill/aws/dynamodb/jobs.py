@@ -120,12 +120,14 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         chunks: int | None = None,
         recipe: str = "",
         kept: Counts | None = None,
+        answers_kept: int | None = None,
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
         values: dict[str, Any] = {"state": to.value, "rank": RANKS[to], "last_progress": at}
         values |= {"reason": reason, "remedy": remedy} | ({"recipe": recipe} if recipe else {})
-        values |= {k: v for k, v in {"records": records, "chunks": chunks, "files": files}.items() if v is not None}
+        given = {"records": records, "chunks": chunks, "answers_kept": answers_kept, "files": files}
+        values |= {name: value for name, value in given.items() if value is not None}
         sums = {"kept": kept, "counts": counts}
         values |= {name: structs.asdict(of) for name, of in sums.items() if of is not None}
         below = RANKS[JobState.RUNNING if to is JobState.REJECTED else to]
@@ -257,6 +259,7 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         rerun=item.get("rerun", ""),
         route=item.get("route", ""),
         kept=counts_from(item.get("kept", {})),
+        answers_kept=item.get("answers_kept", 0),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
         planners=item.get("planners", 0) + len(item.get("planning", ())),  # earlier code counted them, without names

@@ -49,7 +49,7 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         ("file", f"{job.source.key} (version {job.source.version or 'none'})"),
         ("recipe", job.recipe),
         ("records", f"{_progress(job, counts)}; {counts.failed:,} failed, {counts.stopped:,} stopped"),
-        ("kept", f"{job.kept.answered:,} answers of earlier runs" if job.kept.answered else ""),
+        ("kept", f"{job.answers_kept:,} answered by earlier runs" if job.answers_kept else ""),
         ("cost", _cost(counts)),
         ("all runs", _cost(all_runs) if all_runs else ""),
         ("waits for", document["waits_for"]),
