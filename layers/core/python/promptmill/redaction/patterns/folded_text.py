@@ -34,6 +34,7 @@ _NOTHING = ";"
 _REPLACEMENT = 0xFFFD
 _LATIN_1_END = 256
 _FEW = 24
+ASCII = frozenset(map(chr, range(128)))
 _OTHER_LETTER, _OTHER_SIGN = "\u00e9", "\u00a7"
 
 
@@ -121,16 +122,17 @@ class FoldedText:
         if text.isascii():
             self.text, self.letters, self.raw = text, text, text.encode()
             return
-        strange = {char for char in set(text) if char > "\x7f"}
+        strange = set(text) - ASCII
+        folding = {char for char in strange if _FOLDS[ord(char)] != ord(char)}
         self.text = text
-        if any(_FOLDS[ord(char)] != ord(char) for char in strange):
-            self.text = replace_characters(text, strange, _FOLDS)
+        if folding:
+            self.text = replace_characters(text, folding, _FOLDS)
             if len(self.text) != len(text):
-                unseen = {char for char in strange if _FOLDS[ord(char)] is None}
+                unseen = {char for char in folding if _FOLDS[ord(char)] is None}
                 self._origins = [at for at, char in enumerate(text) if char not in unseen]
         self.letters = self.text
-        self.has_other_letters = any(ord(char) >= _LATIN_1_END for char in strange)
-        if any(_SIGNS[ord(char)] != ord(char) for char in strange):
+        self.has_other_letters = ord(max(strange)) >= _LATIN_1_END
+        if self.has_other_letters and any(_SIGNS[ord(char)] != ord(char) for char in strange):
             self.text = self.letters.translate(_SIGNS)
         self.raw = _to_latin_1(self.text)
 

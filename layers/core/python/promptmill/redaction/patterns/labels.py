@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2, fold_text, replace_characters
+from promptmill.redaction.patterns.folded_text import ASCII, FoldedText, compile_re2, fold_text, replace_characters
 from promptmill.redaction.spans import RedactionType
 
 Shape = Literal["number", "phone", "date", "card", "iban", "secret", "code", "degrees"]
@@ -113,7 +113,7 @@ def _strip_text(text: str) -> str:
     """Return a (folded) text of the same length, in which accents make no difference."""
     if text.isascii():
         return text
-    strange = {char for char in set(text) if char > "\x7f" and _WITH_CAPITALS[ord(char)] != ord(char)}
+    strange = {char for char in set(text) - ASCII if _WITH_CAPITALS[ord(char)] != ord(char)}
     return replace_characters(text, strange, _WITH_CAPITALS)
 
 
