@@ -23,6 +23,7 @@ ADDED: set[str] = {
     "manifest.json.answers_kept",
     "run.answers_kept.N: text",
     "status.indented.answers_kept",
+    "status.indented.notes",
     "manifest.json.recipe.unknown_fields: text",
     "manifest.json.recipe.overflow: yes or no",
     "drained_chunk.pk.S: JOB#<job>",

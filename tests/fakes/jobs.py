@@ -54,6 +54,7 @@ class FakeJobs(FailsOnRequest):
         recipe: str = "",
         kept: Counts | None = None,
         answers_kept: int | None = None,
+        notes: tuple[str, ...] = (),
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
@@ -68,6 +69,7 @@ class FakeJobs(FailsOnRequest):
             "remedy": remedy,
             "kept": kept,
             "answers_kept": answers_kept,
+            "notes": notes or None,
             "records": records,
             "chunks": chunks,
             "recipe": recipe or None,

@@ -43,9 +43,9 @@ async def test_a_further_run_is_one_of_its_own(jobs: Any) -> None:
     assert await jobs.create(again)
     assert await jobs.read(ID, 2) == again
     kept = Counts(answered=3, failed=1)
-    await jobs.move(ID, 2, JobState.RUNNING, at=LATER, records=5, chunks=2, kept=kept, answers_kept=4)
+    await jobs.move(ID, 2, JobState.RUNNING, at=LATER, records=5, chunks=2, kept=kept, answers_kept=4, notes=("a", "b"))
     moved = await jobs.read(ID, 2)
-    assert (moved.kept, moved.answers_kept) == (kept, 4)
+    assert (moved.kept, moved.answers_kept, moved.notes) == (kept, 4, ("a", "b"))
     assert (await jobs.read(ID, 1)).state is JobState.DONE
     assert [job.run async for job in jobs.open_runs()] == [2]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from promptmill.cli.watch import Snapshot, describe, next_command
 from promptmill.domain.job import Counts, JobRun, JobState
 from tests.fakes.mill import jsonl
 from tests.fakes.recipes import recipe
-from tests.unit.cli.fake_target import FakeTarget, typed
+from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
 
 
 def terminal(width: int) -> tuple[Output, io.StringIO]:
@@ -74,3 +76,30 @@ def test_the_list_says_why_a_file_was_rejected(target: FakeTarget, tmp_path: Pat
     file.write_text("review,n\ngood,1\n")
     typed(target, "submit", str(file), "--recipe", "r")
     assert "none of the 2 columns is called prompt or text" in typed(target, "status").stdout
+
+
+def test_notes_of_the_file_are_told(tmp_path: Path) -> None:
+    target = FakeTarget(recipe(prompt="{{ text }}"))
+    file = tmp_path / "cut.txt.gz"
+    file.write_bytes(gzip.compress(b"first\nsecond\n")[:-4])
+    ended = typed(target, "submit", str(file), "--recipe", "r", "--wait").stdout
+    job = the_job(target)
+    (note,) = json.loads(target.mill.file(job, "summary"))["notes"]
+    status, _ = typed_json(target, "status", job.job_id)
+    assert status["notes"] == target.mill.status(job)["notes"] == [note]
+    assert note in typed(target, "status", job.job_id).stdout
+    assert note in ended
+
+
+def test_a_further_run_tells_the_notes_of_the_file_as_well(tmp_path: Path) -> None:
+    target = FakeTarget(recipe(prompt="{{ text }}"))
+    file = tmp_path / "cut.csv.gz"
+    file.write_bytes(gzip.compress(b'text\nfirst\n" "\n')[:-4])
+    typed(target, "submit", str(file), "--recipe", "r")
+    job_id = the_job(target).job_id
+    notes = typed_json(target, "status", job_id)[0]["notes"]
+    assert typed(target, "redrive", job_id).exit_code == 0
+    target.services.run(target.mill.pump())
+    status, _ = typed_json(target, "status", job_id)
+    assert (status["run"], status["notes"]) == (2, notes)
+    assert len(notes) == 1

@@ -185,6 +185,8 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
     if job.answers_kept:
         out.line(f"Kept: {job.answers_kept:,} answered by earlier runs")
+    for note in job.notes:
+        out.line(f"Note: {note}")
     if job.reason:
         out.line(f"Reason: {job.reason}")
     if job.remedy:

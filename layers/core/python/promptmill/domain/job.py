@@ -171,6 +171,7 @@ class JobRun(Struct, frozen=True):
         rerun, route: what a further run is for, and the route that it takes first, "" for that of the run before.
         kept: outcomes of the chunks that a further run leaves as they are; what they cost is not this run's.
         answers_kept: answers of earlier runs that it takes over, also in the chunks that it runs; 0 until planned.
+        notes: of the whole file, as its manifest has them.
         counts: the final ones, once terminal.
         planners: how many planned it without an end or an error: they are at work, or were brought down.
         files: keys of what was joined, by name: ``results``, ``errors``, ``attempts``, ``summary``.
@@ -198,6 +199,7 @@ class JobRun(Struct, frozen=True):
     route: str = ""
     kept: Counts = Counts()
     answers_kept: int = 0
+    notes: tuple[str, ...] = ()
     counts: Counts = Counts()
     planners: int = 0
     files: dict[str, str] = {}

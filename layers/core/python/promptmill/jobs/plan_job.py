@@ -216,6 +216,7 @@ async def _start_run(job: JobRun, manifest: Manifest, context: JobContext) -> Pl
         chunks=chunks,
         kept=manifest.kept,
         answers_kept=manifest.answers_kept,
+        notes=manifest.notes,
     )
     await send_first(manifest, context)
     await publish_latest_status(job_id, run, context)

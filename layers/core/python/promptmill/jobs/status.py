@@ -51,6 +51,7 @@ def status_document(job: JobRun, counts: Counts, *, at: str) -> dict[str, Any]:
         "cost_usd": usd_text(counts.nano_usd),
         "unpriced_attempts": counts.unpriced,
         "waits_for": waits_for(job, at=at),
+        "notes": list(job.notes),
         "closed_routes": job.closed_routes,
         "dropped_at": job.source.dropped_at,
         "created_at": job.created_at,

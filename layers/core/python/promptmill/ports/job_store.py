@@ -45,6 +45,7 @@ class Jobs(Protocol):
         recipe: str = "",
         kept: Counts | None = None,
         answers_kept: int | None = None,
+        notes: tuple[str, ...] = (),
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:

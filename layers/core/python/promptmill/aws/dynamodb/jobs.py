@@ -121,11 +121,13 @@ class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFir
         recipe: str = "",
         kept: Counts | None = None,
         answers_kept: int | None = None,
+        notes: tuple[str, ...] = (),
         counts: Counts | None = None,
         files: dict[str, str] | None = None,
     ) -> bool:
         values: dict[str, Any] = {"state": to.value, "rank": RANKS[to], "last_progress": at}
         values |= {"reason": reason, "remedy": remedy} | ({"recipe": recipe} if recipe else {})
+        values |= {"notes": list(notes)} if notes else {}
         given = {"records": records, "chunks": chunks, "answers_kept": answers_kept, "files": files}
         values |= {name: value for name, value in given.items() if value is not None}
         sums = {"kept": kept, "counts": counts}
@@ -260,6 +262,7 @@ def _job_run(item: dict[str, Any]) -> JobRun:
         route=item.get("route", ""),
         kept=counts_from(item.get("kept", {})),
         answers_kept=item.get("answers_kept", 0),
+        notes=tuple(item.get("notes", ())),
         closed_routes=dict(sorted(closed.rsplit(" ", 1) for closed in item.get("closed_routes", ()))),
         counts=counts_from(item.get("counts", {})),
         planners=item.get("planners", 0) + len(item.get("planning", ())),  # earlier code counted them, without names

@@ -53,6 +53,7 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         ("cost", _cost(counts)),
         ("all runs", _cost(all_runs) if all_runs else ""),
         ("waits for", document["waits_for"]),
+        *(("note", note) for note in job.notes),
         ("dropped", job.source.dropped_at),
         ("last progress", job.last_progress),
         *((f"closed route {route}", why) for route, why in job.closed_routes.items()),
