@@ -76,3 +76,20 @@ def test_a_chunk_under_way_is_settled_though_what_says_where_it_lies_is_gone(ste
     assert not claim.holds
     calls = 0 if step in ("units.claim", "units.grant") else 3
     assert sum(charge.attempts for charge in world.ledger.charges.values()) == calls
+
+
+@pytest.mark.parametrize("step", ["units.grant", "units.intend", "models.complete"])
+def test_a_chunk_whose_message_is_lost_as_well_is_settled_once_its_run_has_ended_without_its_files(step: str) -> None:
+    """Its owner dies at the step. At that moment its manifest is deleted, and its message: only the sweep sees the run."""
+    worlds: list[World] = []
+
+    def delete() -> None:
+        for kind in ("manifest", "purge"):
+            worlds[0].change(Change(0.0, kind, "0"))
+
+    died = At("chunk-1", step, CRASH_AFTER, then=delete)
+    world = tell(story(3, money=Money(per_job=10**9), sweeps=True), died, begin=worlds.append)
+    assert state(world) == "STOPPED"
+    (claim,) = world.units.claims.values()
+    assert (claim.released, claim.holds) == (True, False)
+    assert sum(charge.attempts for charge in world.ledger.charges.values()) == (0 if step == "units.grant" else 3)

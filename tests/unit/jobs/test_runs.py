@@ -13,8 +13,10 @@ from msgspec import structs
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.errors import RecipeError, RecordRefusedError, RouteClosedError, UserError
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.domain.messages import ChunkMessage, PlanMessage
+from promptmill.domain.layout import manifest_key
+from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.jobs import earlier_results
+from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
 from tests.fakes.mill import Mill, jsonl
@@ -231,6 +233,23 @@ async def test_a_job_whose_work_is_deleted_says_so() -> None:
     with pytest.raises(UserError, match="deleted by now") as old:
         await rerun(mill, first)
     assert old.value.code == "too_old"
+
+
+async def test_every_chunk_that_a_further_run_may_have_claimed_is_settled_if_its_files_are_gone() -> None:
+    """Its chunk messages are lost, and only the manifest said which chunks it was for."""
+    mill = Mill(recipe(routes=(SMALL,)))
+    first = await some_failed(mill)
+    run = await rerun(mill, first)
+    await mill.deliver(mill.queue.waiting.pop(0))
+    mill.queue.waiting.clear()
+    del mill.objects._objects[manifest_key(run.job_id, run.run)]
+    mill.clock.advance(3600)
+    await mill.sweep()
+    (finish,) = mill.queue.waiting
+    mill.queue.waiting.clear()
+    assert isinstance(finish, FinishMessage)
+    await finish_job(finish, mill.context())
+    assert mill.queue.waiting == [ChunkMessage(run.job_id, 2, chunk) for chunk in range(first.chunks)]
 
 
 async def test_a_rejected_run_is_no_run_to_go_on_from() -> None:

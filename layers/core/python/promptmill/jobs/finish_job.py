@@ -15,6 +15,7 @@ from promptmill.domain.times import rfc3339
 from promptmill.formats.file_format import format_named
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_run_chain
+from promptmill.jobs.find_run import FIRST_RUN
 from promptmill.jobs.join_run import JoinRun, RouteTotal, RunTotals
 from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.send_chunks import MAX_AT_ONCE
@@ -120,9 +121,24 @@ async def _ask_for_missing(manifest: Manifest, context: JobContext, error: Excep
 
 async def _republish_end_state(job: JobRun, message: FinishMessage, context: JobContext) -> None:
     """Write the status and the event of a run that is over: whoever ended it may have vanished before that."""
+    if message.segment is None and job.state is JobState.STOPPED and not job.files:
+        await _have_chunks_settled(job, context)
     await publish_status(job, context)
     if message.segment is None:
         await publish_end(job, context.events)
+
+
+async def _have_chunks_settled(job: JobRun, context: JobContext) -> None:
+    """Send a message for each chunk of a run that ended without its files: it may hold money, and have calls to charge.
+
+    The message that it had may be lost, and no sweep looks into a run that is over.
+    """
+    claimable = (await context.jobs.read_window(job.job_id, job.run)).sent
+    if job.run != FIRST_RUN:
+        # Which chunks a further run was for, only its manifest said: it may have been for any.
+        first = await context.jobs.read(job.job_id, FIRST_RUN)
+        claimable = first.chunks if first is not None else job.chunks
+    await context.queue.send([ChunkMessage(job.job_id, job.run, chunk) for chunk in range(claimable)])
 
 
 async def results_complete(manifest: Manifest, objects: ObjectLister) -> bool:
