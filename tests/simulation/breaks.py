@@ -272,7 +272,7 @@ MUTANTS = (
     _mutant(
         "dead letters are verdicts",
         "promptmill.jobs.settle_dead_letter",
-        "    if job.stop or claim.crashes >= MAX_CRASHES:\n",
+        "    if job.stop or is_given_up(claim):\n",
         "    if True:\n",
     ),
     _mutant(

@@ -12,6 +12,7 @@ from promptmill.domain.budget import BudgetPolicy, BudgetState
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict, chunk_unit
+from promptmill.engine.answer_unit import MAX_TRIES
 from promptmill.engine.history import History
 from promptmill.engine.run_unit import MAX_CRASHES, UnitEnd, run_unit
 from promptmill.engine.unit import PAUSED_DELAY_S
@@ -72,6 +73,21 @@ async def test_a_unit_that_is_to_end_makes_no_call(by: str) -> None:
     }
     assert unit.closes == [(History(), expected[by])]
     assert models.calls == []
+
+
+async def test_a_known_culprit_fails_alone_however_many_owners_have_ended() -> None:
+    """Three owners ended while they tried it alone, and others for reasons of their own: its neighbours are innocent."""
+    house, unit = House(), LineUnit(3)
+    assert await run(house, unit, crashes=MAX_CRASHES, trying=1, tries=MAX_TRIES) == UnitEnd("ended")
+    ((history, verdict),) = unit.closes
+    assert verdict == Verdict("completed")
+    assert [n for n, result in history.results.items() if not result.answered] == [1]
+
+
+async def test_a_unit_is_given_up_once_too_many_owners_ended_on_no_record_that_was_tried_alone() -> None:
+    house, unit = House(), LineUnit(3)
+    await run(house, unit, crashes=MAX_CRASHES + MAX_TRIES, trying=1, tries=MAX_TRIES)
+    assert unit.closes == [(History(), Verdict("stopped", "worker_crashed", unread=True))]
 
 
 @pytest.mark.parametrize("found", [Verdict("completed"), Verdict("stopped", "cancelled")])

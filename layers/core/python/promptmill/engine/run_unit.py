@@ -18,10 +18,18 @@ from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
-"""How many owners in a row may end without journaling anything before the unit is given up."""
+"""How many owners in a row may end without journaling anything before the unit is given up: see ``is_given_up``."""
 
 _RELEASES = 5
 _PAUSE_S = 0.5
+
+
+def is_given_up(claim: Claim) -> bool:
+    """Return True if so many owners ended that the unit ends without being read again.
+
+    Those that ended on the record that is tried alone do not count: soon it is found, and fails alone.
+    """
+    return claim.crashes - claim.tries >= MAX_CRASHES
 
 
 class UnitEnd(Struct, frozen=True):
@@ -111,7 +119,7 @@ async def _run(
     unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, draining: Draining, heartbeat: Heartbeat
 ) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=runtime.objects, units=runtime.units)
-    crashed = claim.crashes >= MAX_CRASHES
+    crashed = is_given_up(claim)
     if claim.verdict is not None:
         # The end is decided: whoever comes next only completes it. Where it has crashed many owners, perhaps its bytes
         # brought them down, and they are not read again to write the failures.

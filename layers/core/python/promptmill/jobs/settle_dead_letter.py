@@ -17,7 +17,7 @@ from promptmill.domain.errors import JobFilesGoneError, RefusedByAwsError, Rejec
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, make_job_id
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
 from promptmill.domain.units import Claim, chunk_unit
-from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.engine.run_unit import is_given_up
 from promptmill.engine.takeover import Free
 from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker
 from promptmill.jobs.context import JobContext
@@ -146,7 +146,7 @@ async def _find_stop_code(
     job: JobRun, manifest: Manifest, message: ChunkMessage, claim: Claim, worker: ChunkWorker
 ) -> str:
     """Return why a chunk has to end, or "" if it may go on."""
-    if job.stop or claim.crashes >= MAX_CRASHES:
+    if job.stop or is_given_up(claim):
         return job.stop or "worker_crashed"
     chunk = await worker.context.manifests.chunk_range(manifest, message.chunk)
     return await ChunkUnit(job, manifest, chunk, worker).stop_code()

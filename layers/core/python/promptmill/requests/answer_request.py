@@ -14,7 +14,7 @@ from promptmill.domain import layout
 from promptmill.domain.errors import MissingObjectError, RecipeError, RecordError, RefusedByAwsError, lone_refusals
 from promptmill.domain.recipe import Recipe
 from promptmill.engine.heartbeat import run_with_lease
-from promptmill.engine.run_unit import MAX_CRASHES, run_unit, settle_unit
+from promptmill.engine.run_unit import is_given_up, run_unit, settle_unit
 from promptmill.engine.takeover import Claiming, Free, inspect_claim, must_run_alone, take_unit
 from promptmill.engine.unit import UnitRuntime
 from promptmill.ports.message_queue import MessageLease, ReplySender, RequestCopies
@@ -317,7 +317,7 @@ async def _claim_and_run(
     if claim is None:
         return await _send_again(incoming, claiming.seen, worker, delay_s=runtime.lease_s)
     stop_code = stop_code or _find_stop_code(incoming, unit, runtime)
-    if worker.settling and not stop_code and claim.crashes < MAX_CRASHES and claim.verdict is None:
+    if worker.settling and not stop_code and not is_given_up(claim) and claim.verdict is None:
         await runtime.units.release(unit.name, claim)
         return await _send_again(incoming, None, worker, delay_s=0)
     end = await run_unit(unit, claim, runtime=runtime, stop_code=stop_code)
