@@ -21,7 +21,7 @@ from promptmill.providers.addresses import NOTHING_MORE, AwsHost, base_url, key_
 from promptmill.providers.api_call import ApiCall, StreamReader, complete, is_success
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_answer
-from promptmill.wire.anthropic_messages.request import LABEL, write_request
+from promptmill.wire.anthropic_messages.request import LABEL, take_betas, write_request
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import as_object, parse_json
@@ -120,12 +120,13 @@ class AnthropicMessages:
         del call_id  # the protocol has no place for it
         refuse_embedding(request, by=LABEL)
         body = finish_body(write_request(request, model=route.model), request, route)
+        betas = take_betas(body)
         data = encode_body({**body, "stream": True} if route.stream else body)
         url = self._host.base_url(route) + self._provider.paths["messages"]
         call = ApiCall(
             url=url,
             body=data,
-            headers=await self._host.headers(route, url, data),
+            headers=await self._host.headers(route, url, data, more=betas),
             error=self._error,
             read=lambda answer, raw: self._read(answer, raw, request),
             stream=self._stream_reader() if route.stream else None,

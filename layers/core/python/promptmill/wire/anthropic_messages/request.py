@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from msgspec import structs
@@ -36,6 +37,7 @@ from promptmill.wire.request_bodies import (
     refuse_fields,
     take_leading_system,
     take_stream,
+    unsupported,
     unsupported_attachment,
 )
 from promptmill.wire.translation import translate
@@ -283,6 +285,26 @@ def write_request(request: CompletionRequest, *, model: str) -> dict[str, Any]:
     return add_native(body, request, wire_format=WIRE_FORMAT)
 
 
+BETA_HEADER = "anthropic-beta"
+_BETA = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def take_betas(body: dict[str, Any]) -> dict[str, str]:
+    """Take the beta features out of a body, and return the header that Anthropic's own API wants them in.
+
+    Raises:
+        RecordError: one of them is no name of a feature, so that it could not stand in a header.
+    """
+    betas: list[str] = []
+    for field in ("betas", "anthropic_beta"):
+        given = body.pop(field, None) or []
+        for beta in given if isinstance(given, list) else [given]:
+            if not isinstance(beta, str) or not _BETA.fullmatch(beta):
+                raise unsupported(field, "must be a list of names of beta features, such as files-api-2025-04-14")
+            betas.append(beta)
+    return {BETA_HEADER: ",".join(dict.fromkeys(betas))} if betas else {}
+
+
 def write_hosted_request(request: CompletionRequest, route: Route, *, version: str) -> dict[str, Any]:
     """Return the body for Claude on another cloud, where the model is in the URL and the version in the body.
 
@@ -290,6 +312,8 @@ def write_hosted_request(request: CompletionRequest, route: Route, *, version: s
         RecordError: the request holds something that cannot be carried.
     """
     body = write_request(request, model=route.model)
+    if body.get("betas"):
+        raise unsupported("betas", "is a header of Anthropic's own API; call this cloud with anthropic_beta instead")
     del body["model"]
     return {"anthropic_version": route.api_version or version, **body}
 

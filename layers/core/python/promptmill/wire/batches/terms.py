@@ -148,8 +148,8 @@ _ANTHROPIC = BatchTerms(
     max_bytes=256 * MB,
     one_model=False,
     proof="none",
-    refuses=frozenset({"stream", "speed"}),
-    not_batched="streams and fast mode",
+    refuses=frozenset({"stream", "speed", "betas", "anthropic_beta"}),
+    not_batched="streams, fast mode and beta features",
 )
 
 _BEDROCK = BatchTerms(
