@@ -478,6 +478,24 @@ async def test_what_is_in_flight_is_waited_for_where_it_may_hold_what_is_missing
     await here.close()
 
 
+async def test_a_call_that_ends_while_money_is_refused_may_have_left_enough() -> None:
+    """It ended after the flush, so the refusal still counted it at its most."""
+    house, job = House(), job_line("job", 150)
+    here = await bench(house, lines=[job])
+    grant = house.units.grant
+
+    async def answer_late(unit: str, claim: Claim, amount: int, **more: Any) -> Any:
+        found = await grant(unit, claim, amount, **more)
+        if found.verdict == "short" and amount == 100:
+            await house.clock.sleep(10)
+        return found
+
+    house.units.grant = answer_late  # type: ignore[method-assign]
+    assert len(await asyncio.gather(*here.ask(3, takes_s=5))) == 3
+    assert here.sender.why is None
+    await here.close()
+
+
 async def test_once_nothing_is_in_flight_and_nothing_is_free_the_money_has_ended() -> None:
     house, job = House(), job_line("job", 150)
     here = await bench(house, lines=[job])

@@ -205,11 +205,13 @@ class UnitCallGate:
         if not batch or await unit_budget.fund(sum(highs), sum(highs) * 4):
             return batch
         # Calls that have ended count at their most until they are journaled: that frees what they did not use.
+        # Counted before the flush: a call that ends from here on is not in the journal when the money is refused.
+        in_flight = self._in_flight
         await self._ports.journal.flush()
         if await unit_budget.fund(highs[0], highs[0]):
             return batch[:1]
         if unit_budget.can_ever_hold(highs[0]):
-            if not self._in_flight:  # else one of those may cost less than its most, and leave enough
+            if not in_flight:  # else one of those may cost less than its most, and leave enough
                 self.end("money")
             return []
         # No wait can help a call that is dearer than a whole budget: its record alone fails.
