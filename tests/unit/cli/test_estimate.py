@@ -22,8 +22,9 @@ from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
 
-RECIPE = Path("recipes/reviews.yaml")
-SAMPLE = Path("samples/reviews.csv")
+ROOT = Path(__file__).parents[3]
+RECIPE = ROOT / "recipes/reviews.yaml"
+SAMPLE = ROOT / "samples/reviews.csv"
 
 
 def estimated(file: Path, *words: str, target: FakeTarget | None = None) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def test_a_limit_says_how_long_it_takes_at_least(tmp_path: Path) -> None:
 
 def test_a_route_without_a_price_has_no_cost_and_says_so(tmp_path: Path) -> None:
     document = (
-        Path("recipes/reviews.yaml").read_text().replace("anthropic/claude-haiku-5-5", "openai/nobody-knows-this", 1)
+        RECIPE.read_text().replace("anthropic/claude-haiku-5-5", "openai/nobody-knows-this", 1)
     )
     unpriced = tmp_path / "unpriced.yaml"
     unpriced.write_text(document)
