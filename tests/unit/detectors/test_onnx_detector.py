@@ -23,7 +23,7 @@ import sys
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction import redact_request
-from promptmill.wiring import offline_detectors
+from promptmill.wiring_offline import offline_detectors
 detectors = offline_detectors()
 redact_request(CompletionRequest(messages=(), system="a@x.example"), RedactionPolicy(types=("email",)))
 detector = detectors.detector("ner")
