@@ -181,9 +181,7 @@ def test_a_limit_says_how_long_it_takes_at_least(tmp_path: Path) -> None:
 
 
 def test_a_route_without_a_price_has_no_cost_and_says_so(tmp_path: Path) -> None:
-    document = (
-        RECIPE.read_text().replace("anthropic/claude-haiku-5-5", "openai/nobody-knows-this", 1)
-    )
+    document = RECIPE.read_text().replace("anthropic/claude-haiku-5-5", "openai/nobody-knows-this", 1)
     unpriced = tmp_path / "unpriced.yaml"
     unpriced.write_text(document)
     found = estimated(SAMPLE, "--recipe", str(unpriced))
