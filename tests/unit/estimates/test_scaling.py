@@ -12,7 +12,7 @@ from promptmill.estimates.scaling import Population, scale_count, scale_total
 
 _RUNS = 400
 _LEAST_RIGHT = 0.92
-"""Of intervals at 95 %, in 400 runs: fewer would be a chance of one in a hundred."""
+"""The share of 400 intervals at 95 % that must hold the sum: fewer would be a chance of one in a hundred."""
 
 
 @given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0, 1e6)), min_size=1, max_size=50))

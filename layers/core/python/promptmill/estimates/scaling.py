@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 from msgspec import Struct
 
-_Z = NormalDist().inv_cdf(0.975)
+from promptmill.comparisons.distributions import z_quantile
+from promptmill.comparisons.rates import wilson
+
+_Z = z_quantile(0.975)
 
 
 class Total(Struct, frozen=True):
@@ -56,12 +58,10 @@ def _slope(sizes: Sequence[int], values: Sequence[float], mean_size: float, mean
 def scale_count(found: int, seen: int, population: Population) -> tuple[int, int, int]:
     """Return the records of the whole file that have something that ``found`` of ``seen`` have: low, expected, high.
 
-    The interval is Wilson's (1927). It is never below what was found.
+    The interval is Wilson's, and never below what was found.
     """
     if seen >= population.records or seen == 0:
         return found, found, found
-    share, z2 = found / seen, _Z**2
-    centre = (share + z2 / (2 * seen)) / (1 + z2 / seen)
-    half = _Z / (1 + z2 / seen) * math.sqrt(share * (1 - share) / seen + z2 / (4 * seen**2))
-    low, high = (round(bound * population.records) for bound in (centre - half, centre + half))
+    share, interval = found / seen, wilson(found, seen)
+    low, high = (round(bound * population.records) for bound in (interval.low, interval.high))
     return max(found, low), round(share * population.records), max(found, high)

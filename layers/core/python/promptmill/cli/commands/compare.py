@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from promptmill.cli.command import Invocation, on_target
+from promptmill.cli.commands.models import AttemptLine
 from promptmill.cli.commands.results import fetch
 from promptmill.cli.output import Output, usd_short
 from promptmill.comparisons.compare import Answered, Compared, Comparison, VariantFigures, compare
@@ -26,15 +27,6 @@ from promptmill.domain.money import usd_text
 from promptmill.jobs.find_run import find_run
 
 _MAX_FAILURES_SHOWN = 5
-
-
-class AttemptLine(Struct, frozen=True):
-    """The fields of a line of ``attempts.jsonl`` that count here."""
-
-    record: int
-    latency_ms: int
-    code: str
-    nano_usd: int | None = None
 
 
 class Spent(Struct):

@@ -37,6 +37,7 @@ class AttemptLine(Struct, frozen=True):
     output_tokens: int = 0
     nano_usd: int | None = None
     first_token_ms: int | None = None
+    record: int = 0
 
 
 class RouteFigures(Struct, frozen=True):
