@@ -77,7 +77,7 @@ def refuse_binary(head: bytes) -> None:
     if head.count(b"\0") > len(head) // 4:
         remedy = "save it as UTF-8, or as UTF-16 with a byte order mark"
         raise foreign_file("UTF-16 text without a byte order mark, or not text at all", "binary", remedy)
-    raise foreign_file("not a text file", "binary", _AS_TEXT)
+    raise foreign_file("binary data", "binary", _AS_TEXT)
 
 
 def foreign_file(what: str, code: str, remedy: str) -> RejectedFileError:
