@@ -71,13 +71,20 @@ class Connections:
         return self.settings.stage == "local"
 
     def http(self) -> HttpCalls:
-        from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
-        from promptmill.providers.unsent import UnsentCalls  # noqa: PLC0415
-
         if self._http is None:
-            make = HttpCalls if self._sends else UnsentCalls
-            self._http = make(in_flight=self.settings.in_flight, policy=self._url_policy(), clock=self.clock)
+            self._http = self._http_class()(
+                in_flight=self.settings.in_flight, policy=self._url_policy(), clock=self.clock
+            )
         return self._http
+
+    def _http_class(self) -> type[HttpCalls]:
+        if self._sends:
+            from promptmill.providers.http import HttpCalls  # noqa: PLC0415 (imported when first needed)
+
+            return HttpCalls
+        from promptmill.providers.unsent import UnsentCalls  # noqa: PLC0415 (see above)
+
+        return UnsentCalls
 
     def aws_signer(self) -> AwsSigner:
         """Return the one signer of all who sign: it finds and refreshes the credentials of this process."""
