@@ -88,7 +88,7 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
 ONE_ONLY = """
 import sys
 from promptmill.domain.recipe import Route
-from promptmill.wire.openai_endpoints import endpoint_named
+from promptmill.wire.openai.endpoints import endpoint_named
 from tests.contract.providers.conftest import local_settings
 from promptmill.providers.registry import HttpModelProviders
 providers = HttpModelProviders(settings=local_settings(), secrets=None, clock=__import__(

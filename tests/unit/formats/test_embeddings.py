@@ -13,9 +13,9 @@ from promptmill.domain.job_file import FileFacts
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.openai_batch import FORMAT as OPENAI
 from promptmill.formats.promptmill_lines import FORMAT as PROMPTMILL
-from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.bedrock_converse import answer as converse_answer
+from promptmill.wire.openai import embeddings as openai_embeddings
 from tests.fakes.recipes import recipe
 
 FACTS = FileFacts("openai")

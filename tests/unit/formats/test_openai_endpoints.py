@@ -14,8 +14,8 @@ from promptmill.domain.completion import Message, Text, Tool, ToolCall, ToolChoi
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Wire
 from promptmill.wire.line_fields import needs_of
-from promptmill.wire.openai_completions import write_request as write_completion
-from promptmill.wire.openai_responses import write_request as write_response
+from promptmill.wire.openai.completions import write_request as write_completion
+from promptmill.wire.openai.responses import write_request as write_response
 from tests.unit.formats.records import answered, parsed, prompt_of, raw, refused, rendered
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -12,9 +12,9 @@ from promptmill.domain.completion import CompletionRequest, Message, Text, Usage
 from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import Price
 from promptmill.prices.genai import GenaiPriceBook
-from promptmill.wire import openai_embeddings
-from promptmill.wire import openai_responses as openai_responses_answer
 from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.openai import embeddings as openai_embeddings
+from promptmill.wire.openai import responses as openai_responses_answer
 from promptmill.wire.openai_chat import answer as openai_chat_answer
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text
 from promptmill.domain.record import Outcome, RawRecord
-from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages
 from promptmill.wire.bedrock_converse import answer as converse
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_fields import decode_json
+from promptmill.wire.openai import embeddings as openai_embeddings
 from promptmill.wire.openai_chat import answer as chat
 from tests.unit.wire import strategies as own
 

@@ -10,10 +10,10 @@ import pytest
 from openai.types.responses import ResponseOutputItem
 
 from promptmill.domain.completion import CompletionRequest, Message, Text, Usage
-from promptmill.wire import openai_responses
 from promptmill.wire.anthropic_messages import answer as anthropic_answer
 from promptmill.wire.bedrock_converse import answer as converse_answer
 from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.openai import responses as openai_responses
 from tests.unit.prices.test_every_kind_of_price import price_of, route
 
 REQUEST = CompletionRequest(messages=(Message("user", (Text("hi"),)),))

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from promptmill.domain.completion import Attachment, CompletionRequest, Message, ToolResult, WireFormat
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
-from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import request as messages
 from promptmill.wire.bedrock_converse import request as converse
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
 from promptmill.wire.json_fields import Fields, decode_json
+from promptmill.wire.openai import embeddings as openai_embeddings
 from promptmill.wire.openai_chat import request as chat
 from promptmill.wire.openai_chat import request_body as chat_body
 from tests.fakes.recipes import recipe

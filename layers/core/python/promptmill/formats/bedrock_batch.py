@@ -16,7 +16,6 @@ from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.formats.lines import JsonLinesFormat
-from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages import request as messages_request
 from promptmill.wire.bedrock_converse import answer as converse_answer
@@ -24,6 +23,7 @@ from promptmill.wire.bedrock_converse import request as converse_request
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, prompts, titan
 from promptmill.wire.bedrock_invoke.vendor import WIRE_FORMAT
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.openai import embeddings as openai_embeddings
 from promptmill.wire.openai_chat import answer as chat_answer
 from promptmill.wire.openai_chat import request as chat_request
 

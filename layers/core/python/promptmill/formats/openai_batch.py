@@ -20,10 +20,10 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord
 from promptmill.formats.lines import JsonLinesFormat
-from promptmill.wire import openai_embeddings
 from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages import request as messages_request
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.openai import embeddings as openai_embeddings
 from promptmill.wire.openai_chat import answer as chat_answer
 from promptmill.wire.openai_chat import request as chat_request
 

@@ -23,9 +23,9 @@ from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, pr
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import note_cut_prompt, note_usage
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, parse_json
+from promptmill.wire.openai.endpoints import OpenAiEndpoint, endpoint_named
 from promptmill.wire.openai_chat.answer import broken_choice
 from promptmill.wire.openai_chat.usage import read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, endpoint_named
 from promptmill.wire.request_bodies import encode_body, finish_body
 from promptmill.wire.stream_events import SseDecoder, StreamEvent
 

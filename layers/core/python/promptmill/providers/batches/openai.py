@@ -53,7 +53,7 @@ from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
 from promptmill.wire.error_replies import ErrorReply, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
-from promptmill.wire.openai_endpoints import endpoint_named
+from promptmill.wire.openai.endpoints import endpoint_named
 from promptmill.wire.request_bodies import encode_body, finish_body
 
 LABEL = "promptmill_submission"

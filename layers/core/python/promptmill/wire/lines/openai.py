@@ -20,10 +20,11 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome
-from promptmill.wire import openai_completions, openai_responses
 from promptmill.wire.attachments import read_linked_image, read_native_block, split_data_url
 from promptmill.wire.json_answers import answered_at, answering_model, make_answer_id
 from promptmill.wire.json_fields import NOTHING, Fields
+from promptmill.wire.openai import completions as openai_completions
+from promptmill.wire.openai import responses as openai_responses
 from promptmill.wire.openai_chat.answer import read_arguments
 from promptmill.wire.openai_chat.request import read_messages
 from promptmill.wire.openai_chat.request_body import write_tool_call

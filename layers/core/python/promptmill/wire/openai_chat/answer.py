@@ -25,10 +25,10 @@ from promptmill.wire.json_answers import (
     write_finish,
 )
 from promptmill.wire.loose_json import as_object, as_objects, as_text, join_parts, parse_piece
+from promptmill.wire.openai.endpoints import OpenAiEndpoint
 from promptmill.wire.openai_chat.request import WIRE_FORMAT
 from promptmill.wire.openai_chat.request_body import write_request, write_tool_call
 from promptmill.wire.openai_chat.usage import read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.stream_events import StreamEvent
 
 FINISH: dict[str, FinishReason] = {

@@ -25,8 +25,8 @@ from promptmill.wire.attachments import (
     linked_image,
     native_block,
 )
+from promptmill.wire.openai.endpoints import refuse_unknown_fields
 from promptmill.wire.openai_chat.request import WIRE_FORMAT
-from promptmill.wire.openai_endpoints import refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     add_native,
     move_system_into_user,

@@ -26,9 +26,9 @@ from promptmill.wire.attachments import PDF, inline_image, linked_image, native_
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
 from promptmill.wire.loose_json import as_object, as_objects, as_place, as_text, parse_piece
+from promptmill.wire.openai.endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.openai_chat.answer import UNPARSED, read_arguments, read_content
 from promptmill.wire.openai_chat.usage import read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.request_bodies import (
     add_native,
     move_system_into_user,

@@ -16,8 +16,8 @@ from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import answering_model, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text
+from promptmill.wire.openai.endpoints import OpenAiEndpoint
 from promptmill.wire.openai_chat.usage import read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint
 from promptmill.wire.request_bodies import add_native, texts_to_embed
 from promptmill.wire.translation import translate
 

@@ -44,15 +44,15 @@ def endpoint_named(name: Endpoint) -> OpenAiEndpoint:
 
             return CHAT
         case "responses":
-            from promptmill.wire.openai_responses import RESPONSES  # noqa: PLC0415
+            from promptmill.wire.openai.responses import RESPONSES  # noqa: PLC0415
 
             return RESPONSES
         case "completions":
-            from promptmill.wire.openai_completions import COMPLETIONS  # noqa: PLC0415
+            from promptmill.wire.openai.completions import COMPLETIONS  # noqa: PLC0415
 
             return COMPLETIONS
         case "embeddings":
-            from promptmill.wire.openai_embeddings import EMBEDDINGS  # noqa: PLC0415
+            from promptmill.wire.openai.embeddings import EMBEDDINGS  # noqa: PLC0415
 
             return EMBEDDINGS
     raise RouteClosedError("unknown_dialect", f"no dialect is called {name} here")

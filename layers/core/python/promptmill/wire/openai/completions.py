@@ -11,6 +11,7 @@ from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
 from promptmill.wire.loose_json import as_object, as_text
+from promptmill.wire.openai.endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.openai_chat.answer import (
     FINISH,
     first_choice,
@@ -21,7 +22,6 @@ from promptmill.wire.openai_chat.answer import (
     read_content,
 )
 from promptmill.wire.openai_chat.usage import read_usage
-from promptmill.wire.openai_endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.request_bodies import add_native, refuse_embedding, refuse_fields
 from promptmill.wire.stream_events import StreamEvent
 from promptmill.wire.translation import translate
