@@ -171,6 +171,9 @@ class FakeJobs(FailsOnRequest):
             self.windows[job_id, run] = window = structs.replace(window, drained=window.drained + 1)
         return window
 
+    async def read_drained(self, job_id: str, run: int) -> frozenset[int]:
+        return frozenset(chunk for (job, number, chunk) in self.drained if (job, number) == (job_id, run))
+
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         del at
         self.live[job_id, run, chunk] = counts

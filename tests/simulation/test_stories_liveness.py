@@ -8,6 +8,7 @@ from msgspec import structs
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import FinishMessage, encode
+from promptmill.jobs.send_chunks import TRIES
 from tests.simulation.faults import FINE, At, Fate
 from tests.simulation.provider import Scripted
 from tests.simulation.scenario import Command, prompt
@@ -153,3 +154,30 @@ def test_a_status_that_landed_late_is_written_again_by_whoever_gets_the_message(
     refused = [At(f"chunk-{n}", "jobs.read", REFUSE, nth=5 if n == 1 else 1) for n in range(1, 6)]
     world = tell(story(3), slow, *refused)
     assert state(world) == "DONE"
+
+
+SOON_S = 1_500.0
+"""A quiet run is found by a sweep, and its 40 records take 10 s each."""
+
+
+def ended_at(world: World) -> float:
+    (moves,) = world.jobs.moves.values()
+    return max(at for at, _ in moves)
+
+
+@pytest.mark.parametrize("times", [1, TRIES], ids=["once", "whenever it was tried"])
+def test_a_mark_that_could_not_be_written_does_not_narrow_the_window_for_good(times: int) -> None:
+    """The run has room for one chunk at a time. If the mark were missing for ever, each further chunk would wait for a sweep."""
+    refused = [At("chunk-1", "jobs.note_drained", REFUSE, nth=n) for n in range(1, times + 1)]
+    world = tell(story(40, in_flight=1, paced=True, per_minute=6, sweeps=True), *refused)
+    assert ended_at(world) < SOON_S
+
+
+def test_a_chunk_that_a_dead_letter_ended_is_followed_by_the_next_one() -> None:
+    """The job is cancelled when the only chunk that was sent has become a dead letter. All others are still to be sent."""
+    refused = [At(f"chunk-{n}", "jobs.read", REFUSE) for n in range(3, 8)]
+    script = [At("chunk-1", "units.intend", CRASH_AFTER), *refused, At("cancel-1", "jobs.stop", CRASH_AFTER)]
+    scenario = story(40, in_flight=1, paced=True, per_minute=6, sweeps=True, commands=[Command(1.0, "cancel", 0)])
+    world = tell(scenario, *script)
+    assert state(world) == "CANCELLED"
+    assert ended_at(world) < SOON_S

@@ -63,3 +63,11 @@ async def test_the_first_to_drop_some_content_is_remembered(jobs: Any) -> None:
     assert await drop("b", over="a") == "b"
     assert await drop("c", not_since="2026-11-22T12:00:00.001Z") == "c", "b is too long ago"
     assert await drop("b") == "c"
+
+
+async def test_the_chunks_that_are_drained_can_be_told_from_the_others(jobs: Any) -> None:
+    assert await jobs.read_drained(ID, 1) == frozenset()
+    for chunk in (0, 12, 12_345_678):
+        await jobs.note_drained(ID, 1, chunk)
+    await jobs.note_drained(ID, 2, 7)
+    assert await jobs.read_drained(ID, 1) == {0, 12, 12_345_678}

@@ -14,6 +14,7 @@ from promptmill.jobs import run_chunks as run_chunks_module
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
+from promptmill.jobs.send_chunks import TRIES
 from promptmill.pacing.pacing import Refused, Unpaced
 from promptmill.pacing.windows import WAKE_DELAY_S
 from promptmill.ports.job_store import RunWindow
@@ -77,7 +78,7 @@ async def test_where_others_wait_it_does_not() -> None:
 
 async def test_a_fault_in_the_window_costs_pace_only() -> None:
     mill, message, job = await planned()
-    mill.jobs.fail_next("note_drained")
+    mill.jobs.fail_next("note_drained", times=TRIES)
     (report,) = await run_chunks(message, alone(mill, message, Alone()))
     assert not isinstance(report, BaseException)
     assert report.verdict == "ended"

@@ -16,10 +16,9 @@ from promptmill.domain.messages import ChunkMessage
 from promptmill.engine.answer_unit import Draining
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.run_chunk import ChunkReport, run_chunk
-from promptmill.jobs.send_chunks import send_more, take_next
+from promptmill.jobs.send_chunks import note_drained, send_more, take_next
 from promptmill.pacing.shared_pacing import STEP_S
 from promptmill.pacing.windows import WAKE_DELAY_S, may_carry_on
-from promptmill.ports.job_store import RunWindow
 
 MAX_BYTES = 12 << 20
 """Bytes of chunks that have not ended: what is in flight takes several times as much, and a function has 512 MB."""
@@ -92,7 +91,7 @@ class _Invocation:
     async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
         context, pacing = self._worker.context, self._pacing
         manifest = await context.manifests(chunk.job_id, chunk.run)
-        window: RunWindow = await context.jobs.note_drained(chunk.job_id, chunk.run, chunk.chunk)
+        window = await note_drained(chunk, context)
         self._sizes[self._tasks[-1]] = await self._size_of(manifest, chunk.chunk)
         if self._in_memory() > MAX_BYTES:
             await send_more(manifest, window, context, pacing=pacing)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from promptmill.domain.job import Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.jobs.context import JobContext
 from promptmill.pacing.pacing import JobPacing
 from promptmill.ports.job_store import RunWindow
+
+T = TypeVar("T")
 
 FIRST_WINDOW = 1
 """Chunks sent before anything is known of the route's pace. Its worker sends more as soon as it has a share."""
@@ -50,7 +55,7 @@ async def take_next(
     return message
 
 
-_TRIES = 3
+TRIES = 3
 _PAUSE_S = 0.5
 
 
@@ -61,12 +66,24 @@ async def take_window(manifest: Manifest, seen: int, to: int, context: JobContex
     worker's would leave these chunks to the sweep, ten minutes later.
     """
     taker = f"{context.rng.getrandbits(64):016x}"
-    for attempt in range(1, _TRIES):
+    return await _try_often(
+        lambda: context.jobs.take(manifest.job_id, manifest.run, seen=seen, to=to, taker=taker), context
+    )
+
+
+async def note_drained(message: ChunkMessage, context: JobContext) -> RunWindow:
+    """Count a chunk as drained, and return the window. While the mark is missing, the window has room for one chunk less."""
+    return await _try_often(lambda: context.jobs.note_drained(message.job_id, message.run, message.chunk), context)
+
+
+async def _try_often(act: Callable[[], Awaitable[T]], context: JobContext) -> T:
+    """Return what ``act`` returns, which may be done more than once. Raises the error of the last try."""
+    for attempt in range(1, TRIES):
         try:
-            return await context.jobs.take(manifest.job_id, manifest.run, seen=seen, to=to, taker=taker)
+            return await act()
         except Exception:  # noqa: BLE001  the last error is raised below
             await context.clock.sleep(_PAUSE_S * attempt)
-    return await context.jobs.take(manifest.job_id, manifest.run, seen=seen, to=to, taker=taker)
+    return await act()
 
 
 def _make_message(manifest: Manifest, position: int) -> ChunkMessage:

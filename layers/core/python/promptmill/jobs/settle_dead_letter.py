@@ -128,6 +128,7 @@ async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorke
     key = layout.chunk_result_key(message.job_id, message.run, message.chunk)
     if await context.objects.head(key) is not None:
         await run_chunk(message, worker)
+        await _have_next_sent(manifest, message, worker)
         return "known"
     free = await look_at_chunk(message, worker)
     claim = await claim_chunk(message, free, worker) if isinstance(free, Free) else free
@@ -136,10 +137,21 @@ async def _settle_planned(job: JobRun, message: ChunkMessage, worker: ChunkWorke
     code = await _find_stop_code(job, manifest, message, claim, worker)
     if claim.verdict is not None or code:
         await run_claimed(job, manifest, message, claim, worker, stop_code=code)
+        await _have_next_sent(manifest, message, worker)
         return "settled"
     await runtime.units.release(chunk_unit(message.job_id, message.run, message.chunk), claim)
     await send_again(make_release_message(message, claim), worker, delay_s=0)
     return "sent again"
+
+
+async def _have_next_sent(manifest: Manifest, message: ChunkMessage, worker: ChunkWorker) -> None:
+    """Send the message of a chunk that has its result, if further chunks are to follow it.
+
+    Whoever gets it counts the chunk as drained and carries on with the next one, as the chunk's own worker would have done.
+    """
+    window = await worker.context.jobs.read_window(manifest.job_id, manifest.run)
+    if window.sent < len(manifest.to_run):
+        await send_again(structs.replace(message, owner_seen=None), worker, delay_s=0)
 
 
 async def _find_stop_code(

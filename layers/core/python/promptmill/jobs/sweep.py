@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from datetime import timedelta
+from itertools import islice
 
 from msgspec import Struct
 
 from promptmill.domain.errors import JobFilesGoneError
-from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.job import JobRun, JobState, Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
 from promptmill.domain.times import rfc3339
 from promptmill.engine.heartbeat import run_within
@@ -18,6 +19,7 @@ from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.send_chunks import MAX_AT_ONCE, take_window
 from promptmill.jobs.status import publish_status_in_turn
 from promptmill.jobs.stop_run import end_without_files
+from promptmill.ports.job_store import RunWindow
 
 AT_ONCE = 8
 """Runs that are looked into at the same time: most of it is waiting for stores."""
@@ -145,7 +147,19 @@ async def _repair(job: JobRun, context: JobContext) -> list[Message]:
         return [ChunkMessage(job.job_id, job.run, chunk) for chunk in missing]
     window = await context.jobs.read_window(job.job_id, job.run)
     lost = [chunk for chunk in missing if manifest.place_of(chunk) < window.sent]
+    if not lost and window.drained < window.sent:
+        lost = await _find_undrained(manifest, window, context)
     if not lost:
         # Whoever was to send the next chunk vanished. One is enough: its worker sends more.
         await take_window(manifest, window.sent, manifest.place_of(missing[0]) + 1, context)
     return [ChunkMessage(job.job_id, job.run, chunk) for chunk in lost or missing[:1]]
+
+
+async def _find_undrained(manifest: Manifest, window: RunWindow, context: JobContext) -> list[int]:
+    """Return chunks that have their results, and whose owners ended before they could count them as drained.
+
+    They take up the window's room for good. Whoever gets the message of one counts it, and carries on with the next chunk.
+    """
+    drained = await context.jobs.read_drained(manifest.job_id, manifest.run)
+    sent = islice(manifest.to_run, window.sent)
+    return list(islice((chunk for chunk in sent if chunk not in drained), MAX_AT_ONCE))

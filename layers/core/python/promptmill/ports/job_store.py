@@ -135,6 +135,10 @@ class Jobs(Protocol):
         """Count a chunk as drained, once however often it is noted, and return the window after it."""
         ...
 
+    async def read_drained(self, job_id: str, run: int) -> frozenset[int]:
+        """Return the chunks that are counted as drained."""
+        ...
+
     async def note_progress(self, job_id: str, run: int, chunk: int, counts: Counts, *, at: str) -> None:
         """Note how far a chunk that is running has got."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from asyncio import gather
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,10 @@ class DynamoDbWindows:
         await transact(self._db, [{"Put": put}, {"Update": count}], rng=self._rng)
         return await self.read_window(job_id, run)
 
+    async def read_drained(self, job_id: str, run: int) -> frozenset[int]:
+        marks = _items_of(self._db, self._table, job_id, run, "DRAINED", consistent=True)
+        return frozenset([int(mark["sk"].rpartition("#")[2]) async for mark in marks])
+
     async def _read_window(self, job_id: str, run: int) -> dict[str, Any]:
         key = to_item(_window_key(job_id, run))
         found = await to_thread(self._db.get_item, TableName=self._table, Key=key, ConsistentRead=True)
@@ -209,16 +214,16 @@ class DynamoDbProgress:
         await to_thread(self._db.delete_item, TableName=self._table, Key=live)
         if own < min(CHUNKS_AN_ITEM, of - chunk // CHUNKS_AN_ITEM * CHUNKS_AN_ITEM):
             return False
-        ended = [item async for item in self._items(job_id, run, "ENDED", consistent=True)]
+        ended = [item async for item in _items_of(self._db, self._table, job_id, run, "ENDED", consistent=True)]
         return sum(len(item["ended"]) for item in ended) == of
 
     async def read_progress(self, job_id: str, run: int) -> Counts:
         ended: set[int] = set()
         total = Counts()
-        async for item in self._items(job_id, run, "ENDED", consistent=False):
+        async for item in _items_of(self._db, self._table, job_id, run, "ENDED", consistent=False):
             ended |= item["ended"]
             total = total.plus(counts_from(item))
-        async for item in self._items(job_id, run, "LIVE", consistent=False):
+        async for item in _items_of(self._db, self._table, job_id, run, "LIVE", consistent=False):
             if item["chunk"] not in ended:
                 total = total.plus(counts_from(item))
         return total
@@ -249,14 +254,18 @@ class DynamoDbProgress:
         found = await to_thread(self._db.get_item, TableName=self._table, Key=key, ConsistentRead=True)
         return len(from_item(found["Item"])["ended"])
 
-    def _items(self, job_id: str, run: int, kind: str, *, consistent: bool) -> Any:
-        return query(
-            self._db,
-            TableName=self._table,
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues=to_item({":pk": f"JOB#{job_id}", ":sk": f"RUN#{run:04d}#{kind}#"}),
-            ConsistentRead=consistent,
-        )
+
+def _items_of(
+    db: DynamoDBClient, table: str, job_id: str, run: int, kind: str, *, consistent: bool
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield a run's items of one kind."""
+    return query(
+        db,
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues=to_item({":pk": f"JOB#{job_id}", ":sk": f"RUN#{run:04d}#{kind}#"}),
+        ConsistentRead=consistent,
+    )
 
 
 def counts_from(item: dict[str, Any]) -> Counts:
