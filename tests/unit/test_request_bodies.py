@@ -22,7 +22,7 @@ from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route
 from promptmill.wire.anthropic_messages.request import DEFAULT_MAX_TOKENS
 from promptmill.wire.anthropic_messages.request import write_request as anthropic_body
-from promptmill.wire.bedrock_converse.request import write_request as bedrock_body
+from promptmill.wire.bedrock_converse.request_body import write_request as bedrock_body
 from promptmill.wire.openai_chat.request_body import write_request
 from promptmill.wire.request_bodies import add_route_body
 

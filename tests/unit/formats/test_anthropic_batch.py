@@ -14,7 +14,7 @@ from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.record import Failure
 from promptmill.redaction.redact import redact_request
 from promptmill.wire.anthropic_messages.request import write_request
-from promptmill.wire.bedrock_converse.request import write_request as write_converse
+from promptmill.wire.bedrock_converse.request_body import write_request as write_converse
 from promptmill.wire.line_fields import needs_of
 from promptmill.wire.translation import translate_with_notes
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered

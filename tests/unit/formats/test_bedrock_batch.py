@@ -15,7 +15,7 @@ from botocore.validate import ParamValidator
 from promptmill.domain.completion import Attachment, JsonSchema, Message, Text, Tool, ToolCall, ToolChoice, ToolResult
 from promptmill.domain.record import Failure
 from promptmill.wire.anthropic_messages.request import write_request as write_messages
-from promptmill.wire.bedrock_converse.request import write_request
+from promptmill.wire.bedrock_converse.request_body import write_request
 from promptmill.wire.line_fields import needs_of
 from tests.unit.formats.records import answered, attempt, failed, parsed, prompt_of, raw, refused, rendered
 

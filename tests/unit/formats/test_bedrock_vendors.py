@@ -9,7 +9,7 @@ import pytest
 from promptmill.domain.completion import CompletionRequest, Message, Text
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.providers.bedrock.provider import body_for
-from promptmill.wire.bedrock_converse.request import write_request as write_converse
+from promptmill.wire.bedrock_converse.request_body import write_request as write_converse
 from tests.fakes.recipes import recipe
 from tests.unit.formats.records import answered, parsed, prompt_of, raw, refused, rendered
 
@@ -196,5 +196,3 @@ def test_a_prompt_goes_to_its_vendor_as_it_came() -> None:
     request = parsed("bedrock", {"modelInput": OTHERS["mistral"][0]})
     route = Route("bedrock/m", "bedrock", "mistral.mistral-large-2402-v1:0")
     assert body_for(route, request).make(request, route) == OTHERS["mistral"][0]
-    error = refused("bedrock", {"modelInput": {"prompt": "\n\nHuman: hi", "max_tokens_to_sample": 5}})
-    assert (error.code, "messages" in error.remedy) == ("unsupported_body", True)

@@ -13,7 +13,7 @@ from promptmill.domain.errors import RecordError
 from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.record import Failure
 from promptmill.wire.anthropic_messages.request import write_request as write_messages
-from promptmill.wire.bedrock_converse.request import write_request as write_converse
+from promptmill.wire.bedrock_converse.request_body import write_request as write_converse
 from promptmill.wire.line_fields import needs_of
 from promptmill.wire.openai_chat.request_body import write_request
 from promptmill.wire.translation import translate_with_notes

@@ -17,6 +17,7 @@ from promptmill.domain.provider_table import PROVIDERS
 from promptmill.domain.recipe import Route, Wire
 from promptmill.wire.anthropic_messages import request as messages
 from promptmill.wire.bedrock_converse import request as converse
+from promptmill.wire.bedrock_converse import request_body as converse_body
 from promptmill.wire.bedrock_invoke import cohere, jamba, llama, titan
 from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.openai import embeddings as openai_embeddings
@@ -133,7 +134,7 @@ APIS = {
             json_schema=st.none() | own.NAMED_SCHEMAS,
             **own.SETTINGS,
         ),
-        converse.write_request,
+        converse_body.write_request,
         lambda body: converse.read_request(body, RECIPE),
         native="promptVariables",
         spell_otherwise=spell_converse_otherwise,

@@ -1,6 +1,7 @@
 """Anthropic batch lines, and ``{"requests": [...]}`` documents once they are lines; answered as its results file would.
 
-A line is ``{"custom_id", "params"}``; only ``params`` must be there. Results are ``{custom_id, result}`` with a result
+A line is ``{"custom_id", "params"}``; only ``params`` must be there, and they may be a body of OpenAI's chat API.
+Results are ``{custom_id, result}`` with a result
 ``{type: succeeded, message}``, ``{type: errored, error: {type: error, error: {type, message, details}}}`` where
 ``details.error_code`` is our code, or ``{type: canceled}`` for a record that the job's end left out, with the reason
 in ``notes``. Otherwise ``notes`` is there only where something was changed.
@@ -17,6 +18,7 @@ from promptmill.formats.lines import JsonLinesFormat
 from promptmill.wire.anthropic_messages.answer import write_answer
 from promptmill.wire.anthropic_messages.request import read_request
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.openai_chat import request as chat_request
 
 _ERROR_TYPES = (
     ("rate", "rate_limit_error"),
@@ -28,7 +30,9 @@ _ERROR_TYPES = (
 
 def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest:
     line.take("custom_id")
-    return read_request(line.require_object("params"), recipe)
+    params = line.require_object("params")
+    read = chat_request.read_request if chat_request.is_chat_body(params.values()) else read_request
+    return read(params, recipe)
 
 
 def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from promptmill.wire.anthropic_messages import answer as messages_answer
 from promptmill.wire.anthropic_messages import request as messages_request
 from promptmill.wire.bedrock_converse import answer as converse_answer
 from promptmill.wire.bedrock_converse import request as converse_request
-from promptmill.wire.bedrock_invoke import cohere, jamba, llama, prompts, titan
+from promptmill.wire.bedrock_invoke import claude_text, cohere, jamba, llama, prompts, text_generation, titan
 from promptmill.wire.bedrock_invoke.vendor import WIRE_FORMAT
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.openai import embeddings as openai_embeddings
@@ -35,7 +35,7 @@ _OTHER_VENDORS: Mapping[str, str] = {
     "taskType": "an image or embedding model's",
 }
 _TITAN_EMBED_FIELDS = frozenset({"dimensions", "normalize", "embeddingTypes"})
-Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed", "prompt", "command"]
+Vendor = Literal["titan", "titan-embed", "llama", "jamba", "cohere-embed", "prompt", "command", "claude-text"]
 _READERS: Mapping[Vendor, Callable[[Fields], CompletionRequest]] = {
     "titan": titan.read_text_request,
     "titan-embed": titan.read_embedding_request,
@@ -44,6 +44,7 @@ _READERS: Mapping[Vendor, Callable[[Fields], CompletionRequest]] = {
     "cohere-embed": cohere.read_request,
     "prompt": prompts.read_request,
     "command": prompts.read_command_request,
+    "claude-text": claude_text.read_request,
 }
 _WRITERS: Mapping[Vendor, Callable[[Completion], dict[str, Any]]] = {
     "titan": titan.write_text_answer,
@@ -52,6 +53,7 @@ _WRITERS: Mapping[Vendor, Callable[[Completion], dict[str, Any]]] = {
     "cohere-embed": cohere.write_answer,
     "prompt": prompts.write_answer,
     "command": prompts.write_command_answer,
+    "claude-text": claude_text.write_answer,
 }
 _BAD_REQUEST = 400
 _UNAVAILABLE = 503
@@ -72,6 +74,8 @@ def _write(outcome: Outcome, given: dict[str, Any], recipe: Recipe, job_id: str)
 
 def _read_body(body: Fields, recipe: Recipe) -> CompletionRequest:
     given = body.values()
+    if text_generation.is_text_generation(given):
+        return text_generation.read_request(body, recipe)
     if vendor := _vendor_of(given, recipe):
         return _READERS[vendor](body)
     match _invocation(given, recipe):
@@ -106,7 +110,7 @@ def _vendor_of(body: Mapping[str, Any], recipe: Recipe) -> Vendor | None:
     if "prompt" in body and ("max_gen_len" in body or any("meta.llama" in model for model in models)):
         return "llama"
     if isinstance(body.get("prompt"), str):
-        return "prompt"
+        return "claude-text" if claude_text.is_claude_text(body) else "prompt"
     if isinstance(body.get("message"), str):
         return "command"
     is_chat = "messages" in body and "anthropic_version" not in body
@@ -124,10 +128,12 @@ def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", 
     if "schemaVersion" in body or _CONVERSE_FIELDS & body.keys():
         return "converse"
     block = _first_block(body)
-    if block is None:  # plain texts, as gpt-oss, Qwen and all others take them that speak OpenAI's chat API
+    if block is None or text_generation.is_text_generation(
+        body
+    ):  # plain texts, as gpt-oss, Qwen and all others take them that speak OpenAI's chat API
         models = [route.model for route in recipe.routes if route.provider == "bedrock"]
         of_claude = bool(models) and all("anthropic." in model for model in models)
-        return "native" if of_claude else "chat"
+        return "native" if of_claude and "parameters" not in body else "chat"
     return "native" if "type" in block else "converse"
 
 
@@ -144,6 +150,8 @@ def _output(outcome: Outcome, model_input: Any, recipe: Recipe, job_id: str) -> 
     if failure is not None or completion is None:
         return {"error": _error(outcome, failure or Failure("worker", "no_outcome", "there is no answer"))}
     given = model_input if isinstance(model_input, dict) else {}
+    if text_generation.is_text_generation(given) and "messages" not in given:
+        return {"modelOutput": text_generation.write_answer(completion)}
     if vendor := _vendor_of(given, recipe):
         return {"modelOutput": _vendor_output(vendor, outcome, completion, job_id)}
     match _invocation(given, recipe):

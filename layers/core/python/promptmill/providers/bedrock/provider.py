@@ -18,7 +18,7 @@ from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.bedrock.errors import AwsEventDecoder, error_of, request_id_of, stream_error
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.bedrock_converse import answer as converse_answer
-from promptmill.wire.bedrock_converse import request as converse_request
+from promptmill.wire.bedrock_converse import request_body as converse_body
 from promptmill.wire.bedrock_converse.answer import ConverseAssembler
 from promptmill.wire.bedrock_invoke import claude, cohere, jamba, llama, prompts, titan
 from promptmill.wire.bedrock_invoke.vendor import LABEL, InvokeAssembler
@@ -51,7 +51,7 @@ class Body(Struct, frozen=True):
 
 
 CONVERSE = Body(
-    make=lambda request, route: converse_request.write_request(request, model=route.model),
+    make=lambda request, route: converse_body.write_request(request, model=route.model),
     read=converse_answer.read_answer,
     assembler=ConverseAssembler,
     endpoint="converse",

@@ -8,7 +8,8 @@ import msgspec
 
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, ToolCall, Usage
 from promptmill.domain.record import Outcome
-from promptmill.wire.bedrock_converse.request import WIRE_FORMAT, write_tool_use
+from promptmill.wire.bedrock_converse.request import WIRE_FORMAT
+from promptmill.wire.bedrock_converse.request_body import write_tool_use
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import (
     AnswerSource,

@@ -1,8 +1,7 @@
-"""A request in Bedrock's Converse API, read from a job file and written to a provider; names as in botocore's service model."""
+"""A request in Bedrock's Converse API, read from a job file; names as in botocore's service model."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -21,17 +20,11 @@ from promptmill.domain.completion import (
     ToolResult,
 )
 from promptmill.domain.recipe import Recipe
-from promptmill.wire.attachments import PDF, inline_image, native_block, read_inline_image, read_native_block
+from promptmill.wire.attachments import PDF, read_inline_image, read_native_block
 from promptmill.wire.json_fields import Fields, decode_json
 from promptmill.wire.request_bodies import (
-    add_native,
     read_role,
-    refuse_fields,
-    take_leading_system,
-    unsupported,
-    unsupported_attachment,
 )
-from promptmill.wire.translation import translate
 
 WIRE_FORMAT: Final = "bedrock-converse"
 LABEL = "Bedrock"
@@ -41,6 +34,7 @@ _SAID = ("cachePoint", "reasoningContent", "guardContent", "citationsContent")
 """Blocks that only this API knows, and that hold words or marks."""
 _OLD_NAMES = {"max_new_tokens": "maxTokens", "top_p": "topP", "stop_sequences": "stopSequences", "top_k": "topK"}
 """Amazon Nova's own names of settings, each with Converse's."""
+_IN_A_BLOCK = ": a text was put into a block"
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "additionalModelRequestFields": ({},),
     "additionalModelResponseFieldPaths": ([],),
@@ -56,6 +50,7 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     The body of Amazon Nova, which is this API's with a version and a few other names, is read as well.
     """
     body.take("schemaVersion")
+    notes = _mend_texts(body)
     system, leading = _read_system(body)
     messages = (*leading, *_read_messages(body, recipe))
     settings = _read_settings(body)
@@ -75,9 +70,27 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
         tool_choice=choice,
         wire_format=WIRE_FORMAT,
         native=body.left(_NEUTRAL),
+        notes=notes,
     )
     settings.refuse_left()
     return request
+
+
+def _mend_texts(body: Fields) -> tuple[str, ...]:
+    """Put plain texts, which other APIs allow in place of blocks, into blocks. Return notes of that."""
+    notes, system, messages = list[str](), body.peek("system"), body.peek("messages")
+    if isinstance(system, str):
+        body.put_back("system", [{"text": system}] if system else [])
+        notes.append(f"system{_IN_A_BLOCK}")
+    if isinstance(messages, list) and any(_is_plain(message) for message in messages):
+        mended = [{**m, "content": [{"text": m["content"]}]} if _is_plain(m) else m for m in messages]
+        body.put_back("messages", mended)
+        notes.append(f"content{_IN_A_BLOCK}")
+    return tuple(notes)
+
+
+def _is_plain(message: Any) -> bool:
+    return isinstance(message, dict) and isinstance(message.get("content"), str)
 
 
 def _read_settings(body: Fields) -> Fields:
@@ -279,119 +292,3 @@ def _read_tool_choice(choice: Fields) -> ToolChoice:
     choice.take("auto")
     choice.refuse_left()
     return ToolChoice("auto")
-
-
-_UNSUPPORTED = {"seed": "seed", "json_object": "response_format"}
-_NOT_OF_NAMES = re.compile(r"[^A-Za-z0-9()\[\]-]+")
-_IMAGES = {"image/jpeg": "jpeg", "image/jpg": "jpeg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
-
-
-def write_request(request: CompletionRequest, *, model: str = "") -> dict[str, Any]:
-    """Return the body. Raise RecordError for what cannot be carried."""
-    request = translate(request, WIRE_FORMAT, model=model)
-    refuse_fields(request, _UNSUPPORTED, by=LABEL)
-    leading, messages = take_leading_system(request)
-    optional = {
-        "system": [_write_block(part) for part in leading] or ([{"text": request.system}] if request.system else None),
-        "inferenceConfig": _write_inference_config(request),
-        "toolConfig": _write_tool_config(request),
-        "outputConfig": _write_output_config(request),
-        "additionalModelRequestFields": _write_top_k(request, model),
-    }
-    body: dict[str, Any] = {"messages": [_write_message(message) for message in messages]}
-    body.update((name, value) for name, value in optional.items() if value)
-    return add_native(body, request, wire_format=WIRE_FORMAT)
-
-
-def _write_top_k(request: CompletionRequest, model: str) -> dict[str, Any] | None:
-    """Return top_k where each vendor has it: this API itself has no place for it."""
-    if request.top_k is None:
-        return None
-    if "amazon.nova" in model:
-        return {"inferenceConfig": {"topK": request.top_k}}
-    return {"k" if "cohere." in model else "top_k": request.top_k}
-
-
-def _write_message(message: Message) -> dict[str, Any]:
-    return {"role": message.role, "content": [_write_block(part) for part in message.parts]}
-
-
-def _write_block(part: Part) -> dict[str, Any]:
-    match part:
-        case Text():
-            return {"text": part.text}
-        case ToolCall():
-            return write_tool_use(part)
-        case ToolResult():
-            status = "error" if part.is_error else "success"
-            content = [_write_block(block) for block in part.blocks] or [{"text": part.text}]
-            return {"toolResult": {"toolUseId": part.call_id, "content": content, "status": status}}
-        case Attachment():
-            return _write_attachment(part)
-
-
-def write_tool_use(call: ToolCall) -> dict[str, Any]:
-    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}}
-
-
-def _write_attachment(attachment: Attachment) -> dict[str, Any]:
-    if block := native_block(attachment, WIRE_FORMAT):
-        return block
-    if (image := inline_image(attachment)) and image[0] in _IMAGES:
-        return {"image": {"format": _IMAGES[image[0]], "source": {"bytes": image[1]}}}
-    if attachment.data and attachment.media_type == PDF:
-        name = _NOT_OF_NAMES.sub(" ", attachment.name).strip() or "document"
-        return {"document": {"format": "pdf", "name": name, "source": {"bytes": attachment.data}}}
-    raise unsupported_attachment(attachment, by=LABEL)
-
-
-def _write_inference_config(request: CompletionRequest) -> dict[str, Any]:
-    fields = {
-        "maxTokens": request.max_output_tokens,
-        "temperature": request.temperature,
-        "topP": request.top_p,
-        "stopSequences": list(request.stop) or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _write_output_config(request: CompletionRequest) -> dict[str, Any] | None:
-    if (wanted := request.json_schema) is None:
-        return None
-    schema = {"schema": msgspec.json.encode(wanted.schema).decode(), "name": wanted.name}
-    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
-
-
-def _write_tool_config(request: CompletionRequest) -> dict[str, Any] | None:
-    if not request.tools:
-        if request.tool_choice is not None and request.tool_choice.mode != "none":
-            raise unsupported("tool_choice", "there are no tools to choose from")
-        return None
-    tools: list[dict[str, Any]] = []
-    for tool in request.tools:
-        tools += [{"toolSpec": _write_tool(tool)}, *([tool.extra] if tool.extra else [])]
-    config: dict[str, Any] = {"tools": tools}
-    choice = _write_tool_choice(request.tool_choice)
-    return {**config, "toolChoice": choice} if choice else config
-
-
-def _write_tool(tool: Tool) -> dict[str, Any]:
-    spec: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
-    if tool.description:
-        spec["description"] = tool.description
-    if tool.strict is not None:
-        spec["strict"] = tool.strict
-    return spec
-
-
-def _write_tool_choice(choice: ToolChoice | None) -> dict[str, Any] | None:
-    match choice and choice.mode:
-        case "named" if choice:
-            return {"tool": {"name": choice.name}}
-        case "required":
-            return {"any": {}}
-        case "auto":
-            return {"auto": {}}
-        case "none":
-            raise unsupported("tool_choice", f"none cannot be sent to {LABEL}")
-    return None

@@ -21,9 +21,6 @@ _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 def read_request(body: Fields) -> CompletionRequest:
     """Return the request. Fields without a place in it stay native. Raise RecordError for what is missing or wrong."""
-    if "max_tokens_to_sample" in body:
-        remedy = "write the line as messages: this API of Claude has ended"
-        raise body.error("prompt", "this is the body of Claude 2", code="unsupported_body", remedy=remedy)
     return _with_settings(body, user_messages(body.require_text("prompt")))
 
 

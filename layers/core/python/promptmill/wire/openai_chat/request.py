@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +35,37 @@ _SYSTEM = ("system", "developer")
 _NATIVE_PARTS = {"input_audio": "audio", "file": "file"}
 _SAID = ("refusal", "thinking")
 """Parts of an assistant's message that hold words beside its text."""
+
+
+_OF_CHAT_ALONE = frozenset(
+    ("response_format", "max_completion_tokens", "functions", "function_call", "reasoning_effort", "logit_bias")
+)
+_ROLES_OF_CHAT_ALONE = ("developer", "function")
+_PARTS_OF_CHAT_ALONE = ("image_url", "input_audio", "file")
+
+
+def is_chat_body(body: Mapping[str, Any]) -> bool:
+    """Return whether a body with messages is surely of this API, and not of Anthropic's, which it resembles."""
+    choice = body.get("tool_choice")
+    if _OF_CHAT_ALONE & body.keys() or (isinstance(choice, dict) and choice.get("type") == "function"):
+        return True
+    tools, messages = body.get("tools"), body.get("messages")
+    if any(isinstance(tool, dict) and "function" in tool for tool in (tools if isinstance(tools, list) else ())):
+        return True
+    return any(map(_is_of_chat, messages if isinstance(messages, list) else ()))
+
+
+def _is_of_chat(message: Any) -> bool:
+    if not isinstance(message, dict):
+        return False
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    kinds = [part.get("type") for part in parts if isinstance(part, dict)]
+    return (
+        message.get("role") in _ROLES_OF_CHAT_ALONE
+        or not {"tool_calls", "tool_call_id"}.isdisjoint(message)
+        or any(kind in _PARTS_OF_CHAT_ALONE for kind in kinds)
+    )
 
 
 def read_messages(body: Fields, recipe: Recipe) -> tuple[str, tuple[Message, ...]]:
