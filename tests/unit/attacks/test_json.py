@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+import pytest
+
 from tests.unit.attacks.house import OWN_REPLIES, House
 
 GOOD = b'{"prompt":"good"}'
@@ -111,8 +113,6 @@ def is_ours(outcome: dict[str, object]) -> bool:
     return verdict(outcome) not in (ANSWERED, "invalid_value")
 
 
-NOT_READ = {"a deep id", "deep arrays", "arrays that never close", "deep objects"}
-"""Attacks with which nobody can tell whom to reply to."""
 NO_ENVELOPE = {"no object", "nothing", "no JSON", "another recipe"}
 """Attacks that cannot be put into a request's message."""
 TOO_LARGE = 250_000
@@ -129,8 +129,27 @@ def test_each_request_ends_for_itself_and_its_neighbours_are_answered(wired: Hou
 
     assert {replies[f"g{n}"]["status"] for n in range(9)} == {"answered"}
     came = {name: verdict(reply) for name, reply in replies.items() if name in asked}
-    unread = {f"a{n}" for n, name in enumerate(ATTACKS) if name in NOT_READ}
-    assert came == {name: code for name, (_, code) in asked.items() if name not in unread}
+    assert came == {name: code for name, (_, code) in asked.items()}
+
+
+HEAD = f'"recipe":"reviews","reply_to":"{OWN_REPLIES}","id":"mine"'
+DEEP = "[" * 50_000
+UNREADABLE = {
+    "deep, and the envelope before it": f'{{{HEAD},"prompt":{DEEP}{DEEP.replace("[", "]")}}}',
+    "deep, and the envelope behind it": f'{{"prompt":{DEEP}{DEEP.replace("[", "]")},{HEAD}}}',
+    "deep, and an envelope in its depths": f'{{"x":[{{"id":"deeper","recipe":"x"}}],{HEAD},"prompt":{DEEP}',
+    "cut off": f'{{{HEAD},"prompt":"a text that never en',
+    "cut off in an escape": f'{{{HEAD},"prompt":"a text that never en\\',
+    "a comma too many": f"{{{HEAD},}}",
+    "escapes in the names": f'{{"re\u0063ipe":"reviews",{HEAD.partition(",")[2]},"prompt":{DEEP}',
+    "the last of two counts": f'{{"id":"first",{HEAD},"prompt":{DEEP}',
+    "spaces": f'{{ {HEAD.replace(":", " : ")} , "prompt" : {DEEP}',
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_message_that_nobody_can_read_whole_is_told_so_if_its_envelope_can_be_read(wired: House, name: str) -> None:
+    assert verdict(wired.publish(UNREADABLE[name])["mine"]) == "invalid_json"
 
 
 def is_text(line: bytes) -> bool:

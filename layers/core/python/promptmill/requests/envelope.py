@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -132,9 +133,33 @@ def _find_in_loose_json(message: bytes) -> _Addressee:
     try:
         loose = json.loads(message)
     except (ValueError, RecursionError):
-        return _Addressee()
+        loose = _find_texts(message.decode(errors="replace"))
     fields = loose if isinstance(loose, dict) else {}
     return _Addressee(*(fields.get(name, "") for name in _Addressee.__struct_fields__))
+
+
+# A text that never ends is one token, too: looked at from each of its quotes, it would take time in the square of its length.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
+
+
+def _find_texts(message: str) -> dict[Any, Any]:
+    """Return the texts of the outermost object of a message that is cut off, not quite JSON, or nested thousands of levels deep."""
+    found: dict[Any, Any] = {}
+    depth, name, colon = 0, "", ""
+    for match in _TOKEN.finditer(message):
+        token = match[0]
+        depth += (token in ("{", "[")) - (token in ("}", "]"))
+        if depth == 1 and colon == ":" and token.startswith('"') and name.startswith('"'):
+            found[_unquote(name)] = _unquote(token)
+        name, colon = colon, token
+    return found
+
+
+def _unquote(token: str) -> Any:
+    try:
+        return json.loads(token)
+    except ValueError:  # it was cut off
+        return ""
 
 
 def _plain_text(value: Any) -> str:
