@@ -16,12 +16,12 @@ LIMITS = {
     "tests.circular_packages": 0,
     "package.largest_folder": 23,  # jobs: each verb on files is a file of its own, and estimate_file is one
     # field_rules is data that line_fields reads when first needed; each adapter of a batch service is imported like that
-    # too, and waiting_calls is an idea of its own beside the gate that they wait at
-    "package.single_importers_in_own_folder": 40,
+    # too, waiting_calls is an idea of its own beside the gate that they wait at, and direct_post alone knows aiohttp's inner parts
+    "package.single_importers_in_own_folder": 41,
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
     "traced.job_in_memory": 54,  # translation is three ideas; our own lines may be bodies of the chat API, whose fields the rules name
-    "traced.chunk_to_answer": 74,  # the same; labels, their values, tables in texts and decoding are ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
+    "traced.chunk_to_answer": 75,  # the same; direct_post sends what http used to send itself; labels, their values, tables in texts and decoding are ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

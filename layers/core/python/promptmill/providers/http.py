@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from yarl import URL
 from promptmill import __version__
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
 from promptmill.ports.clock import Clock
+from promptmill.providers.direct_post import DirectReply, PostTarget, make_target, post_directly
 from promptmill.providers.url_policy import CheckedResolver, UrlPolicy, check_url
 from promptmill.wire.http_answer import HttpAnswer
 
@@ -29,9 +30,10 @@ CONNECT_TIMEOUT_S = 10.0
 IDLE_S = 4.0
 """No connection is used after such a pause: uvicorn closes it after 5 s, and a frozen function would not notice.
 A POST into a closed connection is lost, and nobody knows what it cost."""
-_COPIED_BODY_BYTES = 1 << 20
-"""aiohttp warns about sending more than this from one bytes object."""
+MAX_DIRECT_BYTES = 1 << 20
+"""A larger body goes through the session, block by block: aiohttp warns about sending it from one bytes object."""
 
+_MAX_TARGETS = 256
 
 Method = Literal["POST", "GET", "PUT", "DELETE"]
 
@@ -65,6 +67,7 @@ class HttpCalls:
         self._max_answer_bytes, self._make_resolver = max_answer_bytes, make_resolver
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._targets: dict[str, PostTarget] = {}
         self._running = 0
         self._used_at = clock.now()
 
@@ -133,14 +136,7 @@ class HttpCalls:
         self._running += 1
         started = self._clock.monotonic()
         try:
-            async with session.request(
-                method,
-                _encode_url(url),
-                data=_make_payload(body) if body else None,
-                headers={**headers, "Content-Length": str(body.length)} if isinstance(body, StreamedBody) else headers,
-                timeout=_make_timeout(timeout_s),
-                allow_redirects=False,
-            ) as response:
+            async with self._begin(session, method, url, body, headers, _make_timeout(timeout_s)) as response:
                 most = max_bytes or self._max_answer_bytes
                 yield HttpStream(response, self._clock, started, stall_s=stall_s, max_bytes=most)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -148,6 +144,24 @@ class HttpCalls:
         finally:
             self._running -= 1
             self._used_at = self._clock.now()
+
+    def _begin(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        body: bytes | StreamedBody,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse | DirectReply]:
+        if isinstance(body, StreamedBody):
+            headers = {**headers, "Content-Length": str(body.length)}
+        elif method == "POST" and 0 < len(body) < MAX_DIRECT_BYTES:
+            return post_directly(session, self._target_of(session, url), body, headers, timeout)
+        data = _make_payload(body) if body else None
+        return session.request(
+            method, _encode_url(url), data=data, headers=headers, timeout=timeout, allow_redirects=False
+        )
 
     async def close(self) -> None:
         if self._session is not None:
@@ -164,7 +178,15 @@ class HttpCalls:
             await old.close()
         return self._session
 
+    def _target_of(self, session: aiohttp.ClientSession, url: str) -> PostTarget:
+        if (target := self._targets.get(url)) is None:
+            if len(self._targets) >= _MAX_TARGETS:  # some addresses are called once, as those of uploads
+                self._targets.clear()
+            target = self._targets[url] = make_target(session, _encode_url(url))
+        return target
+
     def _new_session(self) -> aiohttp.ClientSession:
+        self._targets.clear()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._in_flight,
@@ -186,7 +208,13 @@ class HttpStream:
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, clock: Clock, started: float, *, stall_s: float, max_bytes: int
+        self,
+        response: aiohttp.ClientResponse | DirectReply,
+        clock: Clock,
+        started: float,
+        *,
+        stall_s: float,
+        max_bytes: int,
     ) -> None:
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -271,7 +299,7 @@ def _make_timeout(total_s: float) -> aiohttp.ClientTimeout:
 def _make_payload(body: bytes | StreamedBody) -> bytes | io.BytesIO | AsyncIterator[bytes]:
     if isinstance(body, StreamedBody):
         return _read_exactly(body)
-    return body if len(body) < _COPIED_BODY_BYTES else io.BytesIO(body)
+    return body if len(body) < MAX_DIRECT_BYTES else io.BytesIO(body)
 
 
 async def _read_exactly(body: StreamedBody) -> AsyncIterator[bytes]:
