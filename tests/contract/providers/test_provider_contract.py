@@ -94,9 +94,11 @@ async def test_what_is_not_asked_for_is_not_sent(stand: Stand, name: str) -> Non
     "text", ["", "\x00\x1f", "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), "\U0001d518" * 700_000]
 )
 async def test_any_text_arrives_as_it_is(stand: Stand, text: str) -> None:
+    """Some APIs take no blank text: a word stands for it there."""
     await stand.ask(asking(Text(text)))
 
-    assert text in _strings(stand.fake.sent[0].body)
+    sent = _strings(stand.fake.sent[0].body)
+    assert text in sent or (not text and sent.count("(empty)") == 1)
 
 
 def _strings(value: object) -> list[str]:

@@ -44,7 +44,7 @@ from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.wire.json_answers import MALFORMED
 from promptmill.wire.line_fields import moved_by
-from promptmill.wire.translation import translate_with_notes
+from promptmill.wire.translation import MENDED, translate_with_notes
 
 _OK, _UNAUTHORIZED, _THROTTLED = 200, 401, 429
 FAULT = "internal_error"
@@ -339,7 +339,8 @@ def _note_translation(completion: Completion, request: CompletionRequest, route:
     if completion.wire_format == "anthropic-messages" and request.max_output_tokens is None:
         note = "max_tokens was set to 4,096, since neither the line nor the recipe limits the answer"
         completion = structs.replace(completion, notes=(*completion.notes, note))
-    if not completion.wire_format or (request.wire_format in (completion.wire_format, "") and request.seed is None):
+    is_own = request.wire_format in (completion.wire_format, "") and request.seed is None
+    if not completion.wire_format or (is_own and completion.wire_format not in MENDED):
         return completion
     provider = PROVIDERS.get(route.provider)
     lacks = provider.unsupported if provider and completion.wire_format.startswith("openai") else ()

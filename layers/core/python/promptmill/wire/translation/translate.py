@@ -2,6 +2,7 @@
 
 What has a counterpart there is translated. What only hints is left out with a note, or refused where the recipe says so:
 seeds, identities, cache marks. What would change the answer stays where it is, and the writer of that API refuses it.
+Conversations whose form the API would refuse are mended, even those of its own format.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.wire.translation.conversation import translate_conversation
 from promptmill.wire.translation.fields import translate_fields, write_said
+from promptmill.wire.translation.mend import MENDED, mend_conversation
 from promptmill.wire.translation.work import Translation
 
 _WITHOUT_SEED: frozenset[WireFormat] = frozenset(
@@ -65,6 +67,8 @@ def translate_with_notes(
         changes |= translate_conversation(work)
         changes["wire_format"] = target if not work.left else request.wire_format
         changes["native"] = work.left or write_said(work, changes)
+    if target in MENDED:
+        changes = mend_conversation(work, changes)
     if not changes:
         return Translated(request, ())
     return Translated(structs.replace(request, **changes), tuple(work.notes))

@@ -56,7 +56,9 @@ class Translation:
         label = LABELS.get(self.target, "this API")
         if self.request.refuse_hints:
             raise unsupported(name, f"{label} has no such field, and the recipe says unknown_fields: refuse")
-        note = f"{name} was left out: {label} has no such field"
+        self.note(f"{name} was left out: {label} has no such field")
+
+    def note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
