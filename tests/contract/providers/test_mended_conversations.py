@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import CompletionRequest, Message, Text, ToolCall, ToolResult
 from promptmill.wire.anthropic_messages.request import write_request as write_messages
-from promptmill.wire.bedrock_converse.request import write_request as write_converse
+from promptmill.wire.bedrock_converse.request_body import write_request as write_converse
 from tests.contract.providers.exchanges import chat_line, exchange
 from tests.fakes.providers.scripted import whole
 
