@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
+
+from tests.bench import flow_units
 from tests.bench.flow_provider import Outage, Provider
-from tests.bench.flow_world import START, Job, World
+from tests.bench.flow_world import ROUTE, START, Job, World
 
 LIMIT = 10_000
 RATE = LIMIT / 60
@@ -329,6 +332,26 @@ def unknown_limits(seed: int, scale: float = 1.0) -> Figures:
     yield Figure("half taken and given back: refused, %", throttled(world), 5.0)
 
 
+def first_come(seed: int, scale: float = 1.0) -> Figures:
+    """11. Chunks of one invocation: the older one's records go first, retries included."""
+    chunks = max(3, int(10 * scale))
+    for name, rate, requests_per_minute, in_flight, records in (
+        ("60 a minute", 1.0, 60, 500, 100),
+        ("600 a minute", 10.0, 600, 500, 300),
+        ("10,000 a minute", RATE, LIMIT, 500, 500),
+        ("unknown limit", 10.0, None, 500, 300),
+        ("no limit, 50 in flight", 1e6, None, 50, 200),
+        ("no limit, 500 in flight", 1e6, None, 500, 500),
+    ):
+        route = structs.replace(ROUTE, in_flight=in_flight)
+        worker = flow_units.World(
+            seed, provider(rate, refusing=0.05), requests_per_minute=requests_per_minute, route=route
+        )
+        found = flow_units.run(worker, chunks=chunks, records=records)
+        yield Figure(f"{name}: longest wait behind newer chunks, s", found.longest_behind_newer, 2)
+        yield Figure(f"{name}: chunks sent before an older one", found.overtakings, 0)
+
+
 QUICK = {"p50_s": 1.0, "p99_s": 6.0}
 FEW_A_MINUTE = 60
 
@@ -344,4 +367,5 @@ SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     shares,
     life_of_a_worker,
     unknown_limits,
+    first_come,
 )

@@ -14,9 +14,9 @@ from promptmill.pacing import windows
 from promptmill.pacing.pacing import Refused
 from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
 from tests.bench.flow_provider import Reply
-from tests.bench.flow_world import IN_FLIGHT, Chunk, World, done
+from tests.bench.flow_world import IN_FLIGHT, INTENT_S, Chunk, World, done
 
-CLAIM_S, INTENT_S, RESULT_S, JOURNAL_S = 0.1, 0.01, 0.2, 1.0
+CLAIM_S, RESULT_S, JOURNAL_S = 0.1, 0.2, 1.0
 MAX_TRIES = 6
 MAX_BACKOFF_S = 30.0
 LIFE_S, TIMEOUT_S = 900.0, 120.0

@@ -20,6 +20,7 @@ T = TypeVar("T")
 START = datetime(2026, 11, 23, tzinfo=UTC)
 CHUNK = 500
 IN_FLIGHT = 500
+INTENT_S = 0.01
 COLD_S, WARM_S, DELIVERY_S = 1.0, 0.05, 0.05
 ROUTE = Route("openai/gpt-6-luna", "openai", "gpt-6-luna", key="promptmill/openai", in_flight=IN_FLIGHT)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from promptmill.domain.job_file import FileLimits
 from promptmill.domain.recipe import Recipe
-from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
+from promptmill.engine.call_slots import CallSlots
+from promptmill.engine.unit import PauseSwitch, UnitRuntime
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.context import CHUNKS_A_SEGMENT, JobContext
 from promptmill.jobs.manifests import ManifestCache

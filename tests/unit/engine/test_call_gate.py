@@ -17,8 +17,9 @@ from promptmill.domain.errors import RecordError, RetryLaterError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Claim, IntentGroup, Verdict
 from promptmill.engine.call_gate import GateContext, UnitCallGate
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.journal import JournalWriter
-from promptmill.engine.unit import PAUSED_DELAY_S, CallSlots, PauseSwitch
+from promptmill.engine.unit import PAUSED_DELAY_S, PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
 from promptmill.pacing.pacing import HandOver, Unpaced
 from promptmill.ports.units import Intended
@@ -75,8 +76,9 @@ class Bench:
         total: int = 500,
         unit: str = UNIT,
         slots: CallSlots | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self.house, self.pace, self.slots = house, Pace(), slots or CallSlots(total)
+        self.house, self.pace, self.slots = house, pace or Pace(), slots or CallSlots(total)
         self.unit_budget = UnitBudget(unit, claim, day=DAY, lines=lines, gate=GATE, used=0, units=house.units)
         self.pages = Pages()
         self.journal = JournalWriter(

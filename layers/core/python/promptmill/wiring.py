@@ -269,7 +269,8 @@ class Services:
 
     def runtime(self, *, owner: str, ends_at: float, pacing: JobPacing | None = None) -> UnitRuntime:
         """Return what the engine works with in one invocation, whose calls must be over at ``ends_at`` (``clock.monotonic()``)."""
-        from promptmill.engine.unit import CallSlots, PauseSwitch, UnitRuntime
+        from promptmill.engine.call_slots import CallSlots
+        from promptmill.engine.unit import PauseSwitch, UnitRuntime
         from promptmill.pacing.pacing import Unpaced
 
         return UnitRuntime(

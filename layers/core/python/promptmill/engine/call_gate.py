@@ -1,13 +1,14 @@
 """Let the calls of one unit through: in groups, each only once its intents are durable.
 
-Calls wait in order of arrival, route by route, for a slot, the route's pace and money.
+Calls wait in the order of their records, route by route, for a slot, the route's pace and money. Units that share slots
+go first in the order in which they came.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -24,9 +25,10 @@ from promptmill.domain.charge import name_model
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.heartbeat import cancel_when_set, wait_for
 from promptmill.engine.journal import JournalWriter
-from promptmill.engine.unit import CallSlots, PauseSwitch
+from promptmill.engine.unit import PauseSwitch
 from promptmill.engine.unit_budget import ShutError, UnitBudget
 from promptmill.engine.waiting_calls import WaitingCall, WaitingCalls
 from promptmill.pacing.pacing import Ended, Pacing
@@ -39,6 +41,8 @@ _LOOK_S = 5.0
 """How often a gate with nothing to do looks at the time, the pause switch and whether to hand over."""
 MAX_REST_S = 900
 """The longest delay that a queue allows: a rest that lasts longer is asked for again then."""
+MAX_BUSY_S = 0.5
+"""How long newer units wait for one that writes to a store: one that hangs holds nobody up for longer."""
 _MIN_WAIT_S = 0.001
 """A shorter wait could be lost in the rounding of a clock, and the loop would spin without time passing."""
 
@@ -72,6 +76,7 @@ class UnitCallGate:
     Attributes:
         groups: the intents that were written, or may have been.
         why: why nothing is sent any more; None while calls are let through.
+        is_gathering: calls wait a little for others, so that they share a group.
         delay_s: how long the unit should wait before it is tried again, once sending has ended.
     """
 
@@ -81,7 +86,9 @@ class UnitCallGate:
         self.delay_s = 0
         self._unit, self._epoch, self._day, self._gate, self._recipe = unit, epoch, day, gate, recipe
         self._ports = ports
-        self._waiting = WaitingCalls(ports.slots, ports.pacing, ports.clock, overflow=ports.overflow)
+        self._waiting = WaitingCalls(ports.slots, self, ports.clock, overflow=ports.overflow)
+        self._busy_since: float | None = None
+        self._has_gathered = self._lacks_money = self.is_gathering = False
         self._sequence = 0
         self._in_flight = 0
         self._written_at = 0.0
@@ -138,12 +145,16 @@ class UnitCallGate:
 
     async def run(self) -> None:
         """Let calls through until sending ends. Errors of the stores are raised once no call waits any more."""
-        self._ports.slots.on_free(self._changed.set)
+        self._ports.slots.enter(self)
         try:
             while self.why is None:
                 # Cleared first: a call that arrives while others are let through sets it again, and is not forgotten.
                 self._changed.clear()
-                if not await self._let_some_through():
+                self._busy_since = self._ports.clock.monotonic()
+                has_sent = await self._let_some_through()
+                self._busy_since = None
+                self._ports.slots.wake_behind(self)
+                if not has_sent:
                     await wait_for(self._changed, self._patience(), self._ports.clock)
         except SupersededError:
             self.end("superseded")
@@ -153,7 +164,22 @@ class UnitCallGate:
             self.end("fault")
             raise
         finally:
-            self._ports.slots.forget(self._changed.set)
+            self._ports.slots.leave(self)
+
+    # Asked by ``CallSlots``.
+
+    @property
+    def pacing(self) -> Pacing:
+        return self._ports.pacing
+
+    def count_ready(self) -> Iterable[tuple[Route, int]]:
+        """Return how many calls would be sent now if there were slots, for each route."""
+        busy_s = 0.0 if self._busy_since is None else self._ports.clock.monotonic() - self._busy_since
+        return () if self._lacks_money or busy_s >= MAX_BUSY_S else self._waiting.count_ready()
+
+    def wake(self) -> None:
+        if self._waiting:
+            self._changed.set()
 
     # How calls are let through.
 
@@ -174,9 +200,9 @@ class UnitCallGate:
         if not batch:
             return False
         linger_s = self._ports.pacing.linger_s(batch[0].route)
-        if linger_s and len(batch) < MAX_IN_GROUP:
+        if linger_s and len(batch) < MAX_IN_GROUP and not self._has_gathered:
             # Each group costs a transaction: a short wait lets more calls share it.
-            await self._ports.clock.sleep(linger_s)
+            await self._gather(linger_s)
             batch = self._waiting.next_batch()
         # Money first, since asking for it takes time: slots and pace are taken in the same step as the calls are.
         batch = await self._fund(batch)
@@ -184,6 +210,12 @@ class UnitCallGate:
         if batch:
             await self._send(batch)
         return bool(batch)
+
+    async def _gather(self, seconds: float) -> None:
+        self.is_gathering, self._busy_since = True, None
+        await self._ports.clock.sleep(seconds)
+        # If newer units have used the pace up meanwhile, these calls go first as soon as there is more of it.
+        self.is_gathering, self._has_gathered, self._busy_since = False, True, self._ports.clock.monotonic()
 
     async def _must_wait(self) -> bool:
         """Return True if nothing waits or nothing may be sent any more; end sending if it is time to."""
@@ -213,6 +245,7 @@ class UnitCallGate:
         if unit_budget.can_ever_hold(highs[0]):
             if not in_flight:  # else one of those may cost less than its most, and leave enough
                 self.end("money")
+            self._lacks_money = True
             return []
         # No wait can help a call that is dearer than a whole budget: its record alone fails.
         self._waiting.take(batch[:1])
@@ -224,12 +257,15 @@ class UnitCallGate:
         if self.why is not None or not batch:
             return []
         route = batch[0].route
-        batch = batch[: self._ports.slots.free(route)]  # other units may have taken some while money was asked for
+        batch = batch[
+            : self._ports.slots.room(self, route)
+        ]  # other units may have taken some while money was asked for
         tokens = [waiting.bound.tokens for waiting in batch]
         return batch[: self._ports.pacing.take(route, tokens)]
 
     async def _send(self, batch: list[WaitingCall]) -> None:
         route = batch[0].route
+        self._has_gathered = self._lacks_money = False
         self._waiting.take(batch)
         self._ports.slots.take(route, len(batch))
         self._in_flight += len(batch)
@@ -307,7 +343,8 @@ class UnitCallGate:
 
     def _patience(self) -> float:
         left = self._ports.ends_at - self._ports.clock.monotonic()
-        return max(_MIN_WAIT_S, min(_LOOK_S, left, *self._waiting.waits()))
+        look_s = MAX_BUSY_S if self._ports.slots.is_held(self) else _LOOK_S
+        return max(_MIN_WAIT_S, min(look_s, left, *self._waiting.waits()))
 
 
 _THROTTLED = 429

@@ -1,11 +1,10 @@
-"""The engine's view of a unit, and the ports, call slots and pause switch that it works with."""
+"""The engine's view of a unit, and the ports and pause switch that it works with."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -14,9 +13,10 @@ from msgspec import Struct, field
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.domain.job import Counts
 from promptmill.domain.job_file import FileFacts
-from promptmill.domain.recipe import Recipe, Route
+from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome, RawRecord, RecordResult
 from promptmill.domain.units import Gate, Verdict
+from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.history import History
 from promptmill.formats.file_format import FileFormat
 from promptmill.pacing.pacing import JobPacing
@@ -184,39 +184,6 @@ class Unit(ChargedUnit, Protocol):
         What is written is a pure function of the arguments, so that whoever closes the unit again writes the same.
         """
         ...
-
-
-class CallSlots:
-    """Bounds the calls in flight: ``total`` for all routes together, ``route.in_flight`` for each route.
-
-    The units of one invocation share it.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._free = total
-        self._taken: Counter[str] = Counter()
-        self._waiting: list[Callable[[], None]] = []
-
-    def free(self, route: Route) -> int:
-        """Return how many more calls may be made on the route now."""
-        return max(0, min(self._free, route.in_flight - self._taken[route.id]))
-
-    def take(self, route: Route, slots: int) -> None:
-        self._free -= slots
-        self._taken[route.id] += slots
-
-    def give_back(self, route: Route, slots: int = 1) -> None:
-        self._free += slots
-        self._taken[route.id] -= slots
-        for wake in self._waiting:
-            wake()
-
-    def on_free(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` whenever a slot is given back."""
-        self._waiting.append(wake)
-
-    def forget(self, wake: Callable[[], None]) -> None:
-        self._waiting.remove(wake)
 
 
 FRESH_S = 5.0

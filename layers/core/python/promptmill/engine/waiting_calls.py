@@ -1,8 +1,9 @@
-"""The calls of one unit that wait for a slot or for their route's pace, in order of arrival, route by route."""
+"""The calls of one unit that wait for a slot or for their route's pace, route by route, in the order of their records."""
 
 from __future__ import annotations
 
 import asyncio
+from bisect import insort_right
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
@@ -10,8 +11,7 @@ from itertools import islice
 from promptmill.calls.call_gate import Bound, RouteBusyError, RouteRestsError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP
-from promptmill.engine.unit import CallSlots
-from promptmill.pacing.pacing import Pacing
+from promptmill.engine.call_slots import CallSlots, SlotUser
 from promptmill.ports.clock import Clock
 
 OVERFLOW_S = 1.0
@@ -34,17 +34,26 @@ class WaitingCall:
 
 
 class WaitingCalls:
-    """The calls of one unit that wait, by route."""
+    """The calls of one unit that wait, by route.
 
-    def __init__(self, slots: CallSlots, pacing: Pacing, clock: Clock, *, overflow: bool) -> None:
-        self._slots, self._pacing, self._clock, self._overflow = slots, pacing, clock, overflow
+    Args:
+        unit: whose place among the units of the invocation counts.
+    """
+
+    def __init__(self, slots: CallSlots, unit: SlotUser, clock: Clock, *, overflow: bool) -> None:
+        self._slots, self._unit, self._pacing, self._clock, self._overflow = slots, unit, unit.pacing, clock, overflow
         self._queues: dict[str, deque[WaitingCall]] = {}
 
     def __bool__(self) -> bool:
         return any(self._queues.values())
 
     def add(self, call: WaitingCall) -> None:
-        self._queues.setdefault(call.route.id, deque()).append(call)
+        """Let a call wait. A retry comes before the first calls of later records, so that a unit ends soon."""
+        queue = self._queues.setdefault(call.route.id, deque())
+        if not queue or queue[-1].record <= call.record:
+            queue.append(call)
+        else:
+            insort_right(queue, call, key=_record_of)
 
     def next_batch(self) -> list[WaitingCall]:
         """Return as many calls of one route as may be sent now; they stay in the queue until they are taken."""
@@ -52,14 +61,28 @@ class WaitingCalls:
             self._tidy(queue)
             if queue:
                 route = queue[0].route
-                room = min(MAX_IN_GROUP, self._slots.free(route))
+                room = min(MAX_IN_GROUP, self._slots.room(self._unit, route))
                 if room and self._pacing.wait_s(route) <= 0:
                     return list(islice(queue, room))
         return []
 
+    def count_ready(self) -> Iterator[tuple[Route, int]]:
+        """Yield how many calls would be sent now if there were slots, for each route."""
+        for queue in self._queues.values():
+            _drop_done(queue)
+            if queue and self._pacing.wait_s(queue[0].route) <= 0:
+                yield queue[0].route, len(queue)
+
     def take(self, batch: list[WaitingCall]) -> None:
-        for call in batch:
-            self._queues[call.route.id].popleft()
+        queue = self._queues[batch[0].route.id]
+        # Calls that came in the meantime may stand before those of the batch, or between them.
+        taken = {id(call) for call in batch}
+        for _ in range(len(batch)):
+            if not queue or id(queue[0]) not in taken:
+                break
+            taken.discard(id(queue.popleft()))
+        if taken:
+            self._queues[batch[0].route.id] = deque(call for call in queue if id(call) not in taken)
 
     def refuse_all(self, error: Exception) -> None:
         for queue in self._queues.values():
@@ -83,9 +106,17 @@ class WaitingCalls:
             for call in queue:
                 if call.may_leave and call.since <= late:
                     call.refuse(RouteBusyError())
-        while queue and queue[0].let_through.done():
-            queue.popleft()
+        _drop_done(queue)
 
     def _holds_back(self, route: Route) -> bool:
         """Return True if it is the route's pace that calls wait for, and not a slot of ours."""
         return self._slots.free(route) > 0 and self._pacing.wait_s(route) > 0
+
+
+def _record_of(call: WaitingCall) -> int:
+    return call.record
+
+
+def _drop_done(queue: deque[WaitingCall]) -> None:
+    while queue and queue[0].let_through.done():
+        queue.popleft()
