@@ -139,6 +139,8 @@ def ask_openai(client: openai_sdk.OpenAI, endpoint: Endpoint, model: str) -> Non
             client.completions.create(model=model, prompt="Hi")
         case "embeddings":
             client.embeddings.create(model=model, input="Hi")
+        case "moderations":
+            client.moderations.create(model=model, input="Hi")
 
 
 def by_openai(route: Route, endpoint: Endpoint, *, base_url: str | None = None) -> Call:
@@ -296,7 +298,7 @@ def all_cases() -> Iterator[tuple[str, Case]]:
     for name, provider in PROVIDERS.items():
         for endpoint in provider.endpoints:
             yield f"{name}-{endpoint}", case_of(name, endpoint)
-            if endpoint != "embeddings":
+            if endpoint not in ("embeddings", "moderations"):
                 yield f"{name}-{endpoint}-stream", case_of(name, endpoint, stream=True)
     for endpoint in PROVIDERS["azure"].endpoints:
         yield f"azure-{endpoint}-{AZURE_VERSION}", case_of("azure", endpoint, api_version=AZURE_VERSION)

@@ -51,6 +51,7 @@ TYPES: dict[str, tuple[WireFormat, frozenset[str]]] = {
         "openai-embeddings",
         frozenset(("input", "model", "dimensions", "encoding_format")),
     ),
+    f"{OPENAI}.moderation_create_params.ModerationCreateParams": ("openai-moderations", frozenset(("input", "model"))),
     f"{ANTHROPIC}.message_create_params.MessageCreateParamsNonStreaming": (
         "anthropic-messages",
         frozenset(("max_tokens", "messages", "model", "stop_sequences", "stream", "system")),
@@ -212,7 +213,7 @@ def block_types(path: str) -> dict[str, Any]:
     return found
 
 
-CHAT, MESSAGES = next(iter(TYPES)), list(TYPES)[4]
+CHAT, MESSAGES = next(iter(TYPES)), next(path for path in TYPES if path.startswith(f"{ANTHROPIC}.message_create"))
 BLOCKS = {
     CHAT: (("image_url", "input_audio", "file"), {"text", "refusal"}),
     MESSAGES: (

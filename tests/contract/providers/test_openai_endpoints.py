@@ -40,7 +40,7 @@ SPOKEN = [
     (provider.name, endpoint)
     for provider in PROVIDERS.values()
     for endpoint in provider.endpoints
-    if provider.wire_format.startswith("openai-") and endpoint != "embeddings"
+    if provider.wire_format.startswith("openai-") and endpoint not in ("embeddings", "moderations")
 ]
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat, responses, completions and embeddings from the server's side, and servers in the way of vLLM."""
+"""OpenAI's chat, responses, completions, embeddings and moderations from the server's side, and servers in the way of vLLM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
-from openai.types import EmbeddingCreateParams
+from openai.types import EmbeddingCreateParams, ModerationCreateParams
 from openai.types.chat.completion_create_params import (
     CompletionCreateParamsNonStreaming,
     CompletionCreateParamsStreaming,
@@ -27,7 +27,7 @@ from tests.fakes.providers.behaviours import Answer, Refuse, Sent, Trouble, Wire
 from tests.fakes.providers.typed_params import problem_with
 
 KEY = "sk-fake-openai-key"
-Dialect = Literal["chat", "responses", "completions", "embeddings"]
+Dialect = Literal["chat", "responses", "completions", "embeddings", "moderations"]
 REQUEST_ID = {"x-request-id": "req_fake_1"}
 PARAMS: Mapping[tuple[Dialect, bool], Any] = {
     ("chat", False): CompletionCreateParamsNonStreaming,
@@ -37,12 +37,14 @@ PARAMS: Mapping[tuple[Dialect, bool], Any] = {
     ("completions", False): TextParams,
     ("completions", True): TextStreamParams,
     ("embeddings", False): EmbeddingCreateParams,
+    ("moderations", False): ModerationCreateParams,
 }
 _PATHS: Mapping[str, Dialect] = {
     "/chat/completions": "chat",
     "/responses": "responses",
     "/completions": "completions",
     "/embeddings": "embeddings",
+    "/moderations": "moderations",
 }
 _TROUBLES: Mapping[Trouble, tuple[int, str, str]] = {
     "throttled": (429, "rate_limit_error", "rate_limit_exceeded"),
@@ -123,6 +125,8 @@ def answer_in(dialect: Dialect, behaviour: Answer, sent: Sent, *, headers: dict[
     """Return the answer as a whole, or as a stream if one was asked for."""
     if dialect == "embeddings":
         return Wire(200, openai_answers.embeddings(behaviour, sent, model), headers)
+    if dialect == "moderations":
+        return Wire(200, openai_answers.moderations(sent, model), headers)
     shape = openai_responses if dialect == "responses" else openai_answers
     whole = {
         "chat": openai_answers.chat,

@@ -45,6 +45,22 @@ def embeddings(behaviour: Answer, sent: Sent, model: str) -> dict[str, Any]:
     return {"object": "list", "data": data[::-1], "model": model, **({"usage": usage} if behaviour.with_usage else {})}
 
 
+def moderations(sent: Sent, model: str) -> dict[str, Any]:
+    """A verdict on each text, or on all parts of one input: those that speak of harm are flagged. There is no usage."""
+    asked = sent.body["input"]
+    inputs = [asked] if isinstance(asked, str) or any(isinstance(part, dict) for part in asked) else asked
+    results = [
+        {
+            "flagged": "harm" in str(text),
+            "categories": {"violence": "harm" in str(text)},
+            "category_scores": {"violence": 0.9 if "harm" in str(text) else 0.1},
+            "category_applied_input_types": {"violence": ["text"]},
+        }
+        for text in inputs
+    ]
+    return {"id": "modr-1", "model": model, "results": results}
+
+
 def blocks(whole: dict[str, Any], *, with_usage: bool) -> tuple[bytes, ...]:
     """The same in chunks: usage in one of its own, with no choices, and only if it was asked for."""
     usage = whole.pop("usage", None)

@@ -54,8 +54,10 @@ def test_one_text_is_a_list_of_one() -> None:
     [
         ({}, "body.input"),
         ({"input": []}, "body.input"),
-        ({"input": [1, 2, 3]}, "body.input"),
-        ({"input": [[1, 2], [3]]}, "body.input"),
+        ({"input": [1, "x"]}, "body.input"),
+        ({"input": [[1, 2], []]}, "body.input"),
+        ({"input": [[1.5]]}, "body.input"),
+        ({"input": [-1]}, "body.input"),
         ({"input": 5}, "body.input"),
         ({"input": ["x"] * 2049}, "body.input"),
         ({"input": "x", "encoding_format": "binary"}, "body.encoding_format"),
@@ -70,7 +72,7 @@ def test_what_is_no_input_is_named(body: dict[str, Any], field: str) -> None:
 
 def test_other_endpoints_are_refused() -> None:
     with pytest.raises(RecordError) as caught:
-        OPENAI.parse(record({"input": "x"}, "/v1/moderations"), FACTS, recipe())
+        OPENAI.parse(record({"input": "x"}, "/v1/images/generations"), FACTS, recipe())
     assert caught.value.code == "unsupported_endpoint"
 
 

@@ -100,7 +100,7 @@ APIS = {
         "openai-embeddings",
         own.embeddings(at_most=3, **MODEL),
         lambda request: openai_embeddings.write_request(request, model="m", provider=EVERYTHING, wire=Wire()),
-        openai_embeddings.read_request,
+        lambda body: openai_embeddings.read_request(body, RECIPE),
         native="user",
     ),
     "anthropic_messages": Api(

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from promptmill.domain.completion import CompletionRequest, Usage, attachments_of
+from promptmill.domain.completion import TOKENS, CompletionRequest, Usage, attachments_of
 from promptmill.domain.errors import PromptmillError, ProviderError
 from promptmill.domain.pricing import offers_hosted_tools
 from promptmill.domain.recipe import Route
@@ -124,7 +124,7 @@ def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at:
     """Return the most that a call may take. ``priced``: a budget holds, so the cost is needed as well."""
     # A tokenizer makes at most one token of a byte, in any script: the size bounds the input without counting tokens.
     size = len(_encoder.encode(request))
-    most_output = request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
+    most_output = 0 if request.kind != "completion" else request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
     tokens = size // _BYTES_A_TOKEN + most_output
     if not priced:
         return Bound(None, tokens)
@@ -138,7 +138,7 @@ def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at:
 
 def _tokens_pointed_to(request: CompletionRequest) -> int | None:
     """Return the most tokens of what the request only points to; None where that has no bound."""
-    attachments = [part for part in attachments_of(request) if not part.holds_text]
+    attachments = [part for part in attachments_of(request) if not part.holds_text and part.kind != TOKENS]
     if any(part.kind != "image" for part in attachments):  # a page or a minute of these has no size that bounds it
         return None
     pointers = [part for part in attachments if not part.data]

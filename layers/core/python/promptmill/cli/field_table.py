@@ -77,9 +77,13 @@ _READ: Mapping[WireFormat, tuple[tuple[str, str, str, str], ...]] = {
     ),
     "openai-embeddings": (
         _MODEL,
-        ("input", "carried", "translated", "texts only: tokens cannot be redacted"),
+        ("input", "carried", "translated", "tokens only to their own API, and where the recipe redacts nothing"),
         ("dimensions", "carried", "translated", ""),
         ("encoding_format", "translated", "translated", "the result is written as it was asked for"),
+    ),
+    "openai-moderations": (
+        _MODEL,
+        ("input", "carried", "refused", "only a route with `dialect: moderations` takes it"),
     ),
     "anthropic-messages": (
         *(word for word in _WORDS if word[0] != "stream_options"),
@@ -124,6 +128,7 @@ _ENDPOINTS: Mapping[Endpoint, WireFormat] = {
     "responses": "openai-responses",
     "completions": "openai-completions",
     "embeddings": "openai-embeddings",
+    "moderations": "openai-moderations",
     "messages": "anthropic-messages",
     "converse": "bedrock-converse",
     "generate": "vertex-generate",

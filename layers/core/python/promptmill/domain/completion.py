@@ -20,6 +20,7 @@ WireFormat = Literal[
     "openai-responses",
     "openai-completions",
     "openai-embeddings",
+    "openai-moderations",
     "anthropic-messages",
     "bedrock-converse",
     "bedrock-invoke",
@@ -128,6 +129,7 @@ class CompletionRequest(Struct, frozen=True, omit_defaults=True):
             are; every other one refuses the record by their name.
         notes: what was changed in reading, for the result line, such as ``stream: true was set to false``.
         kind: ``embedding`` asks for a vector of each message's text; the messages are the user's, one text each.
+            ``moderation`` asks for a verdict on each.
         dimensions: the size of those vectors.
         refuse_hints: a field that another API lacks is refused even if it is but a hint, instead of left out.
     """
@@ -148,9 +150,21 @@ class CompletionRequest(Struct, frozen=True, omit_defaults=True):
     wire_format: WireFormat = ""
     native: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    kind: Literal["completion", "embedding"] = "completion"
+    kind: Literal["completion", "embedding", "moderation"] = "completion"
     dimensions: int | None = None
     refuse_hints: bool = False
+
+
+TOKENS = "list of tokens"
+"""The kind of an attachment that is a text as numbers of tokens, which only the model that they belong to can read."""
+
+
+def tokens_of(attachment: Attachment) -> list[int]:
+    """Return the tokens of a text that came as such; [] for any other attachment."""
+    if attachment.kind != TOKENS or attachment.native is None:
+        return []
+    tokens: list[int] = attachment.native["tokens"]
+    return tokens
 
 
 def attachments_of(request: CompletionRequest) -> Iterator[Attachment]:

@@ -126,6 +126,7 @@ _CHAT, _RESPONSES, _COMPLETIONS, _EMBEDDINGS = "/chat/completions", "/responses"
 _OPENAI_PATHS: Mapping[Endpoint, str] = MappingProxyType(
     {"chat": _CHAT, "responses": _RESPONSES, "completions": _COMPLETIONS, "embeddings": _EMBEDDINGS}
 )
+_WITH_MODERATIONS: Mapping[Endpoint, str] = MappingProxyType({**_OPENAI_PATHS, "moderations": "/moderations"})
 _VERTEX_MODELS = "/v1/projects/{account}/locations/{region}/publishers"
 _CLAUDE_VERSION = "2023-06-01"
 """Version 2026-10-21 refuses sampling parameters; with this one, batch files written before it keep working."""
@@ -225,7 +226,7 @@ _ALL = (
         source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         key="optional",
         base_url="required",
-        paths=_OPENAI_PATHS,
+        paths=_WITH_MODERATIONS,
         stores=frozenset({"responses"}),
     ),
     Provider(
@@ -323,7 +324,7 @@ _ALL = (
         source="https://github.com/openai/openai-openapi",
         key="required",
         url="https://api.openai.com/v1",
-        paths=_OPENAI_PATHS,
+        paths=_WITH_MODERATIONS,
         max_tokens_field="max_completion_tokens",
         stores=frozenset({"chat", "responses"}),
     ),

@@ -58,7 +58,18 @@ class Wire(Struct, frozen=True):
     names: dict[str, str] = field(default_factory=dict)
 
 
-Endpoint = Literal["", "chat", "responses", "completions", "embeddings", "messages", "converse", "invoke", "generate"]
+Endpoint = Literal[
+    "",
+    "chat",
+    "responses",
+    "completions",
+    "embeddings",
+    "moderations",
+    "messages",
+    "converse",
+    "invoke",
+    "generate",
+]
 """The API of a provider that a route calls; "" is its first."""
 
 

@@ -11,7 +11,17 @@ from msgspec import Struct, field, structs
 
 from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS
 from promptmill.calls.complete_record import allowed_by, name_of_body, routes_for
-from promptmill.domain.completion import Attachment, CompletionRequest, Message, Part, Text, ToolResult, Usage
+from promptmill.domain.completion import (
+    TOKENS,
+    Attachment,
+    CompletionRequest,
+    Message,
+    Part,
+    Text,
+    ToolResult,
+    Usage,
+    tokens_of,
+)
 from promptmill.domain.errors import ProviderError, RecordError
 from promptmill.domain.job_file import FileFacts
 from promptmill.domain.recipe import Recipe, Route
@@ -120,11 +130,11 @@ async def _estimate(record: RawRecord, estimating: Estimating) -> RecordEstimate
     redacted = redact_request(request, structs.replace(recipe.redact, engines=("structured",)))
     routes = await _find_takers(redacted.request, routes_for(request, recipe, where=where), estimating)
     texts = _Texts.of(redacted.request)
-    attached = sum(isinstance(part, Attachment) for message in request.messages for part in message.parts)
+    attachments = [part for message in request.messages for part in message.parts if isinstance(part, Attachment)]
     inputs, outputs, costs = {}, {}, {}
     for route in routes:
         counted = await _count_exactly(redacted.request, route, estimating) or texts.count(route)
-        inputs[route.id] = _with_attachments(counted, attached)
+        inputs[route.id] = _with_attachments(counted, attachments)
         outputs[route.id] = _output(request, estimating.answers.get(route.id))
         costs[route.id] = _cost(route, inputs[route.id], outputs[route.id], estimating)
     return RecordEstimate(len(record.data), None, routes[0].id, inputs, outputs, costs, redacted.counts)
@@ -205,17 +215,18 @@ def _text_of_part(part: Part) -> str:
     return "" if isinstance(part, Attachment) else _encoder.encode(part).decode()
 
 
-def _with_attachments(counted: TokenRange, attached: int) -> TokenRange:
-    each = _ATTACHMENT_TOKENS
+def _with_attachments(counted: TokenRange, attachments: Sequence[Attachment]) -> TokenRange:
+    each, attached = _ATTACHMENT_TOKENS, sum(attachment.kind != TOKENS for attachment in attachments)
+    tokens = sum(len(tokens_of(attachment)) for attachment in attachments)
     return TokenRange(
-        counted.low + attached * each.low,
-        counted.expected + attached * each.expected,
-        counted.high + attached * each.high,
+        counted.low + tokens + attached * each.low,
+        counted.expected + tokens + attached * each.expected,
+        counted.high + tokens + attached * each.high,
     )
 
 
 def _output(request: CompletionRequest, seen: AnswerLength | None) -> TokenRange:
-    if request.kind == "embedding":
+    if request.kind != "completion":
         return TokenRange()
     most = request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
     if seen is not None:

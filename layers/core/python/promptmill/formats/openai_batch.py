@@ -32,7 +32,7 @@ _PATH = re.compile(
     r"/*(?:openai/)?(?:v\d+/)?(?:deployments/[^/]+/)?"
     r"(chat/completions|completions|responses|embeddings|messages|moderations)/*"
 )
-_RUN = "chat/completions, responses, completions, embeddings and messages"
+_RUN = "chat/completions, responses, completions, embeddings, moderations and messages"
 
 
 def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest:
@@ -42,7 +42,11 @@ def _read(line: Fields, _record: RawRecord, recipe: Recipe) -> CompletionRequest
     endpoint = _endpoint(line, body.values())
     match endpoint:
         case "embeddings":
-            return openai_embeddings.read_request(body)
+            return openai_embeddings.read_request(body, recipe)
+        case "moderations":
+            from promptmill.wire.openai import moderations  # noqa: PLC0415 (few lines ask for them)
+
+            return moderations.read_request(body, recipe)
         case "responses" | "completions":
             from promptmill.wire.lines import openai as openai_lines  # noqa: PLC0415 (most lines are chat completions)
 
@@ -66,7 +70,7 @@ def _write(outcome: Outcome, given: dict[str, Any], _recipe: Recipe, job_id: str
 def _endpoint(line: Fields, body: Mapping[str, Any]) -> str:
     url, method = line.take_text("url") or "", line.take_text("method") or "POST"
     endpoint = _endpoint_at(url, body)
-    if not endpoint or endpoint == "moderations" or method.upper() != "POST":
+    if not endpoint or method.upper() != "POST":
         raise line.error(
             "method" if method.upper() != "POST" else "url",
             f"only POST to {_RUN} can be run",
@@ -81,6 +85,8 @@ def _endpoint_at(url: str, body: Mapping[str, Any]) -> str:
     if not url:
         if "messages" in body or "input" not in body:
             return "chat/completions"
+        if "moderation" in str(body.get("model")):
+            return "moderations"
         return "responses" if body.keys() & {"instructions", "max_output_tokens", "text"} else "embeddings"
     path = _HOST.sub("", url.partition("?")[0].lower(), count=1)
     found = _PATH.fullmatch(path)
@@ -111,6 +117,10 @@ def _answer_body(outcome: Outcome, given: Mapping[str, Any], asked: Mapping[str,
             is_response = endpoint == "responses"
             write = openai_lines.write_response_answer if is_response else openai_lines.write_completion_answer
             return write(outcome, completion, job_id)
+        case "moderations":
+            from promptmill.wire.openai import moderations  # noqa: PLC0415
+
+            return moderations.write_answer(outcome, completion, job_id)
         case "messages":
             return messages_answer.write_answer(outcome, completion, job_id)
     return chat_answer.write_answer(outcome, completion, job_id)

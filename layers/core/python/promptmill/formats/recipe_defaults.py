@@ -68,7 +68,7 @@ def apply_recipe(request: CompletionRequest, recipe: Recipe, record: RawRecord) 
             field="model",
             remedy="name one that the recipe offers",
         )
-    if request.kind == "embedding":  # vectors have no length, no sampling and no schema
+    if request.kind != "completion":  # vectors and verdicts have no length, no sampling and no schema
         return request
     has_system = bool(request.messages) and request.messages[0].role == "system"
     most, notes = _limit_tokens(request, recipe, record)

@@ -162,7 +162,7 @@ class GenaiPriceBook:
             return UNKNOWN if usd is None else priced(usd * factor, usage, "bundled")
 
     def knows(self, route: Route, *, at: datetime) -> bool:
-        written = 0 if route.endpoint == "embeddings" else 1
+        written = 0 if route.endpoint in ("embeddings", "moderations") else 1
         return self.price(route, Usage(input_total=1, output_total=written, compute_us=1), model="", at=at) != UNKNOWN
 
     def rates(self, route: Route, *, model: str, at: datetime) -> Rates | None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from promptmill.domain.recipe import UserPrice
 
-VERSION = "own.2026.11.28"
+VERSION = "own.2026.11.28.1"
 """The version of the table. Change it with the table, since manifests and charges name it."""
 
 
@@ -74,6 +74,13 @@ _BEDROCK: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """USD per million tokens of input, of output, and of input read from a cache."""
 
 
+_MODERATION = "OpenAI's moderation endpoint is free of charge: developers.openai.com/api/docs/guides/moderation"
+_OPENAI_MODERATION = (
+    *("omni-moderation-latest", "omni-moderation-2024-09-26"),
+    *("text-moderation-latest", "text-moderation-stable", "text-moderation-007"),
+)
+
+
 def _by_tokens(read: str, written: str, cached: str | None = None) -> UserPrice:
     return UserPrice(read, written, cached)
 
@@ -96,6 +103,7 @@ OWN_PRICES: Mapping[str, OwnPrice] = MappingProxyType(
         "nlpcloud/dolphin": OwnPrice(UserPrice("0.5", "0.5"), _NLP_CLOUD),
         "nlpcloud/chatdolphin": OwnPrice(UserPrice("0.5", "0.5"), _NLP_CLOUD),
         "vertex/gemini-3.8-flash-cyber": OwnPrice(UserPrice("1.5", "7.5", "0.15"), _GOOGLE, instead=True),
+        **{f"openai/{model}": OwnPrice(UserPrice("0", "0"), _MODERATION, instead=True) for model in _OPENAI_MODERATION},
         **{f"bedrock/{model}": OwnPrice(_by_tokens(*rates), _AWS) for model, rates in _BEDROCK.items()},
     }
 )

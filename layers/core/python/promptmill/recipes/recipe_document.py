@@ -206,8 +206,9 @@ def _find_misused_settings(route: RouteDocument, provider: Provider) -> Iterator
             yield key, f"{provider.name} takes none"
     if route.dialect and route.dialect not in provider.endpoints:
         yield "dialect", f"{provider.name} is spoken to in: {', '.join(provider.endpoints)}"
-    if route.stream and (route.dialect == "embeddings" or "streaming" in provider.lacks):
-        yield "stream", "embeddings are not streamed" if route.dialect == "embeddings" else f"{provider.name} can't"
+    is_whole = route.dialect in _NEVER_STREAMED
+    if route.stream and (is_whole or "streaming" in provider.lacks):
+        yield "stream", f"{route.dialect} are not streamed" if is_whole else f"{provider.name} can't"
 
 
 _SETTINGS = {
@@ -317,11 +318,14 @@ def _resolve_endpoint(route: RouteDocument, recipe: RecipeDocument) -> Endpoint:
     return wanted.get(recipe.invocation_type, "")
 
 
+_NEVER_STREAMED = ("embeddings", "moderations")
+
+
 def _is_streamed(route: RouteDocument, recipe: RecipeDocument) -> bool:
     """Return whether the route streams. The recipe's ``stream`` holds for those of its routes that can."""
     if route.stream is not None:
         return route.stream
-    return recipe.stream and route.dialect != "embeddings" and "streaming" not in PROVIDERS[route.provider].lacks
+    return recipe.stream and route.dialect not in _NEVER_STREAMED and "streaming" not in PROVIDERS[route.provider].lacks
 
 
 def routes_by_name(document: RecipeDocument) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from promptmill.domain.completion import Attachment, WireFormat
+from promptmill.domain.completion import TOKENS, Attachment, WireFormat
 from promptmill.domain.recipe import Recipe
 from promptmill.wire.json_fields import Fields
 from promptmill.wire.public_addresses import is_public_address
@@ -57,6 +57,16 @@ def refuse_unless_allowed(block: Fields, name: str, recipe: Recipe) -> None:
     if recipe.attachments == "refuse":
         remedy = "leave it out, or ask for a recipe with attachments: pass (what is in them is not redacted)"
         raise block.error(name, "this recipe does not allow attachments", code="attachment_refused", remedy=remedy)
+
+
+def read_tokens(body: Fields, name: str, recipe: Recipe, tokens: list[Any], wire_format: WireFormat) -> Attachment:
+    """Return a text that came as tokens. Raise RecordError where they are none, or the recipe redacts: nobody sees into them."""
+    if not tokens or not all(type(token) is int and token >= 0 for token in tokens):
+        raise body.unsupported(name, "must be text, or whole numbers of tokens", remedy="write it as text")
+    if recipe.redact.types:
+        reason = "tokens cannot be redacted, and this recipe redacts"
+        raise body.unsupported(name, reason, remedy="write them as text, or ask for a recipe that says `redact: none`")
+    return Attachment(TOKENS, body.path_of(name), wire_format=wire_format, native={"tokens": tokens})
 
 
 def native_block(attachment: Attachment, wire_format: WireFormat) -> dict[str, Any] | None:

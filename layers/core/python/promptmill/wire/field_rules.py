@@ -232,6 +232,7 @@ BODY_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
     "openai-responses": _RESPONSES,
     "openai-completions": _COMPLETIONS,
     "openai-embeddings": {"user": PLAIN, "input_type": PLAIN, "truncate": PLAIN},
+    "openai-moderations": {},
     "anthropic-messages": _MESSAGES,
     "bedrock-converse": _CONVERSE,
     "bedrock-invoke": _INVOKE,
@@ -252,6 +253,8 @@ _BEDROCK_SOURCE = {"bytes": PLAIN, "text": PLAIN, "content": [{"text": PLAIN}], 
 _MEDIA = {"format": PLAIN, "source": _BEDROCK_SOURCE}
 
 BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
+    "openai-completions": {"tokens": PLAIN},
+    "openai-embeddings": {"tokens": PLAIN},
     "openai-responses": {
         **dict.fromkeys(("type", "detail", "filename", "file_data", "input_audio"), PLAIN),
         "image_url": LINK,

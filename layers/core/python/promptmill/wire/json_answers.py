@@ -25,6 +25,7 @@ from promptmill.domain.completion import (
     ToolResult,
     Usage,
     WireFormat,
+    tokens_of,
 )
 from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.money import to_nano
@@ -178,7 +179,7 @@ def _characters(part: Text | ToolCall | ToolResult | Attachment) -> int:
         case ToolCall():
             return len(part.name) + len(msgspec.json.encode(part.arguments))
         case Attachment():
-            return 0
+            return _CHARACTERS_PER_TOKEN * len(tokens_of(part))
 
 
 def _tokens(characters: int) -> int:

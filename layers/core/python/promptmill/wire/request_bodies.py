@@ -165,6 +165,8 @@ def texts_to_embed(request: CompletionRequest, *, by: str) -> list[str]:
     Raises:
         RecordError: the request is a conversation, or holds more than texts.
     """
+    if request.kind == "moderation":
+        raise unsupported("input", f"this route of {by} moderates nothing: give it `dialect: moderations`")
     for field, said in _NOT_OF_EMBEDDINGS.items():
         if getattr(request, field):
             raise unsupported(said, f"cannot be sent to {by} for an embedding")
@@ -172,9 +174,11 @@ def texts_to_embed(request: CompletionRequest, *, by: str) -> list[str]:
 
 
 def refuse_embedding(request: CompletionRequest, *, by: str) -> None:
-    """Raise RecordError for an embedding on a route that answers in words."""
+    """Raise RecordError for an embedding or a moderation on a route that answers in words."""
     if request.kind == "embedding":
         raise unsupported("input", f"this route of {by} makes no embeddings: give it `dialect: embeddings`")
+    if request.kind == "moderation":
+        raise unsupported("input", f"this route of {by} moderates nothing: give it `dialect: moderations`")
 
 
 def _text_to_embed(message: Message, by: str) -> str:

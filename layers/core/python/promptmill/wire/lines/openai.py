@@ -20,7 +20,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import Outcome
-from promptmill.wire.attachments import read_linked_image, read_native_block, split_data_url
+from promptmill.wire.attachments import read_linked_image, read_native_block, read_tokens, split_data_url
 from promptmill.wire.json_answers import answered_at, answering_model, make_answer_id
 from promptmill.wire.json_fields import NOTHING, Fields
 from promptmill.wire.openai import completions as openai_completions
@@ -219,10 +219,13 @@ def _read_prompt(body: Fields, recipe: Recipe) -> tuple[Message, ...]:
         system, messages = read_messages(body, recipe)
         return (Message("user", (Text(system),)), *messages) if system else messages
     prompt = body.peek("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
         prompt = prompt[0]
     if prompt in NOTHING:
         raise body.missing("prompt")
+    if isinstance(prompt, list) and isinstance(prompt[0], int):
+        body.take("prompt")
+        return (Message("user", (read_tokens(body, "prompt", recipe, prompt, openai_completions.WIRE_FORMAT),)),)
     if not isinstance(prompt, str):
         raise body.unsupported("prompt", "must be one text", remedy="give each prompt a line of its own, as text")
     body.take("prompt")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from promptmill.domain.completion import Completion, CompletionRequest
+from promptmill.domain.completion import Attachment, Completion, CompletionRequest, tokens_of
 from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
-from promptmill.wire.flat_prompts import flat_prompt
+from promptmill.wire.flat_prompts import FlatPrompt, flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
 from promptmill.wire.loose_json import as_object, as_text
@@ -36,7 +36,8 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     refuse_embedding(request, by=provider.label)
     refuse_fields(request, provider.unsupported, by=provider.label)
-    prompt = flat_prompt(request, wire, by=provider.label)
+    tokens = _tokens_asked(request)
+    prompt = FlatPrompt("", request.stop) if tokens else flat_prompt(request, wire, by=provider.label)
     fields = {
         wire.max_tokens or "max_tokens": request.max_output_tokens
         or provider.default_max_tokens
@@ -48,8 +49,21 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
         "stop": list(prompt.stop) or None,
     }
     named = {} if "{model}" in provider.paths["completions"] else {"model": model}
-    body = {**named, "prompt": prompt.text, **{name: value for name, value in fields.items() if value is not None}}
+    body = {
+        **named,
+        "prompt": tokens or prompt.text,
+        **{name: value for name, value in fields.items() if value is not None},
+    }
     return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
+
+
+def _tokens_asked(request: CompletionRequest) -> list[int]:
+    """Return the prompt's tokens where a line of this API wrote it so."""
+    parts = [part for message in request.messages for part in message.parts]
+    match parts:
+        case [Attachment() as part] if request.wire_format == WIRE_FORMAT:
+            return tokens_of(part)
+    return []
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:

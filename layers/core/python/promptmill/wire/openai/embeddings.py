@@ -8,10 +8,11 @@ from array import array
 from collections.abc import Iterator
 from typing import Any, Final
 
-from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, Usage
+from promptmill.domain.completion import Attachment, Completion, CompletionRequest, Message, Text, Usage, tokens_of
 from promptmill.domain.provider_table import Provider
-from promptmill.domain.recipe import Wire
+from promptmill.domain.recipe import Recipe, Wire
 from promptmill.domain.record import Outcome
+from promptmill.wire.attachments import read_tokens
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import answering_model, estimate_usage, malformed_answer
 from promptmill.wire.json_fields import Fields
@@ -26,13 +27,12 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {"encoding_format": ("float", "base64")}
 _MAX_TEXTS = 2048
 
 
-def read_request(body: Fields) -> CompletionRequest:
+def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
     if body.peek("encoding_format") not in (None, "float", "base64"):
         raise body.unsupported("encoding_format", "vectors are written as numbers or in base64")
-    texts = _read_texts(body)
     return CompletionRequest(
-        messages=tuple(Message("user", (Text(text),)) for text in texts),
+        messages=tuple(Message("user", (part,)) for part in _read_inputs(body, recipe)),
         model=body.take_text("model") or "",
         kind="embedding",
         dimensions=body.take_integer("dimensions", least=1),
@@ -41,18 +41,21 @@ def read_request(body: Fields) -> CompletionRequest:
     )
 
 
-def _read_texts(body: Fields) -> list[str]:
-    """Return the texts to embed. Tokens in their place are refused: they belong to one model, and cannot be redacted."""
+def _read_inputs(body: Fields, recipe: Recipe) -> list[Text | Attachment]:
+    """Return the texts to embed; a list of numbers is one text in tokens."""
     given = body.peek("input")
     if given is None:
         raise body.missing("input")
-    texts = given if isinstance(given, list) else [given]
-    if not all(isinstance(text, str) for text in texts):
-        raise body.unsupported("input", "must be a text or a list of texts", remedy="write tokens as text")
-    if not 0 < len(texts) <= _MAX_TEXTS:
+    inputs = given if isinstance(given, list) and not any(type(item) is int for item in given) else [given]
+    if not 0 < len(inputs) <= _MAX_TEXTS:
         raise body.error("input", f"1 to {_MAX_TEXTS} texts are allowed")
+    if not all(isinstance(item, str | list) for item in inputs):
+        raise body.unsupported("input", "must be a text or a list of texts", remedy="write it as text")
     body.take("input")
-    return texts
+    return [
+        Text(item) if isinstance(item, str) else read_tokens(body, "input", recipe, item, WIRE_FORMAT)
+        for item in inputs
+    ]
 
 
 def write_request(request: CompletionRequest, *, model: str, provider: Provider, wire: Wire) -> dict[str, Any]:
@@ -61,12 +64,19 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
     request = translate(request, WIRE_FORMAT, model=model, lacks=provider.unsupported)
     body: dict[str, Any] = {
         "model": model,
-        "input": texts_to_embed(request, by=provider.label),
+        "input": _write_inputs(request, provider),
         "encoding_format": provider.embedding_encoding,
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
     return add_native(body, request, wire_format=WIRE_FORMAT)
+
+
+def _write_inputs(request: CompletionRequest, provider: Provider) -> list[Any]:
+    tokens = [tokens_of(part) for message in request.messages for part in message.parts if isinstance(part, Attachment)]
+    if len(tokens) == len(request.messages) and all(tokens) and request.wire_format == WIRE_FORMAT:
+        return tokens
+    return list(texts_to_embed(request, by=provider.label))
 
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:

@@ -55,6 +55,10 @@ def endpoint_named(name: Endpoint) -> OpenAiEndpoint:
             from promptmill.wire.openai.embeddings import EMBEDDINGS  # noqa: PLC0415
 
             return EMBEDDINGS
+        case "moderations":
+            from promptmill.wire.openai.moderations import MODERATIONS  # noqa: PLC0415
+
+            return MODERATIONS
     raise RouteClosedError("unknown_dialect", f"no dialect is called {name} here")
 
 

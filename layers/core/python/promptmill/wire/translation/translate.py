@@ -23,7 +23,14 @@ from promptmill.wire.translation.work import Translation
 
 _WITHOUT_SEED: frozenset[WireFormat] = frozenset(
     (
-        *("openai-responses", "openai-embeddings", "anthropic-messages", "bedrock-converse", "bedrock-invoke"),
+        *(
+            "openai-responses",
+            "openai-embeddings",
+            "openai-moderations",
+            "anthropic-messages",
+            "bedrock-converse",
+            "bedrock-invoke",
+        ),
         *("vertex-embeddings", "nlpcloud"),
     )
 )

@@ -16,6 +16,7 @@ LABELS: Mapping[WireFormat, str] = {
     "openai-responses": "the responses API",
     "openai-completions": "the completions API",
     "openai-embeddings": "the embeddings API",
+    "openai-moderations": "the moderations API",
     "anthropic-messages": "Anthropic's API",
     "bedrock-converse": "Converse",
     "bedrock-invoke": "this model's own body",
