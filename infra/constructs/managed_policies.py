@@ -171,6 +171,8 @@ class ManagedPolicies(Construct):
             "lambda:GetAccountSettings",
             "lambda:ListEventSourceMappings",
             "bedrock:GetFoundationModelAvailability",
+            "servicequotas:ListServiceQuotas",
+            "servicequotas:ListAWSDefaultServiceQuotas",
         )
         yield iam.PolicyStatement(actions=list(general), resources=["*"])
         own = {

@@ -192,6 +192,8 @@ _OPERATIONS: Mapping[tuple[str, str], str | Callable[[Params, World], Iterator[t
     ("lambda", "ListEventSourceMappings"): _on_everything("lambda:ListEventSourceMappings"),
     ("lambda", "GetFunctionConfiguration"): "lambda:GetFunctionConfiguration",
     ("bedrock", "GetFoundationModelAvailability"): _on_everything("bedrock:GetFoundationModelAvailability"),
+    ("service-quotas", "ListServiceQuotas"): _on_everything("servicequotas:ListServiceQuotas"),
+    ("service-quotas", "ListAWSDefaultServiceQuotas"): _on_everything("servicequotas:ListAWSDefaultServiceQuotas"),
     ("iam", "SimulatePrincipalPolicy"): "iam:SimulatePrincipalPolicy",
     ("secretsmanager", "DescribeSecret"): "secretsmanager:DescribeSecret",
     ("cloudformation", "DescribeStacks"): "cloudformation:DescribeStacks",

@@ -216,6 +216,8 @@ def _answers(outputs: list[dict[str, str]]) -> dict[str, dict[str, Any]]:
         "lambda.ListEventSourceMappings": {"EventSourceMappings": [source | {"FunctionArn": function}]},
         "lambda.GetFunctionConfiguration": {"Role": role},
         "bedrock.GetFoundationModelAvailability": available | agreed,
+        "service-quotas.ListServiceQuotas": {"Quotas": []},
+        "service-quotas.ListAWSDefaultServiceQuotas": {"Quotas": []},
         "iam.SimulatePrincipalPolicy": {"EvaluationResults": [{"EvalDecision": "allowed"}]},
     }
 

@@ -15,9 +15,9 @@ from promptmill.domain.completion import JsonSchema, Tool
 from promptmill.domain.errors import RecordError
 from promptmill.ports.batch_service import BatchUsage, Refused, Unknown
 from promptmill.wire.batches.bedrock import is_s3_uri
-from promptmill.wire.batches.bedrock_quotas import terms_by_quotas
 from promptmill.wire.batches.lines import AnsweredLine, FailedLine
 from promptmill.wire.batches.terms import TERMS
+from promptmill.wire.bedrock_quotas import terms_by_quotas
 from tests.contract.batches.conftest import Bench, asking, opened
 from tests.fakes.batches.bedrock import BUCKET, ROLE, error, problem
 from tests.fakes.providers import bedrock as live

@@ -47,8 +47,8 @@ class FakeServices:
         self.account = FakeAccount()
         self._mill, self.switches, self.queue = mill, mill.switches, mill.queue
 
-    def client(self, service: str) -> FakeAccount:
-        del service
+    def client(self, service: str, region: str = "") -> FakeAccount:
+        del service, region
         return self.account
 
     @property

@@ -87,8 +87,8 @@ class Services:
             self._runner.close()
             self._runner = None
 
-    def client(self, service: Any) -> Any:
-        """Return a boto3 client. Throttling is retried underneath; calls to models never are."""
+    def client(self, service: Any, region: str = "") -> Any:
+        """Return a boto3 client of the deployment's region or of another. Throttling is retried underneath; calls to models never are."""
         from botocore.config import Config
 
         from promptmill.aws.failures import raise_refusals
@@ -99,7 +99,10 @@ class Services:
             read_timeout=60 if service == "s3" else 10,  # a heartbeat must not hang as long as a lease
             max_pool_connections=32,
         )
-        client = raise_refusals(self.session.client(service, config=config, endpoint_url=self._endpoint_url))
+        endpoint_url, region_name = self._endpoint_url, region or None
+        client = raise_refusals(
+            self.session.client(service, config=config, endpoint_url=endpoint_url, region_name=region_name)
+        )
         if self._counts:
             from promptmill.aws.metrics import count_throttles
 

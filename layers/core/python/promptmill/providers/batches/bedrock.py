@@ -47,9 +47,9 @@ from promptmill.providers.bedrock.errors import VERDICTS, error_of
 from promptmill.providers.bedrock.provider import Body, body_for, makes_vectors
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.batches import bedrock as lines
-from promptmill.wire.batches.bedrock_quotas import terms_by_quotas
 from promptmill.wire.batches.lines import AnsweredLine, ResultLine
 from promptmill.wire.batches.terms import TERMS, BatchTerms, refuse_unbatchable
+from promptmill.wire.bedrock_quotas import terms_by_quotas
 from promptmill.wire.error_replies import ErrorReply, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
