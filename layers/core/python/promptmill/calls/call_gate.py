@@ -227,7 +227,9 @@ class ClosedRoutes:
         self._doubts: dict[str, Doubts] = {}
 
     def doubts_of(self, route: str) -> Doubts:
-        return self._doubts.setdefault(route, Doubts())
+        if (doubts := self._doubts.get(route)) is None:
+            doubts = self._doubts[route] = Doubts()
+        return doubts
 
     @property
     def codes(self) -> Mapping[str, str]:

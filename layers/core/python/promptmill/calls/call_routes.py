@@ -7,8 +7,7 @@ its tries leaves the record to the next one. Each call that is made is one attem
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import Struct, structs
@@ -169,10 +168,7 @@ class RecordCalls:
         self._request, self._record, self._caller = request, record, caller
         self._moved_by = moved_by(request)
         # A call that was lost with its worker used up no try: the record is not to blame for the crash.
-        tried = [attempt for attempt in earlier if attempt.code != LOST]
-        self._used = Counter(attempt.route for attempt in tried if attempt.status != THROTTLED)
-        self._refused = Counter(attempt.route for attempt in tried if attempt.status == THROTTLED)
-        self._unreadable = Counter(attempt.route for attempt in tried if attempt.code == MALFORMED)
+        self._tried = [attempt for attempt in earlier if attempt.code != LOST]
 
     async def ask(self, route: Route, *, may_leave: bool) -> Completion | Reason:
         """Return the route's answer, or why it gave none. ``may_leave``: there is another route to ask."""
@@ -205,7 +201,7 @@ class RecordCalls:
             RetryLaterError: a key was refused here that other records are answered with.
         """
         caller, doubts = self._caller, self._caller.closed.doubts_of(route.id)
-        left = max(1, route.attempts - self._used[route.id])
+        left = self._tries_left(route)
         while True:
             try:
                 return await self._ask(route, may_leave=may_leave)
@@ -249,13 +245,20 @@ class RecordCalls:
             return await retry(
                 lambda: self._call(route, bound, may_leave=may_leave),
                 failed=error,
-                tries=max(1, route.attempts - self._used[route.id]),
-                refusals=max(1, MAX_REFUSALS - self._refused[route.id]),
+                tries=self._tries_left(route),
+                refusals=max(1, MAX_REFUSALS - self._count_tried(route, lambda tried: tried.status == THROTTLED)),
                 counts=lambda: caller.call_gate.counts_failure(route),
                 pause=caller.call_gate.pause,
                 rng=caller.rng,
-                unreadable=self._unreadable[route.id],
+                unreadable=self._count_tried(route, lambda tried: tried.code == MALFORMED),
             )
+
+    def _tries_left(self, route: Route) -> int:
+        return max(1, route.attempts - self._count_tried(route, lambda tried: tried.status != THROTTLED))
+
+    def _count_tried(self, route: Route, counts: Callable[[Attempt], bool]) -> int:
+        """Count the tries of earlier workers on the route, as far as ``counts`` says so."""
+        return sum(attempt.route == route.id and counts(attempt) for attempt in self._tried)
 
     def _exhausted(self, route: Route, error: RetryLaterError) -> Reason:
         asked = error.retry_after_s or 0.0

@@ -7,7 +7,7 @@ of the outcome, so that whoever writes a result file writes the same bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -122,8 +122,9 @@ def make_usage(
     reasoning: int,
     service_tier: str = "",
     reported_nano_usd: int | None = None,
+    **others: Any,
 ) -> Usage:
-    """Return the usage as reported. Parts never exceed their whole, and nothing is negative."""
+    """Return the usage as reported; ``others`` are fields of it. Parts never exceed their whole, and nothing is negative."""
     cache_read, cache_write, reasoning = max(0, cache_read), max(0, cache_write), max(0, reasoning)
     return Usage(
         input_total=max(input_total, cache_read + cache_write),
@@ -133,6 +134,7 @@ def make_usage(
         reasoning=reasoning,
         service_tier=service_tier,
         reported_nano_usd=reported_nano_usd,
+        **others,
     )
 
 
@@ -149,16 +151,13 @@ def read_nano_usd(reported: Any) -> int | None:
 
 def note_cut_prompt(completion: Completion, request: CompletionRequest) -> Completion:
     """Return the completion, with a warning if the prompt seems to have been cut."""
-    return msgspec.structs.replace(completion, notes=(*completion.notes, *_notes(completion.usage, request)))
-
-
-def _notes(usage: Usage, request: CompletionRequest) -> Iterator[str]:
-    """Yield a warning for a prompt that was cut: Ollama cuts what does not fit, and only its token count shows it."""
-    if usage.source != "reported" or not usage.input_total:
-        return
-    expected = _tokens(_characters_asked(request))
-    if expected >= _MIN_TOKENS_FOR_WARNING and usage.input_total < expected / 2:
-        yield f"the model read {usage.input_total} tokens of a prompt of about {expected}: it may have been cut"
+    # Ollama cuts what does not fit, and only its token count shows it.
+    read = completion.usage.input_total if completion.usage.source == "reported" else 0
+    expected = _tokens(_characters_asked(request)) if read else 0
+    if expected < _MIN_TOKENS_FOR_WARNING or read >= expected / 2:
+        return completion
+    note = f"the model read {read} tokens of a prompt of about {expected}: it may have been cut"
+    return msgspec.structs.replace(completion, notes=(*completion.notes, note))
 
 
 def estimate_usage(request: CompletionRequest, text: str, calls: tuple[ToolCall, ...]) -> Usage:

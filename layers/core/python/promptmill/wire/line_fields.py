@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from promptmill.domain.completion import Attachment, CompletionRequest, ToolResult, attachments_of
+from promptmill.domain.completion import Attachment, CompletionRequest, Message, ToolResult, attachments_of
 from promptmill.domain.errors import RecordError
 from promptmill.domain.json_schemas import has_remote_reference
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
@@ -121,12 +121,18 @@ def needs_of(request: CompletionRequest) -> list[Need]:
 
 def may_need(request: CompletionRequest) -> bool:
     """Return False for a request that surely needs no permission, as most do."""
-    return bool(request.native) or any(
-        message.extra
-        or any(part.extra or (isinstance(part, Attachment) and part.native is not None) for part in message.parts)
-        or any(isinstance(part, ToolResult) and part.blocks for part in message.parts)
-        for message in request.messages
-    )
+    return bool(request.native) or any(map(_holds_native, request.messages))
+
+
+def _holds_native(message: Message) -> bool:
+    if message.extra:
+        return True
+    for part in message.parts:
+        if part.extra or (isinstance(part, Attachment) and part.native is not None):
+            return True
+        if isinstance(part, ToolResult) and part.blocks:
+            return True
+    return False
 
 
 def refuse_unallowed(

@@ -98,6 +98,8 @@ def as_text(value: Any) -> str:
 
 def as_count(value: Any) -> int | None:
     """Return a number of tokens, also where it is written as a float or as a text; None for anything else."""
+    if type(value) is int:  # as nearly all are
+        return value
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -107,8 +109,10 @@ def as_count(value: Any) -> int | None:
 
 def count_in(values: Mapping[str, Any], *names: str) -> int:
     """Return the first count above 0 among these fields, else 0."""
-    counts = (as_count(values.get(name)) for name in names)
-    return next((count for count in counts if count and count > 0), 0)
+    for name in names if values else ():
+        if (value := values.get(name)) and (count := as_count(value)) and count > 0:
+            return count
+    return 0
 
 
 def as_object(value: Any) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from promptmill.domain.completion import Usage
 from promptmill.wire.json_answers import make_usage, read_nano_usd
 from promptmill.wire.loose_json import as_count, as_object, count_in
@@ -43,7 +41,7 @@ def read_usage(raw: Any) -> Usage | None:
         answered, reasoning = answered + beside, max(reasoning, beside)
     elif reasoning > answered:
         answered += reasoning
-    made = make_usage(
+    return make_usage(
         input_total=asked,
         cache_read=cached,
         cache_write=written,
@@ -51,9 +49,6 @@ def read_usage(raw: Any) -> Usage | None:
         reasoning=reasoning,
         service_tier=read_tier(raw),
         reported_nano_usd=_read_cost(usage),
-    )
-    return msgspec.structs.replace(
-        made,
         input_audio=count_in(read_in, "audio_tokens"),
         output_audio=count_in(written_out, "audio_tokens"),
         output_image=count_in(written_out, "image_tokens"),
@@ -74,8 +69,10 @@ def _read_counts(usage: Mapping[str, Any]) -> tuple[int, int, int] | None:
 
 
 def _first_count(usage: Mapping[str, Any], *names: str) -> int | None:
-    counts = (as_count(usage.get(name)) for name in names)
-    return next((count for count in counts if count is not None), None)
+    for name in names:
+        if (count := as_count(usage.get(name))) is not None:
+            return count
+    return None
 
 
 def read_tier(raw: Any) -> str:
