@@ -6,7 +6,6 @@ encoded characters.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -20,7 +19,8 @@ _ENCODED = re.compile(
     r"|(?:%[0-9A-Fa-f]{2})+|\\u[0-9a-fA-F]{4}"
 )
 _RUN = r"[A-Za-z0-9+/_\-]{24,}={0,2}"
-_URL_SAFE = str.maketrans("-_", "+/")
+_HEADER_OF_A_TOKEN = re.compile(r"""\{"(?:alg|typ)":"\w{1,12}",\s{0,2}"(?:alg|typ)":"\w{1,12}"\}""")
+"""What every JWT begins with: it holds nothing of anybody."""
 _LOOKED_AT, _MAX_BLOB = 64, 1 << 20
 
 
@@ -69,18 +69,20 @@ def _decode(encoded: str) -> str:
 
 def find_blobs(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where base64 of a readable text stands, and that text."""
-    for match in compile_re2(_RUN).finditer(text.encode("ascii", "replace")):
-        blob = text[match.start() : match.end()].rstrip("=")
+    for start, end in compile_re2(_RUN).find_spans(text.encode("ascii", "replace")):
+        blob = text[start:end].rstrip("=")
+        if blob.lower() == blob:
+            continue  # a path or words: there are capitals in base64 of any text
         if len(blob) <= _MAX_BLOB and _read(blob[:_LOOKED_AT]) is not None:
             plain = _read(blob)
-            if plain is not None:
-                yield match.start(), match.end(), plain
+            if plain is not None and not _HEADER_OF_A_TOKEN.fullmatch(plain):
+                yield start, end, plain
 
 
 def _read(blob: str) -> str | None:
-    whole = blob[: len(blob) - (len(blob) % 4 == 1)].translate(_URL_SAFE)
+    whole = blob[: len(blob) - (len(blob) % 4 == 1)].replace("-", "+").replace("_", "/")
     try:
-        plain = base64.b64decode(whole + "=" * (-len(whole) % 4)).decode()
+        plain = binascii.a2b_base64(whole + "=" * (-len(whole) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
     return plain if plain.replace("\n", " ").replace("\t", " ").replace("\r", " ").isprintable() else None

@@ -61,12 +61,12 @@ def _fold(char: str) -> int | None:
 
 
 class _Bytes(dict[int, str]):
-    """Maps a code point to one of Latin-1: letters of other scripts become a letter, everything else a sign."""
+    """Maps a code point to one of Latin-1: letters become a letter if blanks stand between their words, all else a sign."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
         if code >= _LATIN_1_END:
-            char = _OTHER_LETTER if char.isalpha() else _OTHER_SIGN
+            char = _OTHER_LETTER if char.isalpha() and not is_unspaced(char) else _OTHER_SIGN
         self[code] = char
         return char
 
@@ -104,17 +104,19 @@ class FoldedText:
         text: the folded text. A sign stands for each letter of a script without blanks between words, so that for every rule
             such a letter ends a word or a number.
         letters: the same, with these letters.
-        has_other_letters: True if a character is not of Latin-1.
+        has_other_letters: True if a letter is not of Latin-1.
         labels: its labels in order, once ``find_labels`` has found them.
         raw: ``text`` with one byte for each character, so that RE2's offsets are those of ``text``.
+        strange: the characters of ``letters`` beyond ASCII.
     """
 
-    __slots__ = ("_original", "_origins", "has_other_letters", "labels", "letters", "raw", "text")
+    __slots__ = ("_original", "_origins", "has_other_letters", "labels", "letters", "raw", "strange", "text")
 
     def __init__(self, original: str) -> None:
         self._original, self._origins = original, None
         self.has_other_letters = False
         self.labels: list[FoundLabel] = []
+        self.strange: AbstractSet[str] = frozenset()
         text = original
         # JSON inside of prose: "\n555-0100" starts a line, where "n555-0100" would be part of a word.
         if "\\" in text:
@@ -130,11 +132,13 @@ class FoldedText:
             if len(self.text) != len(text):
                 unseen = {char for char in folding if _FOLDS[ord(char)] is None}
                 self._origins = [at for at, char in enumerate(text) if char not in unseen]
-        self.letters = self.text
-        self.has_other_letters = ord(max(strange)) >= _LATIN_1_END
-        if self.has_other_letters and any(_SIGNS[ord(char)] != ord(char) for char in strange):
+            strange = set(fold_text("".join(strange))) - ASCII
+        self.letters, self.strange = self.text, strange
+        others = {char for char in strange if ord(char) >= _LATIN_1_END}
+        self.has_other_letters = any(map(str.isalpha, others))
+        if self.has_other_letters and any(_SIGNS[ord(char)] != ord(char) for char in others):
             self.text = self.letters.translate(_SIGNS)
-        self.raw = _to_latin_1(self.text)
+        self.raw = (replace_characters(self.letters, others, _BYTES) if others else self.text).encode("latin-1")
 
     _origins: list[int] | None
 
@@ -149,8 +153,7 @@ class FoldedText:
 
     def find_spans(self, pattern: str, *, group: int = 0) -> Iterator[tuple[int, int]]:
         """Yield where an RE2 pattern (or a group of it) matches, from left to right."""
-        for match in compile_re2(pattern).finditer(self.raw):
-            yield match.span(group)
+        return compile_re2(pattern).find_spans(self.raw, group=group)
 
     def blank_out(self, spans: Iterable[Span]) -> FoldedText:
         """Return the same text with characters that no rule looks for in the place of each span."""
@@ -188,14 +191,6 @@ class FoldedText:
         first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end)
         rest = text[max(first, start - 9) : start] + text[end : min(end + 9, last if last >= 0 else len(text))]
         return not rest.strip(" \t\r'\"") and start - first < 9 and (last < 0 or last - end < 9)  # noqa: PLR2004 (blanks that may stand there)
-
-
-def _to_latin_1(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        strange = {char for char in set(text) if ord(char) >= _LATIN_1_END}
-        return replace_characters(text, strange, _BYTES).encode("latin-1")
 
 
 def replace_characters(text: str, strange: AbstractSet[str], table: Mapping[int, int | str | None]) -> str:
@@ -246,17 +241,48 @@ def _is_word_character(char: str) -> bool:
     return char.isalnum() or char == "_"
 
 
-@cache
-def compile_re2(pattern: str) -> Any:
-    """Compile an RE2 pattern and keep it for good: only for patterns of our own, which are limited in number."""
-    import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+class Re2Pattern:
+    """A compiled pattern for bytes.
 
-    return re2.compile(pattern.encode("latin-1"), _latin_1_options())
+    It calls the library below the methods of the package re2, which make several objects for each match: they would take
+    longer than all the searching.
+    """
+
+    __slots__ = ("_anchor", "_search")
+
+    def __init__(self, pattern: str) -> None:
+        import re2  # noqa: PLC0415 (a cold start that redacts nothing does without)
+
+        self._anchor = re2._Anchor  # noqa: SLF001 (see above; a test compares both ways)
+        self._search = re2.compile(pattern.encode("latin-1"), _latin_1_options())._regexp.Match  # noqa: SLF001 (as above)
+
+    def find_spans(self, raw: bytes, *, group: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield where the pattern (or a group of it) matches, from left to right."""
+        search, anchor, at, end = self._search, self._anchor.UNANCHORED, 0, len(raw)
+        while at <= end:
+            spans = search(anchor, raw, at, end)
+            start, reached = spans[0]
+            if start < 0:
+                return
+            yield spans[group]
+            at = reached if reached > at else at + 1
+
+    def is_in(self, raw: bytes) -> bool:
+        return bool(self._search(self._anchor.UNANCHORED, raw, 0, len(raw))[0][0] >= 0)
+
+    def matches_whole(self, raw: bytes) -> bool:
+        return bool(self._search(self._anchor.ANCHOR_BOTH, raw, 0, len(raw))[0][0] >= 0)
+
+
+@cache
+def compile_re2(pattern: str) -> Re2Pattern:
+    """Compile an RE2 pattern and keep it for good: only for patterns of our own, which are limited in number."""
+    return Re2Pattern(pattern)
 
 
 def matches_whole(pattern: str, text: str) -> bool:
     """Return True if an RE2 pattern matches the whole of a (folded) text."""
-    return compile_re2(pattern).fullmatch(text.encode("latin-1", "replace")) is not None
+    return compile_re2(pattern).matches_whole(text.encode("latin-1", "replace"))
 
 
 @cache

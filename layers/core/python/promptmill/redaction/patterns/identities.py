@@ -12,7 +12,7 @@ from promptmill.redaction.patterns.rules import Rule
 from promptmill.redaction.spans import Span
 
 _NUMBER = r"\d(?:[ .\-/]?\d){7,17}"
-_MIXED_ID = r"[A-Za-z]{0,6}\d[A-Za-z0-9]*(?:-[A-Za-z0-9]+)*"
+_MIXED_ID = r"(?:[A-Za-z]{1,6}\d|\d+(?:-\d+)*-?[A-Za-z])[A-Za-z0-9]*(?:-[A-Za-z0-9]+)*"
 _MIXED_GATE = (
     r"\b(?:[A-Za-z]{1,6}\d[A-Za-z0-9\-]{3}|\d[A-Za-z][A-Za-z0-9\-]{6}|\d[0-9\-]{5}[0-9\-]*[A-Za-z]|\d\d[A-Za-z]{5}\d)"
 )

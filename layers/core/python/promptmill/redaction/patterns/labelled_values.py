@@ -17,7 +17,8 @@ from promptmill.redaction.spans import Span
 
 Place = tuple[int, int]
 
-_MAX_REACH, _MAX_WORDS_BETWEEN, _MAX_LENGTH = 72, 7, 30
+_MAX_REACH, _MAX_WORDS_BETWEEN, _MAX_LENGTH, _MAX_SIGHT = 72, 7, 30, 120
+_SIGN_OF_NUMBER = re.compile(r"[\d*#]|[xX]{2}")
 _PIECE = re.compile(r"[A-Za-z0-9*#][\w\-./*]*")
 _BREAK = re.compile(r"[.!?;\n\0](?:\s|\Z)|[\n\0\]]|\)\s{0,3}values\b", re.IGNORECASE)
 _MASKED = re.compile(r"(?:[xX*#]{2,}[\-. /]?){1,4}[A-Za-z0-9\-]{0,8}|[A-Z0-9]{0,4}X{3,}[A-Z0-9\-]{3,16}")
@@ -93,6 +94,8 @@ def find_labelled_values(folded: FoldedText) -> Iterator[Span]:
     for found, limit in zip(folded.labels, _find_limits(folded), strict=True):
         if folded.text.startswith("></", found.end):
             continue  # an element that holds nothing
+        if found.label.shape != "secret" and not _SIGN_OF_NUMBER.search(folded.text, found.end, found.end + _MAX_SIGHT):
+            continue
         value = _find_below(folded, found) or _find_behind(folded, found, limit)
         while value is not None:
             yield make_labelled_span(found.label, *value)

@@ -44,23 +44,29 @@ class StructuredDetector:
         self._gate = _make_gate(secrets=secrets)
 
     def find(self, text: str) -> list[Span]:
-        folded = FoldedText(text)
-        spans = self._find_plain(folded)
+        spans = self._find_plain(FoldedText(text))
+        encoded = list(self._find_encoded(text, spans))
+        return unite([*spans, *encoded]) if encoded else spans
+
+    def _find_encoded(self, text: str, found: list[Span]) -> Iterator[Span]:
         if holds_encoded(text):
             decoded = DecodedText(text)
-            spans += map(decoded.to_original, self._find_plain(FoldedText(decoded.text)))
+            yield from map(decoded.to_original, self._find_plain(FoldedText(decoded.text)))
         for start, end, plain in find_blobs(text):
-            spans += [
-                Span(start, end, span.type, span.score, span.rule) for span in self._find_plain(FoldedText(plain))[:1]
-            ]
-        return unite(spans)
+            if not any(
+                span.start <= start and end <= span.end and span.end - span.start > end - start for span in found
+            ):
+                for span in self._find_plain(FoldedText(plain))[:1]:
+                    yield Span(start, end, span.type, span.score, span.rule)
 
     def _find_plain(self, folded: FoldedText) -> list[Span]:
         folded.labels = find_labels(folded)
         labelled = [*find_labelled_values(folded), *find_values_in_columns(folded)]
-        spans = [*_give_way(self._gate.find(folded), labelled), *labelled]
+        spans = self._gate.find(folded)
+        if labelled:
+            spans = [*_give_way(spans, labelled), *labelled]
         # Telephones come last and do not see what was found: "020 7946 0958 10.1.2.3" is no number of eighteen digits.
-        if compile_re2(PHONE_GATE).search(folded.raw):
+        if compile_re2(PHONE_GATE).is_in(folded.raw):
             spans += find_phones(folded.blank_out(spans) if spans else folded)
         return [folded.to_original(span) for span in unite(spans)]
 

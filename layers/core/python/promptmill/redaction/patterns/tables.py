@@ -19,7 +19,9 @@ Cell = tuple[int, int]
 """Where the content of a cell starts and ends, without blanks and quotes around it."""
 
 _DELIMITERS = ("\t", "|", ";", ",", "&")
-_MAX_CELLS, _MAX_HEADING, _MAX_LINE, _MAX_WORDS = 400, 60, 20_000, 6
+_MAX_CELLS, _MAX_HEADING, _MAX_LINE, _MAX_WORDS, _MAX_LIST = 400, 60, 20_000, 6, 8_000
+_MAX_CELL = _MAX_HEADING + 4
+"""The length of a heading with its quotes and blanks."""
 _QUOTED_CELL = re.compile(r"""[ ]*(?:"(?:[^"\n]|""){0,400}"|'(?:[^'\n]|''){0,400}')[ ]*(?=[\t|;,&\r\n]|\Z)""")
 _RULE = re.compile(r"[ \t]*[|+:=\-][|+:=\- \t]*\r?")
 _WIDE = re.compile(r"[^ \t\n](?:[^ \t\n]| (?! ))*")
@@ -32,7 +34,7 @@ _CELL_OF_HTML = re.compile(
     r"(?is)<t[hd]\b[^>]{0,200}>\s*((?:[^<]|<(?!/?t[hdr]\b))*?)\s*(?=</?t[hdr]\b|</table|</tbody|</thead|\Z)"
 )
 _TAGS_AROUND = re.compile(r"(?:</?[A-Za-z][^<>]{0,48}>|\s)+")
-_BRACKETED = re.compile(r"[(\[]([^()\[\]]{3,8000})[)\]]")
+_BRACKETED = re.compile(rf"[(\[]([^()\[\]]{{3,{_MAX_LIST}}})[)\]]")
 _ITEM = re.compile(
     r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|''|\\.)*)'|`([^`]*)`|\\"((?:[^"\\]|\\[^"])*)\\"|([^,"'`\s][^,"'`]*?))\s*(?:,|\Z)"""
 )
@@ -193,20 +195,28 @@ class _Columns(_Split):
 
 
 def _splits_of(text: str, start: int, end: int) -> Iterator[_Split]:
+    """Yield the ways in which a line may be divided into headings, if the two lines below it may be so divided too."""
     line = text[start:end]
+    wide = "  " in line.strip()
+    below = _find_line_end(text, _find_line_end(text, end + 1) + 1)
     for delimiter in _DELIMITERS:
-        if delimiter in line:
+        count = line.count(delimiter)
+        if count and (wide or len(line) <= (count + 1) * _MAX_CELL) and text.find(delimiter, end, below) >= 0:
             yield _Split(delimiter)
-    if "  " in line.strip():
+    if wide:
         yield _Columns()
+
+
+def _find_line_end(text: str, at: int) -> int:
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end
 
 
 def _find_below(folded: FoldedText, split: _Split, headings: dict[int, Label], width: int, at: int) -> Iterator[Span]:
     """Yield the values of the lines from ``at`` on, up to the first that is no row of the table."""
     text = folded.text
     while at < len(text):
-        end = text.find("\n", at)
-        end = len(text) if end < 0 else end
+        end = _find_line_end(text, at)
         if not _RULE.fullmatch(text, at, end):
             row = split.match(text, at, end, width) if end - at <= _MAX_LINE else []
             if not row or read_headings(folded, row):
@@ -243,7 +253,8 @@ def _find_in_lists(folded: FoldedText) -> Iterator[Span]:
     """Yield the values of lists in brackets below one of names: SQL's VALUES, ``columns`` and ``data`` of JSON."""
     text = folded.text
     headings, width, reached = dict[int, Label](), 0, -1
-    for match in _BRACKETED.finditer(text):
+    first = next((at for label in folded.labels if (at := _find_bracket(text, label.start)) >= 0), -1)
+    for match in _BRACKETED.finditer(text, first) if first >= 0 else ():
         if not headings and not _has_label(folded, *match.span(1)):
             continue
         row = _items(text, *match.span(1))
@@ -255,6 +266,14 @@ def _find_in_lists(folded: FoldedText) -> Iterator[Span]:
         elif headings and len(row) == width and match.start() - reached <= _GAP_OF_LISTS:
             reached = match.end()
             yield from _find_in_row(folded, headings, row)
+
+
+def _find_bracket(text: str, at: int) -> int:
+    """Return where the bracket opens that the label at ``at`` may stand in, -1 if it stands in none."""
+    after = max(0, at - _MAX_LIST)
+    opened = max(text.rfind("(", after, at), text.rfind("[", after, at))
+    closed = max(text.rfind(")", opened, at), text.rfind("]", opened, at)) if opened >= 0 else 0
+    return opened if opened > closed else -1
 
 
 def _items(text: str, start: int, end: int) -> list[Cell]:
