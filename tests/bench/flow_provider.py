@@ -7,11 +7,13 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from promptmill.domain.told_limits import ToldLimit
 from promptmill.pacing.pacing import Ended
 
 Outage = Literal["503", "429", "429-retry-after"]
 _Z99 = 2.326
 _REFUSED_S = 0.2
+_MINUTE_S = 60.0
 MAX_S = 120.0
 """As long as a call may take: of the slowest one in a million."""
 
@@ -28,6 +30,10 @@ class Bucket:
         self._at = now
         return self._level
 
+    def reset_s(self, now: float) -> float:
+        """Return the seconds until it is full."""
+        return (self.most - self.level(now)) / self.rate
+
     def add(self, amount: float, now: float) -> None:
         self._level = max(0.0, min(self.most, self.level(now) + amount))
 
@@ -37,11 +43,27 @@ class Bucket:
         self.rate, self.most = self.rate * factor, self.most * factor
 
 
+class Window(Bucket):
+    """As much as a period allows, anew with each period."""
+
+    def level(self, now: float) -> float:
+        period_s = self.most / self.rate
+        if now // period_s > self._at // period_s:
+            self._level = self.most
+        self._at = now
+        return self._level
+
+    def reset_s(self, now: float) -> float:
+        period_s = self.most / self.rate
+        return period_s - now % period_s
+
+
 @dataclass
 class Reply:
     how: Ended
     latency_s: float
     retry_after_s: float | None = None
+    told: tuple[ToldLimit, ...] = ()
 
 
 class Provider:
@@ -51,6 +73,9 @@ class Provider:
         windows_s: of its buckets of requests.
         tokens_per_s: counted as reserved when a call comes, as used when it ends; by the minute.
         refused_count: a call that is refused takes from the buckets all the same.
+        tells: whether replies tell the limit and what is left of it: of a bucket that fills evenly in a minute, or of
+            a window that begins anew with each minute; "" for not at all.
+        others_per_s: the calls of another application, which come evenly.
         failing, refusing: the parts of calls that fail at random with a 500, and with a 429.
     """
 
@@ -66,9 +91,17 @@ class Provider:
         refused_count: bool = False,
         failing: float = 0.0,
         refusing: float = 0.0,
+        tells: Literal["", "bucket", "window"] = "",
+        others_per_s: float = 0.0,
     ) -> None:
         self.buckets = [Bucket(rate, window) for window in windows_s]
         self.tokens = Bucket(tokens_per_s, 60.0) if tokens_per_s else None
+        self.tells, self.others_per_s = tells, others_per_s
+        self._others_at = 0.0
+        self._told = Bucket(rate, _MINUTE_S)
+        if tells == "window":
+            self._told = Window(rate, _MINUTE_S)
+            self.buckets.append(self._told)
         self.outages: list[tuple[float, float, Outage]] = []
         self.slower = 1.0
         self.failing, self.refusing = failing, refusing
@@ -78,6 +111,7 @@ class Provider:
 
     def call(self, now: float, *, reserved: int) -> Reply:
         self.calls += 1
+        self._pass(now)
         for start, end, kind in self.outages:
             if start <= now < end:
                 return self._refuse(kind)
@@ -85,21 +119,38 @@ class Provider:
             return self._refuse("503")
         if self.refusing and self._rng.random() < self.refusing:
             return self._refuse("429")
-        if not self._admits(now, reserved):
-            return self._refuse("429")
+        admitted = self._admits(now, reserved)
+        told = self._tell(now)
+        if not admitted:
+            self.throttled += 1
+            return Reply("throttled", _REFUSED_S, told=told)
         self.answered += 1
-        return Reply("ok", min(MAX_S, self._rng.lognormvariate(self._mu, self._sigma) * self.slower))
+        latency_s = min(MAX_S, self._rng.lognormvariate(self._mu, self._sigma) * self.slower)
+        return Reply("ok", latency_s, told=told)
 
     def used(self, now: float, *, reserved: int, tokens: int) -> None:
         """A call has ended: what it reserved and did not use comes back."""
         if self.tokens:
             self.tokens.add(reserved - tokens, now)
 
+    def _pass(self, now: float) -> None:
+        """Let the other application make its calls."""
+        passed, self._others_at = now - self._others_at, now
+        if self.others_per_s:
+            for bucket in {*self.buckets, self._told}:
+                bucket.add(-self.others_per_s * passed, now)
+
+    def _tell(self, now: float) -> tuple[ToldLimit, ...]:
+        if not self.tells:
+            return ()
+        limit, left = round(self._told.rate * _MINUTE_S), int(self._told.level(now))
+        return (ToldLimit("requests", limit, _MINUTE_S, min(limit, left), self._told.reset_s(now)),)
+
     def _admits(self, now: float, reserved: int) -> bool:
         admits = all(bucket.level(now) >= 1 for bucket in self.buckets)
         admits = admits and (self.tokens is None or self.tokens.level(now) >= reserved)
         if admits or self._refused_count:
-            for bucket in self.buckets:
+            for bucket in {*self.buckets, self._told}:
                 bucket.add(-1, now)
         if admits and self.tokens:
             self.tokens.add(-reserved, now)

@@ -352,6 +352,28 @@ def first_come(seed: int, scale: float = 1.0) -> Figures:
         yield Figure(f"{name}: chunks sent before an older one", found.overtakings, 0)
 
 
+def told_limits(seed: int, scale: float = 1.0) -> Figures:
+    """12. Limits that replies tell: of each size, by seconds and in bursts, of buckets and windows, and shared with others."""
+    for requests_per_minute in (60, 600, 6_000, 60_000):
+        rate = requests_per_minute / 60
+        for name, options in (
+            ("seconds", {"windows_s": (1.0,), "tells": "bucket"}),
+            ("ten seconds", {"windows_s": (10.0,), "tells": "bucket"}),
+            ("bursts", {"windows_s": (60.0,), "tells": "bucket"}),
+            ("windows", {"windows_s": (), "tells": "window"}),
+            ("half of it another's", {"windows_s": (60.0,), "tells": "bucket", "others_per_s": rate / 2}),
+            ("half a window another's", {"windows_s": (), "tells": "window", "others_per_s": rate / 2}),
+        ):
+            world = World(seed, provider(rate, **QUICK, **options), requests_per_minute=None)
+            ours = rate - world.provider.others_per_s
+            minutes = max(10.0, min(30.0, 600_000 / requests_per_minute)) * scale
+            world.submit(Job("job", int(ours * 60 * minutes), 0.0))
+            world.run(until=50_000.0)
+            where = f"{requests_per_minute:,} a minute, {name}"
+            yield Figure(f"{where}: time", time_of(world, ours), 1.10 if scale == 1.0 else 2.0)
+            yield Figure(f"{where}: refused, %", throttled(world), 2.0 if scale == 1.0 else 20.0)
+
+
 QUICK = {"p50_s": 1.0, "p99_s": 6.0}
 FEW_A_MINUTE = 60
 
@@ -368,4 +390,5 @@ SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     life_of_a_worker,
     unknown_limits,
     first_come,
+    told_limits,
 )

@@ -150,6 +150,7 @@ class Worker:
             reserved=reserved,
             tokens=used if ok else 0,
             retry_after_s=reply.retry_after_s,
+            told=(lambda: reply.told) if reply.told else None,
         )
         if ok:
             second = int(self.world.now)

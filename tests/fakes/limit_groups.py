@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.told_limits import Told
 from tests.fakes.failing import FailsOnRequest
 
 
@@ -21,11 +22,13 @@ class FakeLimitGroups(FailsOnRequest):
         self.reads += 1
         return self._of(group)
 
-    async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
+    async def show(
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+    ) -> GroupState:
         state = self._of(group)
         members = {w: m for w, m in state.members.items() if w == worker or w not in forget} | {worker: member}
         waiting = {job: until for job, until in state.waiting.items() if job != member.job}
-        return self._write(group, structs.replace(state, members=members, waiting=waiting))
+        return self._write(group, structs.replace(state, members=members, waiting=waiting, told=told or state.told))
 
     async def leave(self, group: str, worker: str, *, learnt: Learnt | None = None) -> None:
         state = self._of(group)

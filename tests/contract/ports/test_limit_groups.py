@@ -8,6 +8,7 @@ from msgspec import structs
 
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.told_limits import Told
 from tests.contract.ports.conftest import create_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups
@@ -28,6 +29,16 @@ def groups(request: pytest.FixtureRequest) -> Any:
 
 async def test_a_group_that_nobody_joined_is_empty(groups: Any) -> None:
     assert await groups.read(GROUP) == GroupState()
+
+
+async def test_what_was_told_stays_until_something_else_is_told(groups: Any) -> None:
+    told, moved = Told(1_790_000_000.5, 600.0, input_tokens=0.75), Told(1_790_000_001.0, doubted=True)
+    assert (await groups.show(GROUP, "a", MEMBER, told=told)).told == told
+    assert (await groups.show(GROUP, "b", OTHER)).told == told
+    await groups.leave(GROUP, "a")
+    await groups.leave(GROUP, "b")
+    assert (await groups.read(GROUP)).told == told
+    assert (await groups.show(GROUP, "b", OTHER, told=moved)).told == moved
 
 
 async def test_a_write_returns_all_members(groups: Any) -> None:

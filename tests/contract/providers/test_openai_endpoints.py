@@ -345,6 +345,22 @@ async def test_a_wait_told_in_words_is_kept(message: str, seconds: float | None)
     assert caught.value.retry_after_s == seconds
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_limits_are_told_by_answers(*, stream: bool) -> None:
+    async with opened("openai") as stand:
+        stand.route = msgspec.structs.replace(stand.route, stream=stream)
+        completion = await stand.ask(asking())
+        assert completion.told is not None
+        assert completion.told() == ()
+        body = {"choices": [{"message": {"content": "Blue."}, "finish_reason": "stop"}]}
+        headers = {"x-ratelimit-limit-tokens": "9000", "Content-Type": "application/json"}
+        stand.will(Reply(200, msgspec.json.encode(body), headers))
+        stand.route = msgspec.structs.replace(stand.route, stream=False)
+        completion = await stand.ask(asking())
+        assert completion.told is not None
+        assert [(limit.counted, limit.limit) for limit in completion.told()] == [("tokens", 9000)]
+
+
 async def test_a_key_that_was_rotated_while_it_was_cached_does_not_close_the_route() -> None:
     async with FakeProvider(openai.OpenAi()) as fake:
         secrets = FakeSecretStore({"key": "sk-old"})

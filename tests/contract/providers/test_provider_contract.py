@@ -322,6 +322,15 @@ async def test_retry_after_in_each_form(
     assert caught.value.retry_after_s == seconds
 
 
+async def test_limits_are_told_by_refusals(stand: Stand, plain: CompletionRequest) -> None:
+    stand.will(Refuse("throttled", {"X-RateLimit-Limit-Requests": "60", "x-ratelimit-remaining-requests": "0"}))
+
+    with pytest.raises(RetryLaterError) as caught:
+        await stand.ask(plain)
+    assert caught.value.told is not None
+    assert [(limit.counted, limit.limit, limit.remaining) for limit in caught.value.told()] == [("requests", 60, 0)]
+
+
 @pytest.mark.parametrize(
     "body",
     [

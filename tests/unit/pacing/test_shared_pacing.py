@@ -12,6 +12,7 @@ from msgspec import structs
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, Member
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.recipe import Route
+from promptmill.domain.told_limits import Told
 from promptmill.pacing.pacing import Ended, Refused
 from promptmill.pacing.shared_pacing import HAND_OVER_S, SharedPacing
 from tests.fakes.clock import FakeClock
@@ -103,9 +104,11 @@ async def test_a_drained_worker_holds_no_share_and_repeats_slowly() -> None:
 
 async def test_a_refresh_that_is_under_way_does_not_join_again() -> None:
     class Slow(FakeLimitGroups):
-        async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
+        async def show(
+            self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+        ) -> GroupState:
             await asyncio.sleep(0)
-            return await super().show(group, worker, member, forget=forget)
+            return await super().show(group, worker, member, forget=forget, told=told)
 
     group = Group()
     group.store = Slow()

@@ -15,6 +15,7 @@ from promptmill.domain.errors import PromptmillError, ProviderError
 from promptmill.domain.pricing import offers_hosted_tools
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
+from promptmill.domain.told_limits import Telling
 from promptmill.ports.ledger import PriceBook
 from promptmill.wire.line_fields import moved_by
 
@@ -57,17 +58,19 @@ class CallSlot:
         sent: set before the first byte leaves. A slot that was never used is journaled as not sent.
         attempt: what came of the call, None while nobody knows.
         error: why the call failed, None if it did not.
+        told: reads the limits that its reply tells.
     """
 
-    __slots__ = ("attempt", "call_id", "error", "sent")
+    __slots__ = ("attempt", "call_id", "error", "sent", "told")
 
     def __init__(self, call_id: str) -> None:
         self.call_id, self.sent = call_id, False
         self.attempt: Attempt | None = None
         self.error: ProviderError | None = None
+        self.told: Telling | None = None
 
-    def ended(self, attempt: Attempt, error: ProviderError | None = None) -> None:
-        self.attempt, self.error = attempt, error
+    def ended(self, attempt: Attempt, error: ProviderError | None = None, *, told: Telling | None = None) -> None:
+        self.attempt, self.error, self.told = attempt, error, told
 
 
 class CallGate(Protocol):

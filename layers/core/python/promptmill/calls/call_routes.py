@@ -309,7 +309,7 @@ class RecordCalls:
             raise CallFaultError(type(error).__name__) from error
         finally:
             doubts.end(call, answered=answered)
-        slot.ended(attempt)
+        slot.ended(attempt, told=completion.told)
         self.attempts.append(attempt)
         return completion
 
@@ -323,7 +323,7 @@ class RecordCalls:
         latency_ms = self._milliseconds_since(started)
         price = self._price(route, error.usage, error.model, at) if error.usage else None
         attempt = failed_attempt(slot.call_id, self._record, route, error, at=at, latency_ms=latency_ms, price=price)
-        slot.ended(attempt, error)
+        slot.ended(attempt, error, told=error.told)
         self.attempts.append(attempt)
 
     def _check_open(self, route: Route) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
+from promptmill.domain.told_limits import Telling
+
 Role = Literal["user", "assistant", "system"]
 FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]
 WireFormat = Literal[
@@ -215,6 +217,7 @@ class Completion(Struct, frozen=True):
         first_token_ms: the time from sending to the first piece of the answer; None where it was not streamed.
         embeddings: the vectors, in the order of the request's messages, for an ``embedding``; ``raw`` is empty then.
         notes: warnings about the answer, for its result line.
+        told: reads the limits that the reply tells, for pacing.
     """
 
     text: str
@@ -229,6 +232,7 @@ class Completion(Struct, frozen=True):
     first_token_ms: int | None = None
     embeddings: tuple[tuple[float, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    told: Telling | None = None
 
     @property
     def answer_text(self) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from promptmill.domain.completion import Usage
+    from promptmill.domain.told_limits import Telling
 
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_WHERE = 500
@@ -112,10 +113,12 @@ class ProviderError(PromptmillError):
         request_id: the provider's, "" where there was none.
         usage_unknown: True where the provider may have answered, and so charged, all the same.
         usage: what the reply told of it, None if it told nothing; ``model`` is the model that it named.
+        told: reads the limits that the reply tells, for pacing.
     """
 
     usage: Usage | None = None
     model: str = ""
+    told: Telling | None = None
 
     def __init__(
         self, code: str, detail: str = "", *, status: int = 0, request_id: str = "", usage_unknown: bool = False

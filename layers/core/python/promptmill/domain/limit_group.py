@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from promptmill.domain.told_limits import Told
+
 MEMBER_EXPIRES_S = 25.0
 WAITING_EXPIRES_S = 25.0
 
@@ -82,6 +84,7 @@ class GroupState(Struct, frozen=True):
     learnt: Learnt = Learnt()
     circuit: Circuit | None = None
     estimate: Estimate | None = None
+    told: Told | None = None
 
     def live(self, now: float) -> Iterator[tuple[str, Member]]:
         return ((worker, member) for worker, member in self.members.items() if member.until > now)

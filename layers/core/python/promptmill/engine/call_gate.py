@@ -336,6 +336,7 @@ class UnitCallGate:
                 reserved=bound.tokens,
                 tokens=usage.input_total + usage.output_total if usage.source != "none" else None,
                 retry_after_s=slot.error.retry_after_s if isinstance(slot.error, RetryLaterError) else None,
+                told=slot.told,
             )
         else:
             self._ports.pacing.unused(route, reserved=bound.tokens)

@@ -10,15 +10,20 @@ from collections.abc import Sequence
 
 from promptmill.domain.limit_group import GroupState, Learnt
 from promptmill.domain.limits import LimitGroup
+from promptmill.domain.told_limits import Counted, Telling
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff, Brake
 from promptmill.pacing.pacing import Ended
+from promptmill.pacing.told_limits import ToldLimits
 from promptmill.pacing.unknown_limit import UnknownLimit
 
 LINGER = 0.03
 """The part of the mean latency for which a slot may stay empty for the sake of fewer intent groups."""
 
 MAX_LINGER_S = 0.5
+DOUBTFUL = 0.2
+"""The part of a limit below which refusals speak against it: short windows refuse some calls at nearly the whole."""
+
 LATE_SHARE, MIN_LATE_RATE = 0.05, 0.5
 """The rate that is left for late retries once the share has been given back; it comes on top of everybody's shares."""
 
@@ -38,9 +43,11 @@ class PacedGroup:
         self._measures = Measures(Learnt())
         self._pacer = Pacer(now)
         self._back_off = BackOff()
+        self.told = ToldLimits()
         self.search = None if group.known else UnknownLimit(now)
         self._members, self._slots = 1, slots
         self._joined = False
+        self._wall_ahead = 0.0
 
     @property
     def measured(self) -> Learnt:
@@ -56,8 +63,11 @@ class PacedGroup:
 
     def see(self, state: GroupState, *, wall: float, now: float) -> None:
         """Take the group as it is now. ``wall`` is the time in seconds since 1970."""
+        self._wall_ahead = wall - now
         if self.search is not None:
             self.search.see(state.estimate, wall=wall, now=now)
+        self.told.see(state.told, wall=wall, now=now)
+        self._search_or_believe(now)
         if self.state.circuit and state.circuit is None and self.braked:
             self.brake.release(now)
         self.state = state
@@ -89,7 +99,10 @@ class PacedGroup:
             if self.search is not None:
                 wanted = self.search.room(self._measures.in_flight, wanted, now)
                 self._set_rates(now)
-            given = self._pacer.take([self._most_paced(tokens) * used for tokens in reserved[:wanted]], now)
+            prices = [self._most_paced(tokens) * used for tokens in reserved[:wanted]]
+            given = self._pacer.take(prices, now)
+            if given:
+                self.told.sent({"requests": given, "tokens": math.fsum(prices[:given])}, given, now)
         if self.search is not None:
             self.search.sent(given, now, held_back=given < min(len(reserved), MAX_IN_GROUP))
         if given:
@@ -114,9 +127,21 @@ class PacedGroup:
             return 0.0
         return min(MAX_LINGER_S, self._measures.latency_s * LINGER)
 
-    def ended(self, how: Ended, *, latency_s: float, reserved: int, tokens: int | None, now: float) -> bool:
+    def ended(
+        self,
+        how: Ended,
+        *,
+        latency_s: float,
+        reserved: int,
+        tokens: int | None,
+        now: float,
+        told: Telling | None = None,
+    ) -> bool:
         """Note the end of a call. Return True if it put the brake on or released it."""
         sent_at, used, reserved = now - latency_s, self._measures.used_of_reserved, self._most_paced(reserved)
+        if told is not None and self.told.is_due(sent_at):
+            self.told.hear(told(), sent_at=sent_at, now=now, members=self._members)
+            self._search_or_believe(now)
         self._measures.ended(now)
         if how == "ok":
             self._measures.answered(reserved=reserved, tokens=tokens)
@@ -129,6 +154,9 @@ class PacedGroup:
         if how == "throttled" and self.brake.since is None:
             if self.search is None:
                 self._back_off.throttled(now)
+                is_low = self._back_off.factor(now) < DOUBTFUL
+                self.told.refused(now, members=self._members, is_low=is_low)
+                self._search_or_believe(now)
             else:
                 self.search.throttled(sent_at, now, members=self._members)
         return self.brake.failed(sent_at, now, throttled=how == "throttled")
@@ -154,12 +182,30 @@ class PacedGroup:
         limit = self.group.tokens_per_minute  # a provider refuses a call that asks for more
         return tokens if limit is None else min(tokens, limit)
 
+    def _search_or_believe(self, now: float) -> None:
+        """Look for the limit as long as nobody has told it, and pace by what was told from then on."""
+        if self.group.known or (self.search is None) == bool(self.told):
+            return
+        self._back_off, self._pacer = BackOff(), Pacer(now)
+        self.search = UnknownLimit(now, begun=True) if self.search is None else None
+        if self.search is not None:
+            self.search.see(self.state.estimate, wall=now + self._wall_ahead, now=now)
+        self._set_rates(now)
+        if self._joined:
+            self._pacer.start(now)
+
+    def _per_s(self, counted: Counted, configured: float | None, now: float) -> float | None:
+        """Return what all members may use by the second: as configured, or else as told."""
+        return self.told.rate(counted, now, members=self._members) if configured is None else configured
+
     def _requests_per_s(self, now: float) -> float | None:
-        return self.group.requests_per_s if self.search is None else self.search.rate(now)
+        if self.search is not None:
+            return self.search.rate(now)
+        return self._per_s("requests", self.group.requests_per_s, now)
 
     def _set_rates(self, now: float) -> None:
         factor = self._back_off.factor(now) * self.brake.factor(now)
-        requests, tokens = self._requests_per_s(now), self.group.tokens_per_s
+        requests, tokens = self._requests_per_s(now), self._per_s("tokens", self.group.tokens_per_s, now)
         requests, tokens = _part(requests, self._members), _part(tokens, self._members)
         if not self._joined:
             requests = None if requests is None else max(MIN_LATE_RATE, requests * LATE_SHARE)

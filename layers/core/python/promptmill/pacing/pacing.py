@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from promptmill.domain.recipe import Route
+from promptmill.domain.told_limits import Telling
 
 Ended = Literal["ok", "throttled", "failed"]
 
@@ -53,8 +54,9 @@ class Pacing(Protocol):
         reserved: int,
         tokens: int | None,
         retry_after_s: float | None,
+        told: Telling | None = None,
     ) -> None:
-        """Note a call that is over. ``tokens`` are those that it really used, None if unknown."""
+        """Note a call that is over. ``tokens`` are those that it really used, None if unknown; ``told`` reads limits."""
         ...
 
     def unused(self, route: Route, *, reserved: int) -> None:
@@ -158,8 +160,9 @@ class Unpaced:
         reserved: int,
         tokens: int | None,
         retry_after_s: float | None,
+        told: Telling | None = None,
     ) -> None:
-        del route, how, latency_s, reserved, tokens, retry_after_s
+        del route, how, latency_s, reserved, tokens, retry_after_s, told
 
     def unused(self, route: Route, *, reserved: int) -> None:
         del route, reserved

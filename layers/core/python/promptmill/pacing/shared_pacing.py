@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from promptmill.domain.limit_group import GroupState
 from promptmill.domain.limits import Limits
 from promptmill.domain.recipe import Route
+from promptmill.domain.told_limits import Telling
 from promptmill.pacing import windows
 from promptmill.pacing.membership import Membership
 from promptmill.pacing.paced_group import PacedGroup
@@ -177,10 +178,11 @@ class SharedPacing:
         reserved: int,
         tokens: int | None,
         retry_after_s: float | None,
+        told: Telling | None = None,
     ) -> None:
         del retry_after_s  # the record waits that long by itself; the group's rate follows from what is throttled
         paced, now = self._group_for(route), self._clock.monotonic()
-        if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now):
+        if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now, told=told):
             self._membership.hasten(paced)
 
     def unused(self, route: Route, *, reserved: int) -> None:

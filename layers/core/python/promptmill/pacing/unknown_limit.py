@@ -144,21 +144,21 @@ class Ramp:
 class UnknownLimit:
     """One worker's part in the search for its group's limit.
 
-    Times are ``clock.monotonic()``, except those of an ``Estimate``.
+    ``begun``: calls are under way, and were sent at a pace that this search does not know. Times are ``clock.monotonic()``, except those of an ``Estimate``.
 
     Attributes:
         estimate: what this worker goes by; None while nothing was refused.
         unsaved: whether the group is still to be told of it.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, begun: bool = False) -> None:
         self.estimate: Estimate | None = None
         self.unsaved = False
         self.ramp = Ramp()
         self._stored: Estimate | None = None
         self._wall_ahead = 0.0
         self._began = self._counted_at = now
-        self._moved_at = float("-inf")
+        self._moved_at = now if begun else float("-inf")
         self._sent = self._throttled = 0.0
         self._unjudged = deque[tuple[float, int, int]]()
         self._wanted_more = self._refused = False

@@ -11,6 +11,7 @@ import random
 
 from promptmill.domain.limit_group import GroupState
 from promptmill.domain.limits import LimitGroup
+from promptmill.pacing.told_limits import kept_rates
 from promptmill.pacing.unknown_limit import rate_at
 
 WINDOW = 1.5
@@ -35,13 +36,16 @@ SPARE_S = 30.0
 
 def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float | None:
     """Return the calls a second that the group's limits allow in all; None where nobody knows."""
-    rates = []
-    if group.requests_per_s is not None:
-        rates.append(group.requests_per_s)
+    told = kept_rates(state.told)
+    requests_per_s, tokens_per_s = (
+        told.get("requests") if group.requests_per_s is None else group.requests_per_s,
+        told.get("tokens") if group.tokens_per_s is None else group.tokens_per_s,
+    )
+    rates = [] if requests_per_s is None else [requests_per_s]
     tokens = state.mean(now).tokens
-    if group.tokens_per_s is not None and tokens:
-        rates.append(group.tokens_per_s / tokens)
-    if not group.known and state.estimate is not None and state.estimate.reached:
+    if tokens_per_s is not None and tokens:
+        rates.append(tokens_per_s / tokens)
+    if not group.known and not told and state.estimate is not None and state.estimate.reached:
         rates.append(rate_at(state.estimate, now))
     return min(rates, default=None)
 

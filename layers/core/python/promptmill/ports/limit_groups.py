@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.told_limits import Told
 
 
 class LimitGroups(Protocol):
@@ -15,9 +16,12 @@ class LimitGroups(Protocol):
         """Return the group as it is now (strongly consistent), empty where nobody has been yet."""
         ...
 
-    async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
+    async def show(
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+    ) -> GroupState:
         """Join the group, or stay in it: write the worker's own member. Its job waits no more.
 
+        ``told`` is kept if it is given: all workers are told the same, so it does not matter who writes last.
         Members named in ``forget`` are removed; one that lives after all comes back with its own next write.
 
         Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,9 +12,11 @@ from msgspec import Struct
 from promptmill.domain.completion import Completion
 from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.recipe import Route
+from promptmill.domain.told_limits import Telling
 from promptmill.providers.http import HttpCalls, HttpStream
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import find_usage, join_halves, may_hold_half, parse_json
+from promptmill.wire.rate_headers import told_limits
 from promptmill.wire.stream_events import Assembler, StreamDecoder, StreamEvent
 
 _US = 1_000_000
@@ -64,6 +67,12 @@ async def complete(call: ApiCall, route: Route, http: HttpCalls) -> Completion:
     return _read_whole(call, answer)
 
 
+def _tell(error: ProviderError, answer: HttpAnswer, url: str) -> ProviderError:
+    """Return the error with what reads the limits that its reply tells."""
+    error.told = partial(told_limits, answer.headers, url=url)
+    return error
+
+
 def is_success(status: int) -> bool:
     """Return True for 200 and its like: some gateways answer a POST with 201, and it is no less an answer."""
     return status // 100 == 2  # noqa: PLR2004 (HTTP's own classes)
@@ -73,14 +82,15 @@ def _read_whole(call: ApiCall, answer: HttpAnswer) -> Completion:
     if is_success(answer.status) and _looks_like_events(answer.body):
         stream = call.stream or (call.make_stream() if call.make_stream else None)
         if stream is not None:
-            return with_times(call.read(answer, _read_all_events(answer, stream)), answer.elapsed_s)
+            completion = call.read(answer, _read_all_events(answer, stream))
+            return with_times(completion, answer.elapsed_s, told=partial(told_limits, answer.headers, url=call.url))
     raw = parse_json(answer.body)
     if not is_success(answer.status):
-        raise call.error(answer, raw)
+        raise _tell(call.error(answer, raw), answer, call.url)
     if raw is None:
         # What cannot be read was paid for all the same, and may say how much that was.
         raw = find_usage(answer.body)
-    return with_times(call.read(answer, raw), answer.elapsed_s)
+    return with_times(call.read(answer, raw), answer.elapsed_s, told=partial(told_limits, answer.headers, url=call.url))
 
 
 def _looks_like_events(body: bytes) -> bool:
@@ -104,7 +114,8 @@ async def _complete_streamed(call: ApiCall, stream: StreamReader, route: Route, 
             return _read_whole(call, await reply.read())
         raw = await read_events(reply, stream)
         completion = call.read(HttpAnswer(reply.status, reply.headers, b"", reply.elapsed_s), raw)
-        return with_times(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms)
+        told = partial(told_limits, reply.headers, url=call.url)
+        return with_times(completion, reply.elapsed_s, first_token_ms=reply.first_token_ms, told=told)
 
 
 def _is_event_stream(reply: HttpStream) -> bool:
@@ -157,9 +168,15 @@ async def _fill(assembler: Assembler, reply: HttpStream, stream: StreamReader) -
     return has_halves
 
 
-def with_times(completion: Completion, elapsed_s: float, *, first_token_ms: int | None = None) -> Completion:
+def with_times(
+    completion: Completion,
+    elapsed_s: float,
+    *,
+    first_token_ms: int | None = None,
+    told: Telling | None = None,
+) -> Completion:
     """Return the completion with the call's time, which prices by time use if the provider reports none."""
     usage = completion.usage
     if not usage.compute_us:
         usage = msgspec.structs.replace(usage, compute_us=round(elapsed_s * _US))
-    return msgspec.structs.replace(completion, usage=usage, first_token_ms=first_token_ms)
+    return msgspec.structs.replace(completion, usage=usage, first_token_ms=first_token_ms, told=told)

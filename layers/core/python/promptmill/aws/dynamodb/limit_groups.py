@@ -5,7 +5,7 @@
 | ``pk`` = ``LIMIT#<group>``, ``sk`` = ``STATE`` | |
 | ``m#<worker>`` | a live member |
 | ``w#<job>`` | until when the job counts as waiting |
-| ``learnt``, ``circuit``, ``estimate`` | see ``domain/flow.py`` |
+| ``learnt``, ``circuit``, ``estimate``, ``told`` | see ``domain/limit_group.py`` |
 
 Members and jobs are attributes of their own, not entries of a map: an update needs no map to be there first.
 """
@@ -23,6 +23,7 @@ from promptmill.aws.dynamodb.items import from_item, to_item
 from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.told_limits import Told
 from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
@@ -46,14 +47,18 @@ class DynamoDbLimitGroups:
         found = await to_thread(self._db.get_item, TableName=self._table, Key=_key(group), ConsistentRead=True)
         return _state(found.get("Item", {}))
 
-    async def show(self, group: str, worker: str, member: Member, *, forget: Sequence[str] = ()) -> GroupState:
+    async def show(
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+    ) -> GroupState:
         gone = [_MEMBER + other for other in forget[:_MAX_FORGOTTEN] if other != worker]
         written = await to_thread(
             self._db.update_item,
             TableName=self._table,
             Key=_key(group),
             ReturnValues="ALL_NEW",
-            **self._update({_MEMBER + worker: member}, [_WAITING + member.job, *gone]),
+            **self._update(
+                {_MEMBER + worker: member} | ({"told": told} if told else {}), [_WAITING + member.job, *gone]
+            ),
         )
         return _state(written["Attributes"])
 
@@ -121,6 +126,7 @@ def _state(item: Any) -> GroupState:
         learnt=_read(plain["learnt"], Learnt) if "learnt" in plain else Learnt(),
         circuit=_read(plain["circuit"], Circuit) if "circuit" in plain else None,
         estimate=_read(plain["estimate"], Estimate) if "estimate" in plain else None,
+        told=_read(plain["told"], Told) if "told" in plain else None,
     )
 
 
