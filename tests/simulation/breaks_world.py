@@ -30,6 +30,18 @@ CRASHES = (
         "    crashes = found.crashes + (not found.released)\n",
         "    crashes = found.crashes\n",
     ),
+    mutant(
+        "accidents give a unit up",
+        "promptmill.engine.run_unit",
+        "    return claim.trying == PLACES and claim.tries >= MAX_PLACES_TRIES\n",
+        "    return claim.crashes - claim.tries >= MAX_CRASHES\n",
+    ),
+    mutant(
+        "deaths in the search for places are not counted",
+        "promptmill.engine.answer_unit",
+        "            await self._write(PLACES, tries + 1)\n",
+        "            await self._write(PLACES, 1)\n",
+    ),
     mutant("one try condemns", "promptmill.engine.answer_unit", "MAX_TRIES = 3\n", "MAX_TRIES = 1\n"),
     mutant(
         "no heartbeat while a unit is recovered and closed",
@@ -260,6 +272,18 @@ SENDING = (
         "promptmill.jobs.sweep",
         "    return [ChunkMessage(job.job_id, job.run, chunk) for chunk in lost or missing[:1]]\n",
         "    return [ChunkMessage(job.job_id, job.run, chunk) for chunk in (lost if len(lost) > 1 else [])]\n",
+    ),
+    mutant(
+        "a sweep overlooks chunks that nobody counted as drained",
+        "promptmill.jobs.sweep",
+        "    if not lost and window.drained < window.sent:\n",
+        "    if False:\n",
+    ),
+    mutant(
+        "nobody carries on after a chunk that a dead letter ended",
+        "promptmill.jobs.settle_dead_letter",
+        "    if window.sent < len(manifest.to_run):\n",
+        "    if False:\n",
     ),
     mutant(
         "a sweep looks at nobody twice",

@@ -10,9 +10,9 @@ import msgspec
 from promptmill.domain.job import JobRun, Manifest
 from promptmill.domain.job_file import ChunkRange
 from promptmill.domain.layout import manifest_key, ranges_key
-from promptmill.domain.units import chunk_unit
-from promptmill.engine.answer_unit import MAX_TRIES
-from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.domain.units import PLACES, chunk_unit
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES, MAX_TRIES
+from promptmill.engine.run_unit import is_given_up
 from promptmill.jobs.manifests import decode_ranges
 from promptmill.requests.envelope import request_identity, request_unit
 from tests.fakes.deployment import OWN_REPLIES
@@ -74,15 +74,15 @@ def _condemned(world: World, run: JobRun, drop: Drop, record: int) -> Iterator[s
         return
     for number in range(run.run, 0, -1):
         unit = chunk_unit(run.job_id, number, chunk.number)
-        if _ended_on(world, unit, record) >= MAX_TRIES or _ended(world, unit) >= MAX_CRASHES:
+        if _ended_on(world, unit, record) >= MAX_TRIES or _ended_on(world, unit, PLACES) >= MAX_PLACES_TRIES:
             return
     yield f"record {record} is innocent, and condemned"
 
 
 def _is_given_up(world: World, run: JobRun, chunk: ChunkRange) -> bool:
-    """Return True if so many owners of a chunk ended in a row that it was ended without being read again."""
+    """Return True if so many owners of a chunk ended as they looked for its records that it was ended without being read again."""
     units = (chunk_unit(run.job_id, number, chunk.number) for number in range(1, run.run + 1))
-    return any(world.units.claims[unit].crashes >= MAX_CRASHES for unit in units if unit in world.units.claims)
+    return any(is_given_up(world.units.claims[unit]) for unit in units if unit in world.units.claims)
 
 
 def _is_poisoned(prompt: str) -> bool:
@@ -104,14 +104,6 @@ def _ended_on(world: World, unit: str, record: int) -> int:
     return sum(process.fell and not process.doomed for process in processes)
 
 
-def _ended(world: World, unit: str) -> int:
-    names = {owner for (of, _), owner in world.units.owners.items() if of == unit}
-    processes = [world.runtime.all[name] for name in names]
-    return sum(
-        process.unlucky and not process.doomed for process in processes
-    )  # what it gave back may not have arrived
-
-
 def _requests(world: World) -> Iterator[str]:
     replies = [msgspec.json.decode(body) for _, body in world.replies.sent]
     for ask in world.scenario.asks:
@@ -128,7 +120,7 @@ def _request(world: World, ask: Ask, replies: list[dict[str, Any]]) -> Iterator[
     for reply in replies:
         if reply["status"] == "answered" or reply["error"]["code"] != CRASHED:
             continue
-        if _ended_on(world, unit, 0) < MAX_TRIES and _ended(world, unit) < MAX_CRASHES:
+        if _ended_on(world, unit, 0) < MAX_TRIES and _ended_on(world, unit, PLACES) < MAX_PLACES_TRIES:
             yield "is innocent, and condemned"
 
 

@@ -12,7 +12,7 @@ from promptmill.domain import layout
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
 from promptmill.domain.charge import CostCorrection
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.units import Claim, Gate, IntentGroup
+from promptmill.domain.units import NOBODY, Claim, Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
 from promptmill.ports.clock import Clock
@@ -149,7 +149,7 @@ class SimUnits(FakeUnits):
         return claim
 
     async def mark(self, unit: str, claim: Claim, *, crashes: int, trying: int = -1, tries: int = 0) -> bool:
-        if trying >= 0:
+        if trying != NOBODY:
             self.tried.setdefault((unit, trying), set()).add(claim.owner.rpartition(".")[0])
         return await super().mark(unit, claim, crashes=crashes, trying=trying, tries=tries)
 

@@ -70,6 +70,10 @@ def test_a_time_limit_hands_those_that_still_wait_to_another_process() -> None:
     assert outcomes(world) == {n: "worker_crashed" if n == 3 else "answered" for n in range(10)}
 
 
+_MARKS = 2
+"""A worker marks that it looks for the records' places, and then the first record that it tries."""
+
+
 class SickTable(ScriptedFaults):
     """Two crashes, and then a table, or a bucket, that fails several workers while they try a record alone."""
 
@@ -77,14 +81,18 @@ class SickTable(ScriptedFaults):
         super().__init__(At("chunk", "units.intend", CRASH), At("chunk", "units.intend", CRASH))
         self._steps, self._left, self._releases = steps, workers, releases
         self._sick: Counter[str] = Counter()
+        self._marks: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     def fate(self, process: str, step: str, label: str) -> Fate:
         if not all(at.done for at in self.script):
             return super().fate(process, step, label)
+        self._marks[process] += step == "units.mark"
         if step == "units.mark" and process not in self._sick and self._left:
             self._left -= 1  # the mark itself is written: whoever ends now seems to be ended by the record
             self._sick[process] = self._releases
+            return FINE
+        if step == "units.mark" and self._marks[process] == _MARKS:
             return FINE
         refuses = process in self._sick and (
             step in self._steps and "/000001/" not in label and "/000002/" not in label

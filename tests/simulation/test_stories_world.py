@@ -282,6 +282,19 @@ def test_an_unlucky_record_is_no_poison() -> None:
     assert codes(world) == []
 
 
+def test_workers_that_end_before_they_touch_a_suspected_chunk_condemn_nobody() -> None:
+    """Workers die of a record, and the next nine by accident, as they look at what was done before."""
+    accidents = [At("chunk", "units.intents", CRASH) for _ in range(9)]
+    world = tell(story(3, poison=[1], sweeps=True), *accidents)
+    assert (statuses(world), codes(world)) == (["answered", "failed", "answered"], ["worker_crashed"])
+
+
+def test_no_number_of_accidents_condemns_a_chunk_that_nobody_touched() -> None:
+    accidents = [At("chunk", "units.intend", CRASH), *(At("chunk", "units.intents", CRASH) for _ in range(12))]
+    world = tell(story(3, sweeps=True), *accidents)
+    assert statuses(world) == ["answered"] * 3
+
+
 def test_a_store_that_refuses_a_read_brings_no_worker_down() -> None:
     world = tell(story(3), At("chunk-1", "objects.read", REFUSE, label="/ranges/"))
     assert [(claim.epoch, claim.crashes) for claim in world.units.claims.values()] == [(1, 0)]

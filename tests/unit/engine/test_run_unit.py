@@ -11,8 +11,8 @@ from msgspec import structs
 from promptmill.domain.budget import BudgetPolicy, BudgetState
 from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
-from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict, chunk_unit
-from promptmill.engine.answer_unit import MAX_TRIES
+from promptmill.domain.units import PLACES, Claim, Gate, Intent, IntentGroup, Verdict, chunk_unit
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES, MAX_TRIES
 from promptmill.engine.history import History
 from promptmill.engine.run_unit import MAX_CRASHES, UnitEnd, run_unit
 from promptmill.engine.unit import PAUSED_DELAY_S
@@ -64,8 +64,8 @@ async def test_a_unit_that_is_to_end_makes_no_call(by: str) -> None:
     house, unit, models = House(), LineUnit(3), FakeModels()
     unit.stop = "gave_up" if by == "the unit" else ""
     code = "cancelled" if by == "the caller" else ""
-    crashes = MAX_CRASHES if by == "its crashes" else 0
-    assert await run(house, unit, stop_code=code, models=models, crashes=crashes) == UnitEnd("ended")
+    known: dict[str, Any] = {"trying": PLACES, "tries": MAX_PLACES_TRIES} if by == "its crashes" else {}
+    assert await run(house, unit, stop_code=code, models=models, **known) == UnitEnd("ended")
     expected = {
         "the caller": Verdict("stopped", "cancelled"),
         "the unit": Verdict("stopped", "gave_up"),
@@ -84,10 +84,49 @@ async def test_a_known_culprit_fails_alone_however_many_owners_have_ended() -> N
     assert [n for n, result in history.results.items() if not result.answered] == [1]
 
 
-async def test_a_unit_is_given_up_once_too_many_owners_ended_on_no_record_that_was_tried_alone() -> None:
+@pytest.mark.parametrize("claim", [{"trying": PLACES, "tries": MAX_PLACES_TRIES - 1}, {"trying": 1, "tries": 1}, {}])
+async def test_a_unit_is_not_given_up_for_owners_that_ended_before_they_touched_it(claim: dict[str, Any]) -> None:
     house, unit = House(), LineUnit(3)
-    await run(house, unit, crashes=MAX_CRASHES + MAX_TRIES, trying=1, tries=MAX_TRIES)
-    assert unit.closes == [(History(), Verdict("stopped", "worker_crashed", unread=True))]
+    assert await run(house, unit, crashes=10 * MAX_CRASHES, **claim) == UnitEnd("ended")
+    ((history, verdict),) = unit.closes
+    assert verdict == Verdict("completed")
+    assert all(result.answered for result in history.results.values())
+
+
+async def test_whoever_looks_for_the_places_of_a_suspected_units_records_says_so_before() -> None:
+    house, unit = House(), LineUnit(3)
+    outline, seen = unit.outline, list[tuple[int, int]]()
+
+    async def watched() -> Any:
+        claim = house.units.claims[UNIT]
+        seen.append((claim.trying, claim.tries))
+        return await outline()
+
+    unit.outline = watched  # type: ignore[method-assign]
+    await run(house, unit, crashes=2)
+    await run(House(), LineUnit(3))
+    assert seen == [(PLACES, 1)]
+
+
+async def test_a_store_that_refuses_the_places_counts_against_no_unit() -> None:
+    house, unit = House(), LineUnit(3)
+
+    async def refuse() -> Any:
+        raise ConnectionAbortedError
+
+    unit.outline = refuse  # type: ignore[method-assign]
+    with pytest.raises(ConnectionAbortedError):
+        await run(house, unit, crashes=2, trying=PLACES, tries=1)
+    claim = house.units.claims[UNIT]
+    assert (claim.released, claim.trying, claim.tries) == (True, PLACES, 1)
+
+
+async def test_the_bytes_of_a_decided_unit_that_ended_many_owners_are_not_read_again() -> None:
+    house, unit = House(), LineUnit(3)
+    mine = await house.claim()
+    await house.units.decide(UNIT, mine, Verdict("stopped", "cancelled"), used=0, lines=())
+    assert await run(house, unit, crashes=MAX_CRASHES) == UnitEnd("ended")
+    assert unit.closes == [(History(), Verdict("stopped", "cancelled", unread=True))]
 
 
 @pytest.mark.parametrize("found", [Verdict("completed"), Verdict("stopped", "cancelled")])

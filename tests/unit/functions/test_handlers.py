@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError
 from promptmill import wiring
 from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
-from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.domain.units import PLACES
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES
 from promptmill.requests.envelope import (
     IncomingRequest,
     body_hash,
@@ -203,14 +204,16 @@ def test_a_dead_request_that_brought_its_workers_down_is_answered_with_that(depl
     unit, services = request_unit(envelope.recipe, identity), wiring.services_of_process()
 
     async def crash() -> None:
-        for n in range(MAX_CRASHES):
+        for n in range(MAX_PLACES_TRIES):
             seen = await services.units.read(unit)
-            assert await services.units.claim(unit, seen=seen, owner=f"{n}", body_hash=body_hash(body))
+            claim = await services.units.claim(unit, seen=seen, owner=f"{n}", body_hash=body_hash(body))
+            assert claim is not None
+            assert await services.units.mark(unit, claim, crashes=n, trying=PLACES, tries=n + 1)
 
     services.run(crash())
     assert invoke("settle_dead_letter", event) == {"batchItemFailures": []}
     assert deployed.take("replies") == [], "the last owner may live: a copy looks again after a lease"
-    copy = IncomingRequest(event["Records"][0]["body"], "m", "m", (MAX_CRASHES, 0), sender="AROAEXAMPLE")
+    copy = IncomingRequest(event["Records"][0]["body"], "m", "m", (MAX_PLACES_TRIES, 1), sender="AROAEXAMPLE")
     sealed = copy_attributes(copy, services.run(services.seal_key.read()))
     seen = {name: {"stringValue": value, "dataType": "String"} for name, value in sealed.items()}
     records = deployed.send("requests", copy.body)["Records"]

@@ -15,7 +15,8 @@ from promptmill.domain.job import JobRun, JobState, Source
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import LOST
-from promptmill.domain.units import Verdict, chunk_unit
+from promptmill.domain.units import NOBODY, PLACES, SUSPICIOUS_CRASHES, Verdict, chunk_unit
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES
 from promptmill.engine.run_unit import MAX_CRASHES
 from promptmill.jobs.reject_job import open_job
 from promptmill.jobs.stop_run import stop_run
@@ -161,13 +162,22 @@ class SlowFor(FakeModels):
         return completion
 
 
-async def test_a_chunk_that_always_crashes_becomes_error_lines_and_the_job_ends() -> None:
-    """Where nothing is ever journaled, and no record can be told from another: its worker dies before the first."""
-    mill, message, job = await planned()
-    for n in range(MAX_CRASHES):
-        claim = await mill.units.claim(unit_of(message), seen=mill.units.claims.get(unit_of(message)), owner=f"{n}")
+async def die_on_its_places(mill: Mill, unit: str) -> None:
+    """Let as many workers end as it takes to give a unit up."""
+    for n in range(SUSPICIOUS_CRASHES + MAX_PLACES_TRIES):
+        claim = await mill.units.claim(unit, seen=mill.units.claims.get(unit), owner=f"{n}")
         assert claim is not None
-        assert mill.chunk_keys(job) == []
+        tries = n + 1 - SUSPICIOUS_CRASHES
+        assert await mill.units.mark(
+            unit, claim, crashes=n, trying=PLACES if tries > 0 else NOBODY, tries=max(0, tries)
+        )
+
+
+async def test_a_chunk_that_always_crashes_becomes_error_lines_and_the_job_ends() -> None:
+    """No record can be told from another: its workers die as they look for the first."""
+    mill, message, job = await planned()
+    await die_on_its_places(mill, unit_of(message))
+    assert mill.chunk_keys(job) == []
     found = mill.units.claims[unit_of(message)]
     mill.queue.waiting.append(structs.replace(message, owner_seen=(found.epoch, found.beat)))
     await mill.pump()
@@ -301,8 +311,7 @@ async def test_a_duplicate_in_the_dead_letters_ends_no_chunk_that_has_just_yield
 
 async def test_a_dead_letter_of_a_chunk_that_brought_its_workers_down_too_often_ends_it() -> None:
     mill, message, job = await planned()
-    for n in range(MAX_CRASHES):
-        await mill.units.claim(unit_of(message), seen=mill.units.claims.get(unit_of(message)), owner=f"{n}")
+    await die_on_its_places(mill, unit_of(message))
     found = mill.units.claims[unit_of(message)]
     dead = structs.replace(message, owner_seen=(found.epoch, found.beat))
     assert await mill.settle(messages.encode(dead)) == "chunk settled"

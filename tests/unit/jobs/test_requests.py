@@ -11,8 +11,8 @@ import pytest
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import RouteClosedError
 from promptmill.domain.recipe import Route
-from promptmill.domain.units import Verdict
-from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.domain.units import PLACES, Verdict
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES
 from promptmill.requests.envelope import body_hash, parse_envelope, request_identity, request_unit
 from tests.fakes.mill import Mill, vanish
 from tests.fakes.model_provider import FakeModels
@@ -98,7 +98,10 @@ async def claimed(house: Mill, times: int = 1) -> None:
     _, fields = parse_envelope(msgspec.json.encode(ASK))
     unit, digest = UNIT, body_hash(fields)
     for n in range(times):
-        await house.units.claim(unit, seen=house.units.claims.get(unit), owner=f"{n}", body_hash=digest)
+        claim = await house.units.claim(unit, seen=house.units.claims.get(unit), owner=f"{n}", body_hash=digest)
+        assert claim is not None
+        if times > 1:
+            await house.units.mark(unit, claim, crashes=n, trying=PLACES, tries=n + 1)
 
 
 async def test_a_request_under_way_is_settled_though_its_recipe_no_longer_sends_replies_there() -> None:
@@ -244,8 +247,8 @@ async def test_large_answers_go_by_pointer_with_the_id() -> None:
 
 async def test_a_request_that_always_crashes_is_answered_with_that() -> None:
     house = mill()
-    await claimed(house, MAX_CRASHES)
-    report = await house.ask(ASK, owner_seen=(MAX_CRASHES, 0))
+    await claimed(house, MAX_PLACES_TRIES)
+    report = await house.ask(ASK, owner_seen=(MAX_PLACES_TRIES, 1))
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
     assert calls(house) == 0
 
@@ -260,8 +263,8 @@ async def test_a_dead_letter_of_a_request_starts_it_again() -> None:
 
 async def test_a_dead_letter_of_a_request_that_brought_its_workers_down_too_often_is_answered_with_that() -> None:
     house = mill()
-    await claimed(house, MAX_CRASHES)
-    report = await house.ask(ASK, owner_seen=(MAX_CRASHES, 0), settling=True)
+    await claimed(house, MAX_PLACES_TRIES)
+    report = await house.ask(ASK, owner_seen=(MAX_PLACES_TRIES, 1), settling=True)
     assert (report.verdict, report.code, report.replied) == ("answered", "worker_crashed", True)
 
 
@@ -275,7 +278,7 @@ async def test_a_request_that_brings_its_workers_down_is_answered_with_that() ->
         claim = house.units.claims[UNIT]
         seen = (claim.epoch, claim.beat)
     assert replies(house)[0]["error"]["code"] == "worker_crashed"
-    assert 0 < calls(house) < MAX_CRASHES
+    assert 0 < calls(house) < MAX_PLACES_TRIES
 
 
 class Deadly(FakeModels):

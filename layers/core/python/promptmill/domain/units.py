@@ -24,6 +24,9 @@ SUSPICIOUS_CRASHES = 2
 NOBODY = -1
 """The place of no record."""
 
+PLACES = -2
+"""Stands for a record where what is tried is to find out where the records of a suspected unit lie."""
+
 
 class Verdict(Struct, frozen=True):
     """How a unit ends, decided once; after it nobody calls.
@@ -46,7 +49,7 @@ class Claim(Struct, frozen=True):
         owner: drawn anew for each claim, so that a claim whose answer was lost is recognised.
         released: the owner gave the unit back.
         crashes: owners in a row that ended without giving it back and without journaling anything.
-        trying: the record that is tried alone, -1 for none.
+        trying: the record that is tried alone, -1 for none, -2 while the places of all records are looked for.
         tries: workers that tried it alone, the present one included.
         granted: nano-dollars taken from the budgets, less what was returned.
         day: UTC day of the budgets that the unspent part came from, "" for none.

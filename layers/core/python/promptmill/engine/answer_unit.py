@@ -16,7 +16,7 @@ from promptmill.calls.complete_record import complete_record, last_start
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.tally import count_outcome, tally_results
-from promptmill.domain.units import NOBODY, SUSPICIOUS_CRASHES, Claim
+from promptmill.domain.units import NOBODY, PLACES, SUSPICIOUS_CRASHES, Claim
 from promptmill.engine.call_gate import GateContext, UnitCallGate
 from promptmill.engine.heartbeat import Heartbeat, repeat_until_cancelled
 from promptmill.engine.history import History, fold_history
@@ -136,6 +136,8 @@ class _Answering:
         return Answering(why, own, self._journal.refused, self._call_gate.delay_s, self._fault, tried)
 
     async def _answer_all(self) -> None:
+        if self._claim.suspected:
+            await self._isolation.mark_places()
         found = await (self._unit.outline() if self._claim.suspected else self._unit.records())
         records = [record for record in found if record.index not in self._known.results]
         self._unfinished = len(records)
@@ -247,6 +249,9 @@ class _Answering:
 MAX_TRIES = 3
 """How many workers may end while they try one record alone before that record is held at fault."""
 
+MAX_PLACES_TRIES = 6
+"""How many workers may end while they look for the places of a suspected unit's records before the unit is held at fault."""
+
 
 class Isolation:
     """Finds the record that brings workers down, in one unit and one epoch.
@@ -262,9 +267,9 @@ class Isolation:
     def __init__(self, unit: Unit, claim: Claim, known: History, runtime: UnitRuntime) -> None:
         self._unit, self._claim, self._runtime = unit, claim, runtime
         self._suspects = known.suspects()
-        self._crashes, self._crashed = claim.crashes, claim.crashes >= SUSPICIOUS_CRASHES
+        self._crashes, self._crashed = claim.crashes, claim.crashes >= SUSPICIOUS_CRASHES or claim.trying == PLACES
         # The record was answered and journaled, and its worker ended before it could clear the mark: it is innocent.
-        cleared = claim.trying in known.results
+        cleared = claim.trying in known.results or claim.trying == PLACES
         self._tried = (NOBODY, 0) if cleared else (claim.trying, claim.tries)
         self._trying, self._tries = self.survived = self._tried
 
@@ -294,6 +299,17 @@ class Isolation:
             return 1 if record.index in self._suspects else 2
 
         return sorted(records, key=rank)
+
+    async def mark_places(self) -> None:
+        """Write down that the records' places are looked for, unless an earlier worker got beyond that.
+
+        Raises:
+            SupersededError: another worker owns the unit.
+        """
+        if self._tried[0] == NOBODY:
+            tries = self._claim.tries if self._claim.trying == PLACES else 0
+            self.survived = (PLACES if tries else NOBODY, tries)
+            await self._write(PLACES, tries + 1)
 
     async def mark(self, record: int) -> None:
         """Write down that this record is tried: a worker that ends from now on counts against it.

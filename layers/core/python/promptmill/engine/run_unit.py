@@ -9,8 +9,8 @@ from msgspec import Struct, structs
 from promptmill.domain.budget import keys_of, lines_for
 from promptmill.domain.errors import SupersededError
 from promptmill.domain.times import utc_day
-from promptmill.domain.units import Claim, Gate, Verdict
-from promptmill.engine.answer_unit import Answering, Draining, answer_unit
+from promptmill.domain.units import PLACES, Claim, Gate, Verdict
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES, Answering, Draining, answer_unit
 from promptmill.engine.heartbeat import Heartbeat
 from promptmill.engine.history import History
 from promptmill.engine.takeover import correct_refused_costs, record_charges, recover_unit
@@ -18,18 +18,19 @@ from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
 from promptmill.engine.unit_budget import UnitBudget, Wait, decide_without_money
 
 MAX_CRASHES = 8
-"""How many owners in a row may end without journaling anything before the unit is given up: see ``is_given_up``."""
+"""How many owners in a row may end before the bytes of a unit whose end is decided are not read again to write its failures."""
 
 _RELEASES = 5
 _PAUSE_S = 0.5
 
 
 def is_given_up(claim: Claim) -> bool:
-    """Return True if so many owners ended that the unit ends without being read again.
+    """Return True if so many owners ended while they looked for the places of its records that it ends without being read again.
 
-    Those that ended on the record that is tried alone do not count: soon it is found, and fails alone.
+    No other end counts: who ended before had not touched the unit, and who ended on a record that was tried alone blames that
+    record.
     """
-    return claim.crashes - claim.tries >= MAX_CRASHES
+    return claim.trying == PLACES and claim.tries >= MAX_PLACES_TRIES
 
 
 class UnitEnd(Struct, frozen=True):
@@ -119,12 +120,13 @@ async def _run(
     unit: Unit, claim: Claim, runtime: UnitRuntime, stop_code: str, draining: Draining, heartbeat: Heartbeat
 ) -> UnitEnd:
     history = await recover_unit(unit.name, claim, journals=unit.journals, objects=runtime.objects, units=runtime.units)
-    crashed = is_given_up(claim)
     if claim.verdict is not None:
         # The end is decided: whoever comes next only completes it. Where it has crashed many owners, perhaps its bytes
         # brought them down, and they are not read again to write the failures.
-        await unit.close(history, structs.replace(claim.verdict, unread=claim.verdict.unread or crashed))
+        unread = claim.verdict.unread or claim.crashes >= MAX_CRASHES
+        await unit.close(history, structs.replace(claim.verdict, unread=unread))
         return UnitEnd("ended")
+    crashed = is_given_up(claim)
     unit_budget = await _open_budget(unit, claim, history, runtime)
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
