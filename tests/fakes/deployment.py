@@ -14,6 +14,7 @@ from promptmill.jobs.context import CHUNKS_A_SEGMENT, JobContext
 from promptmill.jobs.manifests import ManifestCache
 from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.ports.detectors import ExternalDetectors
+from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
 from promptmill.requests.answer_request import RequestWorker
 from promptmill.requests.envelope import QueueBorder
@@ -136,7 +137,7 @@ class Deployment(Wiring):
     queue: FakeWorkQueue
     events: FakeEvents
     recipes: FakeRecipes
-    prices: FlatPrices
+    prices: PriceBook
     models: ModelProviders
     replies: FakeReplies
     copies: FakeCopies

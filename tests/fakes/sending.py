@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError
+from promptmill.calls.bounds import Bound
+from promptmill.calls.call_gate import CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 

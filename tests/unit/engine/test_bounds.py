@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS, bound_of
+from promptmill.calls.bounds import DEFAULT_OUTPUT_TOKENS, bound_of
 from promptmill.domain.completion import Attachment, CompletionRequest, Message, Text, Usage
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price

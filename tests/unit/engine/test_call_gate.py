@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.calls.call_gate import Bound, CallSlot, RouteRestsError, SendingEndedError
+from promptmill.calls.bounds import Bound
+from promptmill.calls.call_gate import CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.errors import RecordError, RetryLaterError
 from promptmill.domain.recipe import Route

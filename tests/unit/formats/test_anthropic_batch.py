@@ -247,6 +247,7 @@ def test_the_history_on_converse() -> None:
     ]
     assert translate_with_notes(request, "bedrock-converse").notes == (
         "citations was left out: Converse has no such field",
+        "the tools that the conversation has called were declared, since the API wants them declared",
     )
 
 

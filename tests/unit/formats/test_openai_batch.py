@@ -316,7 +316,6 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
             "unsupported_field",
             "body.messages[0].content[0].video",
         ),
-        (line(n=2), "unsupported_field", "body.n"),
         (line(temperature="hot"), "invalid_field", "body.temperature"),
         (line(temperature=True), "invalid_field", "body.temperature"),
         (line(max_tokens=0), "invalid_field", "body.max_tokens"),

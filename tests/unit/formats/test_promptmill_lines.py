@@ -70,7 +70,6 @@ def test_the_recipes_template_and_the_lines_other_keys() -> None:
         ({"prompt": "x", "api_base": "https://example.com"}, {}, "unsupported_field", "api_base"),
         ({"prompt": "x"}, {"prompt": "{{ tone }}"}, "unknown_column", "tone"),
         ({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}, {}, "invalid_field", "messages"),
-        ({"messages": [{"role": "user", "content": "y"}], "n": 2, "model": "m"}, {}, "unsupported_field", "n"),
         ({"messages": []}, {}, "missing_field", "messages"),
         ({"prompt": "x", "json_schema": "y"}, {}, "invalid_field", "json_schema"),
         ({"prompt": "x"}, {"model": "line"}, "model_missing", "model"),

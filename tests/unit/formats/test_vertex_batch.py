@@ -103,11 +103,6 @@ def test_a_schema_of_its_own_kind_goes_elsewhere_as_json_schema() -> None:
         ({"contents": [{"role": "oracle", "parts": [{"text": "x"}]}]}, "unsupported_field", "request.contents[0].role"),
         ({"contents": [{"parts": [{"hologram": 1}]}]}, "unsupported_field", "request.contents[0].parts[0].hologram"),
         (
-            {**HI, "generationConfig": {"candidateCount": 2}},
-            "unsupported_field",
-            "request.generationConfig.candidateCount",
-        ),
-        (
             {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}]},
             "attachment_refused",
             "request.contents[0].parts[0].inlineData",

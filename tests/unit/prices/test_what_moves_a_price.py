@@ -9,7 +9,7 @@ import pytest
 from genai_prices import Usage as Counted
 from genai_prices import calc_price
 
-from promptmill.calls.call_gate import bound_of
+from promptmill.calls.bounds import bound_of
 from promptmill.domain.completion import CompletionRequest, Message, Text, Usage
 from promptmill.domain.recipe import Route
 from promptmill.prices.own import OWN_PRICES

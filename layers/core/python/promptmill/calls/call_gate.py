@@ -1,23 +1,16 @@
-"""The gate that a call to a model passes before it is made: its port, the most that the call may cost, closed routes."""
+"""The gate that a call to a model passes before it is made: its port, closed routes."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
-import msgspec
-from msgspec import Struct
-
-from promptmill.domain.completion import TOKENS, CompletionRequest, Usage, attachments_of
+from promptmill.calls.bounds import Bound
 from promptmill.domain.errors import PromptmillError, ProviderError
-from promptmill.domain.pricing import offers_hosted_tools
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
 from promptmill.domain.told_limits import Telling
-from promptmill.ports.ledger import PriceBook
-from promptmill.wire.line_fields import moved_by
 
 T = TypeVar("T")
 EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "resting", "fault"]
@@ -37,18 +30,6 @@ class RouteRestsError(PromptmillError):
 
 class RouteBusyError(RouteRestsError):
     """The route lets a call wait that may overflow to another one."""
-
-
-class Bound(Struct, frozen=True):
-    """The most that a call may take.
-
-    Attributes:
-        high: nano-dollars, None where the route has no price.
-        tokens: an estimate, input and output, for pacing.
-    """
-
-    high: int | None
-    tokens: int
 
 
 class CallSlot:
@@ -110,64 +91,6 @@ class CallGate(Protocol):
     def counts_failure(self, route: Route) -> bool:
         """Return True if a failure on the route now counts among the record's tries."""
         ...
-
-
-DEFAULT_OUTPUT_TOKENS = 4096
-"""The limit that a budget sets where nobody has set ``max_output_tokens``: an answer without one has no highest price."""
-
-_OVERHEAD_TOKENS = 512  # for the templates and formats that providers put around a request
-_TOKENS_A_MESSAGE = 32
-_BYTES_A_TOKEN = 4  # about, for pacing
-_IMAGE_TOKENS = 32_768  # for an image that is named by its address: several times what any provider counts for one
-
-_encoder = msgspec.json.Encoder()
-
-
-def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at: datetime, priced: bool) -> Bound:
-    """Return the most that a call may take. ``priced``: a budget holds, so the cost is needed as well."""
-    # A tokenizer makes at most one token of a byte, in any script: the size bounds the input without counting tokens.
-    size = len(_encoder.encode(request))
-    most_output = 0 if request.kind != "completion" else request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
-    tokens = size // _BYTES_A_TOKEN + most_output
-    if not priced:
-        return Bound(None, tokens)
-    elsewhere = _tokens_pointed_to(request)
-    # What a hosted tool finds is put into the prompt, and each call of it may cost a fee: neither has a bound.
-    if elsewhere is None or moved_by(request) or offers_hosted_tools(route):
-        return Bound(None, tokens)
-    most_input = size + elsewhere + _OVERHEAD_TOKENS + _TOKENS_A_MESSAGE * len(request.messages)
-    return Bound(_highest_price(route, most_input, most_output, prices, at), tokens)
-
-
-def _tokens_pointed_to(request: CompletionRequest) -> int | None:
-    """Return the most tokens of what the request only points to; None where that has no bound."""
-    attachments = [part for part in attachments_of(request) if not part.holds_text and part.kind != TOKENS]
-    if any(part.kind != "image" for part in attachments):  # a page or a minute of these has no size that bounds it
-        return None
-    pointers = [part for part in attachments if not part.data]
-    return _IMAGE_TOKENS * len(pointers)
-
-
-def _highest_price(route: Route, most_input: int, most_output: int, prices: PriceBook, at: datetime) -> int | None:
-    """Return the highest price of any split of the input into plain, cache-written and long-lived cache-written tokens.
-
-    Time that is charged for counts as the longest that the route waits.
-    """
-    time_us = round(route.timeout_s * 1_000_000)
-    usages = (
-        Usage(input_total=most_input, output_total=most_output, compute_us=time_us),
-        Usage(input_total=most_input, cache_write=most_input, output_total=most_output, compute_us=time_us),
-        Usage(
-            input_total=most_input,
-            cache_write=most_input,
-            cache_write_1h=most_input,
-            output_total=most_output,
-            compute_us=time_us,
-        ),
-    )
-    costs = [prices.price(route, usage, model="", at=at).nano_usd for usage in usages]
-    known = [cost for cost in costs if cost is not None]
-    return max(known) if len(known) == len(costs) else None
 
 
 OnClose = Callable[[str, str], Awaitable[None]]

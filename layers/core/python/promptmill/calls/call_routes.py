@@ -13,15 +13,14 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from promptmill.calls.attempts import Reason, answered_attempt, failed_attempt, failure_of
+from promptmill.calls.bounds import Bound, bound_of
 from promptmill.calls.call_gate import (
-    Bound,
     CallGate,
     CallSlot,
     ClosedRoutes,
     RouteBusyError,
     RouteRestsError,
     SendingEndedError,
-    bound_of,
 )
 from promptmill.calls.retry_policy import MAX_REFUSALS, MAX_WAIT_S, THROTTLED, retry
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
@@ -41,6 +40,7 @@ from promptmill.ports.clock import Clock
 from promptmill.ports.detectors import ExternalDetectors
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.model_provider import ModelProviders
+from promptmill.wire.costly_fields import priced_as_asked
 from promptmill.wire.json_answers import MALFORMED
 from promptmill.wire.line_fields import moved_by
 from promptmill.wire.translation import MENDED, translate_with_notes
@@ -232,11 +232,9 @@ class RecordCalls:
     async def _ask(self, route: Route, *, may_leave: bool) -> Completion:
         caller = self._caller
         bound = bound_of(self._request, route, prices=caller.prices, at=caller.clock.now(), priced=caller.budgeted)
-        if caller.budgeted and self._moved_by:
-            reason = "the line sets a field that costs extra, so its cost has no bound, and a budget holds"
-            raise RecordError(reason, code="no_bound", remedy="leave the field out, or run it without a budget")
         if caller.budgeted and bound.high is None:
-            raise RecordError("its cost has no bound, and a budget holds", code="no_bound", remedy="set its price")
+            reason = f"its cost has no bound, and a budget holds: {bound.reason}"
+            raise RecordError(reason, code="no_bound", remedy=bound.remedy)
         try:
             return await self._call(route, bound, may_leave=may_leave)
         except RetryLaterError as error:
@@ -315,7 +313,8 @@ class RecordCalls:
 
     def _price(self, route: Route, usage: Usage, model: str, at: datetime) -> Price:
         """Return the price of an answer, unknown where a line's own field adds to it and the answer does not tell how much."""
-        price = self._caller.prices.price(route, usage, model=model, at=at)
+        asked = priced_as_asked(self._request, route)
+        price = self._caller.prices.price(asked, usage, model=model, at=at)
         told = all(tells_extra(name, route, usage) for name in self._moved_by)
         return price if told or price.basis == "provider-reported" else UNKNOWN
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, structs
 
-from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS, CallGate, SendingEndedError
+from promptmill.calls.bounds import DEFAULT_OUTPUT_TOKENS
+from promptmill.calls.call_gate import CallGate, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.retry_policy import retry
 from promptmill.domain.completion import CompletionRequest

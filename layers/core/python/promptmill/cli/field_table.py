@@ -39,7 +39,6 @@ class FieldWord(Struct, frozen=True):
 
 _MODEL = ("model", "translated", "translated", "to the route's model, or by the recipe's `models`")
 _STREAM = "to false: nobody reads a batch as a stream"
-_ONE = "one answer is made for each record"
 _SYSTEM = "to the system prompt of each API"
 _LIMIT = "to the API's own name, and lowered to the recipe's limit"
 _WORDS: Final = (
@@ -55,7 +54,6 @@ _READ: Mapping[WireFormat, tuple[tuple[str, str, str, str], ...]] = {
         ("messages", "carried", "translated", ""),
         ("max_completion_tokens", "carried", "translated", _LIMIT),
         ("max_tokens", "translated", "translated", _LIMIT),
-        ("n", "refused", "refused", _ONE),
         ("seed", "carried", "left out", "where the API has none"),
         ("stop", "carried", "translated", ""),
         ("top_k", "carried", "translated", "where the API has one"),
@@ -72,8 +70,6 @@ _READ: Mapping[WireFormat, tuple[tuple[str, str, str, str], ...]] = {
         ("max_tokens", "carried", "translated", _LIMIT),
         ("seed", "carried", "left out", "where the API has none"),
         ("stop", "carried", "translated", ""),
-        ("n", "refused", "refused", _ONE),
-        ("best_of", "refused", "refused", _ONE),
     ),
     "openai-embeddings": (
         _MODEL,

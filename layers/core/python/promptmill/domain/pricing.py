@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -58,6 +60,15 @@ def user_cost_usd(price: UserPrice, usage: Usage, *, fallback: Rates | None = No
         return by_tokens + Decimal(price.usd_per_request) + by_time
 
 
+FREE_TOOLS = frozenset(("web_fetch", "tool_search", "tool_search_tool"))
+"""Tools of providers whose calls cost no more than the tokens that they bring."""
+
+
+def costs_beside_tokens(usage: Usage) -> bool:
+    """Return True if a call used something that an operator's price has no rate for."""
+    return bool(usage.hosted.keys() - FREE_TOOLS or usage.output_audio or usage.output_image)
+
+
 def counts_tokens(price: UserPrice) -> bool:
     """Return True if a call's cost depends on its tokens."""
     return any(Decimal(rate) for rate in (price.input_usd_per_mtok, price.output_usd_per_mtok))
@@ -94,12 +105,17 @@ _OWN_TOOLS = ("function", "custom")
 _OWN_HOLDERS = frozenset(("function", "functionDeclarations", "toolSpec", "cachePoint", "input_schema"))
 
 
+def hosted_tools_in(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tools of a request's body that its provider runs or brings, whatever API the body is of."""
+    config = body.get("toolConfig")
+    tools = body.get("tools") or (config.get("tools") if isinstance(config, dict) else None)
+    offered = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return [tool for tool in offered if tool.get("type", "") not in _OWN_TOOLS and not _OWN_HOLDERS & tool.keys()]
+
+
 def offers_hosted_tools(route: Route) -> bool:
     """Return True if the route's own body offers tools that the provider runs: they cost more than the tokens of a call."""
-    tools = route.body.get("tools")
-    offered = [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
-    hosted = (tool.get("type", "") not in _OWN_TOOLS and not _OWN_HOLDERS & tool.keys() for tool in offered)
-    return any(hosted) or route.body.get("web_search_options") is not None
+    return bool(hosted_tools_in(route.body)) or route.body.get("web_search_options") is not None
 
 
 def untold_tools(route: Route) -> bool:
@@ -111,19 +127,25 @@ def _tells_tools(route: Route) -> bool:
     return route.provider in _TELLING or route.endpoint in ("responses", "messages")
 
 
-_TIERS = frozenset(("service_tier", "serviceTier", "speed", "performanceConfig"))
+TIERS = ("service_tier", "serviceTier", "speed", "performanceConfig")
+"""The fields of all APIs that ask for another tier than the standard one."""
+_TOLD_BY_TOKENS = frozenset(("n", "best_of", "generationConfig.candidateCount", "prediction"))
+"""Fields that make an answer longer, or several: the tokens of all are told as one number."""
+_DEARER = frozenset(("speed", "inference_geo"))
+"""Fields by which a price is looked up that is never below the one of a call without them."""
 _OTHER_MEDIA = frozenset(("audio", "modalities", "generationConfig.responseModalities"))
 
 
 def tells_extra(name: str, route: Route, usage: Usage) -> bool:
     """Return True if the usage tells what the field of a line that costs extra has cost, so that the tables can price it."""
-    if name.startswith("tools."):
-        return _tells_tools(route)
-    if name in _TIERS:
+    is_looked_up = name in TIERS or name in _DEARER
+    if is_looked_up and route.price is not None:  # an operator's price says nothing of tiers and places
+        return False
+    if name in TIERS and name not in _DEARER:
         return bool(usage.service_tier)
     if name in _OTHER_MEDIA:
         return bool(usage.output_audio or usage.output_image)
-    return name == "inference_geo" and bool(usage.place)
+    return is_looked_up or name in _TOLD_BY_TOKENS or (name.startswith("tools.") and _tells_tools(route))
 
 
 def countable(usage: Usage) -> Usage | None:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from promptmill.calls.bounds import Bound
 from promptmill.calls.call_gate import (
-    Bound,
     CallSlot,
     EndReason,
     RouteRestsError,

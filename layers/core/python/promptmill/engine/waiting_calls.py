@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from promptmill.calls.call_gate import Bound, RouteBusyError, RouteRestsError
+from promptmill.calls.bounds import Bound
+from promptmill.calls.call_gate import RouteBusyError, RouteRestsError
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.engine.call_slots import CallSlots, SlotUser

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import msgspec
 from msgspec import Struct, field, structs
 
-from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS
+from promptmill.calls.bounds import DEFAULT_OUTPUT_TOKENS
 from promptmill.calls.complete_record import allowed_by, name_of_body, routes_for
 from promptmill.domain.completion import (
     TOKENS,

@@ -16,9 +16,11 @@ import msgspec
 
 from promptmill.domain.completion import Usage
 from promptmill.domain.pricing import (
+    FREE_TOOLS,
     UNKNOWN,
     Rates,
     cost_usd,
+    costs_beside_tokens,
     countable,
     counts_time,
     counts_tokens,
@@ -140,6 +142,8 @@ class GenaiPriceBook:
         counted = countable(usage)
         if counted is None:
             return UNKNOWN
+        if route.price is not None and costs_beside_tokens(counted):
+            return UNKNOWN
         if route.price is not None:
             rates = self._cache_rates(route, counted, model, at)
             return _by_user(route.price, counted, "user-set", fallback=rates)
@@ -245,8 +249,6 @@ _HOSTED_UNITS = {
     "file_search": "storage_searches",
 }
 """What the table calls the calls of tools that providers run. Others have no price in it."""
-_FREE_TOOLS = frozenset(("web_fetch", "tool_search", "tool_search_tool"))
-"""Tools whose calls cost no more than the tokens that they bring."""
 
 
 def _cost(price: ModelPrice, usage: Usage) -> Decimal | None:
@@ -268,7 +270,7 @@ def _has_rates(price: ModelPrice, usage: Usage) -> bool:
         "output_image_mtok": usage.output_image,
     }
     rated = all(getattr(price, name, None) is not None for name, count in used.items() if count)
-    units = (_HOSTED_UNITS.get(name, "no_such_unit") for name in usage.hosted if name not in _FREE_TOOLS)
+    units = (_HOSTED_UNITS.get(name, "no_such_unit") for name in usage.hosted if name not in FREE_TOOLS)
     return rated and all(getattr(price, f"{unit}_kcount", None) is not None for unit in units)
 
 

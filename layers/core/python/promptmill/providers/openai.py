@@ -19,6 +19,7 @@ from promptmill.ports.model_provider import SecretStore
 from promptmill.providers.addresses import base_url, key_headers, named_headers
 from promptmill.providers.api_call import ApiCall, StreamReader, complete, is_success
 from promptmill.providers.http import HttpCalls
+from promptmill.wire.costly_fields import may_stream
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.json_answers import note_cut_prompt, note_usage
@@ -126,7 +127,7 @@ class OpenAiCompatible:
         endpoint, provider = endpoint_named(name), provider_for_route(self._provider, route)
         url = address_of(route, provider, name, default_url=self._default_url)
         body = endpoint.write_request(request, model=route.model, provider=provider, wire=route.wire)
-        stream = self._stream_reader(endpoint) if route.stream else None
+        stream = self._stream_reader(endpoint) if may_stream(request, route) else None
         if stream is not None:
             body |= _stream_fields(route, provider, name)
         return ApiCall(

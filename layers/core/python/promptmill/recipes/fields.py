@@ -73,7 +73,7 @@ def line_field(value: str) -> str:
     if not _LINE_FIELD.fullmatch(value):
         raise FieldError("must be the name of a field, such as service_tier, or of a tool, such as tools.web_search")
     if value in NEVER_FROM_A_LINE or value.partition(".")[0] in NEVER_FROM_A_LINE:
-        raise FieldError("lines can't be allowed to set this: it names an address, a key, a model or more answers")
+        raise FieldError("lines can't be allowed to set this: it names an address, a key or a model")
     return value
 
 

@@ -69,6 +69,7 @@ _CHAT: Mapping[str, Any] = {
     "top_logprobs": PLAIN,
     "metadata": PLAIN,
     "moderation": Reach("names another model"),
+    "n": Reach("asks for more than one answer", values=(1,)),
     "parallel_tool_calls": PLAIN,
     "prediction": Reach(_BEYOND),
     "prompt_cache_key": PLAIN,

@@ -107,6 +107,12 @@ def make_completion(
     )
 
 
+def note_choices(choices: int) -> tuple[str, ...]:
+    """Return the note on an answer that holds several, of which the text is but the first."""
+    several = f"there are {choices} answers: the text is the first, and the provider's own body holds all of them"
+    return (several,) if choices > 1 else ()
+
+
 def note_unread(kinds: Iterable[str]) -> tuple[str, ...]:
     """Return the note on parts of an answer that its text does not show: they are kept in the provider's own body."""
     named = ", ".join(dict.fromkeys(kinds))

@@ -21,9 +21,9 @@ from promptmill.wire.public_addresses import is_public_address
 NEVER_FROM_A_LINE = RESERVED_BODY_FIELDS | {
     *("api_base", "api_key", "api_version", "base_url", "organization", "user_config", "custom_llm_provider"),
     *("extra_headers", "extra_body", "extra_query", "headers", "callbacks", "mock_response", "fallbacks", "models"),
-    *("tools.mcp", "tools.mcp_toolset", "n", "best_of", "private_address", "remote_schema"),
+    *("tools.mcp", "tools.mcp_toolset", "private_address", "remote_schema"),
 }
-"""Permissions that no recipe can give: these fields hold addresses, keys and other models, or ask for more answers."""
+"""Permissions that no recipe can give: these fields hold addresses, keys and other models."""
 
 LINKS_ALLOWED = "urls"
 """The permission to name addresses that the provider fetches: a recipe gives it by ``attachments: pass``."""
@@ -171,6 +171,13 @@ def moved_by(request: CompletionRequest) -> frozenset[str]:
     if not may_need(request):
         return frozenset()
     return frozenset(need.name for need in needs_of(request) if need.moves_price)
+
+
+def tool_kind(tool: Mapping[str, Any]) -> str:
+    """Return the kind of a tool in any API, without the date of its version."""
+    system = tool.get("systemTool")
+    named = tool.get("type") or (system.get("name") if isinstance(system, Mapping) else None)
+    return _VERSION.sub("", str(named or next(iter(tool), "")))
 
 
 def _check_block(rules: Mapping[str, Any], part: Attachment, name: str, value: Any) -> Iterator[Need]:

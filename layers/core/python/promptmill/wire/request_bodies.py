@@ -99,11 +99,12 @@ def add_route_body(body: dict[str, Any], route: Route) -> dict[str, Any]:
         return body
     if refused := RESERVED_BODY_FIELDS & route.body.keys():
         raise RouteClosedError("route_body", f"the body of {route.id} may not set {', '.join(sorted(refused))}")
-    return _overlay(body, route.body)
+    return overlay(body, route.body)
 
 
-def _overlay(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {n: _overlay(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)}
+def overlay(body: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body with the fields of ``over``, which win, in objects within it as well."""
+    nested = {n: overlay(body[n], v) for n, v in over.items() if isinstance(v, dict) and isinstance(body.get(n), dict)}
     return {**body, **over, **nested}
 
 

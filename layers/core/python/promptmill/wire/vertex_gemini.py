@@ -26,7 +26,7 @@ from promptmill.domain.completion import (
 )
 from promptmill.wire.attachments import PDF, inline_image, linked_image, native_block
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import AnswerSource, Said, make_completion, make_usage, malformed_answer
+from promptmill.wire.json_answers import AnswerSource, Said, make_completion, make_usage, malformed_answer, note_choices
 from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, count_in, join_parts, parse_piece
 from promptmill.wire.request_bodies import add_native, unsupported, unsupported_attachment
 from promptmill.wire.stream_events import StreamEvent
@@ -177,7 +177,8 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Com
     source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
     finish_reason = _read_finish_reason(candidate, calls, is_blocked=not candidates)
     finish = (finish_reason, as_text(candidate.get("finishReason")))
-    return make_completion(Said(text, calls, unknown), source, request, finish, usage)
+    notes = note_choices(len(candidates))
+    return make_completion(Said(text, calls, unknown), source, request, finish, usage, notes=notes)
 
 
 def _read_text(part: dict[str, Any]) -> str | None:

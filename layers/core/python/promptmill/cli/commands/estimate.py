@@ -15,7 +15,7 @@ from typing import Any, Self
 import click
 from msgspec import Struct, field, structs
 
-from promptmill.calls.call_gate import DEFAULT_OUTPUT_TOKENS
+from promptmill.calls.bounds import DEFAULT_OUTPUT_TOKENS
 from promptmill.cli.command import json_option, load_recipe, name_option, report_failures, stage_option
 from promptmill.cli.commands.submit import readable_size
 from promptmill.cli.local_objects import LocalObjects

@@ -23,6 +23,7 @@ from promptmill.providers.http import HttpCalls
 from promptmill.wire import vertex_embeddings, vertex_gemini
 from promptmill.wire.anthropic_messages import answer as anthropic_messages_answer
 from promptmill.wire.anthropic_messages.request import write_hosted_request
+from promptmill.wire.costly_fields import may_stream
 from promptmill.wire.error_replies import ErrorReply, Verdicts, provider_error
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
@@ -197,7 +198,7 @@ class Vertex:
         """See ports/model_provider.py."""
         del call_id  # the protocols have no place for it
         body = body_for(route, request)
-        assembler = body.assembler() if route.stream and body.assembler else None
+        assembler = body.assembler() if body.assembler and may_stream(request, route) else None
         fields = body.stream_fields if assembler else {}
         data = encode_body({**finish_body(body.make(request, route), request, route), **fields})
         credentials = await self._credentials(route)

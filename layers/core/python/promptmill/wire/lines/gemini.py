@@ -46,11 +46,6 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     body = _camel(body)
     messages = _read_contents(body, recipe)
     system, config = _read_system(body), _camel(body.take_object("generationConfig") or Fields({}, where=body.where))
-    if config.peek("candidateCount") not in (None, 1):
-        raise config.unsupported(
-            "candidateCount", "one answer is made for each record", remedy="repeat the line instead"
-        )
-    config.take("candidateCount")
     schema, json_object = _read_format(config)
     tools, choice = _read_tools(body), _read_tool_choice(body)
     request = CompletionRequest(
@@ -69,7 +64,7 @@ def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
         tool_choice=choice,
         wire_format=WIRE_FORMAT,
     )
-    if rest := config.left({}):
+    if rest := config.left({"candidateCount": (1,)}):
         body.put_back("generationConfig", rest)
     return msgspec.structs.replace(request, native=body.left(_NEUTRAL))
 

@@ -193,12 +193,17 @@ def _read_choice(body: Fields) -> ToolChoice | None:
     return None
 
 
+_NEUTRAL_IN_COMPLETIONS: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("frequency_penalty", "presence_penalty"), (0,)),
+    **dict.fromkeys(("n", "best_of"), (1,)),
+    "echo": (False,),
+    "logit_bias": ({},),
+}
+
+
 def read_completion_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     """Map each field of the older API, keep it as ``native``, or refuse it by name (RecordError)."""
     notes = take_stream(body)
-    for name in ("n", "best_of"):
-        if body.take_integer(name) not in (None, 1):
-            raise body.unsupported(name, "one answer is made for each record", remedy="repeat the line instead")
     return CompletionRequest(
         messages=_read_prompt(body, recipe),
         model=body.take_text("model") or "",
@@ -209,7 +214,7 @@ def read_completion_request(body: Fields, recipe: Recipe) -> CompletionRequest:
         seed=body.take_integer("seed"),
         stop=body.take_texts("stop"),
         wire_format=openai_completions.WIRE_FORMAT,
-        native=body.left({"echo": (False,), "logit_bias": ({},), "frequency_penalty": (0,), "presence_penalty": (0,)}),
+        native=body.left(_NEUTRAL_IN_COMPLETIONS),
         notes=notes,
     )
 

@@ -9,8 +9,8 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Wire
 from promptmill.wire.flat_prompts import FlatPrompt, flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer
-from promptmill.wire.loose_json import as_object, as_text
+from promptmill.wire.json_answers import AnswerSource, Said, make_completion, malformed_answer, note_choices
+from promptmill.wire.loose_json import as_object, as_objects, as_text
 from promptmill.wire.openai.endpoints import OpenAiEndpoint, refuse_unknown_fields
 from promptmill.wire.openai_chat.answer import (
     FINISH,
@@ -77,7 +77,8 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     raw_finish = as_text(choice.get("finish_reason"))
     finish = (FINISH.get(raw_finish.lower(), "unknown"), raw_finish)
     source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
-    return make_completion(Said(text, (), unknown), source, request, finish, usage)
+    notes = note_choices(len(as_objects(as_object(raw).get("choices"))))
+    return make_completion(Said(text, (), unknown), source, request, finish, usage, notes=notes)
 
 
 class CompletionAssembler:

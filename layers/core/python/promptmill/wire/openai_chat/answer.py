@@ -22,6 +22,7 @@ from promptmill.wire.json_answers import (
     make_answer_id,
     make_completion,
     malformed_answer,
+    note_choices,
     write_finish,
 )
 from promptmill.wire.loose_json import as_object, as_objects, as_text, join_parts, parse_piece
@@ -102,7 +103,8 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     raw_finish = as_text(choice.get("finish_reason"))
     source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
     finish = (_read_finish_reason(refusal, calls, raw_finish), raw_finish)
-    return make_completion(Said(text, calls, unknown), source, request, finish, read_usage(raw))
+    notes = note_choices(len(as_objects(raw.get("choices"))))
+    return make_completion(Said(text, calls, unknown), source, request, finish, read_usage(raw), notes=notes)
 
 
 def _read_nothing(

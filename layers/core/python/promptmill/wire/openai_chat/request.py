@@ -249,6 +249,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "metadata": ({},),
     "modalities": (["text"],),
+    "n": (1,),
     "parallel_tool_calls": (True,),
     "service_tier": ("auto",),
     "store": (False,),
@@ -260,8 +261,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 def read_request(body: Fields, recipe: Recipe) -> CompletionRequest:
     """Map each field, keep it as ``native``, drop it as neutral, or refuse it by name (RecordError)."""
     notes = take_stream(body)
-    if body.take_integer("n") not in (None, 1):  # further answers have no place in the results, and would be paid for
-        raise body.unsupported("n", "one answer is made for each record", remedy="repeat the line instead")
     most, more_notes = _read_max_tokens(body)
     system, messages = read_messages(body, recipe)
     schema, json_object = _read_response_format(body)
