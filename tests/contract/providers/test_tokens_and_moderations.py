@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai.types import ModerationCreateResponse
 
-from promptmill.calls.call_gate import bound_of
+from promptmill.calls.bounds import bound_of
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import RecordError
 from promptmill.domain.job_file import FileFacts
