@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from promptmill.calls.call_gate import Bound
+from promptmill.calls.bounds import Bound
 from promptmill.domain.completion import Usage
 from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.limits import LimitRule, Limits
