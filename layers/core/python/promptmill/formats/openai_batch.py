@@ -32,6 +32,7 @@ _PATH = re.compile(
     r"/*(?:openai/)?(?:v\d+/)?(?:deployments/[^/]+/)?"
     r"(chat/completions|completions|responses|embeddings|messages|moderations)/*"
 )
+_USUAL = {f"/v1/{name}": name for name in ("chat/completions", "responses", "embeddings")}
 _RUN = "chat/completions, responses, completions, embeddings, moderations and messages"
 
 
@@ -88,6 +89,8 @@ def _endpoint_at(url: str, body: Mapping[str, Any]) -> str:
         if "moderation" in str(body.get("model")):
             return "moderations"
         return "responses" if body.keys() & {"instructions", "max_output_tokens", "text"} else "embeddings"
+    if url in _USUAL:
+        return _USUAL[url]
     path = _HOST.sub("", url.partition("?")[0].lower(), count=1)
     found = _PATH.fullmatch(path)
     return found[1] if found else ""

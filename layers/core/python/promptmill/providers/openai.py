@@ -194,7 +194,9 @@ def address_of(route: Route, provider: Provider, endpoint: Endpoint, *, default_
     given = base_url(provider, route, default=default_url)
     if endpoint not in provider.paths:
         raise RouteClosedError("unknown_dialect", f"{provider.label} has no {endpoint}")
-    path = provider.paths[endpoint].replace("{model}", quote(route.model, safe="/"))
+    path = provider.paths[endpoint]
+    if "{model}" in path:
+        path = path.replace("{model}", quote(route.model, safe="/"))
     return _azure_address(route, endpoint, given, path) if provider.deployments else given + path
 
 

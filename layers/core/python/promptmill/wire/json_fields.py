@@ -91,13 +91,13 @@ class Fields:
         return self._values.pop(name, None)
 
     def take_text(self, name: str) -> str | None:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is None or isinstance(value, str):
             return value
         raise self.wrong(name, "a text", value)
 
     def take_integer(self, name: str, *, least: int | None = None) -> int | None:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if isinstance(value, float) and value.is_integer():  # as data frames write them
             value = int(value)
         if value is not None and type(value) is not int:
@@ -107,20 +107,20 @@ class Fields:
         return value
 
     def take_number(self, name: str) -> float | None:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise self.wrong(name, "a number", value)
         return value
 
     def take_flag(self, name: str) -> bool:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is None or isinstance(value, bool):
             return bool(value)
         raise self.wrong(name, "true or false", value)
 
     def take_texts(self, name: str) -> tuple[str, ...]:
         """Take one text or an array of them."""
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is None:
             return ()
         if isinstance(value, str):
@@ -130,18 +130,18 @@ class Fields:
         raise self.wrong(name, "a text or an array of texts", value)
 
     def take_object(self, name: str) -> Fields | None:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         return None if value is None else self._object(name, value)
 
     def take_dict(self, name: str) -> dict[str, Any] | None:
         """Take an object that only the user understands: a schema, a tool's arguments."""
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is None or isinstance(value, dict):
             return value
         raise self.wrong(name, "an object", value)
 
     def take_objects(self, name: str) -> list[Fields] | None:
-        value = self.take(name)
+        value = self._values.pop(name, None)
         if value is None:
             return None
         if not isinstance(value, list):

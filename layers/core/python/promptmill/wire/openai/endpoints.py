@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -36,6 +37,7 @@ class OpenAiEndpoint(Struct, frozen=True):
     make_assembler: Callable[[], Assembler] | None = None
 
 
+@cache
 def endpoint_named(name: Endpoint) -> OpenAiEndpoint:
     """Return the endpoint. Raise RouteClosedError for a name that is not OpenAI's."""
     match name:

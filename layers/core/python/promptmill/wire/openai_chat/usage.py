@@ -24,7 +24,8 @@ def read_usage(raw: Any) -> Usage | None:
     ``total_tokens`` decides where the parts leave something out: some servers count reasoning, others what was read
     from a cache, beside the tokens that they name.
     """
-    usage = as_object(as_object(raw).get("usage"))
+    answer = as_object(raw)
+    usage = as_object(answer.get("usage"))
     counts = _read_counts(usage)
     if counts is None:
         return None
@@ -47,12 +48,12 @@ def read_usage(raw: Any) -> Usage | None:
         cache_write=written,
         output_total=answered,
         reasoning=reasoning,
-        service_tier=read_tier(raw),
+        service_tier=read_tier(answer),
         reported_nano_usd=_read_cost(usage),
         input_audio=count_in(read_in, "audio_tokens"),
         output_audio=count_in(written_out, "audio_tokens"),
         output_image=count_in(written_out, "image_tokens"),
-        hosted=_read_hosted(raw, usage),
+        hosted=_read_hosted(answer, usage),
     )
 
 
@@ -100,15 +101,15 @@ def _read_cost(usage: Mapping[str, Any]) -> int | None:
 _SEARCHES = ("num_search_queries", "num_sources_used")
 
 
-def _read_hosted(raw: Any, usage: Mapping[str, Any]) -> dict[str, int]:
+def _read_hosted(answer: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, int]:
     """Return how often tools were called that the provider runs, and charges for, by their names."""
     calls: dict[str, int] = {}
-    for item in _items(raw):
+    for item in _items(answer.get("output")):
         kind = item.get("type")
         if isinstance(kind, str) and kind.endswith("_call") and kind not in _OWN_CALLS:
             name = kind.removesuffix("_call")
             calls[name] = calls.get(name, 0) + 1
-    for tool, told in as_object(as_object(raw).get("tool_usage")).items():
+    for tool, told in as_object(answer.get("tool_usage")).items():
         calls[tool] = max(calls.get(tool, 0), count_in(as_object(told), "num_requests"))
     searches = count_in(usage, *_SEARCHES)
     told = as_object(usage.get("server_side_tool_usage_details") or usage.get("server_side_tool_usage"))
@@ -117,8 +118,7 @@ def _read_hosted(raw: Any, usage: Mapping[str, Any]) -> dict[str, int]:
     return {name: count for name, count in calls.items() if count}
 
 
-def _items(raw: Any) -> list[dict[str, Any]]:
-    output = as_object(raw).get("output")
+def _items(output: Any) -> list[dict[str, Any]]:
     return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
 
