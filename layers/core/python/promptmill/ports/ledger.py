@@ -50,6 +50,10 @@ class PriceBook(Protocol):
         """Return what one attempt costs, None if it is unknown. ``model`` is the one that answered, "" if unknown."""
         ...
 
+    def price_in_batch(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
+        """Return what one line of a batch costs, as ``price`` does for a call. Where no discount is known it is unknown."""
+        ...
+
     def knows(self, route: Route, *, at: datetime) -> bool:
         """Return whether a price can be given at all."""
         ...

@@ -31,7 +31,7 @@ from promptmill.domain.pricing import (
 )
 from promptmill.domain.recipe import Route, UserPrice
 from promptmill.domain.record import Price, PriceBasis
-from promptmill.prices.own import VERSION, own_price
+from promptmill.prices.own import VERSION, batch_factor, own_price
 from promptmill.prices.places import place_factor
 
 if TYPE_CHECKING:
@@ -154,6 +154,29 @@ class GenaiPriceBook:
             return UNKNOWN
         return self._listed_price(route, counted, model, at, factor)
 
+    def price_in_batch(self, route: Route, usage: Usage, *, model: str, at: datetime) -> Price:
+        """Price one line of a batch by the table's own price of batches, or else by a factor that we have a source for."""
+        counted = countable(usage)
+        if counted is None:
+            return UNKNOWN
+        if route.price is not None or counted.reported_nano_usd is not None or _is_live_tier(route, counted):
+            return self.price(route, usage, model=model, at=at)
+        place = place_factor(route, counted, model)
+        if place is None or untold_tools(route):
+            return UNKNOWN
+        untiered = msgspec.structs.replace(counted, service_tier="")
+        table = self._table_price(route, untiered, model, at, context=_IN_BATCH)
+        usd = _cost(table, untiered) if table else None
+        if usd is not None:
+            with localcontext(prec=_DIGITS):
+                return priced(usd * place, counted, "bundled-batch")
+        factor = batch_factor(route)
+        return UNKNOWN if factor is None else self._discount(route, untiered, model, at, place * factor)
+
+    def _discount(self, route: Route, usage: Usage, model: str, at: datetime, factor: Decimal) -> Price:
+        found = self._listed_price(route, usage, model, at, factor)
+        return found if found.nano_usd is None else msgspec.structs.replace(found, basis="own-multiplier")
+
     def _listed_price(self, route: Route, usage: Usage, model: str, at: datetime, factor: Decimal) -> Price:
         """Price by the tables: the package's, and ours where it does not know the model."""
         own = own_price(route.price_as or f"{route.provider}/{route.model}")
@@ -193,9 +216,11 @@ class GenaiPriceBook:
         table = self._table_price(route, usage, model, at) if usage.cache_read or usage.cache_write else None
         return _rates(table, usage) if table else None
 
-    def _table_price(self, route: Route, usage: Usage, model: str, at: datetime) -> ModelPrice | None:
+    def _table_price(
+        self, route: Route, usage: Usage, model: str, at: datetime, *, context: Mapping[str, str] | None = None
+    ) -> ModelPrice | None:
         """Price by the model that answered if the table has it, else by the one that was asked for."""
-        context, minute = _context(route, usage), f"{at:%Y%m%d%H%M}"
+        context, minute = _context(route, usage) if context is None else context, f"{at:%Y%m%d%H%M}"
         priced_as = _priced_as(route)
         provider_id = provider_id_of(priced_as)
         if provider_id is None and not priced_as.base_url:
@@ -241,6 +266,17 @@ def _context(route: Route, usage: Usage) -> Mapping[str, str]:
         **({"service_tier": tier} if tier.lower() not in _STANDARD else {}),
         **({"speed": speed} if isinstance(speed, str) and speed not in _STANDARD else {}),
     }
+
+
+_IN_BATCH = {"processing": "batch"}
+_TELLING_TIERS = ("anthropic", "anthropic-aws")
+
+
+def _is_live_tier(route: Route, usage: Usage) -> bool:
+    """Return True if the reply says that a line of a batch was served, and is charged for, as a live call is."""
+    tier = usage.service_tier.lower()
+    # Others say "default" in their batches as well: there the batch itself proves the discount.
+    return bool(tier) and tier != "batch" and (route.provider in _TELLING_TIERS or tier not in _STANDARD)
 
 
 _HOSTED_UNITS = {
