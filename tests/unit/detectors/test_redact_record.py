@@ -55,7 +55,7 @@ async def redacted(
     request: CompletionRequest, detectors: Words | None, policy: RedactionPolicy = NER, *, ends_at: float = math.inf
 ) -> Searched:
     sending = OpenSending(FakeClock(), ends_at=ends_at)
-    return await redact_record(request, policy, detectors=detectors, call_gate=sending, rng=random.Random(7))
+    return await redact_record(request, policy, detectors=detectors, patience=sending, rng=random.Random(7))
 
 
 def text_of(searched: Searched) -> str:

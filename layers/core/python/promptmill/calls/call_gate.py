@@ -54,7 +54,19 @@ class CallSlot:
         self.attempt, self.error, self.told = attempt, error, told
 
 
-class CallGate(Protocol):
+class Patience(Protocol):
+    """Lets what comes before a call wait, for as long as its unit is worked on."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before the same call is made again. Raises SendingEndedError as soon as sending ends."""
+        ...
+
+    async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of ``work``. When sending ends, cancel it and raise SendingEndedError."""
+        ...
+
+
+class CallGate(Patience, Protocol):
     """Lets the calls of one unit through."""
 
     def call(
@@ -68,20 +80,12 @@ class CallGate(Protocol):
         """
         ...
 
-    async def pause(self, seconds: float) -> None:
-        """Wait before the same call is made again. Raises SendingEndedError as soon as sending ends."""
-        ...
-
     async def rest(self, seconds: float) -> bool:
         """Wait until a route that asked for a long rest may be called again. Return False if nobody waits for it.
 
         Raises:
             SendingEndedError: a later worker goes on when the time has come.
         """
-        ...
-
-    async def cancel_when_ended(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of ``work``. When sending ends, cancel it and raise SendingEndedError."""
         ...
 
     def is_down(self, route: Route) -> bool:

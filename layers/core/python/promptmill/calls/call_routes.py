@@ -282,7 +282,7 @@ class RecordCalls:
         call = doubts.begin()
         try:
             completion = await provider.complete(route, self._request, call_id=slot.call_id)
-            completion = _note_translation(completion, self._request, route)
+            completion = note_translation(completion, self._request, route)
             attempt = answered_attempt(
                 slot.call_id,
                 self._record,
@@ -336,7 +336,7 @@ class RecordCalls:
         return round((self._caller.clock.monotonic() - started) * 1000)
 
 
-def _note_translation(completion: Completion, request: CompletionRequest, route: Route) -> Completion:
+def note_translation(completion: Completion, request: CompletionRequest, route: Route) -> Completion:
     """Return the answer with notes of what the route's API has no place for, and was left out."""
     if completion.wire_format == "anthropic-messages" and request.max_output_tokens is None:
         note = "max_tokens was set to 4,096, since neither the line nor the recipe limits the answer"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, structs
 
 from promptmill.calls.bounds import DEFAULT_OUTPUT_TOKENS
-from promptmill.calls.call_gate import CallGate, SendingEndedError
+from promptmill.calls.call_gate import Patience, SendingEndedError
 from promptmill.calls.call_routes import CallContext, RouteOutcome, call_routes
 from promptmill.calls.retry_policy import retry
 from promptmill.domain.completion import CompletionRequest
@@ -61,6 +61,70 @@ def make_fault(record: RawRecord, error: Exception) -> Failure:
     return Failure("worker", "internal_error", message)
 
 
+class Preparing(Struct, frozen=True):
+    """What has to be known to turn records into requests that may leave.
+
+    Attributes:
+        budgeted: a budget holds, so an answer needs a limit.
+        detectors: find sensitive values beside the built-in patterns; None for no others.
+    """
+
+    file_format: FileFormat
+    facts: FileFacts
+    recipe: Recipe
+    budgeted: bool
+    detectors: ExternalDetectors | None
+    patience: Patience
+    rng: random.Random
+
+
+def read_request(record: RawRecord, preparing: Preparing) -> CompletionRequest:
+    """Return what the record asks. Raises RecordError: it cannot be read, or sets a field that no route allows."""
+    file_format, recipe = preparing.file_format, preparing.recipe
+    request = file_format.parse(record, preparing.facts, recipe)
+    inside = name_of_body(file_format)
+    refuse_unallowed(request, allowed_by(recipe), where=f"line {record.line}", inside=inside)
+    return request
+
+
+async def make_safe(request: CompletionRequest, preparing: Preparing) -> Searched:
+    """Return the request with a limit where it needs one, and without its sensitive values.
+
+    Raises:
+        RecordError: it cannot be made safe, and must not be sent.
+        SendingEndedError: nothing more is sent, so nothing more is searched either.
+    """
+    limited, policy = limit_output(request, budgeted=preparing.budgeted), preparing.recipe.redact
+    if not external_detectors(policy):
+        return Searched(redact_request(limited, policy))
+    return await redact_record(
+        limited, policy, detectors=preparing.detectors, patience=preparing.patience, rng=preparing.rng
+    )
+
+
+def restore_outcome(
+    record: RawRecord, searched: Searched, called: RouteOutcome, recipe: Recipe, earlier: tuple[Attempt, ...] = ()
+) -> Outcome:
+    """Return the outcome of a record whose calls are over, with its values put back into the answer."""
+    completion, redacted = called.completion, searched.redacted
+    left: dict[str, int] = {}
+    if completion is not None and recipe.redact.restore:
+        left = count_unrestored(completion, redacted.map, redacted.request)
+        completion = restore_completion(completion, redacted.map)
+    return Outcome(
+        record,
+        completion,
+        called.failure,
+        attempts=(*earlier, *called.attempts),
+        route=called.route,
+        requested_model=redacted.request.model,
+        notes=redacted.request.notes,
+        redacted=redacted.counts,
+        searches=searched.searches,
+        unrestored=left,
+    )
+
+
 class _Completing(Struct, frozen=True):
     record: RawRecord
     file_format: FileFormat
@@ -71,56 +135,34 @@ class _Completing(Struct, frozen=True):
 
     async def run(self) -> Outcome:
         request: CompletionRequest | None = None
+        caller = self.caller
+        preparing = Preparing(
+            self.file_format,
+            self.facts,
+            self.recipe,
+            caller.budgeted,
+            caller.detectors,
+            caller.call_gate,
+            caller.rng,
+        )
         try:
-            request = self.file_format.parse(self.record, self.facts, self.recipe)
-            self._refuse_fields(request)
+            request = read_request(self.record, preparing)
             routes = routes_for(request, self.recipe, where=f"line {self.record.line}")
-            searched = await self._redact(limit_output(request, self.caller))
+            searched = await make_safe(request, preparing)
         except RecordError as error:
             return self._refuse(error, request)
         called = await call_routes(
-            searched.redacted.request, routes=routes, record=self.record.index, caller=self.caller, earlier=self.earlier
+            searched.redacted.request, routes=routes, record=self.record.index, caller=caller, earlier=self.earlier
         )
         try:
-            return self._restore(searched, called)
+            return restore_outcome(self.record, searched, called, self.recipe, self.earlier)
         except Exception as error:  # noqa: BLE001  the calls were made, and stay accounted for
             failure, attempts = make_fault(self.record, error), (*self.earlier, *called.attempts)
             return Outcome(self.record, None, failure, attempts=attempts, requested_model=request.model)
 
-    def _refuse_fields(self, request: CompletionRequest) -> None:
-        inside = name_of_body(self.file_format)
-        refuse_unallowed(request, allowed_by(self.recipe), where=f"line {self.record.line}", inside=inside)
-
-    async def _redact(self, request: CompletionRequest) -> Searched:
-        policy, caller = self.recipe.redact, self.caller
-        if not external_detectors(policy):
-            return Searched(redact_request(request, policy))
-        return await redact_record(
-            request, policy, detectors=caller.detectors, call_gate=caller.call_gate, rng=caller.rng
-        )
-
     def _refuse(self, error: RecordError, request: CompletionRequest | None) -> Outcome:
         asked = request.model if request else ""
         return Outcome(self.record, None, _failure_from(error), attempts=self.earlier, requested_model=asked)
-
-    def _restore(self, searched: Searched, called: RouteOutcome) -> Outcome:
-        completion, redacted = called.completion, searched.redacted
-        left: dict[str, int] = {}
-        if completion is not None and self.recipe.redact.restore:
-            left = count_unrestored(completion, redacted.map, redacted.request)
-            completion = restore_completion(completion, redacted.map)
-        return Outcome(
-            self.record,
-            completion,
-            called.failure,
-            attempts=(*self.earlier, *called.attempts),
-            route=called.route,
-            requested_model=redacted.request.model,
-            notes=redacted.request.notes,
-            redacted=redacted.counts,
-            searches=searched.searches,
-            unrestored=left,
-        )
 
 
 _BODIES: Mapping[FileFormatName, str] = {"openai": "body", "anthropic": "params", "bedrock": "modelInput"}
@@ -137,9 +179,9 @@ def allowed_by(recipe: Recipe) -> frozenset[str]:
     return frozenset((*links, *(name for route in recipe.routes for name in route.allow)))
 
 
-def limit_output(request: CompletionRequest, caller: CallContext) -> CompletionRequest:
+def limit_output(request: CompletionRequest, *, budgeted: bool) -> CompletionRequest:
     """Set ``max_output_tokens`` where a budget holds and nobody has set it: without it a call has no highest price."""
-    if not caller.budgeted or request.max_output_tokens is not None:
+    if not budgeted or request.max_output_tokens is not None:
         return request
     note = f"max_output_tokens was set to {DEFAULT_OUTPUT_TOKENS}, since a budget holds"
     return structs.replace(request, max_output_tokens=DEFAULT_OUTPUT_TOKENS, notes=(*request.notes, note))
@@ -217,7 +259,7 @@ async def redact_record(
     policy: RedactionPolicy,
     *,
     detectors: ExternalDetectors | None,
-    call_gate: CallGate,
+    patience: Patience,
     rng: random.Random,
 ) -> Searched:
     """Redact a request as ``redact_request`` does, with the spans that external detectors find as well.
@@ -229,7 +271,7 @@ async def redact_record(
     text = collect_text(request, policy)
     spans, searches = list[Span](), Counter[str]()
     for name in external_detectors(policy) if text else ():
-        finds = await call_gate.cancel_when_ended(_search(name, text, policy, detectors, call_gate, rng))
+        finds = await patience.cancel_when_ended(_search(name, text, policy, detectors, patience, rng))
         spans += finds.spans
         searches.update(finds.searches)
     return Searched(redact_request(request, policy, FoundBefore({text: spans})), dict(searches))
@@ -240,11 +282,11 @@ async def _search(
     text: str,
     policy: RedactionPolicy,
     detectors: ExternalDetectors | None,
-    call_gate: CallGate,
+    patience: Patience,
     rng: random.Random,
 ) -> Findings:
     try:
-        return await _find_with_retries(_find_detector(name, detectors), text, policy, call_gate, rng)
+        return await _find_with_retries(_find_detector(name, detectors), text, policy, patience, rng)
     except (RecordError, SendingEndedError):
         raise
     except DetectorMissingError as missing:
@@ -263,7 +305,7 @@ def _find_detector(name: str, detectors: ExternalDetectors | None) -> ExternalDe
 
 
 async def _find_with_retries(
-    detector: ExternalDetector, text: str, policy: RedactionPolicy, call_gate: CallGate, rng: random.Random
+    detector: ExternalDetector, text: str, policy: RedactionPolicy, patience: Patience, rng: random.Random
 ) -> Findings:
     throttled = False
 
@@ -279,5 +321,5 @@ async def _find_with_retries(
         return await find()
     except RetryLaterError as failed:
         return await retry(
-            find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=call_gate.pause, rng=rng
+            find, failed=failed, tries=TRIES, counts=lambda: not throttled, pause=patience.pause, rng=rng
         )
