@@ -20,6 +20,7 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Price
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.engine.answer_unit import MAX_PREPARED, Draining
 from promptmill.engine.call_gate import GateContext, UnitCallGate
@@ -121,9 +122,11 @@ class World:
         self._open = 0
         intend = self._house.units.intend
 
-        async def intend_slowly(unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+        async def intend_slowly(
+            unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, holder: Holder | None = None
+        ) -> Intended:
             await self.clock.sleep(self._stall(self.rng))
-            return await intend(unit, claim, group, gate=gate)
+            return await intend(unit, claim, group, gate=gate, holder=holder)
 
         self._house.units.intend = intend_slowly  # type: ignore[method-assign]
 

@@ -15,6 +15,7 @@ ADDED: set[str] = {
     "seal_key.sk.S: COPIES",
     *(f"request_message.attributes.promptmill_{n}.DataType: text" for n in ("seal", "sender", "since")),
     *(f"request_message.attributes.promptmill_{n}.StringValue: text" for n in ("seal", "sender", "since")),
+    "claim.held.S: text",
     "claim.lines.L",
     "claim.lines.L[].S: text",
     "intents.models.L[].S: text",

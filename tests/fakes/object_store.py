@@ -103,11 +103,11 @@ class FakeObjectStore(FailsOnRequest):
 
     async def erase(self, versions: Sequence[StoredVersion]) -> None:
         for each in versions:
-            left = [found for found in self._objects[each.key] if found[0].version != each.version]
+            left = [found for found in self._objects.get(each.key, []) if found[0].version != each.version]
             if left:
                 self._objects[each.key] = left
             else:
-                del self._objects[each.key]
+                self._objects.pop(each.key, None)
 
     async def rewrite(self, key: str, path: Path) -> str:
         return self.put(key, await to_thread(path.read_bytes)).version

@@ -5,29 +5,42 @@ from __future__ import annotations
 from msgspec import structs
 
 from promptmill.domain.budget import BudgetLines, BudgetState, Grant, keys_of
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 from promptmill.ports.units import Intended
 from tests.fakes.failing import FailsOnRequest
 
 
 class FakeUnits(FailsOnRequest):
-    """The ``Units`` port. ``shut``: gates that are shut, shared with the fake that shuts them."""
+    """The ``Units`` port. ``shut``: gates that are shut, shared with the fake that shuts them.
+
+    ``filling``: submissions that take chunks; the fake that stores them says so.
+    """
 
     def __init__(self, shut: set[Gate]) -> None:
         self.shut = shut
         self.claims: dict[str, Claim] = {}
         self.groups: dict[str, dict[tuple[int, int], IntentGroup]] = {}
         self.budgets: dict[str, BudgetState] = {}
+        self.filling: set[Holder] = set()
 
     async def read(self, unit: str) -> Claim | None:
         return self.claims.get(unit)
 
-    async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
+    async def claim(
+        self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "", holder: Holder | None = None
+    ) -> Claim | None:
         found = self.claims.get(unit)
         if _place(found) != _place(seen):
             return None
-        self.claims[unit] = _taken_over(found, owner) if found else Claim(1, 0, owner, body_hash=body_hash)
+        if not self._takes(holder):
+            return None
+        taken = _taken_over(found, owner) if found else Claim(1, 0, owner, body_hash=body_hash)
+        self.claims[unit] = structs.replace(taken, held=holder.submission if holder else "")
         return self.claims[unit]
+
+    def _takes(self, holder: Holder | None) -> bool:
+        return holder is None or holder in self.filling
 
     async def beat(self, unit: str, claim: Claim) -> bool:
         if not self._owns(unit, claim):
@@ -44,11 +57,13 @@ class FakeUnits(FailsOnRequest):
     async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
         if not self._owns(unit, claim):
             return False
-        marks = {} if tried is None else {"trying": tried[0], "tries": tried[1]}
+        marks: dict[str, object] = {"held": ""} | ({} if tried is None else {"trying": tried[0], "tries": tried[1]})
         self._write(unit, released=True, **marks)
         return True
 
-    async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+    async def intend(
+        self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, holder: Holder | None = None
+    ) -> Intended:
         if not self._may_go_on(unit, claim):
             return "superseded"
         groups = self.groups.setdefault(unit, {})
@@ -57,6 +72,8 @@ class FakeUnits(FailsOnRequest):
             _must_be_ours(found, group)
             return "done"
         if gate in self.shut:
+            return "shut"
+        if not self._takes(holder):
             return "shut"
         self._write(unit)
         groups[group.epoch, group.first] = group
@@ -106,7 +123,8 @@ class FakeUnits(FailsOnRequest):
         if not _as_known(found, claim):
             return False
         self._put_back(claim, claim.granted - used, lines)
-        self._write(unit, verdict=verdict, granted=used, day="", holds=False, lines=())
+        let_go = {"held": "", "released": True} if found.held else {}
+        self._write(unit, verdict=verdict, granted=used, day="", holds=False, lines=(), **let_go)
         return True
 
     async def budget(self, key: str) -> BudgetState:

@@ -180,16 +180,16 @@ MUTANTS = (
             Change(_UNITS, "claim.lines or keys_of(lines)", "keys_of(lines)"),
             Change(
                 "promptmill.engine.run_unit",
-                "    before = _budget_of(unit, claim, claim.day, history.used, runtime)\n",
-                "    before = _budget_of(unit, claim, today, history.used, runtime)\n",
+                "    before = budget_of(unit, claim, claim.day, used, runtime)\n",
+                "    before = budget_of(unit, claim, day, used, runtime)\n",
             ),
         ),
     ),
     _mutant(
         "new budgets grant to a unit that holds money of others",
         "promptmill.engine.run_unit",
-        "    if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):\n",
-        "    if not claim.holds or claim.day == today:\n",
+        "    if not claim.holds or (claim.day, claim.lines) == (day, keys_of(found.lines)):\n",
+        "    if not claim.holds or claim.day == day:\n",
     ),
     _mutant(
         "budgets that were set later pay for what was spent before",
@@ -218,7 +218,7 @@ MUTANTS = (
     _mutant(
         "a unit that is settled keeps its money",
         "promptmill.engine.run_unit",
-        "            await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()\n",
+        "            await budget_of(unit, claim, claim.day, history.used, runtime).give_back()\n",
         "            pass\n",
     ),
     _mutant(

@@ -68,7 +68,7 @@ MONEY = (
     mutant(
         "another day is no other budget",
         "promptmill.engine.run_unit",
-        "(claim.day, claim.lines) == (today, keys_of(found.lines))",
+        "(claim.day, claim.lines) == (day, keys_of(found.lines))",
         "claim.lines == claim.lines",
     ),
     mutant(

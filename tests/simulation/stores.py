@@ -12,6 +12,7 @@ from promptmill.domain import layout
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
 from promptmill.domain.charge import CostCorrection
 from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import NOBODY, Claim, Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
@@ -174,9 +175,11 @@ class SimUnits(FakeUnits):
         after = BudgetState(before.granted + amount, before.holders + holders)  # what it would be without a floor at 0
         self.on_money(self._moved, key, amount, after)
 
-    async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+    async def intend(
+        self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, holder: Holder | None = None
+    ) -> Intended:
         known = (group.epoch, group.first) in self.groups.get(unit, {})
-        done = await super().intend(unit, claim, group, gate=gate)
+        done = await super().intend(unit, claim, group, gate=gate, holder=holder)
         if done == "done" and not known:
             self.on_intent(unit, group, gate)
         return done

@@ -20,6 +20,7 @@ from promptmill.aws.dynamodb.items import to_item
 from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+from promptmill.aws.dynamodb.submissions import DynamoDbSubmissions
 from promptmill.aws.dynamodb.switches import DynamoDbSealKey
 from promptmill.aws.dynamodb.units import DynamoDbUnits, budget_key
 from promptmill.aws.s3.multipart import PART
@@ -27,6 +28,7 @@ from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetLine
 from promptmill.domain.job import Counts, JobState
 from promptmill.domain.limit_group import Circuit, Estimate
+from promptmill.domain.submission import Mark
 from promptmill.domain.units import Claim, Intent, IntentGroup, Verdict, gate_of
 from promptmill.engine.takeover import Free, take_unit
 from promptmill.ports.object_store import Piece
@@ -34,6 +36,7 @@ from tests.contract.ports.conftest import BUCKET, JOBS_INDEXES, RECORDED, REGION
 from tests.contract.ports.interposer import TROUBLES, Interposer, Trouble, until_answered
 from tests.contract.ports.test_jobs import AT, ID, JOB, LATER
 from tests.contract.ports.test_ledger import CHARGE, NARROWING
+from tests.contract.ports.test_submissions import END, FROZEN, HELD, MARK, NEW
 from tests.fakes.clock import FakeClock
 
 UNIT, DAY, GATE = "job-1.1.0", "2026-11-22", gate_of("job-1", 1, 0)
@@ -78,6 +81,7 @@ class Stores:
         self.jobs = DynamoDbJobs(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.units = DynamoDbUnits(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.groups = DynamoDbLimitGroups(db, jobs, rng, clock)  # type: ignore[arg-type]
+        self.submissions = DynamoDbSubmissions(db, jobs, rng, clock)  # type: ignore[arg-type]
         self.ledger = DynamoDbLedger(db, f"{name}-charges", rng)  # type: ignore[arg-type]
         self.objects = S3ObjectStore(s3, self.bucket)  # type: ignore[arg-type]
 
@@ -205,6 +209,107 @@ def draw_seal(seed: str) -> Step:
     return lambda s: DynamoDbSealKey(s.db, f"{s.name}-jobs", random.Random(seed)).read()  # type: ignore[arg-type]
 
 
+STAGES = ("filling", "ready", "in_doubt", "unproven", "running", "collecting", "told")
+
+
+def submitted(stage: str) -> Step:
+    """A submission at a stage of its life, and its run."""
+
+    async def prepare(s: Stores) -> None:
+        store = s.submissions
+        await s.jobs.create(JOB)
+        await s.jobs.move(ID, 1, JobState.RUNNING, at=AT)
+        acts: tuple[Callable[[], Awaitable[bool]], ...] = (
+            lambda: store.create(NEW),
+            lambda: store.freeze(HELD, FROZEN),
+            lambda: store.mark_sent(HELD, MARK),
+            lambda: store.note_batch(HELD, "b", proven=False),
+            lambda: store.note_batch(HELD, "b", proven=True),
+            lambda: store.note_end(HELD, "b", END),
+            lambda: store.note_told(HELD, AT),
+        )
+        for act in acts[: STAGES.index(stage) + 1]:
+            await act()
+
+    return prepare
+
+
+def take_for(owner: str) -> Step:
+    async def act(s: Stores) -> str:
+        free = Free(s.__dict__.get("found"))
+        rng = random.Random(owner)
+        taking = await take_unit(UNIT, free, owner=owner, units=s.units, rng=rng, holder=HELD)
+        return taking.mine.owner.split(".")[0] if taking.mine else "another's"
+
+    return act
+
+
+async def free_beside(s: Stores) -> None:
+    await submitted("filling")(s)
+    await look(s)
+
+
+async def held(s: Stores) -> None:
+    await submitted("filling")(s)
+    await s.units.claim(UNIT, seen=None, owner="a", holder=HELD)
+
+
+def stored(name: str, *args: Any, **more: Any) -> Step:
+    return lambda s: getattr(s.submissions, name)(HELD, *args, **more)
+
+
+OTHER_END, OTHER_MARK = structs.replace(END, state="expired"), Mark("stepper.2", AT)
+SUBMISSION_CASES: dict[str, Case] = {
+    "submission created": Case(
+        planned,
+        lambda s: s.submissions.create(NEW),
+        lambda s: s.submissions.create(structs.replace(NEW, chunks=(9,))),
+    ),
+    "submission scheduled": Case(
+        submitted("filling"), stored("schedule", next_at=LATER), stored("schedule", next_at=AT), also_right=(None,)
+    ),
+    "submission frozen": Case(submitted("filling"), stored("freeze", FROZEN), stored("freeze", FROZEN[:1])),
+    "upload noted": Case(submitted("ready"), stored("note_upload", "a"), stored("note_upload", "b")),
+    "mark given": Case(submitted("ready"), stored("mark_sent", MARK), stored("mark_sent", OTHER_MARK)),
+    "batch noted": Case(
+        submitted("in_doubt"), stored("note_batch", "b", proven=False), stored("note_batch", "c", proven=False)
+    ),
+    "batch proven": Case(
+        submitted("unproven"), stored("note_batch", "b", proven=True), stored("note_batch", "c", proven=True)
+    ),
+    "batch rejected": Case(
+        submitted("unproven"), stored("reject_batch", "b", certain=True), stored("note_batch", "c", proven=True)
+    ),
+    "batch doubted": Case(
+        submitted("unproven"), stored("reject_batch", "b", certain=False), stored("note_batch", "c", proven=True)
+    ),
+    "void before it is sent": Case(submitted("ready"), stored("void", "due"), stored("mark_sent", MARK)),
+    "void by the sender": Case(
+        submitted("in_doubt"),
+        stored("void", "refused", stepper=MARK.stepper),
+        stored("note_batch", "b", proven=True),
+    ),
+    "asked": Case(submitted("running"), stored("note_asked", AT), stored("note_asked", LATER)),
+    "given": Case(submitted("running"), stored("give", AT), stored("give", LATER)),
+    "told": Case(submitted("collecting"), stored("note_told", AT), stored("note_told", LATER)),
+    "batch ended": Case(submitted("running"), stored("note_end", "b", END), stored("note_end", "b", OTHER_END)),
+    "never made": Case(
+        submitted("in_doubt"), stored("note_end", "", OTHER_END), stored("note_batch", "b", proven=True)
+    ),
+    "submission settled": Case(submitted("told"), stored("settle", AT), stored("settle", LATER)),
+    "chunk taken first": Case(submitted("filling"), take_for("a"), take_for("b")),
+    "chunk taken again": Case(free_beside, take_for("b"), take_for("c")),
+    "intended for a submission": Case(
+        held, own(lambda s, c: s.units.intend(UNIT, c, GROUP, gate=GATE, holder=HELD)), rob
+    ),
+    "intended for a submission of no gate": Case(
+        held, own(lambda s, c: s.units.intend(UNIT, c, GROUP, gate=None, holder=HELD)), rob
+    ),
+    "held chunk decided": Case(
+        held, own(lambda s, c: s.units.decide(UNIT, c, Verdict("completed"), used=0, lines=())), rob
+    ),
+}
+
 COUNTS = Counts(answered=2, nano_usd=30)
 CASES: dict[str, Case] = {
     "run created": Case(
@@ -318,6 +423,7 @@ CASES: dict[str, Case] = {
         lambda s: s.objects.concatenate("k", [Piece("p1", 1), Piece("p0", 6 << 20)]),
         also_right=(False,),
     ),
+    **SUBMISSION_CASES,
 }
 
 
@@ -380,7 +486,7 @@ async def test_another_write_that_was_faster_is_noticed(aws: boto3.Session, name
         assert answer != calm or name in NOTED_ONCE
 
 
-ADD_UP = ("route closed", "wait noted")
+ADD_UP = ("route closed", "wait noted", "submission scheduled")
 """Writes that do not exclude each other: the run only has to be there."""
 NOTED_ONCE = ("chunk drained", "chunk ended", "planner freed")
 """Facts that several workers may note: the answer is what all of them came to."""

@@ -167,8 +167,8 @@ async def test_answers_that_could_not_be_journaled_are_never_followed_by_a_verdi
     house, mine = House(), LineUnit(4, of=recipe(routes=(structs.replace(ROUTE, in_flight=2),)))
     intend = house.units.intend
 
-    async def then_shut(unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
-        done = await intend(unit, claim, group, gate=gate)
+    async def then_shut(unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, **more: Any) -> Intended:
+        done = await intend(unit, claim, group, gate=gate, **more)
         house.jobs.shut.add(GATE)
         mine.stop = "cancelled"
         return done

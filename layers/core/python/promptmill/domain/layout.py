@@ -28,6 +28,10 @@ BODIES = "requests/"
 """Prefix of the objects that the ``body_key`` of a request may name, each recipe's in a folder of its own."""
 PREFIXES = (INBOX, RECIPES, RESULTS, WORK, ANSWERS, BODIES)
 """Everything in the bucket lies under one of them."""
+BATCHES = "batches/"
+"""Prefix of what is staged for batch services, and of what comes back: placeholders stand for sensitive values in it."""
+MAPS = "maps/"
+"""Prefix of what these placeholders stand for. No service may read it, and it is erased with its submission."""
 DEFAULT_RECIPE = "default"
 
 _MAX_KEY_BYTES = 1024
@@ -151,6 +155,38 @@ def segment_key(prefix: str, column: str, segment: int) -> str:
 def chunk_journals(job_id: str, run: int, chunk: int) -> str:
     """Return the prefix of a chunk's journals."""
     return f"{run_prefix(job_id, run)}journals/{chunk:08d}/"
+
+
+def batch_prefix(submission: str) -> str:
+    """Return the prefix of everything that one submission stages, but its maps."""
+    return f"{BATCHES}{submission}/"
+
+
+def batch_lines_prefix(submission: str) -> str:
+    """Return the prefix of the lines of a submission, and of nothing else."""
+    return f"{batch_prefix(submission)}lines/"
+
+
+def batch_lines_key(submission: str, chunk: int) -> str:
+    return f"{batch_lines_prefix(submission)}{chunk:08d}.jsonl"
+
+
+def batch_output_prefix(submission: str) -> str:
+    """Return the prefix for services that write their results into our bucket."""
+    return f"{batch_prefix(submission)}output/"
+
+
+def batch_answers_key(submission: str) -> str:
+    """Return the key of the copy of all results."""
+    return f"{batch_prefix(submission)}answers.jsonl"
+
+
+def maps_prefix(submission: str) -> str:
+    return f"{MAPS}{submission}/"
+
+
+def map_key(submission: str, chunk: int) -> str:
+    return f"{maps_prefix(submission)}{chunk:08d}"
 
 
 def request_journals(recipe: str, request_id: str) -> str:

@@ -57,6 +57,7 @@ class Claim(Struct, frozen=True):
         body_hash: the hash of a request's body; the first claim sets it.
         lines: the keys of the budgets that granted the unspent part, whatever the configuration says by now. It is
             empty where nothing is held, and in a claim of earlier code, which did not note them.
+        held: the submission that holds the unit, "" for none. However long its beat stands still, nobody else takes it.
     """
 
     epoch: int
@@ -72,6 +73,7 @@ class Claim(Struct, frozen=True):
     verdict: Verdict | None = None
     body_hash: str = ""
     lines: tuple[str, ...] = ()
+    held: str = ""
 
     @property
     def suspected(self) -> bool:

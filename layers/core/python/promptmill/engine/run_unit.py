@@ -102,7 +102,7 @@ async def settle_unit(unit: ChargedUnit, claim: Claim, *, runtime: UnitRuntime) 
         )
         await record_charges(unit, history, runtime=runtime)
         if claim.verdict is None:
-            await _budget_of(unit, claim, claim.day, history.used, runtime).give_back()
+            await budget_of(unit, claim, claim.day, history.used, runtime).give_back()
         await runtime.units.release(unit.name, claim)
     return history
 
@@ -127,7 +127,8 @@ async def _run(
         await unit.close(history, structs.replace(claim.verdict, unread=unread))
         return UnitEnd("ended")
     crashed = is_given_up(claim)
-    unit_budget = await _open_budget(unit, claim, history, runtime)
+    today = utc_day(runtime.clock.now())
+    unit_budget = await open_budget(unit, claim, day=today, used=history.used, runtime=runtime)
     code = stop_code or ("worker_crashed" if crashed else await unit.stop_code())
     if code:
         return await _end(unit, unit_budget, history, Verdict("stopped", code, unread=crashed))
@@ -176,20 +177,19 @@ async def _yield(
     return UnitEnd("yielded", wait.delay_s, wait.why or answering.why)
 
 
-async def _open_budget(unit: Unit, claim: Claim, history: History, runtime: UnitRuntime) -> UnitBudget:
-    """Return the unit budget of today's budgets. What an earlier owner left of others goes back to those."""
-    today = utc_day(runtime.clock.now())
-    found = _budget_of(unit, claim, today, history.used, runtime, unit.gate)
-    if not claim.holds or (claim.day, claim.lines) == (today, keys_of(found.lines)):
+async def open_budget(unit: Unit, claim: Claim, *, day: str, used: int, runtime: UnitRuntime) -> UnitBudget:
+    """Return the unit budget of that day's budgets. What an earlier owner left of others goes back to those."""
+    found = budget_of(unit, claim, day, used, runtime, unit.gate)
+    if not claim.holds or (claim.day, claim.lines) == (day, keys_of(found.lines)):
         return found
     # Another day has come, or a budget was set or taken away meanwhile. Those that granted it get back what is left. A
     # claim of earlier code does not say which those are: then they are what today's configuration says of that day.
-    before = _budget_of(unit, claim, claim.day, history.used, runtime)
+    before = budget_of(unit, claim, claim.day, used, runtime)
     await before.give_back()
-    return _budget_of(unit, before.claim, today, history.used, runtime, unit.gate)
+    return budget_of(unit, before.claim, day, used, runtime, unit.gate)
 
 
-def _budget_of(
+def budget_of(
     unit: ChargedUnit, claim: Claim, day: str, used: int, runtime: UnitRuntime, gate: Gate | None = None
 ) -> UnitBudget:
     """Return the unit budget under the budgets that the configuration has for that day."""

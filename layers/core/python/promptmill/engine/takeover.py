@@ -16,11 +16,12 @@ from msgspec import Struct, structs
 from promptmill.domain import layout
 from promptmill.domain.charge import CostCorrection, make_charges, model_of
 from promptmill.domain.record import Attempt
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Intent, IntentGroup, call_id
 from promptmill.engine import journal
 from promptmill.engine.history import History, fold_history, sum_costs
 from promptmill.engine.journal import SEAL, Page, Seal
-from promptmill.engine.unit import ChargedUnit, Unit, UnitRuntime
+from promptmill.engine.unit import ChargedUnit, UnitRuntime
 from promptmill.ports.object_store import ObjectStore
 from promptmill.ports.units import UnitClaims, UnitIntents
 
@@ -60,7 +61,7 @@ async def _seal_and_read(journals: str, epoch: int, there: Mapping[str, int], ob
         pages.append(page)
 
 
-async def correct_refused_costs(unit: Unit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
+async def correct_refused_costs(unit: ChargedUnit, claim: Claim, refused: Page, *, runtime: UnitRuntime) -> None:
     """Write a cost correction for each call that the sealed journal could not take any more.
 
     Only calls whose intents are durable and that no page tells are corrected. A page whose answer was lost may be there all
@@ -92,7 +93,7 @@ def _leave_out_told(refused: Page, pages: list[Page]) -> Page:
     return Page(attempts, tuple(sequence for sequence in refused.voids if sequence not in voids))
 
 
-def _find_corrections(unit: Unit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
+def _find_corrections(unit: ChargedUnit, refused: Page, groups: list[IntentGroup]) -> Iterator[CostCorrection]:
     attempts = {attempt.call_id: attempt for attempt in refused.attempts}
     for group in groups:
         for intent in group.intents:
@@ -105,7 +106,9 @@ def _find_corrections(unit: Unit, refused: Page, groups: list[IntentGroup]) -> I
                 yield _correct_cost(unit, group, intent, name, attempt)
 
 
-def _correct_cost(unit: Unit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None) -> CostCorrection:
+def _correct_cost(
+    unit: ChargedUnit, group: IntentGroup, intent: Intent, name: str, attempt: Attempt | None
+) -> CostCorrection:
     return CostCorrection(
         call_id=name,
         unit=unit.name,
@@ -163,13 +166,20 @@ def must_run_alone(free: Free) -> bool:
 
 
 async def take_unit(
-    unit: str, free: Free, *, owner: str, units: UnitClaims, rng: random.Random, body_hash: str = ""
+    unit: str,
+    free: Free,
+    *,
+    owner: str,
+    units: UnitClaims,
+    rng: random.Random,
+    body_hash: str = "",
+    holder: Holder | None = None,
 ) -> Claiming:
-    """Claim a free unit, unless somebody else was faster."""
+    """Claim a free unit, unless somebody else was faster. ``holder``: see ``UnitClaims.claim``."""
     # The name is drawn anew for each claim: if the answer of the write is lost, the reread tells ours from another's.
     name = f"{owner}.{rng.getrandbits(64):016x}"
     try:
-        mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash)
+        mine = await units.claim(unit, seen=free.found, owner=name, body_hash=body_hash, holder=holder)
     except Exception:
         # Perhaps only the answer was lost: a claim that nobody knows to be his would count as a crash a lease later.
         mine = await units.read(unit)
@@ -190,4 +200,6 @@ def _leave_to(owner: Claim) -> Claiming:
 
 
 def _is_free(found: Claim, seen: tuple[int, int] | None) -> bool:
+    if found.held:  # a submission shows no life for hours, and lets its chunks go itself
+        return False
     return found.released or seen == (found.epoch, found.beat)

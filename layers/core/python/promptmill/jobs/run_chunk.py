@@ -27,14 +27,14 @@ from promptmill.jobs.send_chunks import send_more
 from promptmill.jobs.status import MENDING_S, note_refusal, publish_status, publish_status_in_turn, publish_waiting
 from promptmill.jobs.stop_run import end_without_files
 
-Unclaimed = Literal["deferred", "stale"]
-"""``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``stale``: a later
+Unclaimed = Literal["held", "deferred", "stale"]
+"""``held``: a submission holds the chunk, and sends a message of its own when it lets it go. ``deferred``: the chunk's owner may be alive, and a copy of the message looks again after a lease. ``stale``: a later
 owner gave the chunk back and has sent a message of its own; in case that got lost, a copy looks again much later."""
 
 RECHECK_DELAY_S = 900
 """The longest that a queue delays a message."""
 
-Verdict = Literal["ended", "known", "deferred", "stale", "refused", "yielded", "superseded", "over"]
+Verdict = Literal["ended", "known", "held", "deferred", "stale", "refused", "yielded", "superseded", "over"]
 
 
 class ChunkReport(Struct, frozen=True):
@@ -190,6 +190,8 @@ async def _delay_start(
 async def look_at_chunk(message: ChunkMessage, worker: ChunkWorker) -> Free | Unclaimed:
     """Return how the chunk can be claimed, or why it is left alone."""
     found = await worker.runtime.units.read(chunk_unit(message.job_id, message.run, message.chunk))
+    if found is not None and found.held:
+        return "held"
     if found is not None and _is_overtaken(message, found, worker):
         if not message.is_recheck and found.released:
             recheck = structs.replace(message, owner_seen=None, released_at_epoch=found.epoch, is_recheck=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from promptmill.domain.budget import BudgetLines, BudgetState, Grant
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
 
 Intended = Literal["done", "superseded", "shut"]
@@ -23,10 +24,13 @@ class UnitClaims(Protocol):
         """Return what is there now (strongly consistent)."""
         ...
 
-    async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
+    async def claim(
+        self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "", holder: Holder | None = None
+    ) -> Claim | None:
         """Raise the epoch if (epoch, beat) are still as seen, or if nobody has claimed the unit yet.
 
         Over an owner that did not release it, ``crashes`` rises by one. All that the unit holds is inherited.
+        ``holder``: the submission that holds the unit from then on, on condition that it still takes chunks.
         None: somebody was faster, or it was ourselves and the answer was lost: read it, and compare ``owner``.
         """
         ...
@@ -40,7 +44,7 @@ class UnitClaims(Protocol):
         ...
 
     async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
-        """Give the unit back, with what it holds. The next claim counts no crash.
+        """Give the unit back, with what it holds. The next claim counts no crash, and no submission holds it any more.
 
         ``tried``: the record that is tried alone and its tries, where those have to change as well.
         """
@@ -48,10 +52,13 @@ class UnitClaims(Protocol):
 
 
 class UnitIntents(Protocol):
-    async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+    async def intend(
+        self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, holder: Holder | None = None
+    ) -> Intended:
         """Write a group of intents in one transaction: if the epoch is ours, there is no verdict and the gate is open.
 
-        A group that is there already is our own, whose answer was lost: ``done``.
+        A group that is there already is our own, whose answer was lost: ``done``. ``holder``: the submission that sends
+        the calls, on condition that it still takes chunks: else ``shut``.
         """
         ...
 
@@ -92,7 +99,7 @@ class UnitBudgets(Protocol):
     async def decide(self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: BudgetLines) -> bool:
         """Write the verdict if there is none, in one transaction.
 
-        ``granted`` becomes what was used, and the budgets get the rest back.
+        ``granted`` becomes what was used, and the budgets get the rest back. A unit that a submission held is released.
         """
         ...
 

@@ -25,6 +25,7 @@ from promptmill.aws.threads import to_thread
 from promptmill.domain.budget import BudgetLine, BudgetLines, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
+from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import Intended
@@ -55,6 +56,10 @@ def gate_key(gate: Gate) -> dict[str, str]:
 
 def budget_key(key: str) -> dict[str, str]:
     return {"pk": f"BUDGET#{key}", "sk": "STATE"}
+
+
+def submission_key(holder: Holder) -> dict[str, str]:
+    return {"pk": f"JOB#{holder.job_id}", "sk": f"RUN#{holder.run:04d}#SUBMISSION#{holder.submission}"}
 
 
 def claim_values(claim: Claim) -> dict[str, Any]:
@@ -148,7 +153,8 @@ class DynamoDbUnitBudgets:
 
     async def decide(self, unit: str, claim: Claim, verdict: Verdict, *, used: int, lines: BudgetLines) -> bool:
         left = claim.granted - used
-        move = self._move_claim(unit, claim, -left, more={"verdict": verdict_value(verdict)})
+        let_go: dict[str, Any] = {"held": "", "released": True} if claim.held else {}
+        move = self._move_claim(unit, claim, -left, more={"verdict": verdict_value(verdict), **let_go})
         if await self._put_back(move, claim, left, lines):
             return True
         found = await self.read(unit)
@@ -255,6 +261,18 @@ class DynamoDbUnitBudgets:
             check = {"TableName": self._table, "Key": to_item(gate_key(gate))}
             yield {"ConditionCheck": check | {"ConditionExpression": "attribute_not_exists(shut)"}}
 
+    def _filling(self, holder: Holder | None) -> Iterator[dict[str, Any]]:
+        """Build the check that a submission still takes chunks."""
+        if holder is not None:
+            yield {
+                "ConditionCheck": {
+                    "TableName": self._table,
+                    "Key": to_item(submission_key(holder)),
+                    "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(#f) AND attribute_not_exists(#v)",
+                    "ExpressionAttributeNames": {"#f": "frozen", "#v": "void"},
+                }
+            }
+
     def _owned(self, unit: str, claim: Claim) -> dict[str, Any]:
         """Build the update that shows life, on condition that the epoch is the claim's and nothing is decided."""
         return update(
@@ -283,17 +301,41 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:
         self._db, self._table, self._rng, self._clock = client, table, rng, clock
 
-    async def claim(self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "") -> Claim | None:
+    async def claim(
+        self, unit: str, *, seen: Claim | None, owner: str, body_hash: str = "", holder: Holder | None = None
+    ) -> Claim | None:
+        held = holder.submission if holder else ""
         if seen is None:
-            first = claim_values(Claim(1, 0, owner, body_hash=body_hash)) | {VERSION_FIELD: STORED_VERSION}
-            return await self._write(unit, sets=first, condition="attribute_not_exists(#pk)")
-        return await self._write(
+            first = claim_values(Claim(1, 0, owner, body_hash=body_hash, held=held)) | {VERSION_FIELD: STORED_VERSION}
+            return await self._take(unit, holder, sets=first, condition="attribute_not_exists(#pk)")
+        return await self._take(
             unit,
-            sets={"epoch": seen.epoch + 1, "beat": 0, "owner": owner, "released": False},
+            holder,
+            sets={"epoch": seen.epoch + 1, "beat": 0, "owner": owner, "released": False, "held": held},
             adds={"crashes": int(not seen.released)},
             condition="#epoch = :seen_epoch AND #beat = :seen_beat",
             values={"seen_epoch": seen.epoch, "seen_beat": seen.beat},
         )
+
+    async def _take(
+        self,
+        unit: str,
+        holder: Holder | None,
+        *,
+        sets: Mapping[str, Any],
+        adds: Mapping[str, Any] | None = None,
+        condition: str,
+        values: Mapping[str, Any] | None = None,
+    ) -> Claim | None:
+        """Write a claim; one for a submission in one transaction with the look at that, and read back as its own."""
+        if holder is None:
+            return await self._write(unit, sets=sets, adds=adds, condition=condition, values=values)
+        sets = {**sets, "ttl": self._ttl()}
+        move = update(self._table, claim_key(unit), sets=sets, adds=adds, condition=condition, values=values)
+        if await transact(self._db, [{"Update": move}, *self._filling(holder)], rng=self._rng):
+            return None
+        found = await self.read(unit)
+        return found if found is not None and found.owner == sets["owner"] else None
 
     async def beat(self, unit: str, claim: Claim) -> bool:
         return await self._write_own(unit, claim)
@@ -304,12 +346,14 @@ class DynamoDbUnits(DynamoDbUnitBudgets):
 
     async def release(self, unit: str, claim: Claim, *, tried: tuple[int, int] | None = None) -> bool:
         marks = dict(zip(("trying", "tries"), tried or (), strict=False))
-        return await self._write_own(unit, claim, sets={"released": True, **marks})
+        return await self._write_own(unit, claim, sets={"released": True, "held": "", **marks})
 
-    async def intend(self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None) -> Intended:
+    async def intend(
+        self, unit: str, claim: Claim, group: IntentGroup, *, gate: Gate | None, holder: Holder | None = None
+    ) -> Intended:
         item = group_key(unit, group) | group_values(group) | {"ttl": self._ttl()}
         put = {"TableName": self._table, "Item": to_item(item), "ConditionExpression": "attribute_not_exists(pk)"}
-        items = [{"Update": self._owned(unit, claim)}, *self._gate(gate), {"Put": put}]
+        items = [{"Update": self._owned(unit, claim)}, *self._gate(gate), *self._filling(holder), {"Put": put}]
         refused = await transact(self._db, items, rng=self._rng)
         if 0 in refused:
             return "superseded"
