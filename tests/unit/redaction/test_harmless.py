@@ -98,3 +98,45 @@ def test_values_beside_harmless_numbers_are_still_found(text: str, kind: str, va
 def test_a_quote_that_closes_in_json_within_a_string_stays() -> None:
     text = 'Data: {"nested":"{\\"token\\":\\"q8Zr5tY2uI9oP3aS\\"}"} end'
     assert [text[span.start : span.end] for span in DETECTOR.find(text)] == ["q8Zr5tY2uI9oP3aS"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See https://docs.acme-tools.com/ and https://acme-tools.com/guide/getting-started#install for more.",
+        "The license is at http://www.gnu.org/licenses/gpl-3.0.html, the FAQ at https://gcc.gnu.org/faq.html",
+        "Project-URL: Homepage, https://lemonade.io/",
+        "Clone git@git.acme-tools.com:team/repo.git, mails come from no-reply@acme-tools.com",
+        "work.fl, work.fm, work.fr = work.fm, work.fr, f",
+        "sum(number[::2]) + number[1::2]",
+        'NAMES = ("user", "password", "label")',
+        ":param rotate_master_user_password: Specifies whether to rotate it.",
+        "fixed in PR79501 and PR101940",
+        "-----BEGIN PRIVATE KEY-----this is not a private key-----END PRIVATE KEY-----",
+        "npm install lodash@4.17.21 sax@0.1.1",
+        "Look at https://shop.acme-tools.com/catalog/kitchen?page=2&sort=price, please",
+    ],
+)
+def test_documents_and_programs_that_tell_of_nobody_stay(text: str) -> None:
+    assert DETECTOR.find(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("My website is https://anna-roth.de/ now", "https://anna-roth.de/"),
+        ("see https://acme.io/users/anna-roth/photos", "https://acme.io/users/anna-roth/photos"),
+        ("https://shop.acme.io/cart?email=anna%40roth.de is hers", "https://shop.acme.io/cart?email=anna%40roth.de"),
+        ("the file https://acme.io/reports/20391177", "https://acme.io/reports/20391177"),
+        ("twitter.com/annaroth is me", "twitter.com/annaroth"),
+        ("http://www.lysator.liu.se/~anna/cv.html", "http://www.lysator.liu.se/~anna/cv.html"),
+        ("https://www.acme.io/store/abc/", "https://www.acme.io/store/abc/"),
+        ("open https://acme.io/r/x8Kd92mQp4Lw7ZtYb3Nc now", "https://acme.io/r/x8Kd92mQp4Lw7ZtYb3Nc"),
+    ],
+)
+def test_addresses_that_tell_of_somebody_are_hidden(text: str, value: str) -> None:
+    assert value in redact_text_values(text)
+
+
+def redact_text_values(text: str) -> list[str]:
+    return [text[span.start : span.end] for span in DETECTOR.find(text)]

@@ -22,7 +22,7 @@ WHOLE_FIELD = "field"
 """The type of a text that is redacted as a whole because of the field that it stands in."""
 MASK = "****"
 BUILT_IN = "structured"
-DETECTOR_VERSION = "structured-4"
+DETECTOR_VERSION = "structured-5"
 """This changes whenever the same text may give other spans. A job's manifest holds it."""
 DETECTOR_VERSIONS = {BUILT_IN: DETECTOR_VERSION, "ner": "rampart-1.4.0/1", "comprehend": "2017-11-27/1"}
 """The version of a model or of a service's interface, a slash, and the version of our reading of its answers."""

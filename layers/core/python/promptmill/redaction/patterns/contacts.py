@@ -1,4 +1,4 @@
-"""Find where people and machines can be reached: e-mail and network addresses, places, URLs, telephone numbers."""
+"""Find where people and machines can be reached: e-mail and network addresses, places, telephone numbers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _LABEL = rf"[{_LETTERS}0-9](?:[{_LETTERS}0-9\-]*[{_LETTERS}0-9])?"
 _EMAIL = (
     rf"(?:[{_LETTERS}0-9_.%+'\-]+|\xa7{{1,16}})(?:@|%40)(?:{_LABEL}\.)+(?:xn--[a-zA-Z0-9\-]{{2,}}|[{_LETTERS}]{{2,}})"
 )
+_NOBODY = re.compile(r"(?:git|svn|hg)@[\w.\-]+\Z|(?:no-?reply|do-?not-?reply|mailer-daemon)@", re.IGNORECASE)
+"""The user of a repository's host, and addresses that nobody reads."""
 _IMAGE_NAME = re.compile(r"@\d(?:\.\d+)?x\.(?:png|jpe?g|gif|webp|svg)$", re.IGNORECASE)
 
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,3})?"
@@ -23,13 +25,13 @@ _NOT_AN_ADDRESS = re.compile(
     r"|(?<![a-z])(?:chrome|chromium|safari|firefox|edg|edge|opr|version|applewebkit)/)$",
     re.IGNORECASE,
 )
-_MAX_IPV6 = 45
+_MAX_IPV6, _MAX_SLICE = 45, 5
 
 
 def find_emails(folded: FoldedText) -> Iterator[Span]:
     for start, end in folded.find_spans(_EMAIL):
         found = folded.text[start:end]
-        if not _IMAGE_NAME.search(found):
+        if not _IMAGE_NAME.search(found) and not _NOBODY.match(found):
             yield Span(start + _count_opening(found), end, "email", 0.95, "email")
 
 
@@ -64,6 +66,8 @@ def _find_ipv6(folded: FoldedText) -> Iterator[Span]:
         bare = folded.text[start:end].partition("/")[0].partition("%")[0].rstrip(".")
         bare = bare[:-1] if bare.endswith(":") and not bare.endswith("::") else bare
         stop = end if folded.text[start + len(bare) : end][:1] in ("/", "%") else start + len(bare)
+        if folded.text_before(start, 1) == "[" and folded.text[stop : stop + 1] == "]" and len(bare) <= _MAX_SLICE:
+            continue  # a slice of a list
         if len(bare) <= _MAX_IPV6 and _is_ipv6(bare) and folded.stands_alone(start, stop):
             yield Span(start, stop, "ip", 0.9, "ipv6")
 
@@ -143,89 +147,6 @@ CONTACT_RULES = (
     make_rule("coordinates", "coordinates", _COORDINATES, 0.7, _is_point),
     make_rule("coordinates_dms", "coordinates", _DEGREES, 0.8, _anything),
     make_rule("coordinate_named", "coordinates", _NAMED_POINT, 0.7, _anything, group=1),
-)
-
-
-_USERINFO = r"[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://([^\s/?#\"'<>\\`]+)@"
-_LONG_USER = 16
-_PLACEHOLDER = re.compile(
-    r"[$%{<*\[].*|\*+|x+|(?:user(?:name)?|your[_\-]?\w*|login|name)?:?(?:pass(?:word|wd)?|pwd|\$\w+|\*+|x+|\.+|\{.*|<.*|%\w+%)?",
-    re.IGNORECASE,
-)
-
-_URL = r"(?i)\b(?:https?|ftp)://[^\s<>\"'`\\|{}^]+"
-_BARE_HOST = (
-    r"\b(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+(?:com|org|net|edu|gov|mil|info|biz|io|ai|dev|app|eu"
-    r"|(?:com?|org|net|ac|gov|edu)\.[a-z]{2}|de|fr|nl|ch|at|uk|ca|jp|ru|br|pl|se|dk|fi|cz|hu|uy)\b(?:/[^\s<>\"'`\\|{}^]*)?"
-)
-_WWW = r"(?i)\bwww\.[a-z0-9\-]+\.[a-z]{2,}[^\s<>\"'`\\|{}^]*"
-_TRAILING = ".,;:!?)]}'\"*_"
-_PUBLIC = re.compile(
-    r"(?:[\w\-]+\.)*(?:localhost|example(?:\.\w+)?|\w+\.(?:example|test|invalid|local|localhost)|github(?:usercontent)?\.com|github\.io"
-    r"|gitlab\.com|bitbucket\.org|googleapis\.com|gstatic\.com|google\.com|w3\.org|schema\.org|json-schema\.org|xmlsoap\.org"
-    r"|npmjs\.(?:org|com)|yarnpkg\.com|pypi\.org|python\.org|golang\.org|rust-lang\.org|docs\.rs|crates\.io|maven\.org"
-    r"|apache\.org|nuget\.org|docker\.(?:io|com)|readthedocs\.io|stackoverflow\.com|wikipedia\.org|mozilla\.org|jquery\.com"
-    r"|cloudflare\.com|amazonaws\.com|azure\.com|openai\.com|anthropic\.com|huggingface\.co|sonarcloud\.io|djangoproject\.com)",
-    re.IGNORECASE,
-)
-"""Hosts that say nothing about a person: registries, standards, documentation, the names that RFC 2606 sets aside."""
-_ASSET = re.compile(r"\.(?:png|jpe?g|gif|ico|svg|webp|css|js|woff2?|tgz|gz|zip|xsd|dtd)$", re.IGNORECASE)
-_API_GROUP = re.compile(r"/v\d+(?:(?:alpha|beta)\d+)?$")
-_HOST = re.compile(r"(?:\w+://)?([^/?#:]*)")
-_CODE_BEFORE = re.compile(
-    r"(?:(?:image|figure|target|alt|see|cite)::? |[\w`)] <|\]: |(?:^|\n) {0,8}(?:#|//|\*|--|%|;) ?(?:see:? )?|\b(?:src|href|url|uri|endpoint|host|base|import|require|from)\b[\w\"'` ]{0,9}[=:(] ?[\"'`]?|\]\(|\w\([\"'])$",
-    re.IGNORECASE,
-)
-
-
-def find_url_credentials(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.find_spans(_USERINFO, group=1):
-        user, _, password = folded.text[start:end].partition(":")
-        if (password or len(user) >= _LONG_USER) and not _PLACEHOLDER.fullmatch(password or user):
-            yield Span(start, end, "url_credentials", 0.95, "url_credentials")
-
-
-def find_urls(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.find_spans(_URL):
-        found = _trim(folded.text[start:end])
-        host = _HOST.match(found)
-        if not host or "@" in host[1] or "." not in host[1] or _PUBLIC.fullmatch(host[1]) or _ASSET.search(found):
-            continue
-        if len(found) - found.find("://") > 5 and not _is_in_code(folded, start):  # noqa: PLR2004 (a.b)
-            yield Span(start, start + len(found), "url", 0.6, "url")
-
-
-def find_bare_hosts(folded: FoldedText) -> Iterator[Span]:
-    for start, end in folded.find_spans(f"{_WWW}|{_BARE_HOST}"):
-        found = _trim(folded.text[start:end])
-        before, after = folded.text_before(start, 1), folded.text[start + len(found) : start + len(found) + 2]
-        if before in ("@", ".", "/", "-", "_", "\\", ":", "$", "#") or _PUBLIC.fullmatch(found.partition("/")[0]):
-            continue
-        if (
-            not re.match(r"[\w@(:#]|[.\-]\w", after)
-            and not _API_GROUP.search(found)
-            and (found.islower() or found.startswith("www.") or "/" in found)
-        ):
-            yield Span(start, start + len(found), "url", 0.5, "host")
-
-
-def _is_in_code(folded: FoldedText, start: int) -> bool:
-    """Return True for an endpoint of a program or of a curl command, which says nothing of a person."""
-    in_command = folded.text.rfind("curl ", max(0, start - 160), start) >= 0
-    return in_command or _CODE_BEFORE.search(folded.text_before(start, 24)) is not None
-
-
-def _trim(found: str) -> str:
-    """Cut off what ends the sentence rather than the address."""
-    while found and found[-1] in _TRAILING and not (found[-1] == ")" and "(" in found):
-        found = found[:-1]
-    return found
-
-
-URL_RULES = (
-    Rule(r"://[^\s/?#\"'<>\\`]+@", find_url_credentials),
-    Rule(_URL, find_urls),
-    Rule(f"{_WWW}|{_BARE_HOST}", find_bare_hosts),
 )
 
 

@@ -215,7 +215,7 @@ WITH_SEPARATORS: tuple[tuple[str, IdentityKind], ...] = (
     (r"\b\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]\b", IdentityKind("hetu_fi", "national_id", check.hetu, "hetu", "strong")),
     (r"\b\d{1,2}\.?\d{3}\.?\d{3}-[\dkK]\b", IdentityKind("rut_cl", "national_id", check.rut, r"\brut\b", "strong")),
     (r"\b[A-Z]{1,2}\d{6}\([\dA]\)", IdentityKind("hkid", "national_id", check.hkid, "hkid", "strong")),
-    (r"\b(?:HRA|HRB|VR|GnR|PR)[ .:]{0,2}\d{1,6}\b", IdentityKind("register_de", "tax_id", lambda _: True, "handelsregister|amtsgericht", "strong")),
+    (r"\b(?:HRA|HRB|VR|GnR|PR)[ .:]{1,2}\d{1,6}\b|\bHR[AB]\d{3,6}\b", IdentityKind("register_de", "tax_id", lambda _: True, "handelsregister|amtsgericht", "strong")),
     (r"\b(?:1[1-9]|2[0-8])-\d\d-\d{6}-\d\d\b", IdentityKind("licence_kr", "driving_licence", lambda _: True, "면허", "strong")),
     (r"\b\d{2,3}/\d{3}/\d{4,5}\b", IdentityKind("steuernummer_de", "tax_id", lambda _: True, "steuer|finanzamt|st\\.?-?nr")),
     (r"\b[A-Z\xc4\xd6\xdc]{1,3}-[A-Z]{1,2}[ -]?\d{1,4}[EH]?\b", IdentityKind("plate_de", "national_id", lambda _: True, "kennzeichen|kfz|plate")),

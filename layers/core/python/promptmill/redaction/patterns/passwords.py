@@ -19,6 +19,8 @@ _QUOTED = re.compile(
     r"(?:\"([^\"\n]{1,120}?)\"|'([^'\n]{1,120}?)'|`([^`\n]{1,120})`|>([^<\n]{3,80})</)"
 )
 _USER_IS = re.compile(r"[^\n.;=:\"']{0,20}[\"'][\w\-]{1,24}[\"'] is [\"']([^\"'\n]{3,60})[\"']")
+_NEXT_WORD = re.compile(r"[\"'`], {0,2}[\"'`][a-z]{1,24}[\"'`]")
+_OF_A_PARAMETER = re.compile(r"[ \t*]*:param [^\n:]{0,60}")
 _ASSIGNED = re.compile(r"[\w.\-]{0,24}[\"']?\s{0,2}(?::=|=>|[:=])[ \t]{0,4}((?:[^\s\"',;)<>&]|&(?!\w+=)){3,100})")
 _SPOKEN = re.compile(r"(?:\s?(?:is|was|:|=|-))?\s{1,3}([^\s\"',;()<>]{5,80})")
 _STRONG = re.compile(
@@ -66,6 +68,8 @@ def _find_quoted(text: str, at: int) -> tuple[int, int] | None:
     if match is None:
         return None
     start, end = match.span(match.lastindex or 0)
+    if _NEXT_WORD.fullmatch(text, match.start(), end + 1):
+        return None  # one word after the other, as in ("user", "password", "label")
     return (start, end) if _is_password(text[start:end]) else None
 
 
@@ -76,6 +80,8 @@ def _find_assigned(text: str, word: int, at: int) -> tuple[int, int] | None:
     start, end = match.span(1)
     while end > start and text[end - 1] in ".,":
         end -= 1
+    if _OF_A_PARAMETER.fullmatch(text, text.rfind("\n", max(0, word - _NAME_REACH), word) + 1, word):
+        return None  # the description of a parameter
     if text[word:at].lower().endswith("secret") and not looks_random(text[start:end]):
         return None
     return (start, end) if _is_password(text[start:end]) else None

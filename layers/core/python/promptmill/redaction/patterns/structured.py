@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from promptmill.redaction.patterns.accounts import ACCOUNT_RULES, WALLET_RULES
-from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, URL_RULES, find_phones
+from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, find_phones
 from promptmill.redaction.patterns.decoding import DecodedText, find_blobs, holds_encoded
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
@@ -20,6 +20,7 @@ from promptmill.redaction.patterns.secret_context import CONTEXT_RULES
 from promptmill.redaction.patterns.service_secrets import SERVICE_RULES
 from promptmill.redaction.patterns.tables import find_values_in_columns
 from promptmill.redaction.patterns.tokens import OPAQUE_RULES, PRIVATE_KEY_RULES, TOKEN_RULES
+from promptmill.redaction.patterns.urls import URL_RULES
 from promptmill.redaction.spans import Span, unite
 
 SECRET_GROUPS: tuple[tuple[Rule, ...], ...] = (

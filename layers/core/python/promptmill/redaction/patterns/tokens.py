@@ -18,6 +18,9 @@ _BODY_CHARS = re.compile(r"[A-Za-z0-9+/=\s\\:,.()@<>\"'\-]*")
 _MIN_KEY_LENGTH = 24
 
 
+_IS_BASE64 = re.compile(r"[A-Za-z0-9+/=]{12}")
+
+
 def find_private_keys(folded: FoldedText) -> Iterator[Span]:
     reached = 0
     for start, opened in folded.find_spans(_BEGIN):
@@ -28,7 +31,7 @@ def find_private_keys(folded: FoldedText) -> Iterator[Span]:
         closed = _END.search(folded.text, opened, reached)
         inside = closed.start() if closed else reached
         reached = closed.end() if closed else reached
-        if inside - opened >= _MIN_KEY_LENGTH or not closed:
+        if (inside - opened >= _MIN_KEY_LENGTH and _IS_BASE64.search(folded.text, opened, inside)) or not closed:
             yield Span(start, reached, "private_key", 0.99, "private_key")
 
 
