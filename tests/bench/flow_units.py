@@ -17,7 +17,7 @@ from typing import Any
 from promptmill.calls.bounds import Bound
 from promptmill.domain.completion import Usage
 from promptmill.domain.errors import RetryLaterError
-from promptmill.domain.limits import LimitRule, Limits
+from promptmill.domain.limits import CallTokens, LimitRule, Limits
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Price
 from promptmill.domain.submission import Holder
@@ -207,7 +207,7 @@ class World:
 
     async def _call(self, gate: UnitCallGate, chunk: int, record: int) -> bool:
         wait = Wait(chunk, self.clock.monotonic())
-        async with gate.call(self.route, record=record, bound=Bound(None, TOKENS), may_leave=False) as slot:
+        async with gate.call(self.route, record=record, bound=Bound(None, CallTokens(TOKENS)), may_leave=False) as slot:
             slot.sent = True
             wait.sent = self.clock.monotonic()
             self.found.waits.append(wait)

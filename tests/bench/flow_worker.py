@@ -9,6 +9,7 @@ import heapq
 import random
 from itertools import count
 
+from promptmill.domain.limits import CallTokens
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing import windows
 from promptmill.pacing.pacing import Refused
@@ -76,7 +77,7 @@ class Worker:
             return
         while (ready := self._ready()) and not self._waits(ready):
             offered = min(MAX_IN_GROUP, IN_FLIGHT - self.in_flight, ready)
-            given = self.pacing.take(self.job.route, [self.world.tokens[0]] * offered)
+            given = self.pacing.take(self.job.route, [CallTokens(self.world.tokens[0])] * offered)
             if given:
                 self._send(given)
             if given < offered:
@@ -147,8 +148,8 @@ class Worker:
             self.job.route,
             reply.how,
             latency_s=reply.latency_s,
-            reserved=reserved,
-            tokens=used if ok else 0,
+            reserved=CallTokens(reserved),
+            tokens=CallTokens(used if ok else 0),
             retry_after_s=reply.retry_after_s,
             told=(lambda: reply.told) if reply.told else None,
         )

@@ -44,9 +44,9 @@ def reader() -> Iterator[Reader]:
 def test_a_limit_group(reader: Reader) -> None:
     groups = product.limit_groups(reader.services)
     assert reader.one(groups.read("openai/gpt-6-sol@promptmill/openai")) == {
-        "members": {"worker-y": ["another.1", NOW + 25.0, 1.25, 300.0, 0.5, True, 0.75, 0.0]},
+        "members": {"worker-y": ["another.1", NOW + 25.0, 1.25, 300.0, 0.5, True, 0.75, 0.0, 0.0, 0.0, 0.0]},
         "waiting": {"another.2": NOW + 25.0},
-        "learnt": [1.5, 240.0, 0.25, 0.7],
+        "learnt": [1.5, 240.0, 0.25, 0.7, 0.0, 0.0, 0.0],
         "circuit": [NOW - 800.25, NOW + 20.0, 2],
         "estimate": None,
         "told": None,

@@ -15,6 +15,7 @@ from promptmill.calls.bounds import Bound
 from promptmill.calls.call_gate import CallSlot, RouteRestsError, SendingEndedError
 from promptmill.domain.budget import BudgetLine, BudgetState, job_line
 from promptmill.domain.errors import RecordError, RetryLaterError
+from promptmill.domain.limits import CallTokens
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Claim, IntentGroup, Verdict
 from promptmill.engine.call_gate import GateContext, UnitCallGate
@@ -39,7 +40,7 @@ class Pace(Unpaced):
         self.leave: HandOver | None = None
         self.noted: list[tuple[str, int, int | None]] = []
 
-    def take(self, route: Route, tokens: Sequence[int]) -> int:
+    def take(self, route: Route, tokens: Sequence[CallTokens]) -> int:
         del route
         taken = min(self.allowed, len(tokens))
         self.allowed -= taken
@@ -59,9 +60,9 @@ class Pace(Unpaced):
     def circuit_is_open(self, route: Route) -> bool:
         return route.id in self.down
 
-    def ended(self, route: Route, how: str, *, reserved: int, tokens: int | None, **_: Any) -> None:
+    def ended(self, route: Route, how: str, *, reserved: CallTokens, tokens: CallTokens | None, **_: Any) -> None:
         del route
-        self.noted.append((how, reserved, tokens))
+        self.noted.append((how, reserved.of("tokens"), None if tokens is None else tokens.of("tokens")))
 
 
 class Bench:
@@ -121,7 +122,7 @@ class Bench:
         self, record: int = 0, *, route: Route = ROUTE, high: int = 100, takes_s: float = 0.0, may_leave: bool = False
     ) -> str:
         """The call's id, once it is over: it costs nothing."""
-        bound = Bound(high, 7)
+        bound = Bound(high, CallTokens(7))
         async with self.sender.call(route, record=record, bound=bound, may_leave=may_leave) as slot:
             await self._made(slot, record, takes_s)
         return slot.call_id
@@ -285,7 +286,7 @@ async def test_pacing_is_told_how_each_call_ended() -> None:
     here = await bench()
     await here.call()
     for status, error in ((429, "throttled"), (500, "failed")):
-        bound = Bound(5, 7)
+        bound = Bound(5, CallTokens(7))
         with suppress(RetryLaterError):
             async with here.sender.call(ROUTE, record=0, bound=bound, may_leave=False) as slot:
                 slot.sent = True
@@ -416,7 +417,7 @@ async def test_a_store_that_fails_ends_sending_and_what_may_be_durable_is_told_a
 async def test_a_permit_that_was_not_used_is_told_as_not_sent() -> None:
     here = await bench()
     with pytest.raises(RecordError):
-        async with here.sender.call(ROUTE, record=0, bound=Bound(5, 7), may_leave=False):
+        async with here.sender.call(ROUTE, record=0, bound=Bound(5, CallTokens(7)), may_leave=False):
             raise RecordError("not for this route", code="unsupported_field")
     await here.call()
     await here.close()

@@ -11,6 +11,7 @@ from promptmill.aws.s3.recipe_source import S3RecipeSource
 from promptmill.domain.errors import RecipeError
 from promptmill.domain.limits import LimitGroup, LimitRule, Limits
 from promptmill.domain.names import valid_name
+from promptmill.domain.recipe import Route
 from promptmill.recipes.limits_document import check_limits, parse_limits
 from tests.fakes.clock import FakeClock
 from tests.fakes.object_store import FakeObjectStore
@@ -39,7 +40,7 @@ def test_models_listed_together_share_their_limits() -> None:
     luna = limits.group_of(ROUTE)
     sol = limits.group_of(structs.replace(ROUTE, id="openai/gpt-6-sol", model="gpt-6-sol"))
     assert luna == sol
-    assert (luna.requests_per_s, luna.tokens_per_s) == (10_000 / 60, 2_000_000 / 60)
+    assert (luna.per_s("requests"), luna.per_s("tokens")) == (10_000 / 60, 2_000_000 / 60)
 
 
 def test_the_most_precise_rule_holds_and_an_open_one_limits_each_account_by_itself() -> None:
@@ -51,14 +52,42 @@ def test_the_most_precise_rule_holds_and_an_open_one_limits_each_account_by_itse
 
 
 def test_a_group_without_tokens_has_none() -> None:
-    assert LimitGroup("g", 60).tokens_per_s is None
-    assert Limits((LimitRule((ROUTE.id,), None, 600),)).group_of(ROUTE).requests_per_s is None
+    assert LimitGroup("g", 60).per_s("tokens") is None
+    assert Limits((LimitRule((ROUTE.id,), None, 600),)).group_of(ROUTE).per_s("requests") is None
+
+
+def test_input_and_output_may_have_limits_of_their_own() -> None:
+    text = "limits: [{models: anthropic/c, input_tokens_per_minute: 6000, output_tokens_per_minute: 1200}]"
+    group = parse_limits(text).group_of(Route("anthropic/c", "anthropic", "c"))
+    assert (group.known, group.per_s("input_tokens"), group.per_s("output_tokens")) == (True, 100.0, 20.0)
+    assert not group.cached_input_counts
+    counted = parse_limits(text[:-2] + ", cached_input_counts: true}]")
+    assert counted.group_of(Route("anthropic/c", "anthropic", "c")).cached_input_counts
+
+
+@pytest.mark.parametrize(
+    ("route", "counts"),
+    [
+        # Each by the provider's page on its limits, as of 2026-11.
+        (Route("anthropic/c", "anthropic", "c"), False),
+        (Route("bedrock/c", "bedrock", "c"), False),
+        (Route("compatible/l", "compatible", "l", base_url="https://api.groq.com/openai/v1"), False),
+        (Route("compatible/l", "compatible", "l", base_url="https://api.fireworks.ai/inference/v1"), False),
+        (Route("compatible/l", "compatible", "l", base_url="https://notgroq.com/v1"), True),
+        (ROUTE, True),
+    ],
+)
+def test_input_from_a_cache_counts_where_the_provider_counts_it(route: Route, *, counts: bool) -> None:
+    assert Limits().group_of(route).cached_input_counts == counts
 
 
 @pytest.mark.parametrize(
     ("document", "wanted"),
     [
-        ("limits: [{models: openai/a}]", "limits[0] (line 1): requests_per_minute, tokens_per_minute or both"),
+        (
+            "limits: [{models: openai/a}]",
+            "limits[0] (line 1): at least one of these must be set: requests_per_minute, tokens_per_minute, ",
+        ),
         ("limits: [{models: gpt-6, requests_per_minute: 5}]", "must be `provider/model`"),
         ("limits: [{models: opena/x, requests_per_minute: 5}]", "did you mean openai?"),
         ("limits:\n- {models: openai/x, request_per_minute: 5}", "(line 2): unknown key; did you mean requests_per"),

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.domain.limits import LimitGroup
+from promptmill.domain.limits import CallTokens, LimitGroup
+from promptmill.domain.told_limits import ToldLimit
 from promptmill.domain.units import MAX_IN_GROUP
-from promptmill.pacing.paced_group import MAX_TICK_S, MIN_TICK_S, PacedGroup, Pacer
+from promptmill.pacing.paced_group import PacedGroup
+from promptmill.pacing.pacer import MAX_TICK_S, MIN_TICK_S, Pacer
 from promptmill.pacing.pacing import Ended
 
 
@@ -91,14 +93,57 @@ def test_a_worker_without_a_share_sends_nothing() -> None:
     assert pacer.wait_s(100.0) > 1e6
 
 
+def rate_of(group: PacedGroup, *, uses: CallTokens, seconds: int = 300) -> float:
+    """Return the calls a second of a worker that always has more to send, each of which is answered at once."""
+    group.share(1, 0.0)
+    sent, now = 0, 0.0
+    while now < seconds:
+        taken = group.take([CallTokens(500, 1_000)] * 50, now)
+        for _ in range(taken):
+            group.ended("ok", latency_s=0.0, reserved=CallTokens(500, 1_000), tokens=uses, now=now)
+        sent += taken
+        now += max(group.wait_s(now), 0.01)
+    return sent / seconds
+
+
+def test_input_and_output_bind_each_by_itself() -> None:
+    uses = CallTokens(300, 100)
+    by_input = LimitGroup("g", input_tokens_per_minute=18_000, output_tokens_per_minute=60_000)
+    assert rate_of(PacedGroup(by_input, 0.0), uses=uses) == pytest.approx(1.0, rel=0.1)
+    by_output = LimitGroup("g", input_tokens_per_minute=180_000, output_tokens_per_minute=12_000)
+    assert rate_of(PacedGroup(by_output, 0.0), uses=uses) == pytest.approx(2.0, rel=0.1)
+    together = LimitGroup("g", tokens_per_minute=24_000, output_tokens_per_minute=12_000)
+    assert rate_of(PacedGroup(together, 0.0), uses=uses) == pytest.approx(1.0, rel=0.1)
+
+
+def test_input_from_a_cache_takes_nothing_where_it_does_not_count() -> None:
+    uses = CallTokens(300, 100, 200)
+    counted = LimitGroup("g", input_tokens_per_minute=18_000)
+    free = LimitGroup("g", input_tokens_per_minute=18_000, cached_input_counts=False)
+    assert rate_of(PacedGroup(counted, 0.0), uses=uses) == pytest.approx(1.0, rel=0.1)
+    assert rate_of(PacedGroup(free, 0.0), uses=uses) == pytest.approx(3.0, rel=0.1)
+
+
+def test_limits_of_tokens_that_replies_tell_bind_as_well() -> None:
+    group = PacedGroup(LimitGroup("g"), 0.0)
+    group.share(1, 0.0)
+    limits = (ToldLimit("output_tokens", 12_000, 60.0), ToldLimit("requests", 6_000, 60.0))
+    assert group.take([CallTokens(500, 1_000)], 0.0) == 1
+    used = CallTokens(300, 100)
+    group.ended("ok", latency_s=0.0, reserved=CallTokens(500, 1_000), tokens=used, now=0.0, told=lambda: limits)
+    assert rate_of(group, uses=used) == pytest.approx(2.0, rel=0.1)
+
+
 @pytest.mark.parametrize("how", ["ok", "failed"])
 def test_a_call_that_asks_for_countless_tokens_stalls_its_group_for_a_minute_at_most(how: Ended) -> None:
     group = PacedGroup(LimitGroup("g", tokens_per_minute=60_000), 0.0)
     group.share(1, 0.0)
-    assert group.take([10**19], 0.0) == 1
+    assert group.take([CallTokens(10**19)], 0.0) == 1
     for now in range(1, 31):
-        group.take([100], float(now))
-        group.ended("ok", latency_s=1.0, reserved=100, tokens=30, now=float(now))
-    group.ended(how, latency_s=30.0, reserved=10**19, tokens=9 if how == "ok" else None, now=31.0)
+        group.take([CallTokens(100)], float(now))
+        group.ended("ok", latency_s=1.0, reserved=CallTokens(100), tokens=CallTokens(30), now=float(now))
+    group.ended(
+        how, latency_s=30.0, reserved=CallTokens(10**19), tokens=CallTokens(9) if how == "ok" else None, now=31.0
+    )
     assert group.wait_s(31.0) <= 60
-    assert group.take([100], 92.0) == 1
+    assert group.take([CallTokens(100)], 92.0) == 1

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, Member
-from promptmill.domain.limits import LimitRule, Limits
+from promptmill.domain.limits import CallTokens, LimitRule, Limits
 from promptmill.domain.recipe import Route
 from promptmill.domain.told_limits import Told
 from promptmill.pacing.pacing import Ended, Refused
@@ -58,7 +58,7 @@ class Group:
         sent = 0
         for tenth in range(seconds * 10):
             for worker in workers:
-                taken = worker.take(ROUTE, [options.get("reserved", 10)] * 50)
+                taken = worker.take(ROUTE, [CallTokens(options.get("reserved", 10))] * 50)
                 sent += taken
                 for _ in range(taken if how else 0):
                     end(worker, how or "ok")
@@ -69,7 +69,7 @@ class Group:
 
 
 def end(worker: SharedPacing, how: Ended, route: Route = ROUTE, *, latency_s: float = 0.0) -> None:
-    worker.ended(route, how, latency_s=latency_s, reserved=10, tokens=10, retry_after_s=None)
+    worker.ended(route, how, latency_s=latency_s, reserved=CallTokens(10), tokens=CallTokens(10), retry_after_s=None)
 
 
 async def test_live_members_share_the_limit_equally() -> None:
@@ -86,7 +86,7 @@ async def test_live_members_share_the_limit_equally() -> None:
 async def test_a_share_survives_its_dead_worker_by_25_seconds_at_most() -> None:
     group = Group()
     dead, alive = await group.joined("dead"), await group.joined("alive")
-    assert dead.take(ROUTE, [10]) == 1
+    assert dead.take(ROUTE, [CallTokens(10)]) == 1
     await group.run([alive], int(MEMBER_EXPIRES_S) + 11, how="ok")
     assert list(group.state().members) == ["alive"], "forgotten by the others' writes"
     assert await group.run([alive], 10, how="ok") == pytest.approx(RATE * 10, rel=0.06)
@@ -176,7 +176,7 @@ async def test_throttled_workers_slow_down_and_those_that_join_start_where_they_
     worker = await group.joined("a")
     await group.run([worker], 5, how="ok")
     for _ in range(30):
-        for place in range(worker.take(ROUTE, [10] * 50)):
+        for place in range(worker.take(ROUTE, [CallTokens(10)] * 50)):
             end(worker, "throttled" if place % 3 == 0 else "ok")
         group.clock.advance(0.5)
     assert not worker.braked
@@ -191,7 +191,7 @@ async def test_throttled_workers_slow_down_and_those_that_join_start_where_they_
 async def outage(group: Group, workers: Sequence[SharedPacing]) -> None:
     for _ in range(50):
         for worker in workers:
-            worker.take(ROUTE, [10])
+            worker.take(ROUTE, [CallTokens(10)])
             end(worker, "failed")
         group.clock.advance(0.1)
     for worker in workers:
@@ -210,7 +210,7 @@ async def test_a_circuit_opens_when_most_members_brake_and_everybody_skips_the_r
     for worker in workers:
         await worker.refresh()
     assert sum(not worker.circuit_is_open(ROUTE) for worker in workers) == 1, "one of them may probe"
-    assert sum(worker.take(ROUTE, [10] * 50) for worker in workers) == 1
+    assert sum(worker.take(ROUTE, [CallTokens(10)] * 50) for worker in workers) == 1
     assert all(worker.circuit_is_open(ROUTE) for worker in workers)
     assert not any(worker.counts_failure(ROUTE) for worker in workers)
 
@@ -224,7 +224,7 @@ async def test_an_answered_probe_closes_it_for_all() -> None:
     group.clock.advance(10)
     for worker in workers:
         await worker.refresh()
-    prober = next(worker for worker in workers if worker.take(ROUTE, [10]))
+    prober = next(worker for worker in workers if worker.take(ROUTE, [CallTokens(10)]))
     group.clock.advance(1)
     end(prober, "ok", latency_s=0.9)
     await prober.refresh()
@@ -249,17 +249,17 @@ async def test_the_next_route_takes_over_and_the_first_comes_back() -> None:
     assert worker.circuit_is_open(ROUTE)
     assert worker.wait_s(SPARE) > 0, "joins first, whether it is asked to wait or to send"
     await worker.refresh()
-    assert worker.take(SPARE, [10] * 50) > 0
+    assert worker.take(SPARE, [CallTokens(10)] * 50) > 0
     assert worker.hand_over() is None
     newcomer = await group.joined("b", routes=BOTH)
-    assert newcomer.take(SPARE, [10]) == 1
+    assert newcomer.take(SPARE, [CallTokens(10)]) == 1
     assert newcomer.circuit_is_open(ROUTE)
     probes = 0
     for _ in range(120):
         group.clock.advance(1.0)
         for one in (worker, newcomer):
-            assert one.take(SPARE, [10]) in (0, 1)
-            if not one.circuit_is_open(ROUTE) and one.take(ROUTE, [10]):
+            assert one.take(SPARE, [CallTokens(10)]) in (0, 1)
+            if not one.circuit_is_open(ROUTE) and one.take(ROUTE, [CallTokens(10)]):
                 probes += 1
                 end(one, "ok")
             await one.refresh()
@@ -292,13 +292,13 @@ async def test_tokens_are_paced_by_what_is_used_of_what_is_reserved() -> None:
     worker = await group.joined("a")
     reserving = await group.run([worker], 10, how="ok", reserved=100)
     for _ in range(50):
-        worker.ended(ROUTE, "ok", latency_s=1.0, reserved=1_000, tokens=100, retry_after_s=None)
+        worker.ended(ROUTE, "ok", latency_s=1.0, reserved=CallTokens(1_000), tokens=CallTokens(100), retry_after_s=None)
     learnt = await group.run([worker], 10, reserved=100)
     assert learnt > 2 * reserving
     group.clock.advance(10)
     await worker.refresh()
     newcomer = await group.joined("b", "other")
-    assert newcomer.take(ROUTE, [100] * 50) > 4, "as others have learnt"
+    assert newcomer.take(ROUTE, [CallTokens(100)] * 50) > 4, "as others have learnt"
 
 
 async def test_the_window_grows_with_latency_and_is_shared_with_other_jobs() -> None:
@@ -307,7 +307,7 @@ async def test_the_window_grows_with_latency_and_is_shared_with_other_jobs() -> 
     alone = worker.room(sent=1, drained=0, chunks=1000)
     now = 0.0
     for _ in range(400):
-        taken = worker.take(ROUTE, [10] * 50)
+        taken = worker.take(ROUTE, [CallTokens(10)] * 50)
         group.clock.advance(0.5)
         now += 0.5
         if now > 30:
@@ -334,12 +334,12 @@ def test_routes_of_one_group_share_one_pace() -> None:
 async def test_calls_that_wait_long_on_one_route_do_not_make_the_worker_come_and_go() -> None:
     group = Group(Limits((LimitRule((ROUTE.id,), 600), LimitRule((SPARE.id,), 1))))
     worker = await group.joined("a")
-    while worker.take(SPARE, [10]) == 0:
+    while worker.take(SPARE, [CallTokens(10)]) == 0:
         await worker.refresh()
         group.clock.advance(1.0)
     before = group.store.writes
     for _ in range(60):
-        worker.take(ROUTE, [10])
+        worker.take(ROUTE, [CallTokens(10)])
         worker.wait_s(SPARE)
         await worker.refresh()
         group.clock.advance(1.0)
@@ -350,11 +350,11 @@ async def test_a_fallback_is_asked_even_if_the_share_was_given_back_before() -> 
     """The last record of a job may need another route once all others are sent; that route's group is joined then."""
     group = Group()
     worker = await group.joined("a", routes=BOTH)
-    assert worker.take(ROUTE, [10]) == 1
+    assert worker.take(ROUTE, [CallTokens(10)]) == 1
     await worker.give_share_back()
     sent = 0
     for _ in range(60):
-        sent += worker.take(SPARE, [10])
+        sent += worker.take(SPARE, [CallTokens(10)])
         group.clock.advance(1.0)
         await worker.refresh()
     assert sent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from promptmill.domain.limits import Limits
+from promptmill.domain.limits import CallTokens, Limits
 from promptmill.domain.told_limits import Counted, Told, ToldLimit
 from promptmill.pacing.pacing import Ended
 from promptmill.pacing.shared_pacing import SharedPacing
@@ -105,7 +105,7 @@ class Group:
         sent = self.answered = 0
         for tenth in range(seconds * 10):
             self._left = self._left if tenth % 10 else self.most_in_a_second
-            taken = [(worker, worker.take(ROUTE, [10] * 50)) for worker in workers]
+            taken = [(worker, worker.take(ROUTE, [CallTokens(10)] * 50)) for worker in workers]
             self.clock.advance(0.05)
             for worker, calls in taken:
                 sent += calls
@@ -118,8 +118,8 @@ class Group:
                         ROUTE,
                         how,
                         latency_s=0.05,
-                        reserved=10,
-                        tokens=10,
+                        reserved=CallTokens(10),
+                        tokens=CallTokens(10),
                         retry_after_s=None,
                         told=lambda limits=limits: limits,  # type: ignore[misc]
                     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptmill.domain.limit_group import Estimate
-from promptmill.domain.limits import Limits
+from promptmill.domain.limits import CallTokens, Limits
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.pacing.unknown_limit import DIP_S, FIRST, HOLD_S, STEP_S, grown, grows_at, rate_at
 from tests.fakes.recipes import ROUTE
@@ -26,7 +26,7 @@ class Limited:
         for tick in range(seconds * 20):
             self._level = min(self.rate, self._level + self.rate / 20)
             for worker in workers:
-                for _ in range(worker.take(ROUTE, [10] * 50)):
+                for _ in range(worker.take(ROUTE, [CallTokens(10)] * 50)):
                     passes = self._level >= 1
                     self._level -= passes
                     self.sent, self.refused = self.sent + 1, self.refused + (not passes)
@@ -39,24 +39,26 @@ class Limited:
 async def test_all_places_in_flight_are_used_within_three_seconds_where_nothing_is_refused() -> None:
     group = Group(Limits())
     worker = await group.joined("a")
-    assert worker.take(ROUTE, [10] * 50) == FIRST
-    assert worker.take(ROUTE, [10] * 50) == 0, "until one of them is answered, or was not refused for a while"
+    assert worker.take(ROUTE, [CallTokens(10)] * 50) == FIRST
+    assert worker.take(ROUTE, [CallTokens(10)] * 50) == 0, (
+        "until one of them is answered, or was not refused for a while"
+    )
     assert 0 < worker.wait_s(ROUTE) <= 0.5
     sent = FIRST
     for _ in range(30):
         group.clock.advance(0.1)
-        sent += sum(worker.take(ROUTE, [10] * 50) for _ in range(10))
+        sent += sum(worker.take(ROUTE, [CallTokens(10)] * 50) for _ in range(10))
     assert sent >= 500
 
 
 async def test_answers_double_what_is_in_flight_before_half_a_second_has_passed() -> None:
     group = Group(Limits())
     worker = await group.joined("a")
-    assert worker.take(ROUTE, [10] * FIRST) == FIRST
-    assert worker.take(ROUTE, [10]) == 0
+    assert worker.take(ROUTE, [CallTokens(10)] * FIRST) == FIRST
+    assert worker.take(ROUTE, [CallTokens(10)]) == 0
     for _ in range(FIRST):
         end(worker, "ok", latency_s=0.0)
-    assert worker.take(ROUTE, [10] * 50) == 2 * FIRST
+    assert worker.take(ROUTE, [CallTokens(10)] * 50) == 2 * FIRST
 
 
 @pytest.mark.parametrize("limit", [2.0, 40.0, 400.0])
@@ -71,7 +73,7 @@ async def test_a_limit_is_found_by_refusals_and_kept_for_those_who_come_later(li
     assert provider.refused <= 0.1 * provider.sent
     await worker.close()
     newcomer = await group.joined("b", "other")
-    newcomer.take(ROUTE, [10] * 50)
+    newcomer.take(ROUTE, [CallTokens(10)] * 50)
     provider.sent = provider.refused = 0
     await provider.run([newcomer], 10)
     assert provider.refused <= 0.2 * provider.sent, "it starts with what others have learnt"
@@ -94,10 +96,10 @@ async def test_two_workers_agree_on_the_estimate() -> None:
 async def test_one_refusal_says_nothing_yet() -> None:
     group = Group(Limits())
     worker = await group.joined("a")
-    worker.take(ROUTE, [10] * FIRST)
+    worker.take(ROUTE, [CallTokens(10)] * FIRST)
     end(worker, "throttled", latency_s=0.0)
     group.clock.advance(1.0)
-    worker.take(ROUTE, [10])
+    worker.take(ROUTE, [CallTokens(10)])
     await worker.refresh()
     assert group.state().estimate is None
 
@@ -106,9 +108,9 @@ async def test_calls_that_were_taken_and_not_made_leave_their_places() -> None:
     group = Group(Limits())
     worker = await group.joined("a")
     for _ in range(100):
-        for _ in range(worker.take(ROUTE, [10] * FIRST)):
-            worker.unused(ROUTE, reserved=10)
-    assert worker.take(ROUTE, [10] * FIRST) == FIRST
+        for _ in range(worker.take(ROUTE, [CallTokens(10)] * FIRST)):
+            worker.unused(ROUTE, reserved=CallTokens(10))
+    assert worker.take(ROUTE, [CallTokens(10)] * FIRST) == FIRST
 
 
 def test_an_estimate_dips_holds_and_steps_up_by_the_time_alone() -> None:

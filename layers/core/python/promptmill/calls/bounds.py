@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from promptmill.domain.completion import TOKENS, CompletionRequest, Usage, attachments_of
+from promptmill.domain.limits import CallTokens
 from promptmill.domain.recipe import Route
 from promptmill.ports.ledger import PriceBook
 from promptmill.wire.costly_fields import Extras, extras_of, priced_as_asked, size_of
@@ -20,13 +21,13 @@ class Bound(Struct, frozen=True):
 
     Attributes:
         high: nano-dollars, None where the cost has no bound.
-        tokens: an estimate, input and output, for pacing.
+        tokens: an estimate, for pacing.
         reason: why there is no bound, "" if nobody asked for one.
         remedy: what to do about that.
     """
 
     high: int | None
-    tokens: int
+    tokens: CallTokens
     reason: str = ""
     remedy: str = ""
 
@@ -48,7 +49,7 @@ def bound_of(request: CompletionRequest, route: Route, *, prices: PriceBook, at:
     # A tokenizer makes at most one token of a byte, in any script: the size bounds the input without counting tokens.
     size = len(_encoder.encode(request))
     most_output = 0 if request.kind != "completion" else request.max_output_tokens or DEFAULT_OUTPUT_TOKENS
-    tokens = size // _BYTES_A_TOKEN + most_output
+    tokens = CallTokens(size // _BYTES_A_TOKEN, most_output)
     if not priced:
         return Bound(None, tokens)
     extras = extras_of(request, route)

@@ -27,6 +27,8 @@ class Member(Struct, frozen=True, array_like=True):
         braked: it has stopped sending, since its calls fail.
         used_of_share: the part of its share that it uses; less than 1 where its calls are throttled below the share.
         busy: the part of the calls that it may have in flight which it has.
+        input_used, output_used: as ``used_of_reserved``, of input and of output alone.
+        output: the mean of the tokens that an answer had, 0 if not known.
     """
 
     job: str
@@ -37,6 +39,9 @@ class Member(Struct, frozen=True, array_like=True):
     braked: bool = False
     used_of_share: float = 1.0
     busy: float = 0.0
+    input_used: float = 0.0
+    output_used: float = 0.0
+    output: float = 0.0
 
 
 class Learnt(Struct, frozen=True, array_like=True):
@@ -46,6 +51,9 @@ class Learnt(Struct, frozen=True, array_like=True):
     tokens: float = 0.0
     used_of_reserved: float = 0.0
     used_of_share: float = 1.0
+    input_used: float = 0.0
+    output_used: float = 0.0
+    output: float = 0.0
 
 
 class Circuit(Struct, frozen=True, array_like=True):
@@ -112,6 +120,9 @@ class GroupState(Struct, frozen=True):
             _mean([member.tokens for member in live]) or self.learnt.tokens,
             _mean([member.used_of_reserved for member in live]) or self.learnt.used_of_reserved,
             _mean([member.used_of_share for member in live]) or 1.0,
+            _mean([member.input_used for member in live]) or self.learnt.input_used,
+            _mean([member.output_used for member in live]) or self.learnt.output_used,
+            _mean([member.output for member in live]) or self.learnt.output,
         )
 
 

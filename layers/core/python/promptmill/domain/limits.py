@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from msgspec import Struct
 
 from promptmill.domain.recipe import Route
+from promptmill.domain.told_limits import COUNTED, Counted
 
 DOCUMENT = "_limits"
 """The name of the operator's document, which stands beside the recipes and is no recipe's name."""
@@ -12,28 +15,53 @@ DOCUMENT = "_limits"
 _SECONDS = 60.0
 
 
+class CallTokens(Struct, frozen=True):
+    """The tokens of one call, as it reserves them or as it used them. ``cached``: the part of its input read from a cache."""
+
+    input: int
+    output: int = 0
+    cached: int = 0
+
+    def of(self, counted: Counted) -> int:
+        """Return as many as a limit of that kind counts."""
+        return {"tokens": self.input + self.output, "input_tokens": self.input, "output_tokens": self.output}[counted]
+
+    def counted_by(self, group: LimitGroup) -> CallTokens:
+        """Return what counts against the group's limits."""
+        return self if group.cached_input_counts else CallTokens(max(0, self.input - self.cached), self.output)
+
+
 class LimitGroup(Struct, frozen=True):
-    """The limits of a provider that routes share. None is unknown: requests are then learnt from refusals.
+    """The limits of a provider that routes share. None is unknown: it is then told by replies, or learnt from refusals.
 
     Attributes:
         name: the name of its item, which is the same for every worker.
+        tokens_per_minute: input and output together.
+        cached_input_counts: input that is read from a cache counts as well.
     """
 
     name: str
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    input_tokens_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    cached_input_counts: bool = True
 
     @property
     def known(self) -> bool:
-        return self.requests_per_minute is not None or self.tokens_per_minute is not None
+        return any(self.per_minute(counted) is not None for counted in COUNTED)
 
-    @property
-    def requests_per_s(self) -> float | None:
-        return None if self.requests_per_minute is None else self.requests_per_minute / _SECONDS
+    def per_minute(self, counted: Counted) -> int | None:
+        return {
+            "requests": self.requests_per_minute,
+            "tokens": self.tokens_per_minute,
+            "input_tokens": self.input_tokens_per_minute,
+            "output_tokens": self.output_tokens_per_minute,
+        }[counted]
 
-    @property
-    def tokens_per_s(self) -> float | None:
-        return None if self.tokens_per_minute is None else self.tokens_per_minute / _SECONDS
+    def per_s(self, counted: Counted) -> float | None:
+        limit = self.per_minute(counted)
+        return None if limit is None else limit / _SECONDS
 
 
 class LimitRule(Struct, frozen=True):
@@ -41,6 +69,7 @@ class LimitRule(Struct, frozen=True):
 
     Attributes:
         models: the ids of the routes that share the limits.
+        cached_input_counts: None for what is usual at the provider.
     """
 
     models: tuple[str, ...]
@@ -50,6 +79,9 @@ class LimitRule(Struct, frozen=True):
     account: str = ""
     region: str = ""
     base_url: str = ""
+    input_tokens_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    cached_input_counts: bool | None = None
 
     def fits(self, route: Route) -> bool:
         return route.id in self.models and all(
@@ -80,4 +112,26 @@ class Limits(Struct, frozen=True):
         models = "+".join(rule.models) if rule else route.id
         places = (route.account, route.key, route.region, route.base_url)
         name = "@".join((models, *filter(None, places)))
-        return LimitGroup(name, rule.requests_per_minute, rule.tokens_per_minute) if rule else LimitGroup(name)
+        counts = cached_input_counts(route)
+        if rule is None:
+            return LimitGroup(name, cached_input_counts=counts)
+        return LimitGroup(
+            name,
+            rule.requests_per_minute,
+            rule.tokens_per_minute,
+            rule.input_tokens_per_minute,
+            rule.output_tokens_per_minute,
+            counts if rule.cached_input_counts is None else rule.cached_input_counts,
+        )
+
+
+_CACHE_IS_FREE = frozenset({"anthropic", "anthropic-aws", "bedrock"})
+_CACHE_IS_FREE_AT = ("groq.com", "fireworks.ai")
+
+
+def cached_input_counts(route: Route) -> bool:
+    """Return False where the provider's documents say that input from a cache counts against no limit."""
+    host = urlsplit(route.base_url).hostname or ""
+    return route.provider not in _CACHE_IS_FREE and not any(
+        host == name or host.endswith("." + name) for name in _CACHE_IS_FREE_AT
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 Counted = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 """What a limit counts. ``tokens`` are input and output together."""
+
+COUNTED: tuple[Counted, ...] = get_args(Counted)
 
 MAX_PACED_S = 600.0
 """The longest period whose limit is a pace. What a provider allows in a day may be used up at once."""

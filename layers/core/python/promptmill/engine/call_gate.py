@@ -21,7 +21,9 @@ from promptmill.calls.call_gate import (
     SendingEndedError,
 )
 from promptmill.domain.charge import name_model
+from promptmill.domain.completion import Usage
 from promptmill.domain.errors import RecordError, RetryLaterError, SupersededError
+from promptmill.domain.limits import CallTokens
 from promptmill.domain.recipe import Route
 from promptmill.domain.units import MAX_IN_GROUP, Gate, Intent, IntentGroup, call_id
 from promptmill.engine.call_slots import CallSlots
@@ -160,13 +162,12 @@ class UnitCallGate:
         self._in_flight -= 1
         if slot.attempt is not None:
             self._ports.journal.note(slot.attempt)
-            usage = slot.attempt.usage
             self._ports.pacing.ended(
                 route,
                 _classify_end(slot),
                 latency_s=self._ports.clock.monotonic() - started,
                 reserved=bound.tokens,
-                tokens=usage.input_total + usage.output_total if usage.source != "none" else None,
+                tokens=_count_tokens(slot.attempt.usage),
                 retry_after_s=slot.error.retry_after_s if isinstance(slot.error, RetryLaterError) else None,
                 told=slot.told,
             )
@@ -367,6 +368,10 @@ class UnitCallGate:
 
 
 _THROTTLED = 429
+
+
+def _count_tokens(usage: Usage) -> CallTokens | None:
+    return None if usage.source == "none" else CallTokens(usage.input_total, usage.output_total, usage.cache_read)
 
 
 def _refuse_over_budget() -> RecordError:

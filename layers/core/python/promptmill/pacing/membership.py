@@ -60,6 +60,9 @@ class Membership:
             paced.braked,
             paced.used_of_share(self._clock.monotonic()),
             round(paced.busy, 4),
+            measured.input_used,
+            measured.output_used,
+            measured.output,
         )
         self._urgent.discard(paced.group.name)
         told = paced.told.to_keep(wall=wall, now=self._clock.monotonic()) if paced.told.unsaved else None

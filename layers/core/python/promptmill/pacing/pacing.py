@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from promptmill.domain.limits import CallTokens
 from promptmill.domain.recipe import Route
 from promptmill.domain.told_limits import Telling
 
@@ -30,7 +31,7 @@ class Refused(Struct, frozen=True):
 class Pacing(Protocol):
     """The pace of one invocation, for all units that it runs. Nothing here is durable, and nothing waits."""
 
-    def take(self, route: Route, tokens: Sequence[int]) -> int:
+    def take(self, route: Route, tokens: Sequence[CallTokens]) -> int:
         """Return how many of these calls, in order, may be sent now; they count as sent.
 
         ``tokens`` are those that each call reserves.
@@ -51,15 +52,15 @@ class Pacing(Protocol):
         how: Ended,
         *,
         latency_s: float,
-        reserved: int,
-        tokens: int | None,
+        reserved: CallTokens,
+        tokens: CallTokens | None,
         retry_after_s: float | None,
         told: Telling | None = None,
     ) -> None:
         """Note a call that is over. ``tokens`` are those that it really used, None if unknown; ``told`` reads limits."""
         ...
 
-    def unused(self, route: Route, *, reserved: int) -> None:
+    def unused(self, route: Route, *, reserved: CallTokens) -> None:
         """Note that a call was taken and not made, or was cut off: it is in flight no more."""
         ...
 
@@ -139,7 +140,7 @@ class Unpaced:
         del carrying_on
         return max(0, min(chunks - sent, _MAX_SENT - (sent - drained)))
 
-    def take(self, route: Route, tokens: Sequence[int]) -> int:
+    def take(self, route: Route, tokens: Sequence[CallTokens]) -> int:
         del route
         return len(tokens)
 
@@ -157,14 +158,14 @@ class Unpaced:
         how: Ended,
         *,
         latency_s: float,
-        reserved: int,
-        tokens: int | None,
+        reserved: CallTokens,
+        tokens: CallTokens | None,
         retry_after_s: float | None,
         told: Telling | None = None,
     ) -> None:
         del route, how, latency_s, reserved, tokens, retry_after_s, told
 
-    def unused(self, route: Route, *, reserved: int) -> None:
+    def unused(self, route: Route, *, reserved: CallTokens) -> None:
         del route, reserved
 
     def counts_failure(self, route: Route) -> bool:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from promptmill.domain.limit_group import GroupState
-from promptmill.domain.limits import Limits
+from promptmill.domain.limits import CallTokens, Limits
 from promptmill.domain.recipe import Route
 from promptmill.domain.told_limits import Telling
 from promptmill.pacing import windows
@@ -158,7 +158,7 @@ class SharedPacing:
 
     # Asked by the call gate: ``Pacing``.
 
-    def take(self, route: Route, tokens: Sequence[int]) -> int:
+    def take(self, route: Route, tokens: Sequence[CallTokens]) -> int:
         paced = self._note_use(route)
         return paced.take(tokens, self._clock.monotonic()) if self._may_send(paced) else 0
 
@@ -175,8 +175,8 @@ class SharedPacing:
         how: Ended,
         *,
         latency_s: float,
-        reserved: int,
-        tokens: int | None,
+        reserved: CallTokens,
+        tokens: CallTokens | None,
         retry_after_s: float | None,
         told: Telling | None = None,
     ) -> None:
@@ -185,7 +185,7 @@ class SharedPacing:
         if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now, told=told):
             self._membership.hasten(paced)
 
-    def unused(self, route: Route, *, reserved: int) -> None:
+    def unused(self, route: Route, *, reserved: CallTokens) -> None:
         self._group_for(route).unused(reserved=reserved, now=self._clock.monotonic())
 
     def counts_failure(self, route: Route) -> bool:

@@ -14,9 +14,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
-from promptmill.domain.told_limits import Counted, Told, ToldLimit
+from promptmill.domain.told_limits import COUNTED, Counted, Told, ToldLimit
 
 MIN_WINDOW_S = 10.0
 """What is left of a shorter period has changed by the time that the reply is here."""
@@ -51,7 +50,6 @@ MANY_REFUSED = {True: (30, 1 / 3), False: (100, 0.8)}
 limits are not those of whoever refuses. By whether the rate has been cut far below what was told."""
 
 _MAX_NOTED = 2000
-_KINDS: tuple[Counted, ...] = get_args(Counted)
 
 
 _MINUTE_S = 60.0
@@ -76,7 +74,7 @@ class _Used:
     def __init__(self) -> None:
         self._at: list[float] = []
         self._sums: list[Mapping[Counted, float]] = []
-        self.sums: Mapping[Counted, float] = dict.fromkeys(_KINDS, 0.0)
+        self.sums: Mapping[Counted, float] = dict.fromkeys(COUNTED, 0.0)
 
     def add(self, used: Mapping[Counted, float], now: float) -> None:
         self.sums = {kind: before + used.get(kind, 0.0) for kind, before in self.sums.items()}
@@ -228,7 +226,7 @@ class ToldLimits:
             return Told(round(wall, 4), doubted=True)
         rates = self._kept | {counted: left.told.per_s for counted, left in self._left.items()}
         requests, tokens, input_tokens, output_tokens = (
-            round(rates.get(counted, 0.0) * _MINUTE_S, 4) for counted in _KINDS
+            round(rates.get(counted, 0.0) * _MINUTE_S, 4) for counted in COUNTED
         )
         return Told(round(wall, 4), requests, tokens, input_tokens, output_tokens)
 

@@ -11,6 +11,7 @@ import random
 
 from promptmill.domain.limit_group import GroupState
 from promptmill.domain.limits import LimitGroup
+from promptmill.domain.told_limits import COUNTED, Counted
 from promptmill.pacing.told_limits import kept_rates
 from promptmill.pacing.unknown_limit import rate_at
 
@@ -37,14 +38,18 @@ SPARE_S = 30.0
 def allowed_rate(group: LimitGroup, state: GroupState, now: float) -> float | None:
     """Return the calls a second that the group's limits allow in all; None where nobody knows."""
     told = kept_rates(state.told)
-    requests_per_s, tokens_per_s = (
-        told.get("requests") if group.requests_per_s is None else group.requests_per_s,
-        told.get("tokens") if group.tokens_per_s is None else group.tokens_per_s,
-    )
-    rates = [] if requests_per_s is None else [requests_per_s]
-    tokens = state.mean(now).tokens
-    if tokens_per_s is not None and tokens:
-        rates.append(tokens_per_s / tokens)
+    rates, mean = [], state.mean(now)
+    each: dict[Counted, float] = {
+        "requests": 1.0,
+        "tokens": mean.tokens,
+        "input_tokens": mean.tokens - mean.output,
+        "output_tokens": mean.output,
+    }
+    for counted in COUNTED:
+        configured = group.per_s(counted)
+        limit = told.get(counted) if configured is None else configured
+        if limit is not None and each[counted] > 0:
+            rates.append(limit / each[counted])
     if not group.known and not told and state.estimate is not None and state.estimate.reached:
         rates.append(rate_at(state.estimate, now))
     return min(rates, default=None)

@@ -11,6 +11,7 @@ from promptmill.domain.errors import RecipeError
 from promptmill.domain.limits import DOCUMENT, LimitRule, Limits
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.provider_table import PROVIDERS
+from promptmill.domain.told_limits import COUNTED
 from promptmill.recipes import fields
 from promptmill.recipes.yaml_document import Document, Problem, read_yaml
 
@@ -45,6 +46,9 @@ class LimitDocument(_Strict):
     ]
     requests_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     tokens_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    input_tokens_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    output_tokens_per_minute: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    cached_input_counts: bool | None = None
     key: Annotated[str, AfterValidator(fields.secret_name)] = ""
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
     region: Annotated[str, AfterValidator(fields.region)] = ""
@@ -52,8 +56,9 @@ class LimitDocument(_Strict):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        if self.requests_per_minute is None and self.tokens_per_minute is None:
-            raise ValueError("requests_per_minute, tokens_per_minute or both must be set")
+        limits = {f"{counted}_per_minute": getattr(self, f"{counted}_per_minute") for counted in COUNTED}
+        if not any(limits.values()):
+            raise ValueError(f"at least one of these must be set: {', '.join(limits)}")
         return self
 
 
@@ -115,6 +120,9 @@ def _rule(document: LimitDocument, secret_prefix: str) -> LimitRule:
         account=document.account,
         region=document.region,
         base_url=document.base_url,
+        input_tokens_per_minute=document.input_tokens_per_minute,
+        output_tokens_per_minute=document.output_tokens_per_minute,
+        cached_input_counts=document.cached_input_counts,
     )
 
 
