@@ -14,7 +14,7 @@ from infra.stages import StageValues
 from promptmill.domain.errors import SettingsError
 from promptmill.settings import Stage
 
-Layer = Literal["core", "dependencies", "ner"]
+Layer = Literal["core", "dependencies", "tables", "ner"]
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "build" / "layers"
 FUNCTIONS = ROOT / "functions"
@@ -26,6 +26,7 @@ class Assets:
 
     core: str
     dependencies: str
+    tables: str
     ner: str = ""
     arm: bool = True
     functions: str = str(FUNCTIONS)
@@ -44,7 +45,7 @@ def layer_path(layer: Layer, target: str) -> Path:
 
 
 def layers_of(values: StageValues) -> tuple[Layer, ...]:
-    return ("core", "dependencies", "ner") if values.ner else ("core", "dependencies")
+    return ("core", "dependencies", "tables", *(("ner",) if values.ner else ()))
 
 
 def built_assets(values: StageValues) -> Assets:

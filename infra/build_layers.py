@@ -23,6 +23,7 @@ from promptmill.domain.errors import SettingsError
 from promptmill.settings import Stage
 
 REQUIREMENTS = ROOT / "layers" / "dependencies" / "requirements.txt"
+TABLES_REQUIREMENTS = ROOT / "layers" / "tables" / "requirements.txt"
 NER_REQUIREMENTS = ROOT / "layers" / "ner" / "requirements.txt"
 MAX_BYTES = 250 << 20
 """Lambda's own limit for a function and all of its layers, unpacked."""
@@ -87,6 +88,7 @@ def build(target: Target, layers: Collection[Layer]) -> Iterator[str]:
     """
     parts: tuple[tuple[Layer, Callable[[Path, Target], None], list[Path]], ...] = (
         ("dependencies", _fill_dependencies, [REQUIREMENTS]),
+        ("tables", _fill_tables, [TABLES_REQUIREMENTS]),
         ("ner", _fill_ner, [NER_REQUIREMENTS]),
         ("core", _fill_core, list(_files(PACKAGE))),
     )
@@ -122,6 +124,10 @@ def check_size(paths: Iterable[Path]) -> int:
 
 def _fill_dependencies(python: Path, target: Target) -> None:
     _install(REQUIREMENTS, python, target)
+
+
+def _fill_tables(python: Path, target: Target) -> None:
+    _install(TABLES_REQUIREMENTS, python, target)
 
 
 def _fill_ner(python: Path, target: Target) -> None:

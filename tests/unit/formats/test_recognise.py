@@ -178,12 +178,10 @@ def test_broken_gzip_is_left_to_staging() -> None:
         (b" \r\n\n\t", "no_records", "record"),
         (b"\xef\xbb\xbf\r\n", "no_records", "record"),
         (b"%PDF-1.7\n%\xe2\xe3", "pdf", "text"),
-        (b"PK\x03\x04....xl/workbook.xml", "excel_workbook", "CSV UTF-8 in Excel"),
         (b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "spreadsheet", "CSV"),
         (b"PK\x03\x04....word/document.xml", "office_document", "text"),
         (b"PK\x03\x04....prompts.txt", "archive", "unpack"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "excel_workbook", "CSV UTF-8 in Excel"),
-        (b"PAR1\x15\x04\x15\0\0\0\x01\x02\x03", "parquet", "export"),
         (b"\x89PNG\r\n\x1a\n\0\0", "image", "text"),
         (b"\xff\xd8\xff\xe0", "image", "text"),
         (b"BZh91AY&SY\x01\x02\x03\x04", "archive", "gzip"),
@@ -211,9 +209,22 @@ def test_what_is_no_job_file_is_rejected_with_a_remedy(data: bytes, code: str, h
 
 
 def test_excel_files_are_rejected_by_name_where_the_content_hides_it() -> None:
-    assert rejection(b"PK\x03\x04....", "book.xlsx").code == "excel_workbook"
+    assert rejection(b"PK\x03\x04....xl/workbook.bin", "book.xlsb").code == "excel_workbook"
     assert rejection(b"Just text.", "file.docx").code == "unknown_file"
     assert rejection(b"one\rtwo\rthree", "mac.txt").code == "old_line_ends"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "staging"),
+    [
+        (b"PK\x03\x04....xl/workbook.xml", "a.jsonl", "workbook"),
+        (b"PK\x03\x04....", "book.xlsx", "workbook"),
+        (b"PK\x03\x04....", "book.XLSM", "workbook"),
+        (b"PAR1\x15\x04\x15\0\0\0\x01\x02\x03", "a", "parquet"),
+    ],
+)
+def test_tables_in_packed_files_are_staged(data: bytes, name: str, staging: str) -> None:
+    assert known(data, name).staging == staging
 
 
 @pytest.mark.parametrize(

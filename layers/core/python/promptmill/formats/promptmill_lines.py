@@ -77,14 +77,15 @@ def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
     given = line.values()
     for name in given.keys() & _ADDRESSES:
         raise line.unsupported(name, "a line does not choose where it is sent", remedy="leave it out")
+    row = line.with_nulls()  # a null cell is an empty one, and no missing column
     line_id = line.take("id")
     if "messages" in line:
         return _read_conversation(line, given, recipe)
     if "prompt" in line:
-        return _read_prompt(line, line_id, given, record, recipe)
+        return _read_prompt(line, line_id, row, record, recipe)
     if not given.keys() - {"id"}:
         raise line.missing("prompt")
-    request = ask(_fill_row(given, record, recipe), record)
+    request = ask(_fill_row(row, record, recipe), record)
     for name in given:
         line.take(name)
     model = given.get("model")

@@ -27,7 +27,6 @@ _EXPORT = "export it as JSON lines or CSV and drop that"
 _SIGNATURES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"%PDF-", "pdf", "a PDF document", _AS_TEXT),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "excel_workbook", "an old Office document such as .xls", _SAVE_AS_CSV),
-    (b"PAR1", "parquet", "a Parquet file", _EXPORT),
     (b"Obj\x01", "avro", "an Avro file", _EXPORT),
     (b"ORC", "orc", "an ORC file", _EXPORT),
     (b"SQLite format 3\0", "sqlite", "an SQLite database", _EXPORT),
@@ -45,6 +44,8 @@ _SIGNATURES: tuple[tuple[bytes, str, str, str], ...] = (
     (b"{\\rtf", "rtf", "an RTF document", _AS_TEXT),
     (b"\x7fELF", "binary", "a program", _AS_TEXT),
 )
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_PARQUET = b"PAR1"
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 _WEBP = re.compile(rb"RIFF....WEBP", re.DOTALL)
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|\?xml)[\s>]", re.IGNORECASE)
@@ -60,7 +61,7 @@ def refuse_foreign(head: bytes, name: str) -> None:
             raise foreign_file(what, code, remedy)
     if head.startswith(_UTF_32):
         raise foreign_file("UTF-32 text", "utf_32", "save it as UTF-8")
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(_ZIP):
         raise _archive(head, name)
     if _WEBP.match(head):
         raise foreign_file("a WebP image", "image", _AS_TEXT)
@@ -88,9 +89,13 @@ def _looks_like_text(head: bytes) -> bool:
     return len(head) - len(head.translate(None, _CONTROLS)) <= _BINARY_SHARE * len(head)
 
 
+def _is_workbook(head: bytes, name: str) -> bool:
+    return (b"xl/" in head or name.endswith((".xlsx", ".xlsm"))) and not name.endswith(".xlsb")
+
+
 def _archive(head: bytes, name: str) -> RejectedFileError:
-    if b"xl/" in head or name.endswith((".xlsx", ".xlsm", ".xlsb")):
-        return foreign_file("an Excel workbook", "excel_workbook", _SAVE_AS_CSV)
+    if name.endswith(".xlsb"):
+        return foreign_file("a binary Excel workbook", "excel_workbook", _SAVE_AS_CSV)
     if b"opendocument.spreadsheet" in head or name.endswith(".ods"):
         return foreign_file("an OpenDocument spreadsheet", "spreadsheet", "save it as CSV with UTF-8 and drop that")
     if b"word/" in head or b"opendocument" in head or name.endswith((".docx", ".odt", ".pptx")):
@@ -121,12 +126,13 @@ class Recognised(Struct, frozen=True):
 
     Attributes:
         facts: of the bytes to cut: for ``document`` and ``transcode``, of what staging makes of the file. For
-            ``gunzip`` only a first look: recognise what was unpacked, under the name without ``.gz``.
+            ``gunzip``, ``workbook`` and ``parquet`` only a first look: recognise what they became, under the name
+            without ``.gz``, or with ``.csv`` or ``.jsonl`` behind it.
         encoding: which UTF-16, for ``transcode``.
     """
 
     facts: FileFacts
-    staging: Literal["none", "gunzip", "document", "transcode"] = "none"
+    staging: Literal["none", "gunzip", "document", "transcode", "workbook", "parquet"] = "none"
     encoding: Utf16 = "utf-16-le"
 
 
@@ -167,6 +173,10 @@ def _recognise_packed(head: bytes, name: str) -> Recognised:
 
 
 def _recognise(head: bytes, name: str, *, whole: bool, size: int) -> Recognised:
+    if head.startswith(_PARQUET) and not _looks_like_text(head):
+        return Recognised(FileFacts("promptmill"), "parquet")
+    if head.startswith(_ZIP) and _is_workbook(head, name):
+        return Recognised(FileFacts("csv"), "workbook")
     refuse_foreign(head, name)
     for mark, encoding in _MARKS:
         if head.startswith(mark):

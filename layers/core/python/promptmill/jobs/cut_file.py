@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import posixpath
 import random
@@ -19,8 +20,10 @@ from promptmill.domain.recipe import Recipe
 from promptmill.formats.columns import check_columns
 from promptmill.formats.cutting import make_cutter
 from promptmill.formats.encoding import encoding_note
+from promptmill.formats.parquet import parquet_lines
 from promptmill.formats.recognise import HEAD_SIZE, Recognised, first_lines, recognise
 from promptmill.formats.staging import Gunzip, Transcoder, document_lines, file_too_large, gzip_bomb
+from promptmill.formats.workbook import MAX_WORKBOOK_BYTES, Workbook, workbook_too_large
 from promptmill.jobs.manifests import PAGE, encode_ranges
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo, ObjectStore, ObjectWriter
@@ -203,6 +206,12 @@ class _Cutting:
             self._packed = found.size
             found = await self._stage("unpacked", self._unpacked(found))
             recognised = await self._recognise(found, name.removesuffix(".gz"))
+        if recognised.staging in ("workbook", "parquet"):
+            staged, form = (
+                (self._sheet(found), "csv") if recognised.staging == "workbook" else (self._rows(found), "jsonl")
+            )
+            found = await self._stage(form, staged)
+            recognised = await self._recognise(found, f"{name.removesuffix('.gz')}.{form}")
         if recognised.staging in ("document", "transcode"):
             staged = self._lines(found) if recognised.staging == "document" else self._transcoded(found, recognised)
             found = await self._stage(f"{recognised.staging}d", staged)
@@ -252,6 +261,35 @@ class _Cutting:
                 yield bytes(held)
                 held.clear()
         yield bytes(held)
+
+    async def _sheet(self, found: ObjectInfo) -> AsyncIterator[bytes]:
+        """Read a workbook whole, and yield a sheet of it as CSV."""
+        if found.size > MAX_WORKBOOK_BYTES:
+            raise workbook_too_large()
+        data = await self._objects.read(found.key, version=found.version)
+        if not self._digested:
+            self._digest.update(data)
+            self._digested = True
+        workbook = Workbook(data, self._limits)
+        self._notes.extend(workbook.notes)
+        for block in workbook.blocks():
+            self._time.check(block)
+            yield block
+
+    async def _rows(self, found: ObjectInfo) -> AsyncIterator[bytes]:
+        """Yield the rows of a Parquet file as JSON lines. Its reader asks for ranges, from a thread of its own."""
+        async for block in self._blocks(found):  # the digest is that of the whole file
+            self._time.check(block)
+        loop = asyncio.get_running_loop()
+
+        def read_range(start: int, end: int) -> bytes:
+            read = self._objects.read(found.key, start=start, end=end, version=found.version)
+            return asyncio.run_coroutine_threadsafe(read, loop).result()
+
+        lines = parquet_lines(found.size, read_range, self._limits)
+        while block := await asyncio.to_thread(lambda: next(lines, b"")):
+            self._time.check(block)
+            yield block
 
     async def _transcoded(self, found: ObjectInfo, recognised: Recognised) -> AsyncIterator[bytes]:
         transcoder = Transcoder(recognised.encoding)

@@ -170,6 +170,10 @@ class Fields:
         """Return the fields that are left and not null."""
         return {name: value for name, value in self._values.items() if value is not None}
 
+    def with_nulls(self) -> dict[str, Any]:
+        """Return the fields that are left, the null ones as well."""
+        return dict(self._values)
+
     def left(self, neutral: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
         """Return the fields that are left, without values that change nothing."""
         return {name: value for name, value in self.values().items() if value not in neutral.get(name, ())}
