@@ -46,7 +46,7 @@ class _Line(Struct):
 
 
 class FakeBatch(Struct):
-    """A batch that was made. ``bill`` counts from the moment that its lines have run."""
+    """A batch that was made. ``bill`` counts from the moment that its lines have run; a ``deaf`` one hears no cancel."""
 
     id: str
     label: str
@@ -57,6 +57,7 @@ class FakeBatch(Struct):
     has_results: bool = True
     answered: int = 0
     cancelled: bool = False
+    deaf: bool = False
 
     @property
     def bill(self) -> int:
@@ -197,8 +198,9 @@ class FakeBatches(FailsOnRequest):
     async def cancel(self, route: Route, batch_id: str) -> None:
         del route
         self.cancels.append(batch_id)
-        if batch_id in self.batches and self.batches[batch_id].state == "running":
-            self.batches[batch_id].cancelled = True
+        batch = self.batches.get(batch_id)
+        if batch is not None and batch.state == "running" and not batch.deaf:
+            batch.cancelled = True
 
     async def delete(self, route: Route, upload: str, status: BatchStatus) -> None:
         del route
