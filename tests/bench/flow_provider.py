@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from promptmill.domain.told_limits import ToldLimit
+from promptmill.domain.limits import ToldLimit
 from promptmill.pacing.pacing import Ended
 
 Outage = Literal["503", "429", "429-retry-after"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
-from promptmill.domain.told_limits import Told
+from promptmill.domain.limits import Told
 from tests.fakes.failing import FailsOnRequest
 
 

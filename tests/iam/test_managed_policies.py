@@ -249,7 +249,12 @@ def test_every_command_runs_with_the_policy_of_an_operator(
     journey.run_all()
     for words in (("status",), ("status", job), ("results", job), ("costs", "--job", job), ("costs", "--day", "today")):
         good(*words)
-    for words in (("costs", "--model", "openai/gpt-6-luna"), ("costs", "--recipe", "reviews"), ("models",)):
+    for words in (
+        ("costs", "--model", "openai/gpt-6-luna"),
+        ("costs", "--recipe", "reviews"),
+        ("models",),
+        ("limits",),
+    ):
         good(*words)
     good("recipe", "push", "reviews.yaml")
     good("recipe", "list")

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
-from promptmill.domain.told_limits import Told
+from promptmill.domain.limits import Told
 from tests.contract.ports.conftest import create_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups

@@ -15,6 +15,7 @@ from promptmill.domain.recipe import Recipe
 from promptmill.jobs.context import JobContext
 from promptmill.ports.object_store import ObjectInfo
 from promptmill.settings import Settings, Stage
+from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.mill import Mill
 from tests.fakes.recipes import recipe
 from tests.fakes.secret_store import FakeSecretStore
@@ -44,7 +45,7 @@ class FakeServices:
         self.objects, self.jobs, self.ledger = mill.objects, mill.jobs, mill.ledger
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
-        self.account = FakeAccount()
+        self.account, self.limit_groups = FakeAccount(), FakeLimitGroups()
         self._mill, self.switches, self.queue = mill, mill.switches, mill.queue
 
     def client(self, service: str, region: str = "") -> FakeAccount:

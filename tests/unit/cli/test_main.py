@@ -12,7 +12,7 @@ from promptmill import __version__
 from tests.fakes.recipes import recipe
 from tests.unit.cli.fake_target import FakeTarget, typed
 
-COMMANDS = ("submit", "status", "costs", "results", "recipe", "doctor", "local")
+COMMANDS = ("submit", "status", "costs", "results", "recipe", "limits", "doctor", "local")
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

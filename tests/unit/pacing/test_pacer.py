@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.domain.limits import CallTokens, LimitGroup
-from promptmill.domain.told_limits import ToldLimit
+from promptmill.domain.limits import CallTokens, LimitGroup, ToldLimit
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.paced_group import PacedGroup
 from promptmill.pacing.pacer import MAX_TICK_S, MIN_TICK_S, Pacer

@@ -10,9 +10,8 @@ import pytest
 from msgspec import structs
 
 from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, Member
-from promptmill.domain.limits import CallTokens, LimitRule, Limits
+from promptmill.domain.limits import CallTokens, LimitRule, Limits, Told
 from promptmill.domain.recipe import Route
-from promptmill.domain.told_limits import Told
 from promptmill.pacing.pacing import Ended, Refused
 from promptmill.pacing.shared_pacing import HAND_OVER_S, SharedPacing
 from tests.fakes.clock import FakeClock

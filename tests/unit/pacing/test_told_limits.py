@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from promptmill.domain.limits import CallTokens, Limits
-from promptmill.domain.told_limits import Counted, Told, ToldLimit
+from promptmill.domain.limits import CallTokens, Counted, Limits, Told, ToldLimit
 from promptmill.pacing.pacing import Ended
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.pacing.told_limits import MIN_PART, ToldLimits

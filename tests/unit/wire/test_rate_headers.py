@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from promptmill.domain.told_limits import ToldLimit
+from promptmill.domain.limits import ToldLimit
 from promptmill.wire.rate_headers import DAY, MINUTE, SECOND, seconds_until, told_limits
 
 OPENAI = "https://api.openai.com/v1/chat/completions"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from promptmill.aws.dynamodb.jobs import DynamoDbJobs
     from promptmill.aws.dynamodb.ledger import DynamoDbLedger
+    from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
     from promptmill.aws.dynamodb.switches import DynamoDbSealKey, DynamoDbSwitches
     from promptmill.aws.dynamodb.units import DynamoDbUnits
     from promptmill.aws.eventbridge import EventBridgeBus
@@ -247,13 +248,18 @@ class Services:
         is_local = settings.stage == "local"  # it calls no real account
         return DeployedDetectors(settings.engine_names, clock=self.clock, aws=None if is_local else aws)
 
+    @cached_property
+    def limit_groups(self) -> DynamoDbLimitGroups:
+        from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+
+        return DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
+
     def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
         """Return the pacing of one invocation that works for ``job``."""
-        from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
         from promptmill.pacing.shared_pacing import SharedPacing
 
         return SharedPacing(
-            groups=DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.rng, self.clock),
+            groups=self.limit_groups,
             limits=limits,
             clock=self.clock,
             rng=self.rng,

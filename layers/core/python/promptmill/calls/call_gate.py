@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from promptmill.calls.bounds import Bound
 from promptmill.domain.errors import PromptmillError, ProviderError
+from promptmill.domain.limits import Telling
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt
-from promptmill.domain.told_limits import Telling
 
 T = TypeVar("T")
 EndReason = Literal["superseded", "shut", "money", "time", "paused", "hand_over", "resting", "fault"]

@@ -14,6 +14,7 @@ from promptmill.cli.commands.costs import costs
 from promptmill.cli.commands.doctor import doctor
 from promptmill.cli.commands.estimate import estimate
 from promptmill.cli.commands.forget import forget
+from promptmill.cli.commands.limits import limits
 from promptmill.cli.commands.local import local
 from promptmill.cli.commands.models import models
 from promptmill.cli.commands.pause import pause, unpause
@@ -52,6 +53,7 @@ for command in (
     results,
     redact,
     providers,
+    limits,
     recipe,
     doctor,
     forget,

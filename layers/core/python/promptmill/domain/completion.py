@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from promptmill.domain.told_limits import Telling
+from promptmill.domain.limits import Telling
 
 Role = Literal["user", "assistant", "system"]
 FinishReason = Literal["stop", "length", "tool", "filter", "error", "unknown"]

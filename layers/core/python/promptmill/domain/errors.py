@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from promptmill.domain.completion import Usage
-    from promptmill.domain.told_limits import Telling
+    from promptmill.domain.limits import Telling
 
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 MAX_WHERE = 500

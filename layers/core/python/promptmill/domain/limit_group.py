@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from promptmill.domain.told_limits import Told
+from promptmill.domain.limits import Told
 
 MEMBER_EXPIRES_S = 25.0
 WAITING_EXPIRES_S = 25.0

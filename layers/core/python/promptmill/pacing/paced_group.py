@@ -9,8 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from promptmill.domain.limit_group import GroupState, Learnt
-from promptmill.domain.limits import CallTokens, LimitGroup
-from promptmill.domain.told_limits import COUNTED, Counted, Telling
+from promptmill.domain.limits import COUNTED, CallTokens, Counted, LimitGroup, Telling
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff, Brake
 from promptmill.pacing.pacer import Pacers

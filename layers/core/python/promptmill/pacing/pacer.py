@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.told_limits import Counted
+from promptmill.domain.limits import Counted
 from promptmill.domain.units import MAX_IN_GROUP
 
 MIN_TICK_S = 0.25

@@ -7,9 +7,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from promptmill.domain.limits import CallTokens
+from promptmill.domain.limits import CallTokens, Telling
 from promptmill.domain.recipe import Route
-from promptmill.domain.told_limits import Telling
 
 Ended = Literal["ok", "throttled", "failed"]
 

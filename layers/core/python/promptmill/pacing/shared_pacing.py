@@ -10,9 +10,8 @@ import random
 from collections.abc import Sequence
 
 from promptmill.domain.limit_group import GroupState
-from promptmill.domain.limits import CallTokens, Limits
+from promptmill.domain.limits import CallTokens, Limits, Telling
 from promptmill.domain.recipe import Route
-from promptmill.domain.told_limits import Telling
 from promptmill.pacing import windows
 from promptmill.pacing.membership import Membership
 from promptmill.pacing.paced_group import PacedGroup

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.told_limits import COUNTED, Counted, Told, ToldLimit
+from promptmill.domain.limits import COUNTED, Counted, Told, ToldLimit
 
 MIN_WINDOW_S = 10.0
 """What is left of a shorter period has changed by the time that the reply is here."""

@@ -10,8 +10,7 @@ import math
 import random
 
 from promptmill.domain.limit_group import GroupState
-from promptmill.domain.limits import LimitGroup
-from promptmill.domain.told_limits import COUNTED, Counted
+from promptmill.domain.limits import COUNTED, Counted, LimitGroup
 from promptmill.pacing.told_limits import kept_rates
 from promptmill.pacing.unknown_limit import rate_at
 

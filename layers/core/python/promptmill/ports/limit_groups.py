@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
-from promptmill.domain.told_limits import Told
+from promptmill.domain.limits import Told
 
 
 class LimitGroups(Protocol):

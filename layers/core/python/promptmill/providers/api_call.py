@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Completion
 from promptmill.domain.errors import ProviderError, RetryLaterError
+from promptmill.domain.limits import Telling
 from promptmill.domain.recipe import Route
-from promptmill.domain.told_limits import Telling
 from promptmill.providers.http import HttpCalls, HttpStream
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import find_usage, join_halves, may_hold_half, parse_json

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from promptmill.domain.errors import RecipeError
-from promptmill.domain.limits import DOCUMENT, LimitRule, Limits
+from promptmill.domain.limits import COUNTED, DOCUMENT, LimitRule, Limits
 from promptmill.domain.names import did_you_mean
 from promptmill.domain.provider_table import PROVIDERS
-from promptmill.domain.told_limits import COUNTED
 from promptmill.recipes import fields
 from promptmill.recipes.yaml_document import Document, Problem, read_yaml
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from promptmill.domain.told_limits import Counted, ToldLimit
+from promptmill.domain.limits import Counted, ToldLimit
 
 SECOND, MINUTE, HOUR, DAY, MONTH = 1.0, 60.0, 3600.0, 86_400.0, 30 * 86_400.0
 _PERIODS = {"second": SECOND, "minute": MINUTE, "hour": HOUR, "day": DAY, "month": MONTH}

@@ -23,7 +23,7 @@ from promptmill.aws.dynamodb.items import from_item, to_item
 from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
 from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
-from promptmill.domain.told_limits import Told
+from promptmill.domain.limits import Told
 from promptmill.ports.clock import Clock
 
 if TYPE_CHECKING:
