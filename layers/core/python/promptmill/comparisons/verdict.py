@@ -31,6 +31,12 @@ class Difference(Struct, frozen=True):
     narrow: Interval | None
     p: float | None
 
+    @property
+    def swapped(self) -> Difference:
+        """Return the same as A less B."""
+        interval, narrow = (i and Interval(-i.high, -i.low) for i in (self.interval, self.narrow))
+        return Difference(-self.value, interval, narrow, self.p)
+
 
 class Verdict(Struct, frozen=True):
     """The outcome of a comparison, and the sentence that says so."""
@@ -64,6 +70,7 @@ def judge(found: Difference, pairs: Pairs, *, a: str, b: str, margin: float) -> 
 
 def _say_better(found: Difference, pairs: Pairs, a: str, b: str, margin: float) -> str:
     better, worse = (b, a) if found.value > 0 else (a, b)
+    found = found if found.value > 0 else found.swapped
     sentence = f"{better} is better than {worse} by {_points(abs(found.value))} ({_evidence(found, pairs)})"
     inside = found.narrow
     if inside is not None and -margin < inside.low and inside.high < margin:
