@@ -42,6 +42,7 @@ OBJECTS = {
     "answer": r"answers/[^/]+/[0-9a-f]{2}/[0-9a-f]{64}\.json",
     "status": r"results/.+/status\.json",
     "summary": r"results/.+/summary\.json",
+    "report": r"results/.+/report\.html",
     "attempts": r"results/.+/attempts\.jsonl",
     "errors": r"results/.+/errors\.\w+",
     "results": r"results/.+/results\.\w+",

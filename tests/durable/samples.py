@@ -18,7 +18,7 @@ CARRIED_ON = "{}, carried on"
 _FOLDER = Path(__file__).parent / "samples"
 _LINE = 118
 _ENDS = ("chunk_result", "answer")
-_READ_BY_PEOPLE = {"status", "summary", "attempts", "errors", "results"}
+_READ_BY_PEOPLE = {"status", "summary", "report", "attempts", "errors", "results"}
 _READ_BY_WORKERS = {*JOBS_ITEMS, *CHARGES_ITEMS, *OBJECTS} - _READ_BY_PEOPLE
 
 

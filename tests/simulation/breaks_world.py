@@ -219,8 +219,8 @@ RUNS = (
     mutant(
         "the kept of a chunk are forgotten",
         "promptmill.jobs.join_run",
-        "self.kept + header.kept)",
-        "self.kept)",
+        "self.kept + header.kept, figures)",
+        "self.kept, figures)",
     ),
     mutant(
         "a lane ends at its first segment",

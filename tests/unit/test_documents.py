@@ -205,7 +205,7 @@ def test_outputs_of_the_stack_exist() -> None:
 
 def test_files_of_a_job() -> None:
     named = {codes(row[0])[0] for row in rows(section(README, "Drop a file")) if codes(row[0])}
-    assert named == {"status.json", "results.<ext>", "errors.<ext>", "attempts.jsonl", "summary.json"}
+    assert named == {"status.json", "results.<ext>", "errors.<ext>", "attempts.jsonl", "summary.json", "report.html"}
 
 
 def test_the_table_of_states_is_whole() -> None:

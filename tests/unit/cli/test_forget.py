@@ -72,6 +72,18 @@ def test_with_drops_nothing_is_left(target: FakeTarget) -> None:
     assert (again["erased"], again["blanked"]) == ([], [])
 
 
+def test_a_report_that_names_the_record_is_blanked(target: FakeTarget, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(jsonl([{"id": "a&b <7>", "promt": "x"}, {"id": "fine", "prompt": "y"}]))
+    document, _ = typed_json(target, "submit", str(tmp_path / "bad.jsonl"), "--recipe", "reviews", "--wait")
+    report = target.mill.job(document["job_id"]).files["report"]
+    assert b"a&amp;b" in target.mill.objects.body(report)
+    done, code = typed_json(target, "forget", "a&b <7>", "--recipe", "reviews", "--yes")
+    assert code == 0
+    assert report in {file["key"] for file in done["blanked"]}
+    assert not [name for name, body in stored(target).items() if name.startswith("results/") and b"a&amp;b" in body]
+    assert typed(target, "results", document["job_id"], "--out", str(tmp_path / "out")).exit_code == 0
+
+
 def test_the_others_keep_their_lines_and_places(target: FakeTarget) -> None:
     results = [k for k in target.mill.objects.keys("results/reviews/") if k.rpartition("/")[2].startswith("results.")]
     before = {key: target.mill.objects.body(key) for key in results}

@@ -32,7 +32,7 @@ def test_a_file_goes_through_all_of_them(deployed: Deployed) -> None:
     assert invoke("finish_job", {"Records": deployed.take("finish")}) == {"batchItemFailures": []}
     listed = deployed.s3.list_objects_v2(Bucket=BUCKET, Prefix="results/reviews/a b+c é.csv/")
     keys = {found["Key"].rpartition("/")[2]: found["Key"] for found in listed["Contents"]}
-    assert set(keys) == {"results.csv", "errors.csv", "attempts.jsonl", "summary.json", "status.json"}
+    assert set(keys) == {"results.csv", "errors.csv", "attempts.jsonl", "summary.json", "report.html", "status.json"}
     status = json.loads(deployed.s3.get_object(Bucket=BUCKET, Key=keys["status.json"])["Body"].read())
     assert (status["state"], status["records"]["answered"]) == ("DONE", 2)
     assert invoke("sweep", sample("schedule"))["open"] == 0

@@ -17,11 +17,11 @@ from promptmill.domain.errors import InconsistentError
 from promptmill.domain.job import Counts, JobState, Manifest
 from promptmill.domain.job_file import ChunkRange
 from promptmill.domain.messages import PlanMessage
-from promptmill.domain.tally import RouteCost, Tally
+from promptmill.domain.tally import RouteCost, RouteTotal, Tally
 from promptmill.jobs import cut_file, manifests
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.cut_file import RangeWriter
-from promptmill.jobs.join_run import RouteTotal, RunTotals
+from promptmill.jobs.join_run import RunTotals
 from promptmill.jobs.manifests import ManifestCache, missing_chunks
 from promptmill.ports.object_store import ObjectInfo
 from tests.fakes.clock import FakeClock
@@ -193,7 +193,9 @@ def test_totals_do_not_grow_with_the_number_of_chunks() -> None:
     for chunk in range(1000):
         totals = totals.plus(header(chunk), own=chunk < 600)
     assert totals.tally.counts == Counts(answered=1000, nano_usd=600 * 390, attempts=600)
-    assert totals.routes == {ROUTE.id: RouteTotal(attempts=600, nano_usd=600 * 390)}
+    assert totals.routes == {
+        ROUTE.id: RouteTotal(attempts=600, nano_usd=600 * 390, input_tokens=12_600, output_tokens=5_400)
+    }
     assert totals.kept == 300 + 400
     assert len(msgspec.json.encode(totals)) < 1_000
 

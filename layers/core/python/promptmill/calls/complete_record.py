@@ -19,6 +19,7 @@ from promptmill.domain.names import nearest
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route
 from promptmill.domain.record import ANSWERED, Attempt, Failure, Outcome, RawRecord, RecordResult
 from promptmill.formats.file_format import FileFormat
+from promptmill.formats.record_id import find_id
 from promptmill.ports.detectors import ExternalDetector, ExternalDetectors, Findings
 from promptmill.redaction import Redacted, Span, collect_text, count_unrestored, redact_request, restore_completion
 from promptmill.redaction.policy import DetectorMissingError, FoundBefore, external_detectors
@@ -238,6 +239,8 @@ def render_result(
         outcome.redacted,
         outcome.searches,
         outcome.unrestored,
+        outcome.record.line if failure else 0,
+        find_id(outcome.record.data) if failure else "",
     )
 
 

@@ -148,6 +148,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
         answered_by: the model that answered.
         redacted: counts by type.
         searches, unrestored: see ``Outcome``.
+        at_line, id: where a record that failed stands in the file, and its id as far as it can be read; else 0 and "".
     """
 
     record: int
@@ -160,6 +161,8 @@ class RecordResult(Struct, frozen=True, array_like=True):
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
     unrestored: dict[str, int] = {}
+    at_line: int = 0
+    id: str = ""
 
     @property
     def answered(self) -> bool:

@@ -80,6 +80,23 @@ class RouteCost(Struct, frozen=True):
     day: str = ""
 
 
+class RouteTotal(Struct, frozen=True):
+    """The costs of one route, added up over epochs and chunks: see ``RouteCost``."""
+
+    attempts: int = 0
+    failed_attempts: int = 0
+    unpriced: int = 0
+    nano_usd: int = 0
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    high_nano_usd: int = 0
+    unbounded: int = 0
+
+    def plus(self, cost: RouteCost | RouteTotal) -> RouteTotal:
+        return RouteTotal(*(getattr(self, name) + getattr(cost, name) for name in self.__struct_fields__))
+
+
 def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     """Add two counters by name, of which the first names are kept and the others are added up."""
     # Names may come from the lines of a file, and each line may say a different one.

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from promptmill.domain.money import usd_text
 from promptmill.domain.record import Attempt, RecordResult
+from promptmill.domain.run_figures import RunFigures, figures_of
 from promptmill.domain.tally import RouteCost, Tally, tally_results
 from promptmill.engine.history import Call, History, sum_costs
 
@@ -28,6 +29,7 @@ class ChunkHeader(Struct, frozen=True):
     attempts_size: int
     index_size: int
     kept: int = 0
+    figures: RunFigures = RunFigures()
 
 
 class ChunkResult(Struct, frozen=True):
@@ -55,9 +57,11 @@ def chunk_result(chunk: int, results: Sequence[RecordResult], history: History, 
     errors = b"".join(result.error for result in results)
     attempts = encode_attempts(history)
     index = msgspec.msgpack.encode([_mark(result) for result in results])
-    tally = tally_results(results, (attempt for _, attempt in history.attempts()))
+    made = [attempt for _, attempt in history.attempts()]
+    tally, figures = tally_results(results, made), figures_of(results, made)
     sizes = (len(lines), len(errors), len(attempts), len(index))
-    return ChunkResult(ChunkHeader(chunk, tally, sum_costs(history), *sizes, kept), lines, errors, attempts, index)
+    header = ChunkHeader(chunk, tally, sum_costs(history), *sizes, kept, figures)
+    return ChunkResult(header, lines, errors, attempts, index)
 
 
 def split_results(result: ChunkResult) -> Iterator[RecordResult]:

@@ -10,13 +10,13 @@ from promptmill.domain.errors import JobFilesGoneError, MissingObjectError, Refu
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.money import usd_text
-from promptmill.domain.tally import Tally
+from promptmill.domain.tally import RouteTotal, Tally
 from promptmill.domain.times import rfc3339
 from promptmill.formats.file_format import format_named
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_run_chain
 from promptmill.jobs.find_run import FIRST_RUN
-from promptmill.jobs.join_run import JoinRun, RouteTotal, RunTotals
+from promptmill.jobs.join_run import JoinRun, RunTotals
 from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.send_chunks import MAX_AT_ONCE
 from promptmill.jobs.status import encode_status as encode_json
@@ -30,6 +30,8 @@ from promptmill.jobs.status import (
 from promptmill.jobs.stop_run import CANCELLED, describe_stop, end_without_files
 from promptmill.ports.object_store import ObjectLister
 from promptmill.redaction.policy import make_audit_line
+from promptmill.reports.job_report import ReportedRun, job_report
+from promptmill.reports.page import CONTENT_TYPE
 
 
 class Finished(Struct, frozen=True):
@@ -155,6 +157,7 @@ def file_keys(manifest: Manifest) -> dict[str, str]:
         "errors": f"{prefix}errors.{extension}",
         "attempts": f"{prefix}attempts.jsonl",
         "summary": f"{prefix}summary.json",
+        "report": f"{prefix}report.html",
     }
 
 
@@ -185,6 +188,8 @@ async def _end_run(job: JobRun, manifest: Manifest, totals: RunTotals, context: 
     tally, at = totals.tally, rfc3339(context.clock.now())
     state, reason, files = _choose_state(tally), _describe_end(tally), file_keys(manifest)
     summary = summary_document(manifest, totals, state, files)
+    reported = ReportedRun(manifest, state, reason, tally, totals.routes, totals.kept, totals.figures, files)
+    await context.objects.create(files["report"], job_report(reported), content_type=CONTENT_TYPE)
     await context.objects.create(files["summary"], encode_json(summary), content_type="application/json")
     await context.jobs.move(job.job_id, job.run, state, at=at, counts=tally.counts, files=files, reason=reason)
     over = await context.jobs.read(job.job_id, job.run) or job

@@ -21,10 +21,15 @@ from msgspec import Struct
 from promptmill.domain import layout
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun
+from promptmill.formats.record_id import ID_FIELDS
 from promptmill.ports.object_store import ObjectEraser, ObjectReader, StoredVersion
 
 FORGOTTEN = "forgotten"
-ID_FIELDS = ("id", "custom_id", "recordId", "key")
+_REPORT = "report.html"
+_PAGE = b"""<!DOCTYPE html>
+<title>Erased report</title>
+<p>This report named a record that was forgotten. What it told of the others is in the files beside it.</p>
+"""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 _MAX_ID_BYTES = 4096
 _SOME_JOB = "20261122t120000z-0123456789"  # as long as any
@@ -157,6 +162,10 @@ async def _sort_results(results: Sequence[StoredVersion], subject: str, store: S
             found.blanked[key] = lines
         else:
             found.mentioned.append(key)
+    for folder in dict.fromkeys(key.rpartition("/")[0] for key in found.blanked):
+        # It may name the record in a form of its own: cut, or with characters written out.
+        if await store.head(f"{folder}/{_REPORT}") is not None:
+            found.blanked[f"{folder}/{_REPORT}"] = 1
 
 
 async def _journals_of(erased: Sequence[StoredVersion], recipe: str, store: Store) -> list[StoredVersion]:
@@ -205,7 +214,10 @@ async def _blank_file(key: str, subject: str, store: Store) -> None:
 
 
 async def _blanked(key: str, subject: str, store: Store) -> AsyncIterator[tuple[bytes, int]]:
-    """Yield the records of a file, and 1 with each that was blanked."""
+    """Yield the records of a file, and 1 with each that was blanked. Of a report that names the record nothing stays."""
+    if key.endswith(f"/{_REPORT}"):
+        yield _PAGE, 1
+        return
     if key.endswith(".csv"):
         async for row in _rows(key, store):
             yield _blank_row(row, subject)

@@ -13,7 +13,8 @@ from msgspec import Struct, structs
 
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
-from promptmill.domain.tally import RouteCost, Tally
+from promptmill.domain.run_figures import RunFigures
+from promptmill.domain.tally import RouteTotal, Tally
 from promptmill.formats.file_format import format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
@@ -26,45 +27,40 @@ LANES = 4
 _MAX_SEGMENTS = 800
 
 
-class RouteTotal(Struct, frozen=True):
-    attempts: int = 0
-    failed_attempts: int = 0
-    unpriced: int = 0
-    nano_usd: int = 0
-
-    def plus(self, cost: RouteCost | RouteTotal) -> RouteTotal:
-        return RouteTotal(*(getattr(self, name) + getattr(cost, name) for name in self.__struct_fields__))
-
-
 class RunTotals(Struct, frozen=True):
     """The sums over the chunks of a run. Its size does not grow with their number.
 
     Attributes:
         routes: what the run's own calls came to.
         kept: answers that it took over from earlier runs.
+        figures: what its report draws. Of chunks that an earlier run ran, only the failures are in it.
     """
 
     tally: Tally = Tally()
     routes: dict[str, RouteTotal] = {}
     kept: int = 0
+    figures: RunFigures = RunFigures()
 
     def plus(self, header: ChunkHeader, *, own: bool) -> RunTotals:
         """Add a chunk. One that an earlier run ran (not ``own``) counts by its outcomes only."""
         counts = header.tally.counts
         if not own:
             tally = structs.replace(header.tally, counts=counts.outcomes)
-            return RunTotals(self.tally.plus(tally), self.routes, self.kept + counts.answered)
+            figures = self.figures.followed_by(RunFigures(failed=header.figures.failed))
+            return RunTotals(self.tally.plus(tally), self.routes, self.kept + counts.answered, figures)
         routes = dict(self.routes)
         for cost in header.costs:
             routes[cost.route] = routes.get(cost.route, RouteTotal()).plus(cost)
-        return RunTotals(self.tally.plus(header.tally), routes, self.kept + header.kept)
+        figures = self.figures.followed_by(header.figures)
+        return RunTotals(self.tally.plus(header.tally), routes, self.kept + header.kept, figures)
 
     def followed_by(self, later: RunTotals) -> RunTotals:
         """Add the totals of chunks that come after these."""
         routes = dict(self.routes)
         for route, total in later.routes.items():
             routes[route] = routes.get(route, RouteTotal()).plus(total)
-        return RunTotals(self.tally.plus(later.tally), routes, self.kept + later.kept)
+        figures = self.figures.followed_by(later.figures)
+        return RunTotals(self.tally.plus(later.tally), routes, self.kept + later.kept, figures)
 
 
 class Joined(Struct, frozen=True):
