@@ -15,6 +15,7 @@ from tests.fakes.mill import Mill
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, SPARE, recipe
 from tests.unit.cli.fake_target import FakeTarget, typed, typed_json
+from tests.unit.reports.test_job_report import Tables
 
 N = 300
 
@@ -91,6 +92,25 @@ def test_a_variant_beside_itself_is_not_better(target: FakeTarget, tmp_path: Pat
     assert document["verdict"]["kind"] == "not_shown"
     assert document["same"] == document["both_answered"] == N
     assert document["cost_ratio"] == {"value": 1.0, "interval": [1.0, 1.0]}
+
+
+def test_the_comparison_as_a_page(target: FakeTarget, tmp_path: Path) -> None:
+    file, page = judged_file(tmp_path), tmp_path / "comparison.html"
+    jobs = run(target, file, "large"), run(target, file, "small")
+    words = (*jobs, "--reference", "label", "--report", str(page))
+    document = compared(target, *words)
+    found = Tables()
+    found.feed(page.read_text(encoding="utf-8"))
+    assert found.title == document["verdict"]["sentence"]
+    assert {name: int(found.row(name)[1]) for name in ("Both right", "Only A right", "Only B right", "Both wrong")} == {
+        "Both right": document["pairs"]["both"],
+        "Only A right": document["pairs"]["only_a"],
+        "Only B right": document["pairs"]["only_b"],
+        "Both wrong": document["pairs"]["neither"],
+    }
+    assert ["small", "yes", "no", "100"] in found.rows
+    assert ["timeout", "6", "0"] in found.rows
+    assert "An answer is right where it equals the column 'label'." in found.text
 
 
 def test_groups_widen_the_interval(target: FakeTarget, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.job import JobRun, JobState, Manifest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.domain.record import Attempt, Price, RecordResult
-from promptmill.domain.run_figures import RunFigures, figures_of
 from promptmill.domain.tally import RouteTotal, Tally, tally_results
 from promptmill.reports.job_report import ReportedRun, job_report
+from promptmill.reports.run_figures import RunFigures, figures_of
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.domain.completion import Usage
 from promptmill.domain.record import Attempt, Price, RecordResult
-from promptmill.domain.run_figures import MAX_STEPS, Latencies, RunFigures, Timeline, figures_of
 from promptmill.domain.times import rfc3339
+from promptmill.reports.run_figures import MAX_STEPS, Latencies, RunFigures, Timeline, figures_of
 
 START = datetime(2026, 11, 27, 23, 59, 30, tzinfo=UTC)
 

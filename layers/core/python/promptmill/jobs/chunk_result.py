@@ -13,9 +13,9 @@ from msgspec import Struct, structs
 
 from promptmill.domain.money import usd_text
 from promptmill.domain.record import Attempt, RecordResult
-from promptmill.domain.run_figures import RunFigures, figures_of
 from promptmill.domain.tally import RouteCost, Tally, tally_results
 from promptmill.engine.history import Call, History, sum_costs
+from promptmill.reports.run_figures import RunFigures, figures_of
 
 
 class ChunkHeader(Struct, frozen=True):

@@ -13,7 +13,6 @@ from msgspec import Struct, structs
 
 from promptmill.domain import layout
 from promptmill.domain.job import Manifest
-from promptmill.domain.run_figures import RunFigures
 from promptmill.domain.tally import RouteTotal, Tally
 from promptmill.formats.file_format import format_named
 from promptmill.jobs import chunk_result
@@ -21,6 +20,7 @@ from promptmill.jobs.chunk_result import ChunkHeader, ChunkResult
 from promptmill.jobs.context import CHUNKS_A_SEGMENT, JobContext
 from promptmill.jobs.earlier_results import RunChain
 from promptmill.ports.object_store import ObjectReader, ObjectWriter, Piece
+from promptmill.reports.run_figures import RunFigures
 
 LANES = 4
 """Segments that are joined at once: fewer than there are joiners, so that other jobs end meanwhile."""

@@ -8,13 +8,13 @@ from xml.etree.ElementTree import Element
 from msgspec import Struct
 
 from promptmill.domain.job import JobState, Manifest
-from promptmill.domain.run_figures import FailureKind, RunFigures
 from promptmill.domain.tally import RouteTotal, Tally
 from promptmill.reports.amounts import NOTHING, amount, clock_time, count_of, day_and_time, dollars, duration, percent
 from promptmill.reports.latencies import latency_section
 from promptmill.reports.markup import Content, code, foreign, tag
 from promptmill.reports.page import Fact, Page, Section, write_page
 from promptmill.reports.pictures import Bar, Mark, bars, columns, figure
+from promptmill.reports.run_figures import FailureKind, RunFigures
 from promptmill.reports.tables import table
 
 _MOST_ROWS = 12

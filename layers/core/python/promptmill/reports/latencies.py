@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
-from promptmill.domain.run_figures import Latencies, middle_of
 from promptmill.reports.amounts import NOTHING, milliseconds
 from promptmill.reports.markup import Content, code
 from promptmill.reports.page import Section
 from promptmill.reports.pictures import Mark, columns, figure
+from promptmill.reports.run_figures import Latencies, middle_of
 from promptmill.reports.tables import table
 
 _A_DECADE = 10

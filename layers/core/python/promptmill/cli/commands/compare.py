@@ -25,8 +25,10 @@ from promptmill.domain.errors import UserError
 from promptmill.domain.job import Manifest
 from promptmill.domain.money import usd_text
 from promptmill.jobs.find_run import find_run
+from promptmill.reports.comparison_report import ComparedJobs, comparison_report
 
 _MAX_FAILURES_SHOWN = 5
+_JUDGED = {"exact": "equals", "number": "is the number in", "contains": "contains"}
 
 
 class Spent(Struct):
@@ -71,6 +73,11 @@ class Question(Struct, frozen=True):
 @click.option(
     "--margin", default=3.0, show_default=True, type=click.FloatRange(0.1, 50), help="The points of a rate that matter."
 )
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the comparison as a page too.",
+)
 @click.option("--group", default="", help="The column that says which records belong together.")
 @on_target
 def compare_jobs(
@@ -84,6 +91,7 @@ def compare_jobs(
     tolerance: str,
     margin: float,
     group: str,
+    report: Path | None,
 ) -> None:
     """Compare JOB_A and JOB_B, which ran the same file: quality, agreement, cost, time and failures.
 
@@ -106,6 +114,9 @@ def compare_jobs(
         )
     out.document(comparison_document(found, a, b))
     print_comparison(out, found, a, b)
+    if report:
+        report.write_bytes(_report_of(found, a, b, question))
+        out.line(f"The report is in {report}")
 
 
 def _parse_tolerance(text: str) -> Decimal:
@@ -243,6 +254,19 @@ def _percentile_document(found: tuple[float, Interval | None] | None) -> dict[st
 
 def _interval_document(interval: Interval | None) -> list[float] | None:
     return [interval.low, interval.high] if interval else None
+
+
+def _report_of(found: Comparison, a: Variant, b: Variant, question: Question) -> bytes:
+    asked = f"An answer is right where it {_JUDGED[question.score.kind]} the column {question.reference!r}."
+    compared = ComparedJobs(
+        found,
+        a.manifest.source.key.rpartition("/")[2],
+        (a.name, b.name),
+        (a.manifest.job_id, b.manifest.job_id),
+        question.margin,
+        asked if question.reference else "",
+    )
+    return comparison_report(compared)
 
 
 def print_comparison(out: Output, found: Comparison, a: Variant, b: Variant) -> None:
