@@ -236,7 +236,9 @@ class JsonLinesFormat(Struct, frozen=True):
         line = Fields(values, where=f"line {record.line}")
         request = self.read(line, record, recipe)
         ignored = tuple(f"{name} was ignored" for name, value in line.values().items() if value not in NOTHING)
-        return apply_recipe(structs.replace(request, notes=request.notes + ignored), recipe, record)
+        if ignored:
+            request = structs.replace(request, notes=request.notes + ignored)
+        return apply_recipe(request, recipe, record)
 
     def header(self, facts: FileFacts, recipe: Recipe) -> bytes:  # noqa: ARG002 (FileFormat has it)
         return b""

@@ -235,8 +235,8 @@ class HttpStream:
     async def read(self) -> HttpAnswer:
         """Return the rest of the reply as a whole."""
         blocks = []
-        while block := await self._block():
-            blocks.append(block)
+        while not self._response.content.at_eof():
+            blocks.append(await self._block())
         body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         return HttpAnswer(self.status, self.headers, body, self.elapsed_s)
 
