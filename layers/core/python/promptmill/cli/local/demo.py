@@ -200,6 +200,8 @@ def _show_files(invocation: Invocation, job: JobRun, files: dict[str, Path]) -> 
     out.line(f"  In the bucket: s3://{invocation.target.settings.bucket}/{job.results_prefix}")
     for name, path in files.items():
         out.line(f"  {name:<9} {os.path.relpath(path)}")
+    if "report" in files:
+        out.line(f"  To see it all on one page, open {os.path.relpath(files['report'])} in a browser.")
 
 
 def _closing(agreed: int, count: int, state: LocalState, *, published: bool) -> str:
