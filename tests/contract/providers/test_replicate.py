@@ -97,7 +97,7 @@ def prediction(**fields: Any) -> Reply:
         ({"status": "failed", "error": "Prompt too long"}, RecordRefusedError, "context_length_exceeded", True),
         ({"status": "failed", "error": "flagged as sensitive (E005)"}, RecordRefusedError, "content_filter", True),
         ({"output": None, "data_removed": True}, RetryLaterError, "malformed", True),
-        ({"output": ["https://x/a.png", 1]}, RouteClosedError, "output_not_text", True),
+        ({"output": ["https://x/a.png", {}]}, RouteClosedError, "output_not_text", True),
         ({"output": {"video": "x"}}, RouteClosedError, "output_not_text", True),
     ],
 )

@@ -19,14 +19,15 @@ from promptmill.providers.api_call import StreamReader, read_events, with_times
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.error_replies import ErrorReply, Verdicts, error_fields, provider_error
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, malformed_answer
 from promptmill.wire.loose_json import parse_json
 from promptmill.wire.replicate import (
     LABEL,
     OutputWatch,
     Prediction,
     failure_of,
+    find_prediction,
     read_answer,
+    read_prediction,
     stream_error,
     stream_url_of,
     write_request,
@@ -104,10 +105,7 @@ class Replicate:
         raw = parse_json(answer.body)
         if answer.status not in _MADE:
             raise self._error(answer, raw)
-        prediction = convert(raw, Prediction)
-        if prediction is None:
-            raise malformed_answer(answer, "the answer is no prediction", request_id="")
-        return prediction, raw
+        return read_prediction(answer, raw), raw
 
     async def _poll(
         self, url: str, headers: Mapping[str, str], request_id: str, *, until: float
@@ -129,7 +127,7 @@ class Replicate:
         except RetryLaterError:
             return None
         raw = parse_json(answer.body)
-        prediction = convert(raw, Prediction) if answer.status == _OK else None
+        prediction = find_prediction(raw) if answer.status == _OK else None
         return (prediction, raw) if prediction else None
 
     def _error(self, answer: HttpAnswer, raw: Any) -> ProviderError:

@@ -31,6 +31,7 @@ from promptmill.domain.errors import ProviderError, RetryLaterError
 from promptmill.domain.money import to_nano
 from promptmill.domain.record import Outcome
 from promptmill.wire.http_answer import HttpAnswer
+from promptmill.wire.loose_json import as_count
 
 T = TypeVar("T")
 E = TypeVar("E", bound=ProviderError)
@@ -107,6 +108,27 @@ def make_completion(
     )
 
 
+def make_embedding(
+    vectors: Sequence[tuple[float, ...]],
+    request: CompletionRequest,
+    usage: Usage | None,
+    *,
+    wire_format: WireFormat,
+    request_id: str = "",
+    model: str = "",
+) -> Completion:
+    """Return the completion of a request for vectors. It has no finish to read: they are there, or they are not."""
+    return Completion(
+        text="",
+        finish_reason="stop",
+        usage=usage or estimate_usage(request, "", ()),
+        model=model,
+        request_id=request_id,
+        wire_format=wire_format,
+        embeddings=tuple(vectors),
+    )
+
+
 def note_choices(choices: int) -> tuple[str, ...]:
     """Return the note on an answer that holds several, of which the text is but the first."""
     several = f"there are {choices} answers: the text is the first, and the provider's own body holds all of them"
@@ -142,6 +164,14 @@ def make_usage(
         reported_nano_usd=reported_nano_usd,
         **others,
     )
+
+
+def count_plain_usage(asked: Any, answered: Any) -> Usage | None:
+    """Return the usage of two counts as they were told, or None if one of them is none."""
+    read, written = as_count(asked), as_count(answered)
+    if read is None or written is None or min(read, written) < 0:
+        return None
+    return make_usage(input_total=read, cache_read=0, cache_write=0, output_total=written, reasoning=0)
 
 
 def read_nano_usd(reported: Any) -> int | None:

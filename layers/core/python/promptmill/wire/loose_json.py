@@ -126,6 +126,19 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
+def as_vector(value: Any) -> tuple[float, ...]:
+    """Return the numbers of a vector, or an empty one for anything else."""
+    if not isinstance(value, list):
+        return ()
+    is_vector = all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
+    return tuple(value) if is_vector else ()
+
+
+def is_textual(value: Any) -> bool:
+    """Return True for what ``as_text`` can read: a text, a number, or null, which stands for an empty answer."""
+    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+
+
 def as_place(value: Any) -> int:
     """Return the place of an item in a list, 0 where none is told."""
     return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from msgspec import Struct
-
-from promptmill.domain.completion import Completion, CompletionRequest, Usage
+from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
-from promptmill.wire.loose_json import parse_json
+from promptmill.wire.json_answers import count_plain_usage, estimate_usage, malformed_answer
+from promptmill.wire.loose_json import as_object, as_text, count_in, is_textual, parse_json
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
 from promptmill.wire.translation import translate
@@ -21,12 +19,6 @@ LABEL = "NLP Cloud"
 DONE = "[DONE]"
 """The mark at the end of a stream's last piece."""
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "top_k", "stop"})
-
-
-class _Generation(Struct):
-    generated_text: str
-    nb_input_tokens: int | None = None
-    nb_generated_tokens: int | None = None
 
 
 def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
@@ -53,25 +45,19 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    told = convert(raw, _Generation)
-    if told is None:
-        raise malformed_answer(answer, "the answer has no generated text", request_id="")
-    text, most = told.generated_text, request.max_output_tokens
-    is_full = most is not None and (told.nb_generated_tokens or 0) >= most
+    told = as_object(raw)
+    usage = count_plain_usage(told.get("nb_input_tokens"), told.get("nb_generated_tokens"))
+    if not is_textual(told.get("generated_text", [])):
+        raise malformed_answer(answer, "the answer has no generated text", request_id="", usage=usage)
+    text, most = as_text(told["generated_text"]), request.max_output_tokens
+    is_full = most is not None and count_in(told, "nb_generated_tokens") >= most
     return Completion(
         text=text,
         finish_reason="length" if is_full else "unknown",
-        usage=_read_usage(told) or estimate_usage(request, text, ()),
+        usage=usage or estimate_usage(request, text, ()),
         wire_format=WIRE_FORMAT,
         raw=raw,
     )
-
-
-def _read_usage(told: _Generation) -> Usage | None:
-    asked, answered = told.nb_input_tokens, told.nb_generated_tokens
-    if asked is None or answered is None or min(asked, answered) < 0:
-        return None
-    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
 
 
 class GenerationAssembler:
@@ -83,8 +69,8 @@ class GenerationAssembler:
 
     def add(self, event: StreamEvent) -> bool:
         """See Assembler."""
-        told = convert(parse_json(event.data), _Generation)
-        piece = told.generated_text if told else event.data.decode(errors="replace")
+        told = as_object(parse_json(event.data)).get("generated_text")
+        piece = told if isinstance(told, str) else event.data.decode(errors="replace")
         if piece.endswith(DONE):
             piece, self.is_complete = piece.removesuffix(DONE), True
         self._pieces.append(piece)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.domain.errors import ProviderError, RecordRefusedError, RetryLaterError, RouteClosedError
@@ -16,7 +17,8 @@ from promptmill.domain.recipe import Route
 from promptmill.wire.error_replies import TOO_LONG, Verdicts
 from promptmill.wire.flat_prompts import flat_prompt
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import estimate_usage, make_usage, malformed_answer
+from promptmill.wire.json_answers import count_plain_usage, estimate_usage, malformed_answer, note_usage
+from promptmill.wire.loose_json import as_object, as_text, is_textual
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.stream_events import StreamEvent
 from promptmill.wire.translation import translate
@@ -77,26 +79,47 @@ _MAX_DETAIL = 500
 _STATUS = 200
 
 
-class _Metrics(Struct):
-    predict_time: float | None = None
-    input_token_count: int | None = None
-    output_token_count: int | None = None
-
-
 class Prediction(Struct):
     """A prediction. An unknown ``status`` counts as a failure."""
 
     id: str
     status: str
-    model: str | None = None
+    model: str = ""
     output: Any = None
-    error: Any = None
-    metrics: _Metrics | None = None
-    data_removed: bool | None = None
+    error: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
         return self.status not in _UNDERWAY
+
+
+def find_prediction(raw: Any) -> Prediction | None:
+    """Return the prediction of a reply, read field by field, or None if it is none."""
+    told = as_object(raw)
+    if not (status := as_text(told.get("status"))):
+        return None
+    return Prediction(
+        as_text(told.get("id")),
+        status,
+        as_text(told.get("model")),
+        told.get("output"),
+        _error_text(told.get("error")),
+        as_object(told.get("metrics")),
+    )
+
+
+def read_prediction(answer: HttpAnswer, raw: Any) -> Prediction:
+    """Return the prediction of a reply. Raise RetryLaterError, with the usage that it tells, if it is none."""
+    prediction = find_prediction(raw)
+    if prediction is not None and (prediction.id or prediction.is_over):  # without an id it cannot be asked for
+        return prediction
+    usage = _read_usage(as_object(as_object(raw).get("metrics")))
+    raise malformed_answer(answer, "the answer is no prediction", request_id="", usage=usage)
+
+
+def _error_text(told: Any) -> str:
+    return msgspec.json.encode(told).decode() if isinstance(told, dict | list) and told else as_text(told)
 
 
 def read_answer(
@@ -112,9 +135,9 @@ def read_answer(
     return Completion(
         text=text,
         finish_reason="unknown",
-        usage=_read_usage(prediction.metrics or _Metrics()) or _estimate_with_time(prediction, request, text),
+        usage=_read_usage(prediction.metrics) or _estimate_with_time(prediction, request, text),
         raw_finish=prediction.status,
-        model=prediction.model or "",
+        model=prediction.model,
         request_id=prediction.id,
         wire_format=WIRE_FORMAT,
         raw=raw,
@@ -123,46 +146,49 @@ def read_answer(
 
 def failure_of(prediction: Prediction, verdicts: Verdicts) -> ProviderError:
     """Return the error for a prediction that failed. It may have been charged, unless it never ran (``aborted``)."""
-    message = prediction.error if isinstance(prediction.error, str) else ""
+    message = prediction.error
     detail = message[:_MAX_DETAIL]
     ran = prediction.status != _NEVER_RAN
     told: dict[str, Any] = {"status": _STATUS, "request_id": prediction.id, "usage_unknown": ran}
+    usage = _read_usage(prediction.metrics)
     if verdicts.too_long and verdicts.too_long.search(message):
-        return RecordRefusedError(TOO_LONG, detail, **told)
+        return note_usage(RecordRefusedError(TOO_LONG, detail, **told), usage, prediction.model)
     if _FLAGGED.search(message):
-        return RecordRefusedError("content_filter", detail, **told)
+        return note_usage(RecordRefusedError("content_filter", detail, **told), usage, prediction.model)
     known = prediction.status if prediction.status in {"failed", "canceled", _NEVER_RAN} else "failed"
-    return RetryLaterError(known, detail, **told)
+    return note_usage(RetryLaterError(known, detail, **told), usage, prediction.model)
 
 
 def _text(answer: HttpAnswer, prediction: Prediction) -> str:
-    match prediction.output:
-        case str() as text:
-            return text
-        case list() as pieces if all(isinstance(piece, str) for piece in pieces):
-            return "".join(pieces)
-        case None:
-            raise malformed_answer(answer, "the prediction has no output", request_id=prediction.id)
+    output, request_id = prediction.output, prediction.id
+    usage = _read_usage(prediction.metrics)
+    if output is None:
+        reason = "the prediction has no output"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=prediction.model)
+    pieces = output if isinstance(output, list) else [output]
+    if all(is_textual(piece) for piece in pieces):
+        return "".join(map(as_text, pieces))
     detail = "the model's output is no text"
-    raise RouteClosedError("output_not_text", detail, request_id=prediction.id, usage_unknown=True)
+    error = RouteClosedError("output_not_text", detail, request_id=request_id, usage_unknown=True)
+    raise note_usage(error, usage, prediction.model)
 
 
-def _read_usage(metrics: _Metrics) -> Usage | None:
+def _read_usage(metrics: dict[str, Any]) -> Usage | None:
     """Return the usage that official language models report. Others report only their time."""
-    asked, answered = metrics.input_token_count, metrics.output_token_count
-    if asked is None or answered is None or min(asked, answered) < 0:
-        return None
-    counted = make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
-    return msgspec.structs.replace(counted, compute_us=_compute_us(metrics))
+    counted = count_plain_usage(metrics.get("input_token_count"), metrics.get("output_token_count"))
+    return None if counted is None else msgspec.structs.replace(counted, compute_us=_compute_us(metrics))
 
 
 def _estimate_with_time(prediction: Prediction, request: CompletionRequest, text: str) -> Usage:
     estimated = estimate_usage(request, text, ())
-    return msgspec.structs.replace(estimated, compute_us=_compute_us(prediction.metrics or _Metrics()))
+    return msgspec.structs.replace(estimated, compute_us=_compute_us(prediction.metrics))
 
 
-def _compute_us(metrics: _Metrics) -> int:
-    return round(max(0.0, metrics.predict_time or 0.0) * _US)
+def _compute_us(metrics: dict[str, Any]) -> int:
+    seconds = metrics.get("predict_time")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return 0
+    return round(max(0.0, seconds) * _US)
 
 
 _DOMAIN = "replicate.com"

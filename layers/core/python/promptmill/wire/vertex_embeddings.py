@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from msgspec import Struct
-
 from promptmill.domain.completion import Completion, CompletionRequest, Usage
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
+from promptmill.wire.json_answers import make_embedding, malformed_answer
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_vector
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 from promptmill.wire.translation import translate
 from promptmill.wire.vertex_gemini import LABEL
@@ -17,32 +16,6 @@ from promptmill.wire.vertex_gemini import LABEL
 WIRE_FORMAT: Final = "vertex-embeddings"
 _PREDICTING = re.compile(r"(?:text-|textembedding|gemini-embedding-(?:001|exp))")
 _MAX_TEXTS = 250
-
-
-class _Statistics(Struct):
-    token_count: float | None = None
-
-
-class _Embedding(Struct):
-    values: list[float]
-    statistics: _Statistics | None = None
-
-
-class _Prediction(Struct):
-    embeddings: _Embedding
-
-
-class _Predictions(Struct):
-    predictions: list[_Prediction]
-
-
-class _Counts(Struct, rename="camel"):
-    prompt_token_count: int | None = None
-
-
-class _Content(Struct, rename="camel"):
-    embedding: _Embedding
-    usage_metadata: _Counts | None = None
 
 
 def verb(model: str) -> str:
@@ -76,29 +49,21 @@ def _content_body(texts: list[str], dimensions: int | None) -> dict[str, Any]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest) -> Completion:
     """Return the vectors. Raise RetryLaterError if there is not one for each text."""
-    vectors, usage = _content(raw) or _predictions(raw)
+    vectors, usage = _read_vectors(as_object(raw))
     if len(vectors) != len(request.messages):
-        raise malformed_answer(answer, "the answer has not a vector for each text", request_id="")
-    return Completion(
-        text="",
-        finish_reason="stop",
-        usage=usage or estimate_usage(request, "", ()),
-        wire_format=WIRE_FORMAT,
-        embeddings=tuple(tuple(vector.values) for vector in vectors),
-    )
+        raise malformed_answer(answer, "the answer has not a vector for each text", request_id="", usage=usage)
+    return make_embedding(vectors, request, usage, wire_format=WIRE_FORMAT)
 
 
-def _content(raw: Any) -> tuple[list[_Embedding], Usage | None] | None:
-    told = convert(raw, _Content)
-    if told is None:
-        return None
-    count = told.usage_metadata.prompt_token_count if told.usage_metadata else None
-    return [told.embedding], Usage(input_total=count) if count is not None and count >= 0 else None
-
-
-def _predictions(raw: Any) -> tuple[list[_Embedding], Usage | None]:
-    told = convert(raw, _Predictions)
-    vectors = [prediction.embeddings for prediction in told.predictions] if told else []
-    counts = [vector.statistics.token_count if vector.statistics else None for vector in vectors]
-    known = [count for count in counts if count is not None and count >= 0]
-    return vectors, Usage(input_total=round(sum(known))) if len(known) == len(vectors) else None
+def _read_vectors(reply: dict[str, Any]) -> tuple[list[tuple[float, ...]], Usage | None]:
+    """Return the vectors of either method, and what they cost in tokens."""
+    if "embedding" in reply or "usageMetadata" in reply:
+        items = [as_object(reply.get("embedding"))]
+        counts = [as_object(reply.get("usageMetadata")).get("promptTokenCount")]
+    else:
+        items = [as_object(item.get("embeddings")) for item in as_objects(reply.get("predictions"))]
+        items = [item for item in items if item]
+        counts = [as_object(item.get("statistics")).get("token_count") for item in items]
+    vectors = [vector for item in items if (vector := as_vector(item.get("values")))]
+    known = [count for count in map(as_count, counts) if count is not None and count >= 0]
+    return vectors, Usage(input_total=sum(known)) if known and len(known) == len(counts) else None

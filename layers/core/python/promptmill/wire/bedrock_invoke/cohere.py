@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
 from promptmill.domain.completion import Completion, CompletionRequest
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, malformed_answer
+from promptmill.wire.json_answers import make_embedding, malformed_answer
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.loose_json import as_object, as_vector
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 from promptmill.wire.translation import translate
 
@@ -22,14 +21,6 @@ _MAX_TEXTS = 96
 _PURPOSE = "search_document"
 """The API demands a purpose. The route's body may name another, such as ``search_query``."""
 _NEWEST = "embed-v4"
-
-
-class _ByType(Struct, rename={"floats": "float"}):
-    floats: list[list[float]]
-
-
-class _Vectors(Struct):
-    embeddings: list[list[float]] | _ByType
 
 
 def read_request(body: Fields) -> CompletionRequest:
@@ -66,17 +57,11 @@ def write_answer(completion: Completion) -> dict[str, Any]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the vectors. Raise RetryLaterError if there is not one for each text."""
-    told = convert(raw, _Vectors)
-    vectors = (
-        [] if told is None else told.embeddings.floats if isinstance(told.embeddings, _ByType) else told.embeddings
-    )
+    told = as_object(raw).get("embeddings")
+    listed = told.get("float") if isinstance(told, dict) else told
+    vectors = [vector for item in (listed if isinstance(listed, list) else ()) if (vector := as_vector(item))]
+    usage = read_counted_usage(answer.headers, raw)
     if not vectors or len(vectors) != len(request.messages):
-        raise malformed_answer(answer, "the answer has not a vector for each text", request_id=request_id)
-    return Completion(
-        text="",
-        finish_reason="stop",
-        usage=read_counted_usage(answer.headers, raw) or estimate_usage(request, "", ()),
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        embeddings=tuple(map(tuple, vectors)),
-    )
+        reason = "the answer has not a vector for each text"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage)
+    return make_embedding(vectors, request, usage, wire_format=WIRE_FORMAT, request_id=request_id)

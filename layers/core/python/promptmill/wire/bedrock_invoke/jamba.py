@@ -4,39 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
-from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Message, Role, Text, Usage
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Message, Role, Text
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage
 from promptmill.wire.flat_prompts import refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, make_usage, malformed_answer
+from promptmill.wire.json_answers import (
+    AnswerSource,
+    Said,
+    make_completion,
+    malformed_answer,
+)
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.loose_json import as_object, as_text
+from promptmill.wire.openai_chat.answer import first_choice, read_content
+from promptmill.wire.openai_chat.usage import read_usage
 from promptmill.wire.request_bodies import add_native
 from promptmill.wire.translation import translate
 
 _CARRIED = frozenset({"max_output_tokens", "temperature", "top_p", "stop", "json_object"})
 _FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "filter"}
-
-
-class _Said(Struct):
-    content: str | None = None
-
-
-class _Choice(Struct):
-    message: _Said
-    finish_reason: str | None = None
-
-
-class _Chat(Struct):
-    choices: list[_Choice]
-    model: str | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int
 
 
 def read_request(body: Fields) -> CompletionRequest:
@@ -98,34 +85,16 @@ def write_request(request: CompletionRequest, route: Route) -> dict[str, Any]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    chat = convert(raw, _Chat)
-    if chat is None or not chat.choices:
-        raise malformed_answer(answer, "the answer has no choices", request_id=request_id)
-    text, raw_finish = chat.choices[0].message.content or "", chat.choices[0].finish_reason or ""
-    usage = read_counted_usage(answer.headers, raw) or _read_usage(raw.get("usage"))
-    return Completion(
-        text=text,
-        finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=usage or estimate_usage(request, text, ()),
-        raw_finish=raw_finish,
-        model=chat.model or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
-
-
-def _read_usage(reported: Any) -> Usage | None:
-    told = convert(reported, _Usage)
-    if told is None or min(told.prompt_tokens, told.completion_tokens) < 0:
-        return None
-    return make_usage(
-        input_total=told.prompt_tokens,
-        cache_read=0,
-        cache_write=0,
-        output_total=told.completion_tokens,
-        reasoning=0,
-    )
+    choice, model, unknown = first_choice(raw), as_text(as_object(raw).get("model")), list[str]()
+    usage = read_counted_usage(answer.headers, raw) or read_usage(raw)
+    if not isinstance(choice.get("message"), dict):
+        reason = "the answer has no choices"
+        raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
+    text = read_content(choice["message"].get("content"), unknown)
+    raw_finish = as_text(choice.get("finish_reason"))
+    source = AnswerSource(model, request_id, WIRE_FORMAT, raw)
+    finish = (_FINISH.get(raw_finish, "unknown"), raw_finish)
+    return make_completion(Said(text, (), unknown), source, request, finish, usage)
 
 
 def ends(chunk: dict[str, Any]) -> bool:

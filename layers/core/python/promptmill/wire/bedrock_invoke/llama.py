@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from msgspec import Struct
-
-from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
+from promptmill.domain.completion import Completion, CompletionRequest, FinishReason
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
+from promptmill.wire.json_answers import (
+    AnswerSource,
+    Said,
+    count_plain_usage,
+    invert_finish_reasons,
+    make_completion,
+    malformed_answer,
+)
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.loose_json import as_object, as_text, is_textual
 from promptmill.wire.request_bodies import add_native, unsupported
 from promptmill.wire.translation import translate
 
@@ -25,13 +31,6 @@ _SPECIAL = re.compile(
     r"<\|(?:begin_of_text|end_of_text|start_header_id|end_header_id|header_start|header_end|eot_id|eot|eom_id|eom|"
     r"python_tag|image)\|>"
 )
-
-
-class _Generation(Struct):
-    generation: str
-    prompt_token_count: int | None = None
-    generation_token_count: int | None = None
-    stop_reason: str | None = None
 
 
 def read_request(body: Fields) -> CompletionRequest:
@@ -84,26 +83,15 @@ def _marks(model: str) -> tuple[str, str, str]:
 
 def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    told = convert(raw, _Generation)
-    if told is None:
-        raise malformed_answer(answer, "the answer has no generation", request_id=request_id)
-    usage = read_counted_usage(answer.headers, raw) or _read_usage(told)
-    return Completion(
-        text=told.generation,
-        finish_reason=_FINISH.get(told.stop_reason or "", "unknown"),
-        usage=usage or estimate_usage(request, told.generation, ()),
-        raw_finish=told.stop_reason or "",
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
-
-
-def _read_usage(told: _Generation) -> Usage | None:
-    asked, answered = told.prompt_token_count, told.generation_token_count
-    if asked is None or answered is None or min(asked, answered) < 0:
-        return None
-    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+    told = as_object(raw)
+    usage = read_counted_usage(answer.headers, raw)
+    usage = usage or count_plain_usage(told.get("prompt_token_count"), told.get("generation_token_count"))
+    if not is_textual(told.get("generation", [])):
+        raise malformed_answer(answer, "the answer has no generation", request_id=request_id, usage=usage)
+    text, raw_finish = as_text(told["generation"]), as_text(told.get("stop_reason"))
+    source = AnswerSource("", request_id, WIRE_FORMAT, raw)
+    finish = (_FINISH.get(raw_finish, "unknown"), raw_finish)
+    return make_completion(Said(text, (), ()), source, request, finish, usage)
 
 
 def write_answer(completion: Completion) -> dict[str, Any]:

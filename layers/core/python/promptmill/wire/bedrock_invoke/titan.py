@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
 from promptmill.domain.completion import Completion, CompletionRequest, FinishReason, Usage
 from promptmill.domain.recipe import Route
 from promptmill.wire.bedrock_invoke.vendor import LABEL, WIRE_FORMAT, read_counted_usage, user_messages
 from promptmill.wire.flat_prompts import flat_prompt, refuse_all_but, turns
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import convert, estimate_usage, invert_finish_reasons, make_usage, malformed_answer
+from promptmill.wire.json_answers import (
+    AnswerSource,
+    Said,
+    count_plain_usage,
+    invert_finish_reasons,
+    make_completion,
+    make_embedding,
+    malformed_answer,
+)
 from promptmill.wire.json_fields import Fields
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, as_vector, is_textual
 from promptmill.wire.request_bodies import add_native, texts_to_embed, unsupported
 from promptmill.wire.translation import translate
 
@@ -28,22 +35,6 @@ _FINISH: dict[str, FinishReason] = {
 _FINISH_NAMES = invert_finish_reasons(_FINISH)
 _ROLES = {"system": "", "user": "User: ", "assistant": "Bot: "}
 _V1 = "titan-embed-text-v1"
-
-
-class _Result(Struct, rename="camel"):
-    output_text: str
-    token_count: int | None = None
-    completion_reason: str | None = None
-
-
-class _Texts(Struct, rename="camel"):
-    results: list[_Result]
-    input_text_token_count: int | None = None
-
-
-class _Vector(Struct, rename="camel"):
-    embedding: list[float]
-    input_text_token_count: int | None = None
 
 
 def read_text_request(body: Fields) -> CompletionRequest:
@@ -88,28 +79,21 @@ def _prompt(request: CompletionRequest, route: Route) -> str:
 
 def read_text_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    texts = convert(raw, _Texts)
-    if texts is None or not texts.results:
-        raise malformed_answer(answer, "the answer has no results", request_id=request_id)
-    text, raw_finish = texts.results[0].output_text, texts.results[0].completion_reason or ""
-    usage = read_counted_usage(answer.headers, raw) or _read_usage(texts)
-    return Completion(
-        text=text,
-        finish_reason=_FINISH.get(raw_finish, "unknown"),
-        usage=usage or estimate_usage(request, text, ()),
-        raw_finish=raw_finish,
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        raw=raw,
-    )
+    reply = as_object(raw)
+    results = [result for result in as_objects(reply.get("results")) if is_textual(result.get("outputText", []))]
+    usage = read_counted_usage(answer.headers, raw) or _read_usage(reply)
+    if not results:
+        raise malformed_answer(answer, "the answer has no results", request_id=request_id, usage=usage)
+    text, raw_finish = as_text(results[0]["outputText"]), as_text(results[0].get("completionReason"))
+    source = AnswerSource("", request_id, WIRE_FORMAT, raw)
+    finish = (_FINISH.get(raw_finish, "unknown"), raw_finish)
+    return make_completion(Said(text, (), ()), source, request, finish, usage)
 
 
-def _read_usage(texts: _Texts) -> Usage | None:
-    counts = [result.token_count for result in texts.results]
-    asked, answered = texts.input_text_token_count, sum(count or 0 for count in counts)
-    if asked is None or asked < 0 or None in counts or answered < 0:
-        return None
-    return make_usage(input_total=asked, cache_read=0, cache_write=0, output_total=answered, reasoning=0)
+def _read_usage(reply: dict[str, Any]) -> Usage | None:
+    counts = [as_count(result.get("tokenCount")) for result in as_objects(reply.get("results"))]
+    known = [count for count in counts if count is not None]
+    return count_plain_usage(reply.get("inputTextTokenCount"), sum(known) if known else None)
 
 
 def write_text_answer(completion: Completion) -> dict[str, Any]:
@@ -165,24 +149,15 @@ def write_embedding_request(request: CompletionRequest, route: Route) -> dict[st
 
 def read_embedding_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, request_id: str) -> Completion:
     """Return the completion. Raise RetryLaterError if the body is no answer."""
-    vector = convert(raw, _Vector)
-    if vector is None:
-        raise malformed_answer(answer, "the answer has no embedding", request_id=request_id)
-    return Completion(
-        text="",
-        finish_reason="stop",
-        usage=read_counted_usage(answer.headers, raw) or _read_input_usage(vector) or estimate_usage(request, "", ()),
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        embeddings=(tuple(vector.embedding),),
-    )
+    reply = as_object(raw)
+    by_type = as_object(reply.get("embeddingsByType"))
+    vector = as_vector(reply.get("embedding")) or as_vector(by_type.get("float"))
+    usage = read_counted_usage(answer.headers, raw) or count_plain_usage(reply.get("inputTextTokenCount"), 0)
+    if not vector:
+        raise malformed_answer(answer, "the answer has no embedding", request_id=request_id, usage=usage)
+    return make_embedding((vector,), request, usage, wire_format=WIRE_FORMAT, request_id=request_id)
 
 
 def write_embedding_answer(completion: Completion) -> dict[str, Any]:
     vector = list(completion.embeddings[0]) if completion.embeddings else []
     return {"embedding": vector, "inputTextTokenCount": completion.usage.input_total}
-
-
-def _read_input_usage(vector: _Vector) -> Usage | None:
-    asked = vector.input_text_token_count
-    return None if asked is None or asked < 0 else Usage(input_total=asked)

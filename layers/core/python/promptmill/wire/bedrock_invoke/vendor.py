@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from promptmill.domain.completion import Message, Text, Usage
 from promptmill.wire.json_answers import convert, make_usage
-from promptmill.wire.loose_json import parse_json
+from promptmill.wire.loose_json import as_count, as_object, count_in, parse_json
 from promptmill.wire.stream_events import StreamEvent
 
 WIRE_FORMAT: Final = "bedrock-invoke"
@@ -21,13 +21,6 @@ _COUNTS = "x-amzn-bedrock-{}-token-count"
 
 class _Chunk(Struct, rename={"data": "bytes"}):
     data: bytes = b""
-
-
-class _Metrics(Struct, rename="camel"):
-    input_token_count: int
-    output_token_count: int
-    cache_read_input_token_count: int | None = None
-    cache_write_input_token_count: int | None = None
 
 
 def user_messages(*texts: str) -> tuple[Message, ...]:
@@ -43,15 +36,12 @@ def chunk_json(event: StreamEvent) -> Any:
 
 def read_counted_usage(headers: Mapping[str, str], raw: Any) -> Usage | None:
     """Return the usage as Bedrock counts it for every vendor: in the headers, or in the last chunk of a stream."""
-    metrics = convert(raw.get(METRICS), _Metrics) if isinstance(raw, dict) else None
-    if metrics is None:
+    metrics = as_object(as_object(raw).get(METRICS))
+    fresh, answered = as_count(metrics.get("inputTokenCount")), as_count(metrics.get("outputTokenCount"))
+    if fresh is None or answered is None:
         return _read_header_usage(headers)
-    return _make_vendor_usage(
-        metrics.input_token_count,
-        metrics.output_token_count,
-        metrics.cache_read_input_token_count or 0,
-        metrics.cache_write_input_token_count or 0,
-    )
+    read = count_in(metrics, "cacheReadInputTokenCount")
+    return _make_vendor_usage(fresh, answered, read, count_in(metrics, "cacheWriteInputTokenCount"))
 
 
 def _read_header_usage(headers: Mapping[str, str]) -> Usage | None:

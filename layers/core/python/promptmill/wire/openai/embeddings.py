@@ -14,9 +14,9 @@ from promptmill.domain.recipe import Recipe, Wire
 from promptmill.domain.record import Outcome
 from promptmill.wire.attachments import read_tokens
 from promptmill.wire.http_answer import HttpAnswer
-from promptmill.wire.json_answers import answering_model, estimate_usage, malformed_answer
+from promptmill.wire.json_answers import answering_model, make_embedding, malformed_answer
 from promptmill.wire.json_fields import Fields
-from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text
+from promptmill.wire.loose_json import as_count, as_object, as_objects, as_text, as_vector
 from promptmill.wire.openai.endpoints import OpenAiEndpoint
 from promptmill.wire.openai_chat.usage import read_usage
 from promptmill.wire.request_bodies import add_native, texts_to_embed
@@ -88,27 +88,20 @@ def read_answer(answer: HttpAnswer, raw: Any, request: CompletionRequest, *, req
     if not vectors or not all(vectors) or len(by_index) != len(vectors):
         reason = "the answer has not one vector for each text"
         raise malformed_answer(answer, reason, request_id=request_id, usage=usage, model=model)
-    return Completion(
-        text="",
-        finish_reason="stop",
-        usage=usage or estimate_usage(request, "", ()),
-        model=model,
-        request_id=request_id,
-        wire_format=WIRE_FORMAT,
-        embeddings=vectors,
-    )
+    return make_embedding(vectors, request, usage, wire_format=WIRE_FORMAT, request_id=request_id, model=model)
 
 
 def _read_vectors(items: list[dict[str, Any]]) -> Iterator[tuple[int, tuple[float, ...]]]:
     for place, item in enumerate(items):
-        index = as_count(item.get("index"))
-        yield place if index is None else index, _read_numbers(item.get("embedding"))
+        index, vector = as_count(item.get("index")), _read_numbers(item.get("embedding"))
+        if vector:
+            yield place if index is None else index, vector
 
 
 def _read_numbers(embedding: Any) -> tuple[float, ...]:
     """Return the vector, or () for what is none. Perplexity sends signed bytes in base64."""
     if isinstance(embedding, list):
-        return tuple(embedding) if all(isinstance(number, int | float) for number in embedding) else ()
+        return as_vector(embedding)
     try:
         return tuple(map(float, array("b", base64.b64decode(as_text(embedding), validate=True))))
     except (binascii.Error, ValueError):
