@@ -87,7 +87,7 @@ class Access:
 
 ACCESS: dict[FunctionName, Access] = {
     "plan_job": Access(
-        reads=(INBOX, RECIPES, WORK),
+        reads=(INBOX, RECIPES, WORK, STATUS),
         versions=(INBOX, WORK),
         writes=(STATUS,),
         streams=(WORK,),
@@ -98,7 +98,7 @@ ACCESS: dict[FunctionName, Access] = {
         events=True,
     ),
     "run_chunk": Access(
-        reads=(INBOX, LIMITS, WORK),
+        reads=(INBOX, LIMITS, WORK, STATUS),
         versions=(INBOX, WORK),
         writes=(WORK, STATUS),
         jobs=(*_UNITS, "ConditionCheckItem", "DeleteItem"),
@@ -138,7 +138,7 @@ ACCESS: dict[FunctionName, Access] = {
         events=True,
     ),
     "sweep": Access(
-        reads=(WORK,),
+        reads=(WORK, STATUS),
         writes=(STATUS,),
         jobs=("GetItem", "UpdateItem", "Query"),
         indexes=True,

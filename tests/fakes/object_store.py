@@ -69,9 +69,18 @@ class FakeObjectStore(FailsOnRequest):
         self.put(key, body)
         return True
 
-    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = "application/octet-stream", over: str | None = None
+    ) -> bool:
         del content_type
+        if over is not None and over != await self.tag_of(key):
+            return key in self._objects and self.body(key) == body
         self.put(key, body)
+        return True
+
+    async def tag_of(self, key: str) -> str:
+        found = self._find(key, "")
+        return found[0].version if found else ""
 
     async def create_from(
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"

@@ -141,6 +141,13 @@ def _copied_part(params: Params, world: World) -> Iterator[tuple[str, str]]:
     yield from _on("s3:PutObject")(params, world)
 
 
+def _put(params: Params, world: World) -> Iterator[tuple[str, str]]:
+    """A PUT that compares the entity tag of what is there tells of it, and so needs the right to read it."""
+    yield from _on("s3:PutObject")(params, world)
+    if "IfMatch" in params:
+        yield from _on("s3:GetObject")(params, world)
+
+
 def _transaction(params: Params, world: World) -> Iterator[tuple[str, str]]:
     actions = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
     for item in params["TransactItems"]:
@@ -169,7 +176,7 @@ _OPERATIONS: Mapping[tuple[str, str], str | Callable[[Params, World], Iterator[t
     ("s3", "GetObjectTagging"): _versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
     ("s3", "HeadBucket"): "s3:ListBucket",  # botocore asks for the region where a HEAD is answered with 400
     ("s3", "ListObjectsV2"): "s3:ListBucket",
-    ("s3", "PutObject"): "s3:PutObject",
+    ("s3", "PutObject"): _put,
     ("s3", "CreateMultipartUpload"): "s3:PutObject",
     ("s3", "UploadPart"): "s3:PutObject",
     ("s3", "UploadPartCopy"): _copied_part,

@@ -9,8 +9,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from promptmill import wiring
-from promptmill.domain.units import chunk_unit
-from promptmill.engine.run_unit import MAX_CRASHES
+from promptmill.domain.units import PLACES, chunk_unit
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES
 from promptmill.jobs.context import CHUNKS_A_SEGMENT
 from promptmill.system_clock import SystemClock
 from tests.fakes.model_provider import FakeModels
@@ -167,11 +167,13 @@ class Journey:
         unit, units = chunk_unit(message["job_id"], message["run"], message["chunk"]), self.services.units
 
         async def crash() -> tuple[int, int]:
-            for n in range(MAX_CRASHES + 1):
-                seen = await units.read(unit)
-                claim = await units.claim(unit, seen=seen, owner=f"{n}")
-            assert claim
-            return claim.epoch, claim.beat
+            for n in range(MAX_PLACES_TRIES):
+                claim = await units.claim(unit, seen=await units.read(unit), owner=f"{n}")
+                assert claim
+                assert await units.mark(unit, claim, crashes=n, trying=PLACES, tries=n + 1)
+            last = await units.read(unit)
+            assert last
+            return last.epoch, last.beat
 
         return json.dumps(message | {"seen": self.services.run(crash()), "after": None})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 from tests.simulation.faults import NEVER_TWICE, NO_OUTAGES, Fate, Faults, Outages
@@ -70,10 +72,12 @@ class Steps:
 
     async def _go_wrong(self, fate: Fate, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> Any:
         name, kind = self.process.name, fate.kind
-        if kind in ("refuse", "crash"):
+        if kind in ("refuse", "crash", "crash before"):
             self._trace.add(name, step, label, kind)
             if kind == "refuse":
                 raise RefusedError(step)
+            if kind == "crash before":
+                self._land_later(fate.frozen_s, step, label, work)
             self.process.crash()
             raise Crashed
         if kind == "freeze":
@@ -86,6 +90,20 @@ class Steps:
         self._trace.add(name, step, label, kind, result)
         await self._after(fate, step)
         return result
+
+    def _land_later(self, seconds: float, step: str, label: str, work: Callable[[], Awaitable[Any]]) -> None:
+        """Do what a request asks for when whoever sent it has long ended."""
+
+        async def land() -> None:
+            await asyncio.sleep(seconds)
+            with suppress(Exception):
+                self._trace.add(self.process.name, step, label, "landed late", await work())
+
+        # An empty context: the task belongs to no process.
+        landing = self._trace.landing
+        task = asyncio.get_running_loop().create_task(land(), context=Context())
+        landing.add(task)
+        task.add_done_callback(landing.discard)
 
     async def _after(self, fate: Fate, step: str) -> None:
         if fate.kind == "lose":

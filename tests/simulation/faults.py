@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from tests.simulation.changes import MAX_HANG_S, Outage
 
-Kind = Literal["", "refuse", "lose", "twice", "crash", "crash after", "freeze", "freeze after"]
+Kind = Literal["", "refuse", "lose", "twice", "crash", "crash after", "crash before", "freeze", "freeze after"]
 """``refuse``: an error, and nothing was done. ``lose``: it was done, and an error comes back. ``twice``: done, its
-response lost, done again underneath. ``freeze``: the whole process stands still."""
+response lost, done again underneath. ``crash before``: the process ends while its request is under way, and it is done
+``frozen_s`` later. ``freeze``: the whole process stands still."""
 
 NEVER_TWICE = frozenset(
     {
@@ -27,7 +28,8 @@ NEVER_TWICE = frozenset(
         "ledger.narrowings_of",
     }
 )
-"""Calls that nobody repeats underneath: it would cost money, or what they read is gone by then."""
+"""Calls that nobody repeats underneath: it would cost money, or what they read is gone by then. Nor are they done once
+whoever asked is gone."""
 
 
 class Fate(Struct, frozen=True):
@@ -79,6 +81,10 @@ def draw_weather(rng: random.Random) -> Weather:
     )
 
 
+_UNDER_WAY = 0.3
+"""How often a process that ends at a step has sent its request already."""
+
+
 class RandomFaults:
     """Drawn from a seed. After ``most`` of them, or once ``fair`` is set, nothing fails any more.
 
@@ -108,11 +114,13 @@ class RandomFaults:
     def _fault(self, kind: Kind, slow: float, step: str) -> Fate:
         if kind == "twice" and step in NEVER_TWICE:
             kind = "lose"
+        if kind == "crash" and step not in NEVER_TWICE and self._rng.random() < _UNDER_WAY:
+            kind = "crash before"
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._most -= 1
         if self._most <= 0:
             self.be_fair()
-        frozen = 10 ** self._rng.uniform(0.0, 3.3) if kind in ("freeze", "freeze after") else 0.0
+        frozen = 10 ** self._rng.uniform(0.0, 3.3) if kind in ("freeze", "freeze after", "crash before") else 0.0
         return Fate(kind, slow, frozen)
 
 

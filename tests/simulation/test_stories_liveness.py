@@ -148,10 +148,18 @@ def test_a_planner_that_stood_still_writes_no_old_status_over_the_last_one() -> 
     assert state(world) == "DONE"
 
 
-def test_a_status_that_landed_late_is_written_again_by_whoever_gets_the_message() -> None:
-    """A worker writes JOINING after the run is over, and no worker can read the run until its message is a dead letter."""
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_status_that_lands_after_its_writer_has_ended_covers_no_later_one(nth: int) -> None:
+    """A request may be under way for long: its worker dies, others end the run, and nobody writes its status again."""
+    landing = Fate("crash before", frozen_s=500.0)
+    world = tell(story(3, sweeps=True), At("", "objects.replace", landing, label="status.json", nth=nth))
+    assert state(world) == "DONE"
+
+
+def test_a_status_that_would_land_late_is_not_written() -> None:
+    """A worker would write JOINING after the run is over, and no worker can read the run until its message is a dead letter."""
     slow = At("chunk-1", "objects.replace", Fate("", latency_s=5.0), label="status.json")
-    refused = [At(f"chunk-{n}", "jobs.read", REFUSE, nth=5 if n == 1 else 1) for n in range(1, 6)]
+    refused = [At(f"chunk-{n}", "jobs.read", REFUSE, nth=6 if n == 1 else 1) for n in range(1, 6)]
     world = tell(story(3), slow, *refused)
     assert state(world) == "DONE"
 

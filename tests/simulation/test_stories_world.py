@@ -12,6 +12,7 @@ from msgspec import structs
 
 from promptmill.domain.errors import RecordRefusedError, UserError
 from promptmill.domain.job import JobState
+from promptmill.engine.answer_unit import MAX_PLACES_TRIES
 from tests.simulation.changes import Outage, Service, Window
 from tests.simulation.faults import At, Fate, ScriptedFaults
 from tests.simulation.provider import Scripted, Temper
@@ -287,6 +288,14 @@ def test_workers_that_end_before_they_touch_a_suspected_chunk_condemn_nobody() -
     accidents = [At("chunk", "units.intents", CRASH) for _ in range(9)]
     world = tell(story(3, poison=[1], sweeps=True), *accidents)
     assert (statuses(world), codes(world)) == (["answered", "failed", "answered"], ["worker_crashed"])
+
+
+def test_a_chunk_whose_bytes_end_whoever_looks_for_its_records_is_given_up() -> None:
+    """No record can be told from another. The workers that end in the search are counted, and few are lost."""
+    deadly = [At("chunk", "objects.read", CRASH, label="inbox/", nth=n) for n in (1, 1)]
+    deadly += [At("chunk", "objects.stream", CRASH, label="inbox/") for _ in range(MAX_PLACES_TRIES)]
+    world = tell(story(3, sweeps=True), *deadly)
+    assert codes(world) == ["worker_crashed"] * 3
 
 
 def test_no_number_of_accidents_condemns_a_chunk_that_nobody_touched() -> None:

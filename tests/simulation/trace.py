@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 _LONGEST = 200
 
 
 class Trace:
-    """Keeps them only if it is to be read: most seeds are fine."""
+    """Keeps them only if it is to be read: most seeds are fine.
+
+    Attributes:
+        landing: requests under way whose senders have ended.
+    """
 
     def __init__(self, *, kept: bool = False) -> None:
+        self.landing: set[asyncio.Task[None]] = set()
         self.lines: list[str] = []
         self.steps = 0
         self._kept = kept

@@ -317,7 +317,7 @@ class World:
         waiting = any(len(queue) for queue in self.queues)
         open_ = any(not run.state.resting for run in self.jobs.runs.values())
         running = any(not name.startswith("sweep") for name in self.runtime.running)
-        return not (self._expected or waiting or open_ or running)
+        return not (self._expected or waiting or open_ or running or self.trace.landing)
 
     async def rest(self) -> bool:
         """Once everything has happened and nothing is left to do; False if that never comes."""

@@ -22,7 +22,7 @@ def signature_of(operation: str, request: Mapping[str, Any]) -> Signature | None
         return (operation, *sorted({f"{kind} {item.get('ConditionExpression', '')}" for kind, item in items}))
     if "ConditionExpression" in request:
         return (operation, request["ConditionExpression"])
-    return (operation, "IfNoneMatch") if "IfNoneMatch" in request else None
+    return next(((operation, name) for name in ("IfNoneMatch", "IfMatch") if name in request), None)
 
 
 class Interposer:

@@ -64,7 +64,13 @@ def _clients(session: boto3.Session) -> tuple[Any, Any]:
 
 
 class Stores:
-    """The adapters on tables and a bucket of their own, and everything that these hold."""
+    """The adapters on tables and a bucket of their own, and everything that these hold.
+
+    Attributes:
+        seen: the tag of the object ``k`` as somebody saw it.
+    """
+
+    seen = ""
 
     def __init__(self, session: boto3.Session, name: str) -> None:
         self._db, self._s3, self.name = *_clients(session), name
@@ -119,6 +125,15 @@ class Case(Struct, frozen=True):
 
 async def nothing(_: Stores) -> None:
     """Begin with empty stores."""
+
+
+async def seen(s: Stores) -> None:
+    await s.objects.replace("k", b"0")
+    s.seen = await s.objects.tag_of("k")
+
+
+def replace_seen(body: bytes) -> Step:
+    return lambda s: s.objects.replace("k", body, over=s.seen)
 
 
 async def planned(s: Stores) -> None:
@@ -411,6 +426,12 @@ CASES: dict[str, Case] = {
     ),
     "seal drawn": Case(nothing, draw_seal("a"), draw_seal("b")),
     "object created": Case(nothing, lambda s: s.objects.create("k", b"a"), lambda s: s.objects.create("k", b"b")),
+    "object replaced where none was": Case(
+        nothing,
+        lambda s: s.objects.replace("k", b"a", over=""),
+        lambda s: s.objects.replace("k", b"b", over=""),
+    ),
+    "object replaced as it was seen": Case(seen, replace_seen(b"a"), replace_seen(b"b")),
     "object created in parts": Case(
         nothing,
         lambda s: s.objects.create_from("k", blocks(b"a")),

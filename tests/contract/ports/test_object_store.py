@@ -43,6 +43,19 @@ async def test_replace_does(objects: Any) -> None:
     assert await objects.read("k") == b"second"
 
 
+async def test_what_is_replaced_is_what_was_seen(objects: Any) -> None:
+    nothing = await objects.tag_of("k")
+    assert await objects.replace("k", b"first", over=nothing)
+    first = await objects.tag_of("k")
+    assert not await objects.replace("k", b"late", over=nothing)
+    assert await objects.replace("k", b"second", over=first)
+    assert not await objects.replace("k", b"late", over=first)
+    assert await objects.replace("k", b"second", over=first), "perhaps our own write, whose response was lost"
+    assert await objects.read("k") == b"second"
+    assert not await objects.replace("gone", b"late", over=first)
+    assert await objects.tag_of("gone") == ""
+
+
 async def test_an_old_version_stays_readable(objects: Any) -> None:
     await objects.replace("k", b"first")
     old = (await objects.head("k")).version

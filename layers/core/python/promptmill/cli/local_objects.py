@@ -59,10 +59,17 @@ class LocalObjects:
         self._prepare(path).write_bytes(body)
         return True
 
-    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """See ports/object_store.py."""
-        del content_type
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = "application/octet-stream", over: str | None = None
+    ) -> bool:
+        """See ports/object_store.py. Nobody else writes here."""
+        del content_type, over
         self._prepare(self._path(key)).write_bytes(body)
+        return True
+
+    async def tag_of(self, key: str) -> str:
+        """See ports/object_store.py."""
+        return str(self._path(key).stat().st_mtime_ns) if self._path(key).exists() else ""
 
     async def create_from(
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"

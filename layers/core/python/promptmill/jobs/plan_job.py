@@ -29,7 +29,7 @@ from promptmill.jobs.reject_job import (
 )
 from promptmill.jobs.rerun_job import plan_rerun, prefer_route
 from promptmill.jobs.send_chunks import send_first
-from promptmill.jobs.status import publish_latest_status, publish_status, publish_waiting
+from promptmill.jobs.status import publish_latest_status, publish_waiting
 from promptmill.redaction import DETECTOR_VERSION
 
 TAG = "promptmill-again"
@@ -129,7 +129,7 @@ async def _wait_for_planner(job: JobRun, context: JobContext, *, again: bool) ->
 
 
 async def report_known(job: JobRun, context: JobContext) -> Planned:
-    await publish_status(job, context)
+    await publish_latest_status(job.job_id, job.run, context)
     # The worker that brought it there may have ended before it published the event.
     if job.state is JobState.REJECTED:
         await publish_drop_event("Job rejected", job, "", context)

@@ -34,7 +34,7 @@ from promptmill.jobs.run_chunk import (
     send_again,
     settle_ended_chunk,
 )
-from promptmill.jobs.status import note_refusal, publish_status
+from promptmill.jobs.status import note_refusal, publish_latest_status, publish_status
 from promptmill.jobs.stop_run import end_without_files
 
 Settled = Literal["over", "known", "deferred", "settled", "sent again", "refused"]
@@ -189,7 +189,7 @@ async def _plan_again(message: PlanMessage, context: JobContext) -> str:
         await context.jobs.begin_planner(job.job_id, job.run, name_planner(context))
     elif context.clock.now() - datetime.fromisoformat(job.created_at) >= MAX_PLANNING:
         return "rejected" if await reject_job(job, make_rejection(NOT_PLANNED, job.job_id), context) else "known"
-    await publish_status(job, context)
+    await publish_latest_status(job.job_id, job.run, context)
     await context.queue.send([structs.replace(message, job_id=job.job_id)])
     return "sent again"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -102,26 +101,23 @@ async def counts_so_far(job: JobRun, *, jobs: Jobs) -> Counts:
     return job.kept.plus(await jobs.read_progress(job.job_id, job.run))
 
 
-MAX_AGE_S = 10.0
-"""How old a look at a run may be that is written down. A worker that stood still would cover what others wrote since."""
-_LOOKS = 5
-"""How often a look may turn out to be too old. Where stores are as slow as that, an old status is better than none."""
+async def publish_status(job: JobRun, context: JobContext, *, over: str | None = None) -> bool | None:
+    """Write the status now. Return False if AWS refuses it: the job goes on without.
 
-
-async def publish_status(job: JobRun, context: JobContext, *, read_at: float | None = None) -> bool | None:
-    """Write the status now, whatever was written before. Return False if AWS refuses it: the job goes on without.
-
-    ``read_at``: ``clock.monotonic()`` when the run was read. If that was too long ago, nothing is written, and None returned.
+    ``over``: the status that it may replace, as ``tag_of`` told it; whatever is there where that is None. If another one is
+    there, nothing is written, and None returned.
     """
     try:
         counts = await counts_so_far(job, jobs=context.jobs)
-        if read_at is not None and context.clock.monotonic() - read_at > MAX_AGE_S:
-            return None
-        document = status_document(job, counts, at=rfc3339(context.clock.now()))
-        await context.objects.replace(f"{job.results_prefix}status.json", encode_status(document), content_type=_JSON)
+        document = encode_status(status_document(job, counts, at=rfc3339(context.clock.now())))
+        written = await context.objects.replace(_key_of(job), document, content_type=_JSON, over=over)
     except RefusedByAwsError:
         return False
-    return True
+    return True if written else None
+
+
+def _key_of(job: JobRun) -> str:
+    return f"{job.results_prefix}status.json"
 
 
 async def publish_status_in_turn(job_id: str, run: int, context: JobContext) -> None:
@@ -131,16 +127,29 @@ async def publish_status_in_turn(job_id: str, run: int, context: JobContext) -> 
         await publish_latest_status(job_id, run, context)
 
 
+_LOOKS = 10
+"""How often others may write a status while we want to write ours. By then theirs are as new as ours would be."""
+
+
 async def publish_latest_status(job_id: str, run: int, context: JobContext) -> JobRun | None:
-    """Write the status of the run as it stands, and return that run."""
-    written = None
-    for look in count(1):
-        read_at = context.clock.monotonic() if look <= _LOOKS else None
-        job = await context.jobs.read(job_id, run)
-        # If the run moves on while we write, our status may have covered the one of its last state: write once more.
-        if job is None or job.state is written:
+    """Write the status of the run as it stands, and return that run.
+
+    A worker may stand still before it writes, and its request may arrive when it has long ended. So only the status that was
+    there before the run was read is replaced, and never one that others have written since.
+    """
+    job = await context.jobs.read(job_id, run)
+    if job is None:
+        return None
+    key = _key_of(job)
+    for _ in range(_LOOKS):
+        try:
+            over = await context.objects.tag_of(key)
+        except RefusedByAwsError:
             break
-        written = job.state if await publish_status(job, context, read_at=read_at) is not None else None
+        job = await context.jobs.read(job_id, run) or job
+        # Nothing follows the last state of a run, so its status may replace any other.
+        if await publish_status(job, context, over=None if job.state.terminal else over) is not None:
+            break
     return job
 
 

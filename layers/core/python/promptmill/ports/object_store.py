@@ -60,8 +60,20 @@ class ObjectWriter(Protocol):
         """
         ...
 
-    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """Write an object whatever is there. Only snapshots are written so."""
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = "application/octet-stream", over: str | None = None
+    ) -> bool:
+        """Write an object over the one that is there. Only snapshots are written so.
+
+        ``over``: what ``tag_of`` has told of the object that may be replaced; None for any.
+
+        Returns:
+            True if it was written or the very same bytes are there, False if another object is.
+        """
+        ...
+
+    async def tag_of(self, key: str) -> str:
+        """Return what tells this object from any other that is written to the same key, "" if there is none."""
         ...
 
     async def create_from(

@@ -96,19 +96,26 @@ class S3ObjectStore:
             body.close()
 
     async def create(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> bool:
+        return await self._put_if(key, body, content_type, {"IfNoneMatch": "*"})
+
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = "application/octet-stream", over: str | None = None
+    ) -> bool:
+        if over is not None:
+            return await self._put_if(key, body, content_type, {"IfMatch": over} if over else {"IfNoneMatch": "*"})
+        await self._put(key, body, content_type, {})
+        return True
+
+    async def _put_if(self, key: str, body: bytes, content_type: str, condition: Any) -> bool:
+        """Write an object on a condition. Return True if it was written or the very same bytes are there."""
         for tried in count(1):
             try:
-                await to_thread(
-                    self._s3.put_object,
-                    Bucket=self._bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType=content_type,
-                    IfNoneMatch="*",
-                )
+                await self._put(key, body, content_type, condition)
             except ClientError as error:
                 if code_of(error) in TAKEN:  # perhaps our own write, whose response was lost
                     return await self.read(key) == body
+                if code_of(error) in MISSING:  # what should be replaced was deleted
+                    return False
                 if code_of(error) not in RACING or tried == _RACES:
                     raise
                 await sleep(_RACE_S * tried)
@@ -116,8 +123,17 @@ class S3ObjectStore:
                 break
         return True
 
-    async def replace(self, key: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
-        await to_thread(self._s3.put_object, Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
+    async def _put(self, key: str, body: bytes, content_type: str, condition: Any) -> None:
+        put = self._s3.put_object
+        await to_thread(put, Bucket=self._bucket, Key=key, Body=body, ContentType=content_type, **condition)
+
+    async def tag_of(self, key: str) -> str:
+        try:
+            return str((await to_thread(self._s3.head_object, Bucket=self._bucket, Key=key))["ETag"])
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return ""
+            raise
 
     async def create_from(
         self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
