@@ -86,3 +86,11 @@ def test_another_cloud_names_the_field_that_it_takes() -> None:
     with pytest.raises(RecordError, match="anthropic_beta instead"):
         write_hosted_request(asking({"betas": BETAS}), route, version="v")
     assert write_hosted_request(asking({"anthropic_beta": BETAS}), route, version="v")["anthropic_beta"] == BETAS
+
+
+@pytest.mark.parametrize("name", ["anthropic", "anthropic-aws"])
+async def test_beta_features_of_a_route_stand_before_those_of_a_line(name: str) -> None:
+    route = msgspec.structs.replace(route_of(name, "messages"), headers={"anthropic-beta": "context-1m-2025-08-07"})
+    sent = await sent_by_us(route, {"betas": BETAS})
+    assert sorted(sent.headers["anthropic-beta"].split(",")) == sorted(["context-1m-2025-08-07", *BETAS])
+    assert (await sent_by_us(route, {})).headers["anthropic-beta"] == "context-1m-2025-08-07"

@@ -61,7 +61,7 @@ async def check_account(
                 continue
             model = route.model if route.model.startswith("arn:") else _model_arn(route.model, at)
             yield await _try(what, lambda: _simulate(client, stack, what, "bedrock:InvokeModel", model))  # noqa: B023  awaited at once
-    keys = sorted({route.key for route in routes if route.key})
+    keys = sorted({key for route in routes for key in (route.key, *route.header_secrets.values()) if key})
     for key in keys:
         yield await _try(f"{key} for the functions", lambda: _check_right(client, stack, key, region))  # noqa: B023  awaited at once
 

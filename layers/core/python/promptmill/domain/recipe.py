@@ -90,6 +90,8 @@ class Route(Struct, frozen=True):
         stall_s: how long a stream may be silent after its first event.
         api_version: the version of the provider's API, "" for the adapter's own.
         account: the provider's account, project or workspace, where its addresses or headers name one.
+        headers: further headers of each call, by their names in lower case.
+        header_secrets: the same, with the name of the secret that holds the value.
         allow: fields that lines may set on this route although they reach out: hosted tools, tiers, stored files.
         price_as: the ``provider/model`` whose price in the table holds, "" for the route's own.
     """
@@ -113,6 +115,8 @@ class Route(Struct, frozen=True):
     price_as: str = ""
     wire: Wire = Wire()
     allow: tuple[str, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    header_secrets: dict[str, str] = field(default_factory=dict)
 
 
 RedactionAction = Literal["placeholder", "hash", "mask", "keep", "refuse"]

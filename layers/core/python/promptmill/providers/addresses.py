@@ -38,23 +38,30 @@ def base_url(provider: Provider, route: Route, *, default: str = "") -> str:
 
 
 def named_headers(provider: Provider, route: Route) -> dict[str, str]:
-    """Return the headers that name the route's account and the version of the API."""
+    """Return the route's own plain headers, and those that name its account and the version of the API."""
     version = route.api_version or provider.default_version
     named = ((provider.account_header, route.account), (provider.version_header, version))
-    return {header: value for header, value in named if header and value}
+    return route.headers | {header: value for header, value in named if header and value}
 
 
 async def key_headers(provider: Provider, route: Route, secrets: SecretStore) -> dict[str, str]:
-    """Return the header that carries the route's key, none if it has none.
+    """Return the header that carries the route's key, none if it has none, and others whose values lie in secrets.
 
     Raises:
         RouteClosedError: the provider needs a key (``key_missing``), or the secret cannot be read.
     """
+    more = {name: await secrets.read(secret) for name, secret in route.header_secrets.items()}
     if route.key:
-        return {provider.key_header: provider.key_prefix + await secrets.read(route.key)}
+        return more | {provider.key_header: provider.key_prefix + await secrets.read(route.key)}
     if provider.key == "required":
         raise RouteClosedError("key_missing", f"{route.id} needs a key")
-    return {}
+    return more
+
+
+def join_headers(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Return both, with the values of a header that stands in both behind each other, as lists of features do."""
+    joined = {name: f"{first[name]},{second[name]}" for name in first.keys() & second.keys()}
+    return {**first, **second, **joined}
 
 
 class AwsHost:
@@ -87,7 +94,7 @@ class AwsHost:
             body,
             service=self._provider.signing_name,
             region=self.region(route),
-            headers={**named_headers(self._provider, route), **more},
+            headers=join_headers(named_headers(self._provider, route), more),
         )
 
     def region(self, route: Route) -> str:

@@ -17,7 +17,7 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.addresses import NOTHING_MORE, AwsHost, base_url, key_headers, named_headers
+from promptmill.providers.addresses import NOTHING_MORE, AwsHost, base_url, join_headers, key_headers, named_headers
 from promptmill.providers.api_call import ApiCall, StreamReader, complete, is_success
 from promptmill.providers.http import HttpCalls
 from promptmill.wire.anthropic_messages.answer import MessageAssembler, read_answer
@@ -90,11 +90,8 @@ class KeyHost:
     ) -> dict[str, str]:
         """See MessagesHost."""
         del url, body, method
-        return {
-            **more,
-            **await key_headers(self._provider, route, self._secrets),
-            **named_headers(self._provider, route),
-        }
+        keys = await key_headers(self._provider, route, self._secrets)
+        return join_headers(more, {**keys, **named_headers(self._provider, route)})
 
 
 class ClaudeOnAws(AwsHost):

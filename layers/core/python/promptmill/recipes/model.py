@@ -10,6 +10,7 @@ from promptmill.domain.completion import MAX_OUTPUT_TOKENS
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
 from promptmill.domain.recipe import Endpoint
 from promptmill.recipes import fields
+from promptmill.recipes.route_headers import route_headers
 from promptmill.redaction import ALL_TYPES
 
 _MAX_TEXT = 100_000
@@ -98,6 +99,7 @@ class RouteDocument(_Strict):
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,128}$")] = ""
     price_as: Annotated[str, Field(pattern=r"^([a-z0-9_.-]+/[!-~]{1,256})?$")] = ""
     wire: WireDocument = WireDocument()
+    headers: Annotated[dict[str, Any], AfterValidator(route_headers)] = Field(default_factory=dict)
     allow: Annotated[list[Annotated[str, AfterValidator(fields.line_field)]], Field(max_length=50)] = Field(
         default_factory=list
     )

@@ -31,6 +31,7 @@ from promptmill.recipes.model import (
     WireDocument,
     expand_route,
 )
+from promptmill.recipes.route_headers import foreign_headers, header_secrets, plain_headers
 from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
 from promptmill.redaction import ALL_TYPES, NER_TYPES
 from promptmill.redaction.policy import WHOLE_FIELD
@@ -204,6 +205,8 @@ def _find_misused_settings(route: RouteDocument, provider: Provider) -> Iterator
             yield key, f"{provider.name} needs it: {_SETTINGS[key]}"
         if use == "none" and given:
             yield key, f"{provider.name} takes none"
+    if foreign := foreign_headers(provider.name, route.headers):
+        yield "headers", f"routes of {provider.name} may not send {', '.join(foreign)}"
     if route.dialect and route.dialect not in provider.endpoints:
         yield "dialect", f"{provider.name} is spoken to in: {', '.join(provider.endpoints)}"
     is_whole = route.dialect in _NEVER_STREAMED
@@ -224,6 +227,9 @@ def _find_foreign_secrets(document: RecipeDocument, prefix: str) -> Iterator[tup
     for index, route in enumerate(document.routes):
         if fault := foreign_secret_fault(route.key, prefix):
             yield ("routes", index, "key"), fault
+        for header, secret in header_secrets(route.headers).items():
+            if fault := foreign_secret_fault(secret, prefix):
+                yield ("routes", index, "headers", header), fault
 
 
 def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]:
@@ -307,6 +313,10 @@ def _resolve_route(document: RouteDocument, recipe: RecipeDocument, secret_prefi
         price_as=document.price_as,
         wire=Wire(**document.wire.model_dump()),
         allow=tuple(dict.fromkeys(document.allow)),
+        headers=plain_headers(document.headers),
+        header_secrets={
+            name: whole_secret_name(secret, secret_prefix) for name, secret in header_secrets(document.headers).items()
+        },
     )
 
 

@@ -65,7 +65,9 @@ def read_tokens(body: Fields, name: str, recipe: Recipe, tokens: list[Any], wire
         raise body.unsupported(name, "must be text, or whole numbers of tokens", remedy="write it as text")
     if recipe.redact.types:
         reason = "tokens cannot be redacted, and this recipe redacts"
-        raise body.unsupported(name, reason, remedy="write them as text, or ask for a recipe that says `redact: none`")
+        raise body.unsupported(
+            name, reason, remedy="write them as text, or ask for a recipe with `redact: {types: none}`"
+        )
     return Attachment(TOKENS, body.path_of(name), wire_format=wire_format, native={"tokens": tokens})
 
 

@@ -15,7 +15,7 @@ from promptmill.domain.recipe import Route
 from promptmill.domain.times import rfc3339
 from promptmill.ports.batch_service import BatchStatus, Created, RefusalKind, Refused, Unknown
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.addresses import NOTHING_MORE, key_headers, named_headers
+from promptmill.providers.addresses import NOTHING_MORE, join_headers, key_headers, named_headers
 from promptmill.providers.http import HttpCalls, Method, StreamedBody
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import parse_json
@@ -65,7 +65,7 @@ class KeyHeaders:
         """See RouteHeaders."""
         del url, body, method
         provider = self._at(self._provider, route)
-        return {**more, **named_headers(provider, route), **await key_headers(provider, route, self._secrets)}
+        return join_headers(more, named_headers(provider, route) | await key_headers(provider, route, self._secrets))
 
 
 class RefusalSigns(Struct, frozen=True):

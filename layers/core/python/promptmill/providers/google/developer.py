@@ -11,7 +11,7 @@ from promptmill.domain.provider_table import Provider
 from promptmill.domain.recipe import Route
 from promptmill.ports.clock import Clock
 from promptmill.ports.model_provider import SecretStore
-from promptmill.providers.addresses import base_url, key_headers
+from promptmill.providers.addresses import base_url, key_headers, named_headers
 from promptmill.providers.anthropic import request_id_of
 from promptmill.providers.api_call import ApiCall, StreamReader, complete
 from promptmill.providers.google.provider import GEMINI, error_of, stream_error
@@ -35,7 +35,7 @@ class GeminiApi:
         call = ApiCall(
             url=base_url(self._provider, route) + paths["generate"].replace("{model}", quote(route.model, safe="-._~")),
             body=encode_body(finish_body(GEMINI.make(request, route), request, route)),
-            headers=await key_headers(self._provider, route, self._secrets),
+            headers=named_headers(self._provider, route) | await key_headers(self._provider, route, self._secrets),
             error=lambda answer, raw: error_of(answer, raw, now=self._clock.now()),
             read=lambda answer, raw: GEMINI.read(answer, raw, request),
             stream=StreamReader(SseDecoder(), assembler, self._error_in, request_id_of, may_be_whole=True)
