@@ -105,7 +105,7 @@ def _labelled(left_out: dict[int, list[str]]) -> Iterator[tuple[str, str, list[t
 
 def _keys(fold: str) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
     """Yield keys of services. A key counts with a half if the format that it begins like was left out of it."""
-    from tests.unit.redaction.secret_lines import keys_alone, keys_by_context, keys_in_files
+    from tests.fakes.secret_lines import keys_alone, keys_by_context, keys_in_files
 
     starts = {start for _, start, _ in _ALL_FORMATS if _is_out(_SERVICES[start], fold)}
     for name, make in (("alone", keys_alone), ("by words", keys_by_context), ("in files", keys_in_files)):
@@ -120,7 +120,7 @@ _SERVICES = {start: name for name, start, _ in _ALL_FORMATS}
 
 
 def _people() -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
-    from tests.unit.redaction.personal_lines import LINES
+    from tests.fakes.personal_lines import LINES
 
     for line in LINES:
         for start, end, kind in line.values:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +68,7 @@ def test_a_policy_is_followed(tmp_path: Path) -> None:
 
 
 class Broken:
-    def find(self, text: str) -> list[Span]:
+    def search(self, text: str) -> list[Span]:
         raise ValueError(text)
 
 
@@ -166,3 +169,60 @@ def test_an_explanation_says_which_line_and_which_text(tmp_path: Path) -> None:
     assert "bob@example.org«email»" in shown
     assert any(row.split()[:3] == ["2", "email", "bob@example.org"] for row in shown)
     assert shown[shown.index("── two") + 1 :] == ["nothing here", "Nothing was found."]
+
+
+def report(tmp_path: Path, text: str) -> str:
+    source, page = tmp_path / "in <b>.txt", tmp_path / "page.html"
+    source.write_text(text)
+    result = CliRunner().invoke(cli, ["redact", str(source), "--report", str(page)])
+    assert result.exit_code == 0, result.output
+    return page.read_text()
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[tuple[str, dict[str, str | None]]] = []
+        self.depth, self.texts = list[str](), list[tuple[str, str]]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.depth.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.depth.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self.depth[-1] if self.depth else "", data))
+
+
+def test_a_page_shows_what_is_masked_and_what_may_be_missed(tmp_path: Path) -> None:
+    page = Tags()
+    page.feed(report(tmp_path, "Mail ann@example.org, her phone: 12345, her IBAN: DE89370400440532013000\n"))
+    marks = [text for tag, text in page.texts if tag == "mark"]
+    assert {"ann@example.org", "DE89370400440532013000", "12345"} == set(marks)
+    assert [tag for tag, attributes in page.opened if attributes.get("class") == "doubt"] == ["mark", "mark"]
+    assert page.depth == []
+
+
+def test_a_page_loads_nothing_and_shows_texts_as_texts(tmp_path: Path) -> None:
+    html = report(tmp_path, "<script>alert(1)</script>\n<img src=x onerror=alert(1)> a@b.example\n\u202e\x1b[31m \"'>&")
+    page = Tags()
+    page.feed(html)
+    assert {tag for tag, _ in page.opened} & {"script", "img", "link", "iframe", "b", "form", "base", "object"} == set()
+    assert not any(name.startswith(("on", "src", "href", "style")) for _, found in page.opened for name in found)
+    assert "\u202e" not in html
+    assert "\x1b" not in html
+    (style,) = (text for tag, text in page.texts if tag == "style")
+    (policy,) = (found["content"] for _, found in page.opened if found.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def test_a_page_is_no_copy_of_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("x")
+    result = CliRunner().invoke(cli, ["redact", str(source), "--report", str(source)])
+    assert result.exit_code == 2
+    assert "--report is the same file as SOURCE" in result.output

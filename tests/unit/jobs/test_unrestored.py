@@ -1,4 +1,4 @@
-"""Placeholders that models make up: left in the answers, counted in the summary."""
+"""What the summary counts of redaction: placeholders that models make up, and labels with nothing masked behind them."""
 
 from __future__ import annotations
 
@@ -44,3 +44,21 @@ async def test_where_answers_are_not_restored_nothing_is_missing() -> None:
     answers, audit = await finished(RedactionPolicy(types=ALL_TYPES, restore=False))
     assert answers[0] == "<EMAIL_1>, <EMAIL_2> and <PHONE_1>"
     assert "unrestored" not in audit
+
+
+async def test_labels_with_nothing_masked_behind_them_are_counted() -> None:
+    mill = Mill(recipe(redact=RedactionPolicy(types=ALL_TYPES)))
+    prompts = [
+        {"id": "a", "prompt": "phone: 12345 and phone: 2125550147"},
+        {"id": "b", "prompt": "iban: 123456, password: hunter2x"},
+        {"id": "c", "prompt": "phone: later, passport: none"},
+    ]
+    job = await mill.mill(KEY, jsonl(prompts))
+    audit = msgspec.json.decode(mill.file(job, "summary"))["redaction"]
+    assert audit["labels_without_value"] == {"iban": 1, "phone": 1}
+
+
+async def test_types_that_are_kept_have_no_labels_without_a_value() -> None:
+    mill = Mill(recipe(redact=RedactionPolicy(types=("email",))))
+    job = await mill.mill(KEY, jsonl([{"id": "a", "prompt": "phone: 12345"}]))
+    assert "labels_without_value" not in msgspec.json.decode(mill.file(job, "summary"))["redaction"]

@@ -8,8 +8,8 @@ import pytest
 
 from promptmill.redaction import Span
 from promptmill.redaction.patterns.structured import StructuredDetector
-from tests.unit.redaction.personal_lines import LINES
-from tests.unit.redaction.secret_lines import harmless, keys_alone, keys_by_context, keys_in_files
+from tests.fakes.personal_lines import LINES
+from tests.fakes.secret_lines import harmless, keys_alone, keys_by_context, keys_in_files
 
 DETECTOR = StructuredDetector()
 SEEDS = range(3)

@@ -123,6 +123,7 @@ def restore_outcome(
         redacted=redacted.counts,
         searches=searched.searches,
         unrestored=left,
+        labels_without_value=redacted.doubts,
     )
 
 
@@ -241,6 +242,7 @@ def render_result(
         outcome.unrestored,
         outcome.record.line if failure else 0,
         find_id(outcome.record.data) if failure else "",
+        outcome.labels_without_value,
     )
 
 

@@ -101,6 +101,7 @@ class Outcome(Struct, frozen=True):
     Attributes:
         searches: the calls to services that looked for sensitive values, and the units that those charge for.
         unrestored: placeholders in the answer that stand for nothing, by type.
+        labels_without_value: labels with something behind them that was not redacted, by type.
     """
 
     record: RawRecord
@@ -113,6 +114,7 @@ class Outcome(Struct, frozen=True):
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
     unrestored: dict[str, int] = {}
+    labels_without_value: dict[str, int] = {}
 
     @property
     def status(self) -> Literal["answered", "failed", "stopped"]:
@@ -147,7 +149,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
         asked: the model that the line named.
         answered_by: the model that answered.
         redacted: counts by type.
-        searches, unrestored: see ``Outcome``.
+        searches, unrestored, labels_without_value: see ``Outcome``.
         at_line, id: where a record that failed stands in the file, and its id as far as it can be read; else 0 and "".
     """
 
@@ -163,6 +165,7 @@ class RecordResult(Struct, frozen=True, array_like=True):
     unrestored: dict[str, int] = {}
     at_line: int = 0
     id: str = ""
+    labels_without_value: dict[str, int] = {}
 
     @property
     def answered(self) -> bool:

@@ -17,7 +17,7 @@ _MAX_NAMES = 100
 class Tally(Struct, frozen=True):
     """Counts by name. ``asked`` and ``answered_by`` are models, ``failures`` are codes, ``redacted`` are types.
 
-    ``searches``, ``unrestored``: see ``Outcome``.
+    ``searches``, ``unrestored``, ``labels_without_value``: see ``Outcome``.
     """
 
     counts: Counts = Counts()
@@ -27,6 +27,7 @@ class Tally(Struct, frozen=True):
     redacted: dict[str, int] = {}
     searches: dict[str, int] = {}
     unrestored: dict[str, int] = {}
+    labels_without_value: dict[str, int] = {}
 
     def plus(self, other: Tally) -> Tally:
         return Tally(
@@ -37,6 +38,7 @@ class Tally(Struct, frozen=True):
             _add(self.redacted, other.redacted),
             _add(self.searches, other.searches),
             _add(self.unrestored, other.unrestored),
+            _add(self.labels_without_value, other.labels_without_value),
         )
 
 
@@ -110,7 +112,7 @@ def _add(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
 def tally_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) -> Tally:
     """Return the sums of a unit: what its records came to, and what its calls cost."""
     kinds, asked, answered_by, failures = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    redacted, searches, unrestored = Counter[str](), Counter[str](), Counter[str]()
+    redacted, searches, unrestored, unmasked = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for result in results:
         kinds[result.kind] += 1
         asked[result.asked] += 1
@@ -122,12 +124,14 @@ def tally_results(results: Iterable[RecordResult], attempts: Iterable[Attempt]) 
             searches.update(result.searches)
         if result.unrestored:
             unrestored.update(result.unrestored)
+        if result.labels_without_value:
+            unmasked.update(result.labels_without_value)
     outcomes = Counts(
         answered=kinds[ANSWERED],
         failed=kinds.total() - kinds[ANSWERED] - kinds["stopped"],
         stopped=kinds["stopped"],
     )
-    counters = (asked, answered_by, failures, redacted, searches, unrestored)
+    counters = (asked, answered_by, failures, redacted, searches, unrestored, unmasked)
     names = [{name: counter[name] for name in counter if name} for counter in counters]
     return Tally().plus(Tally(outcomes.plus(_counts_of(attempts)), *names))
 

@@ -246,6 +246,7 @@ def summary_document(manifest: Manifest, totals: RunTotals, state: JobState, fil
             attachments=recipe.attachments,
             searches=tally.searches,
             unrestored=tally.unrestored,
+            doubts=tally.labels_without_value,
         ),
         "code_version": manifest.versions.code,
         "price_table": manifest.versions.prices,

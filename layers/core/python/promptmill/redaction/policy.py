@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from promptmill.domain.errors import PromptmillError
 from promptmill.domain.recipe import RedactionPolicy
-from promptmill.redaction.spans import Detector, Span, unite
+from promptmill.redaction.spans import Detector, Search, Span, unite
+
+if TYPE_CHECKING:
+    from promptmill.redaction.patterns.structured import StructuredDetector
 
 WHOLE_FIELD = "field"
 """The type of a text that is redacted as a whole because of the field that it stands in."""
@@ -41,7 +45,7 @@ def external_detectors(policy: RedactionPolicy) -> tuple[str, ...]:
     return tuple(name for name in policy.engines if name != BUILT_IN)
 
 
-def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> Detector:
+def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> CombinedDetector:
     """Return all detectors of a policy as one. ``others`` stands for those that are not built in.
 
     Raises:
@@ -49,16 +53,12 @@ def make_detector(policy: RedactionPolicy, others: Detector | None = None) -> De
     """
     if external_detectors(policy) and others is None:
         raise DetectorMissingError(external_detectors(policy)[0])
-    return _CombinedDetector([*_built_in_detectors(policy), *([others] if others else [])], policy)
+    return CombinedDetector(policy, others)
 
 
-def make_built_in_detector(policy: RedactionPolicy) -> Detector:
+def make_built_in_detector(policy: RedactionPolicy) -> CombinedDetector:
     """Return the built-in detectors of a policy as one, without models: those take every identifier for a name."""
-    return _CombinedDetector(_built_in_detectors(policy), policy)
-
-
-def _built_in_detectors(policy: RedactionPolicy) -> list[Detector]:
-    return [_load_structured_detector()] if BUILT_IN in policy.engines else []
+    return CombinedDetector(policy)
 
 
 class FoundBefore(Struct, frozen=True):
@@ -71,23 +71,41 @@ class FoundBefore(Struct, frozen=True):
 
 
 @cache
-def _load_structured_detector() -> Detector:
+def _load_structured_detector() -> StructuredDetector:
     from promptmill.redaction.patterns.structured import StructuredDetector  # noqa: PLC0415 (patterns take a while)
 
     return StructuredDetector()
 
 
-class _CombinedDetector:
-    def __init__(self, detectors: Sequence[Detector], policy: RedactionPolicy) -> None:
-        self._detectors, self._policy = detectors, policy
+class CombinedDetector:
+    """All detectors of a policy as one, with the operator's own patterns."""
+
+    def __init__(self, policy: RedactionPolicy, others: Detector | None = None) -> None:
+        self._built_in = _load_structured_detector() if BUILT_IN in policy.engines else None
+        self._others, self._policy = others, policy
 
     def find(self, text: str) -> list[Span]:
-        spans = [span for detector in self._detectors for span in detector.find(text)]
-        if not all(0 <= span.start < span.end <= len(text) for span in spans):
+        return self.search(text).spans
+
+    def search(self, text: str) -> Search:
+        """Return what all find, and the doubts of the patterns. Any error means that nothing is known about the text."""
+        found = self._built_in.search(text) if self._built_in else Search([])
+        added = [*(self._others.find(text) if self._others else ()), *_find_own(text, self._policy)]
+        if not all(0 <= span.start < span.end <= len(text) for span in added):
             raise ValueError("a detector's span lies outside of its text")
-        if self._policy.patterns:
-            spans += _find_own(text, self._policy)
-        return unite(spans) if len(self._detectors) > 1 or self._policy.patterns else spans
+        return Search(unite([*found.spans, *added]), found.doubts) if added else found
+
+
+def select_doubts(search: Search, spans: Sequence[Span], policy: RedactionPolicy) -> list[Span]:
+    """Return the doubts of types that the policy wants replaced, where nothing is replaced."""
+    starts = [span.start for span in spans]
+    return [
+        doubt
+        for doubt in search.doubts
+        if doubt.type in policy.types
+        and policy.actions.get(doubt.type) != "keep"
+        and not ((last := bisect_left(starts, doubt.end)) and spans[last - 1].end > doubt.start)
+    ]
 
 
 def select_spans(spans: Sequence[Span], text: str, policy: RedactionPolicy) -> list[Span]:
@@ -116,6 +134,8 @@ def policy_hash(policy: RedactionPolicy) -> str:
 
 
 def _find_own(text: str, policy: RedactionPolicy) -> list[Span]:
+    if not policy.patterns:
+        return []
     searched = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
     found = []
     for own in policy.patterns:
@@ -172,11 +192,13 @@ def make_audit_line(
     attachments: str,
     searches: Mapping[str, int] | None = None,
     unrestored: Mapping[str, int] | None = None,
+    doubts: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return what an auditor asks about a job: what was looked for, by which detectors, and how often it was found.
 
     No value is in it. ``searches`` counts calls of services and the text units that they charge for. ``unrestored`` counts
-    placeholders in answers that stand for nothing, by type.
+    placeholders in answers that stand for nothing, by type. ``doubts`` counts labels with something behind them that was not
+    replaced.
     """
     return {
         "types": list(policy.types),
@@ -187,6 +209,7 @@ def make_audit_line(
         "redacted": dict(sorted(counts.items())),
         **({"searches": dict(sorted(searches.items()))} if searches else {}),
         **({"unrestored": dict(sorted(unrestored.items()))} if unrestored else {}),
+        **({"labels_without_value": dict(sorted(doubts.items()))} if doubts else {}),
     }
 
 

@@ -28,14 +28,15 @@ from promptmill.redaction.placeholders import (
 )
 from promptmill.redaction.policy import (
     WHOLE_FIELD,
+    CombinedDetector,
     DetectorMissingError,
-    FoundBefore,
     make_built_in_detector,
     make_detector,
+    select_doubts,
     select_spans,
 )
 from promptmill.redaction.request_text import rewrite_request
-from promptmill.redaction.spans import Detector, Span, unite
+from promptmill.redaction.spans import Detector, Search, Span, unite
 
 _FENCED = re.compile(r"(?<=```json\n)[^`]*(?=\n\s{0,8}```)|(?<=```\n)[^`]*(?=\n\s{0,8}```)")
 _MIN_DIGITS = 7
@@ -63,11 +64,13 @@ class Redacted(Struct, frozen=True):
     Attributes:
         map: values by their placeholders. It lives in memory only, and is never stored or logged.
         counts: replacements made, by type.
+        doubts: labels with something behind them that was not replaced, by type.
     """
 
     request: CompletionRequest
     map: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Redacted(counts={self.counts})"
@@ -99,7 +102,7 @@ def collect_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
     """Return all texts of a request in one, for detectors that are not built in; "" if nothing is to be searched."""
     if not _is_wanted(policy):
         return ""
-    search = _Search(FoundBefore({}), policy)
+    search = _Search(CombinedDetector(policy), policy)
     rewrite_request(request, search)
     return search.join_texts()
 
@@ -108,25 +111,26 @@ def _is_wanted(policy: RedactionPolicy) -> bool:
     return bool(policy.types or policy.patterns or policy.whole)
 
 
-def _redact(request: CompletionRequest, policy: RedactionPolicy, detector: Detector) -> Redacted:
+def _redact(request: CompletionRequest, policy: RedactionPolicy, detector: CombinedDetector) -> Redacted:
     search = _Search(detector, policy)
     rewrite_request(request, search)
     search.search()
     if search.repeats is None:
-        return Redacted(request)
+        return Redacted(request, doubts=search.doubts)
     if refused := {kind for kind in search.values.values() if policy.actions.get(kind) == "refuse"}:
         raise _refused_error(refused)
     placeholders = Placeholders(find_slots(search.texts, set(search.values.values())), policy.actions, policy.salt)
     hider = Hider(search.repeats, placeholders)
     hidden = rewrite_request(request, _Rewriter(hider, search))
-    return Redacted(hidden, placeholders.values, dict(hider.counts))
+    return Redacted(hidden, placeholders.values, dict(hider.counts), search.doubts)
 
 
 class _Search:
     """Reads every text, changing nothing, and then searches all of them at once: each call of a detector has its price."""
 
-    def __init__(self, detector: Detector, policy: RedactionPolicy) -> None:
+    def __init__(self, detector: CombinedDetector, policy: RedactionPolicy) -> None:
         self.values: dict[str, str] = {}
+        self.doubts: dict[str, int] = {}
         self.texts: list[str] = []
         self.spans: dict[Leaf, list[Span]] = {}
         self.repeats: Repeats | None = None
@@ -180,9 +184,10 @@ class _Search:
         joined = self.join_texts()
         ends = list(accumulate(len(text) + len(_BETWEEN) for text in self._texts_with_hints()))
         self._search_tables()
+        search = self._detector.search(joined) if joined else Search([])
         found = [
             msgspec.structs.replace(span, type=self.values.get(joined[span.start : span.end], span.type))
-            for span in self._find_in(joined, self._detector)
+            for span in select_spans(search.spans, joined, self._policy)
         ]
         for (text, _), span in self._split_by_leaf(found, ends):
             self.values.setdefault(text[span.start : span.end], span.type)
@@ -190,10 +195,12 @@ class _Search:
             self.values[text] = WHOLE_FIELD
         if self.values:
             self.repeats = Repeats(self.values)
-            for leaf, span in self._split_by_leaf(unite([*found, *self.repeats.find(joined)]), ends):
+            found = unite([*found, *self.repeats.find(joined)])
+            for leaf, span in self._split_by_leaf(found, ends):
                 self.spans[leaf].append(span)
             for text, key in self._wholes:
                 self.spans[text, key] = [Span(0, len(text), WHOLE_FIELD, 1.0)]
+        self.doubts = dict(Counter(doubt.type for doubt in select_doubts(search, found, self._policy)))
 
     def _search_tables(self) -> None:
         """Find the values of rows in JSON, whose headings stand in another list and so in another text."""

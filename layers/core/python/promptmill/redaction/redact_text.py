@@ -10,17 +10,18 @@ from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.redaction.hiding import Hider, Repeats
 from promptmill.redaction.placeholders import Placeholders, find_slots
-from promptmill.redaction.policy import make_detector, select_spans
+from promptmill.redaction.policy import make_detector, select_doubts, select_spans
 from promptmill.redaction.redact import redact_request
 from promptmill.redaction.spans import Detector, Span, unite
 
 
 class RedactedText(Struct, frozen=True):
-    """A redacted text. ``spans`` are places in the text as it was before."""
+    """A redacted text. ``spans`` are places in the text as it was before, ``doubts`` those behind labels that stayed."""
 
     text: str
     spans: tuple[Span, ...]
     counts: dict[str, int]
+    doubts: tuple[Span, ...] = ()
 
 
 def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = None) -> RedactedText:
@@ -28,14 +29,16 @@ def redact_text(text: str, policy: RedactionPolicy, others: Detector | None = No
 
     ``others``: see ``make_detector``. Whatever a detector raises passes through: nothing is known about the text then.
     """
-    spans = select_spans(make_detector(policy, others).find(text), text, policy)
+    search = make_detector(policy, others).search(text)
+    spans = select_spans(search.spans, text, policy)
     values = {text[span.start : span.end]: span.type for span in spans}
     repeats = Repeats(values)
     if values:
         found = {at for span in spans for at in range(span.start, span.end)}
         spans = unite([*spans, *(span for span in repeats.find(text) if found.isdisjoint(range(span.start, span.end)))])
     hider = Hider(repeats, Placeholders(find_slots([text], set(values.values())), policy.actions, policy.salt))
-    return RedactedText(hider.hide(text, spans), tuple(spans), dict(hider.counts))
+    doubts = select_doubts(search, spans, policy)
+    return RedactedText(hider.hide(text, spans), tuple(spans), dict(hider.counts), tuple(doubts))
 
 
 def redact_document(
@@ -82,6 +85,8 @@ def explain_span(span: Span) -> str:
     """Say why something was taken for a value, in words for a person and without the value."""
     if span.rule in _REASONS:
         return _REASONS[span.rule]
+    if span.rule.startswith("labelled"):
+        return "what stands behind a label for it, or below a heading"
     if span.rule.endswith("_named"):
         return f"a number behind a word for it ({span.rule.removesuffix('_named')})"
     if span.type == "api_key":

@@ -57,6 +57,18 @@ class Span(Struct, frozen=True):
     rule: str = ""
 
 
+class Search(Struct, frozen=True):
+    """What was found in a text.
+
+    Attributes:
+        spans: what must not leave.
+        doubts: what stands behind labels and looks like a value, though no rule took it for one. A doubt has the label's type.
+    """
+
+    spans: list[Span]
+    doubts: list[Span] = []
+
+
 class Detector(Protocol):
     """Finds what must not leave: the built-in patterns, a model or a service."""
 

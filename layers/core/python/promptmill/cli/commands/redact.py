@@ -19,6 +19,7 @@ from rich.text import Text
 
 from promptmill.cli.command import EXIT_FAILED, offline
 from promptmill.cli.output import Output, printable
+from promptmill.cli.redaction_page import ReviewedText, render_redaction_page
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import ExternalDetector
@@ -173,22 +174,34 @@ _COLOURS = ("red", "green", "yellow", "magenta", "cyan", "blue")
     help="A recipe, or only its `redact:` part.",
 )
 @click.option("--explain", is_flag=True, help="Show in colour what was found in SOURCE, and why.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page for people: what would be masked, by type, and likely misses.",
+)
 @offline
-def redact(out: Output, *, source: Path, target: Path | None, policy_file: Path | None, explain: bool) -> None:
+def redact(
+    out: Output, *, source: Path, target: Path | None, policy_file: Path | None, explain: bool, report: Path | None
+) -> None:
     """Redact the lines of SOURCE into TARGET, as a recipe would. Nothing leaves this machine.
 
     A line is {"id", "text"} or {"id", "body"}, and becomes {"id", "redacted", "spans"} or {"id", "body"}. A line that
     cannot be read or redacted becomes {"id", "line", "error", "message", "remedy"}, and the other lines go on. With
-    --explain, SOURCE may be any text.
+    --explain or --report, SOURCE may be any text.
 
     The exit code is 0 if every line was redacted, 1 if a line failed or there was none, and 2 for wrong usage.
     """
     policy = _policy(policy_file)
-    if target is None and not explain:
-        raise click.UsageError("TARGET is missing; give SOURCE and TARGET, or --explain and SOURCE")
-    if target is not None and target.exists() and source.exists() and target.samefile(source):
-        raise click.UsageError("TARGET is the same file as SOURCE; write to another file")
+    if target is None and not explain and report is None:
+        raise click.UsageError("TARGET is missing; give SOURCE and TARGET, or --explain or --report and SOURCE")
+    for name, written_to in (("TARGET", target), ("--report", report)):
+        if written_to is not None and written_to.exists() and source.exists() and written_to.samefile(source):
+            raise click.UsageError(f"{name} is the same file as SOURCE; write to another file")
     with open_external_detectors(policy) as others:
+        if report is not None:
+            _report(out, source, report, policy, others)
+            if target is None and not explain:
+                return
         if explain or target is None:
             _explain(out, source, policy, others)
             return
@@ -288,6 +301,15 @@ def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Detecto
             console.print(_highlight_values(text, found))
             console.print(_reasons_table(text, found))
     out.document({"explained": explained})
+
+
+def _report(out: Output, source: Path, report: Path, policy: RedactionPolicy, others: Detector | None) -> None:
+    texts = [ReviewedText(str(name), text, redact_text(text, policy, others)) for name, text in _texts(source)]
+    report.write_text(render_redaction_page(source.name, policy, texts), encoding="utf-8", errors="replace")
+    doubts = sum(len(one.found.doubts) for one in texts)
+    out.line(
+        f"{report}: {len(texts)} texts, {sum(len(one.found.spans) for one in texts)} values, {doubts} likely misses"
+    )
 
 
 def _reasons_table(text: str, found: RedactedText) -> Table | Text:

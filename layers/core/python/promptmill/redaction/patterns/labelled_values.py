@@ -76,6 +76,11 @@ _CODE = re.compile(r"\d{3,8}(?!\d|[.,]\d)")
 _SECRET = re.compile(r"(?:[^\s\"'<>,;|&\\]|&(?!\w{1,24}=)){4,80}")
 _COULD_BE_CHOSEN = re.compile(r"[A-Za-z\xc0-\xff].*[\d!@#$%^&*+?]|[\d!@#$%^&*+?].*[A-Za-z\xc0-\xff]|\d{6}")
 _MIN_SECRET = 4
+_COULD_BE_MEANT = (
+    re.compile(r"(?=[^\d\s\"'<>]{0,12}\d[^\s\"'<>]{0,12}\d[^\s\"'<>]{0,12}\d)(?!\d{1,2}:\d\d)[\w\-./+()]{3,40}"),
+    re.compile(r"[^\s\"'<>,;]{6,80}(?=[\"'<,;]|[ \t]*(?:\r?\n|\Z))"),
+)
+"""What could be a number, and what could be a password."""
 _SCORES: dict[Shape, float] = {
     "degrees": 0.7,
     "number": 0.75,
@@ -100,6 +105,15 @@ def find_labelled_values(folded: FoldedText) -> Iterator[Span]:
         while value is not None:
             yield make_labelled_span(found.label, *value)
             value = _find_next_of_list(folded, found.label, value[1])
+
+
+def find_doubts(folded: FoldedText) -> Iterator[Span]:
+    """Yield what stands behind a label as the value of a key does and could be one, whether or not it was found."""
+    for found, limit in zip(folded.labels, _find_limits(folded), strict=True):
+        at = skip_key_signs(folded.text, found.end, limit)
+        match = _COULD_BE_MEANT[found.label.shape == "secret"].match(folded.text, at) if at else None
+        if match and not (is_placeholder(match[0]) or is_reference(match[0]) or _NOT_A_NUMBER.fullmatch(match[0])):
+            yield Span(*match.span(), found.label.type, 0.0, "doubt")
 
 
 def make_labelled_span(label: Label, start: int, end: int) -> Span:

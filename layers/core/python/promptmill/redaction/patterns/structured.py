@@ -12,7 +12,7 @@ from promptmill.redaction.patterns.contacts import CONTACT_RULES, PHONE_GATE, fi
 from promptmill.redaction.patterns.decoding import DecodedText, find_blobs, holds_encoded
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
 from promptmill.redaction.patterns.identities import IDENTITY_RULES
-from promptmill.redaction.patterns.labelled_values import find_labelled_values
+from promptmill.redaction.patterns.labelled_values import find_doubts, find_labelled_values
 from promptmill.redaction.patterns.labels import find_labels
 from promptmill.redaction.patterns.passwords import COMMAND_RULES, PASSWORD_RULES
 from promptmill.redaction.patterns.rules import Gate, Rule
@@ -21,7 +21,7 @@ from promptmill.redaction.patterns.service_secrets import SERVICE_RULES
 from promptmill.redaction.patterns.tables import find_values_in_columns
 from promptmill.redaction.patterns.tokens import OPAQUE_RULES, PRIVATE_KEY_RULES, TOKEN_RULES
 from promptmill.redaction.patterns.urls import URL_RULES
-from promptmill.redaction.spans import Span, unite
+from promptmill.redaction.spans import Search, Span, unite
 
 SECRET_GROUPS: tuple[tuple[Rule, ...], ...] = (
     TOKEN_RULES,
@@ -45,7 +45,16 @@ class StructuredDetector:
         self._gate = _make_gate(secrets=secrets)
 
     def find(self, text: str) -> list[Span]:
-        spans = self._find_plain(FoldedText(text))
+        return self.search(text).spans
+
+    def search(self, text: str) -> Search:
+        """Return what is found, and what stands behind labels without being found."""
+        folded = FoldedText(text)
+        spans = self._find_with_encoded(text, folded)
+        return Search(spans, [folded.to_original(doubt) for doubt in find_doubts(folded)])
+
+    def _find_with_encoded(self, text: str, folded: FoldedText) -> list[Span]:
+        spans = self._find_plain(folded)
         encoded = list(self._find_encoded(text, spans))
         return unite([*spans, *encoded]) if encoded else spans
 
