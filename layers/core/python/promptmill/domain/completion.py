@@ -134,6 +134,8 @@ class CompletionRequest(Struct, frozen=True, omit_defaults=True):
             ``moderation`` asks for a verdict on each.
         dimensions: the size of those vectors.
         refuse_hints: a field that another API lacks is refused even if it is but a hint, instead of left out.
+        columns: what the recipe's prompt took from the line, by column. It tells redaction what the values are, and ends there:
+            it is never sent.
     """
 
     messages: tuple[Message, ...]
@@ -155,6 +157,7 @@ class CompletionRequest(Struct, frozen=True, omit_defaults=True):
     kind: Literal["completion", "embedding", "moderation"] = "completion"
     dimensions: int | None = None
     refuse_hints: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 TOKENS = "list of tokens"

@@ -27,7 +27,7 @@ from promptmill.formats.encoding import BOM, as_utf8, clean_text, decode_record
 from promptmill.formats.file_format import FileFormat
 from promptmill.formats.formulas import defuse, defuse_broken_row, defuse_input, read_cell
 from promptmill.formats.lines import raw_record
-from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from
+from promptmill.formats.recipe_defaults import apply_recipe, ask, prompt_from, used_columns
 from promptmill.wire.json_answers import tell_finish
 from promptmill.wire.json_fields import decode_json
 
@@ -50,11 +50,11 @@ class CsvTable:
         cells = [read_cell(cell) for cell in split_row(decode_record(record, facts.encoding), facts.delimiter)]
         _check_width(cells, record, facts)
         cells += [""] * (len(facts.columns) - len(cells))
-        if recipe.prompt:
-            prompt = prompt_from(recipe.prompt, dict(zip(facts.columns, cells, strict=False)), record)
-        else:
-            prompt = cells[_prompt_column(record, facts)]
-        return apply_recipe(ask(prompt, record), recipe, record)
+        if not recipe.prompt:
+            return apply_recipe(ask(cells[_prompt_column(record, facts)], record), recipe, record)
+        row = dict(zip(facts.columns, cells, strict=False))
+        prompt = prompt_from(recipe.prompt, row, record)
+        return apply_recipe(ask(prompt, record, used_columns(recipe, row)), recipe, record)
 
     def header(self, facts: FileFacts, recipe: Recipe) -> bytes:
         taken = [defuse_input(column) for column in facts.columns]

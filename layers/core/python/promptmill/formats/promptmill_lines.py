@@ -30,7 +30,7 @@ from promptmill.domain.record import Failure, Outcome, RawRecord
 from promptmill.domain.templates import find_value, template_names
 from promptmill.formats.columns import as_cell, no_prompt_column, prompt_column, value_at
 from promptmill.formats.lines import JsonLinesFormat
-from promptmill.formats.recipe_defaults import answer_schema, ask, prompt_from
+from promptmill.formats.recipe_defaults import answer_schema, ask, prompt_from, used_columns
 from promptmill.wire.anthropic_messages import request as messages_request
 from promptmill.wire.bedrock_converse import request as converse_request
 from promptmill.wire.field_rules import BODY_RULES
@@ -85,7 +85,8 @@ def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
         return _read_prompt(line, line_id, row, record, recipe)
     if not given.keys() - {"id"}:
         raise line.missing("prompt")
-    request = ask(_fill_row(row, record, recipe), record)
+    columns = used_columns(recipe, _cells(row, recipe.prompt)) if recipe.prompt else {}
+    request = ask(_fill_row(row, record, recipe), record, columns)
     for name in given:
         line.take(name)
     model = given.get("model")
@@ -146,7 +147,9 @@ def _read_prompt(
     _refuse_misspelt(line, recipe)
     if recipe.prompt:
         own = {"text": prompt, "prompt": prompt, "id": as_cell(line_id)}
-        prompt = prompt_from(recipe.prompt, {**_cells(given, recipe.prompt), **own}, record)
+        cells = {**_cells(given, recipe.prompt), **own}
+        prompt, columns = prompt_from(recipe.prompt, cells, record), used_columns(recipe, cells)
+        return structs.replace(settings, messages=ask(prompt, record).messages, columns=columns)
     return structs.replace(settings, messages=ask(prompt, record).messages)
 
 

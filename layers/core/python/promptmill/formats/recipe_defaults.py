@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import structs
@@ -13,6 +14,8 @@ from promptmill.domain.json_schemas import is_strict
 from promptmill.domain.recipe import Recipe
 from promptmill.domain.record import RawRecord
 from promptmill.domain.templates import find_value, render_template, template_names
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> str:
@@ -34,11 +37,19 @@ def prompt_from(template: str, values: Mapping[str, str], record: RawRecord) -> 
         ) from error
 
 
-def ask(prompt: str, record: RawRecord) -> CompletionRequest:
+def ask(prompt: str, record: RawRecord, columns: Mapping[str, str] = NOTHING) -> CompletionRequest:
     """Return a request of one user message. Raise RecordError ``empty_prompt`` if there is nothing in it."""
     if not prompt.strip():
         raise _empty(record, "the prompt is empty")
-    return CompletionRequest(messages=user_message(prompt))
+    return CompletionRequest(messages=user_message(prompt), columns=dict(columns))
+
+
+def used_columns(recipe: Recipe, values: Mapping[str, str]) -> dict[str, str]:
+    """Return what the recipe's prompt takes from a line, by column, if anything of it is to be redacted."""
+    if not (recipe.redact.types or recipe.redact.whole):
+        return {}
+    found = {name: find_value(name, values) for name in template_names(recipe.prompt)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _empty(record: RawRecord, reason: str) -> RecordError:

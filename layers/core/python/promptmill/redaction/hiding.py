@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from promptmill.redaction.placeholders import Placeholders
@@ -22,13 +23,13 @@ _BREAK = re.compile(r"\\[nrt]")
 class Repeats:
     """Finds every occurrence of known values, the longest first, as whole words and numbers: Al is not in Also.
 
-    Secrets and numbers that are also words (``admin``) or that people count in (``10000``) are not looked for: elsewhere they
-    mean something else.
+    Secrets and numbers that are also words (``admin``) or that people count in (``10000``) are not looked for, since
+    elsewhere they mean something else, unless they are among ``always``.
     """
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str], always: AbstractSet[str] = frozenset()) -> None:
         self._values = values
-        looked_for = [value for value, kind in values.items() if _tells(value, kind)]
+        looked_for = [value for value, kind in values.items() if value in always or _tells(value, kind)]
         self._shortest = min(map(len, looked_for), default=0)
         self._patterns = _literal_patterns(sorted(looked_for, key=len, reverse=True))
 

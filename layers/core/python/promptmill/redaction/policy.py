@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,6 +75,15 @@ def _load_structured_detector() -> StructuredDetector:
     from promptmill.redaction.patterns.structured import StructuredDetector  # noqa: PLC0415 (patterns take a while)
 
     return StructuredDetector()
+
+
+@lru_cache(maxsize=1024)
+def names_a_type(name: str) -> bool:
+    """Return True if the name of a column is a label, or holds one."""
+    from promptmill.redaction.patterns.folded_text import FoldedText  # noqa: PLC0415 (patterns take a while)
+    from promptmill.redaction.patterns.labels import find_labels  # noqa: PLC0415
+
+    return bool(find_labels(FoldedText(name)))
 
 
 class CombinedDetector:

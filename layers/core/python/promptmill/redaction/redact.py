@@ -32,6 +32,7 @@ from promptmill.redaction.policy import (
     DetectorMissingError,
     make_built_in_detector,
     make_detector,
+    names_a_type,
     select_doubts,
     select_spans,
 )
@@ -103,7 +104,7 @@ def collect_text(request: CompletionRequest, policy: RedactionPolicy) -> str:
     if not _is_wanted(policy):
         return ""
     search = _Search(CombinedDetector(policy), policy)
-    rewrite_request(request, search)
+    search.read(request)
     return search.join_texts()
 
 
@@ -113,8 +114,10 @@ def _is_wanted(policy: RedactionPolicy) -> bool:
 
 def _redact(request: CompletionRequest, policy: RedactionPolicy, detector: CombinedDetector) -> Redacted:
     search = _Search(detector, policy)
-    rewrite_request(request, search)
+    search.read(request)
     search.search()
+    if request.columns:
+        request = msgspec.structs.replace(request, columns={})
     if search.repeats is None:
         return Redacted(request, doubts=search.doubts)
     if refused := {kind for kind in search.values.values() if policy.actions.get(kind) == "refuse"}:
@@ -138,6 +141,15 @@ class _Search:
         self._skipped, self._whole = frozenset(policy.skip), frozenset(policy.whole)
         self._wholes: list[Leaf] = []
         self._tables: list[str] = []
+        self._cells: set[str] = set()
+
+    def read(self, request: CompletionRequest) -> None:
+        """Read a request, and the cells in its prompt behind the columns that they come from, where these are labels."""
+        rewrite_request(request, self)
+        for column, cell in request.columns.items():
+            if column in self._whole or names_a_type(column):
+                self._cells.add(cell)
+                self.text(cell, column)
 
     def text(self, text: str, key: str = "") -> str:
         self.texts.append(text)
@@ -194,7 +206,7 @@ class _Search:
         for text, _ in self._wholes:
             self.values[text] = WHOLE_FIELD
         if self.values:
-            self.repeats = Repeats(self.values)
+            self.repeats = Repeats(self.values, self._cells)
             found = unite([*found, *self.repeats.find(joined)])
             for leaf, span in self._split_by_leaf(found, ends):
                 self.spans[leaf].append(span)
