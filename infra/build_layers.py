@@ -30,7 +30,7 @@ MAX_BYTES = 250 << 20
 PACKAGE = ROOT / "layers" / "core" / "python" / "promptmill"
 EMULATOR_PYTHON = ROOT / ".local" / "emulator" / "bin" / "python"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
-_NOT_IN_THE_LAYER = ("cli", "__pycache__")
+_NOT_IN_THE_LAYER = ("cli", "client", "__pycache__")
 _USELESS = (
     *("bin", ".lock", "**/tests", "**/*.pyi", "**/*.pyx", "**/*.pxd", "**/*.pxi", "**/*.c", "**/*.h", "**/*.hash"),
     *(f"*.dist-info/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED")),

@@ -19,7 +19,7 @@ from promptmill.domain.errors import SettingsError
 HERE = Target(name="here", compiler=sys.executable, options=())
 UNCHECKED_HASH = 0b01
 BOTH: tuple[Layer, ...] = ("core", "dependencies")
-SKIPPED = ("cli", "__pycache__")
+SKIPPED = ("cli", "client", "__pycache__")
 
 
 @pytest.fixture
