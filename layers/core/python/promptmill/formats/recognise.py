@@ -237,6 +237,12 @@ def first_lines(text: bytes, *, whole: bool) -> list[dict[str, Any]]:
 def _rows(head: bytes, start: int, *, whole: bool) -> FileFacts:
     """Return the facts of JSON lines in no format of an API: rows of data. Raise RejectedFileError for anything else."""
     lines = first_lines(head[start:], whole=whole)
+    if len(lines) == 1 and _holds_table(lines[0]):
+        raise RejectedFileError(
+            "this is one JSON object with a table in it, by columns or by row numbers, as pandas writes it by default",
+            code="unknown_lines",
+            remedy='write a row a line: df.to_json(FILE, orient="records", lines=True), and drop that',
+        )
     few = len(lines) < _LIKELY * sum(1 for _ in islice(filter(bytes.strip, head[start:].split(b"\n")), _LINES_SEEN))
     if few or not lines or (len(lines) == 1 and _holds_records(lines[0])):
         raise _unknown_lines(head[start:])
@@ -312,6 +318,14 @@ def _refuse_old_line_ends(head: bytes) -> None:
         raise RejectedFileError("its lines end with CR alone", code="old_line_ends", remedy=remedy)
 
 
+def _holds_table(value: dict[str, Any]) -> bool:
+    """Return whether an object holds a table: columns of numbered cells, or numbered rows."""
+    parts = list(value.values())
+    if len(parts) == 0 or not all(isinstance(part, dict) and part and part.keys() == parts[0].keys() for part in parts):
+        return False
+    return all(name.isdecimal() for name in parts[0]) or all(name.isdecimal() for name in value)
+
+
 def _holds_records(value: dict[str, Any]) -> bool:
     """Return whether an object is nothing but a name for an array of records."""
     (first, *others) = value.values() or [None]
@@ -320,14 +334,16 @@ def _holds_records(value: dict[str, Any]) -> bool:
 
 def _unknown_lines(text: bytes) -> RejectedFileError:
     """Return the error for a file of JSON in which no line is an object, with what makes lines of it."""
-    names = [name for name, value in first_object(text).items() if isinstance(value, list)]
+    found = first_object(text)
+    # An object with messages, or another form of a request, is a record itself, written over several lines.
+    names = [] if kind_of(found) else [name for name, value in found.items() if isinstance(value, list)]
     first = text.lstrip().partition(b"\n")[0]
     if names and (_decode_object(first) or not _SEVERAL.search(first)):
         remedy = f"make lines of its array: jq -c '.{names[0]}[]' FILE > FILE.jsonl, and drop that"
         return RejectedFileError(
             "this is one JSON object with its records in an array", code="unknown_lines", remedy=remedy
         )
-    if first_object(text):
+    if found:
         remedy = "put each object on a line of its own, without a comma behind it: jq -c . FILE > FILE.jsonl does so"
         return RejectedFileError(
             "its JSON objects do not stand one a line", code="unknown_lines", remedy=f"{remedy} if there are no commas"
