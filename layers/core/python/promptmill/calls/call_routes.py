@@ -201,7 +201,7 @@ class RecordCalls:
             RetryLaterError: a key was refused here that other records are answered with.
         """
         caller, doubts = self._caller, self._caller.closed.doubts_of(route.id)
-        left = self._tries_left(route)
+        left: int | None = None
         while True:
             try:
                 return await self._ask(route, may_leave=may_leave)
@@ -211,7 +211,7 @@ class RecordCalls:
                 about_key = error.status == _UNAUTHORIZED
                 if doubts.add(self._record, about_key=about_key):
                     raise
-                left = min(left, MAX_DOUBTED if about_key else MAX_REFUSED) - 1
+                left = min(left or self._tries_left(route), MAX_DOUBTED if about_key else MAX_REFUSED) - 1
                 if left <= 0:
                     raise _blame_record(error, about_key=about_key) from error
             await caller.call_gate.pause(caller.rng.uniform(0.5, 1.5) * DOUBT_PAUSE_S)

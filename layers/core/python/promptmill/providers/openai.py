@@ -225,7 +225,10 @@ def service_ended(error: ProviderError, provider: Provider, url: str) -> RouteCl
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
-    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
+    for name in _REQUEST_IDS:
+        if found := headers.get(name):
+            return found
+    return ""
 
 
 def error_of(answer: HttpAnswer, raw: Any, *, now: datetime) -> ProviderError:

@@ -63,7 +63,7 @@ def write_request(
         "model": model,
         "messages": list(_write_messages(move_system_into_user(request, wire), provider, wire)),
     }
-    body.update((name, value) for name, value in limits.items() if value is not None)
+    body |= {name: value for name, value in limits.items() if value is not None}
     return refuse_unknown_fields(add_native(body, request, wire_format=WIRE_FORMAT), provider)
 
 
