@@ -58,11 +58,11 @@ def fates(mill: Mill, job: JobRun) -> Iterator[Fate]:
         for place, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)):
             yield Fate(place, row["status"] if row["status"] == "answered" else row["error"].partition(":")[0])
     elif job.files["results"].endswith(".txt"):
-        for place, line in enumerate(text.splitlines()):
+        for place, line in enumerate(text.removesuffix("\n").split("\n")):
             code = line.removeprefix("[error] ").partition(":")[0] if line.startswith("[error]") else "answered"
             yield Fate(place, code)
     else:
-        for place, line in enumerate(text.splitlines()):
+        for place, line in enumerate(text.removesuffix("\n").split("\n")):
             yield Fate(place, code_of(json.loads(line)))
 
 

@@ -68,6 +68,9 @@ def test_a_bare_prompt_is_the_routes_models() -> None:
 def test_a_line_of_chat_is_jambas_on_its_routes_only() -> None:
     assert parsed("bedrock", {"modelInput": CHAT}, given=JAMBA).wire_format == "bedrock-invoke"
     assert parsed("bedrock", {"modelInput": CHAT}).wire_format == "openai-chat"
+    asked = {"messages": [{"role": "user", "content": "hi"}], "max_completion_tokens": 5}
+    claude = on("eu.anthropic.claude-haiku-5-5")
+    assert parsed("bedrock", {"modelInput": asked}, given=claude).wire_format == "openai-chat"
 
 
 @pytest.mark.parametrize(

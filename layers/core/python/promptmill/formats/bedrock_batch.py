@@ -133,7 +133,7 @@ def _invocation(body: Mapping[str, Any], recipe: Recipe) -> Literal["converse", 
     ):  # plain texts, as gpt-oss, Qwen and all others take them that speak OpenAI's chat API
         models = [route.model for route in recipe.routes if route.provider == "bedrock"]
         of_claude = bool(models) and all("anthropic." in model for model in models)
-        return "native" if of_claude and "parameters" not in body else "chat"
+        return "native" if of_claude and not chat_request.is_chat_body(body) and "parameters" not in body else "chat"
     return "native" if "type" in block else "converse"
 
 

@@ -73,9 +73,10 @@ def write_request(request: CompletionRequest, *, model: str, provider: Provider,
 
 
 def _write_inputs(request: CompletionRequest, provider: Provider) -> list[Any]:
+    """Return the texts, or their tokens; the tokens of one text as one list."""
     tokens = [tokens_of(part) for message in request.messages for part in message.parts if isinstance(part, Attachment)]
     if len(tokens) == len(request.messages) and all(tokens) and request.wire_format == WIRE_FORMAT:
-        return tokens
+        return tokens[0] if len(tokens) == 1 else tokens
     return list(texts_to_embed(request, by=provider.label))
 
 
