@@ -95,3 +95,13 @@ def test_values_below_a_label_are_hidden_and_no_others(layout: str) -> None:
 )
 def test_a_column_under_another_heading_is_left_alone(text: str) -> None:
     assert DETECTOR.find(text) == []
+
+
+def test_a_value_may_stand_far_behind_its_label_in_a_form() -> None:
+    lines = [f"{name:<26}{value}" for name, value in zip(NAMES, ROWS[0], strict=True)]
+    found = redacted_values("\n".join(lines))
+    assert set(ROWS[0][SECRET]) <= found
+
+
+def redacted_values(text: str) -> set[str]:
+    return {text[span.start : span.end] for span in DETECTOR.find(text)}

@@ -97,14 +97,23 @@ _RULE = "labelled"
 def find_labelled_values(folded: FoldedText) -> Iterator[Span]:
     """Yield the value of each label that has one."""
     for found, limit in zip(folded.labels, _find_limits(folded), strict=True):
-        if folded.text.startswith("></", found.end):
-            continue  # an element that holds nothing
+        if folded.text.startswith("></", found.end) or _is_in_slug(folded.text, found):
+            continue  # an element that holds nothing, or words of a name
         if found.label.shape != "secret" and not _SIGN_OF_NUMBER.search(folded.text, found.end, found.end + _MAX_SIGHT):
             continue
         value = _find_below(folded, found) or _find_behind(folded, found, limit)
         while value is not None:
             yield make_labelled_span(found.label, *value)
             value = _find_next_of_list(folded, found.label, value[1])
+
+
+def _is_in_slug(text: str, found: FoundLabel) -> bool:
+    """Return True for ``settings-of-your-account-1549523130939``: one name with dashes in it."""
+    return (
+        text[found.end : found.end + 1] == "-"
+        and text[max(0, found.start - 2) : found.start].strip("-").isalpha()
+        and text[found.start - 1 : found.start] == "-"
+    )
 
 
 def find_doubts(folded: FoldedText) -> Iterator[Span]:
@@ -205,7 +214,7 @@ def skip_key_signs(text: str, at: int, limit: int) -> int:
 
 
 _KEY_GAP = re.compile(
-    r"(?:</?[A-Za-z][^<>\n]{0,40}>|[^\w\n<$#,;]|\xa7|(?<=[\s\"'])(?:is|was|are|es|ist|est|era|to)(?=[\s:\"'])){1,16}"
+    r"(?:</?[A-Za-z][^<>\n]{0,40}>|[ \t]{2,48}|[^\w\n<$#,;]|\xa7|(?<=[\s\"'])(?:is|was|are|es|ist|est|era|to)(?=[\s:\"'])){1,16}"
 )
 
 

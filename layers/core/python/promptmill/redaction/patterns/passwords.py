@@ -20,6 +20,7 @@ _QUOTED = re.compile(
 )
 _USER_IS = re.compile(r"[^\n.;=:\"']{0,20}[\"'][\w\-]{1,24}[\"'] is [\"']([^\"'\n]{3,60})[\"']")
 _NEXT_WORD = re.compile(r"[\"'`], {0,2}[\"'`][a-z]{1,24}[\"'`]")
+_A_KEY = re.compile(r"[\"'`]\s{0,4}:")
 _OF_A_PARAMETER = re.compile(r"[ \t*]*:param [^\n:]{0,60}")
 _ASSIGNED = re.compile(r"[\w.\-]{0,24}[\"']?\s{0,2}(?::=|=>|[:=])[ \t]{0,4}((?:[^\s\"',;)<>&]|&(?!\w+=)){3,100})")
 _SPOKEN = re.compile(r"(?:\s?(?:is|was|:|=|-))?\s{1,3}([^\s\"',;()<>]{5,80})")
@@ -68,8 +69,8 @@ def _find_quoted(text: str, at: int) -> tuple[int, int] | None:
     if match is None:
         return None
     start, end = match.span(match.lastindex or 0)
-    if _NEXT_WORD.fullmatch(text, match.start(), end + 1):
-        return None  # one word after the other, as in ("user", "password", "label")
+    if _NEXT_WORD.fullmatch(text, match.start(), end + 1) or _A_KEY.match(text, end):
+        return None  # one word after the other, as in ("user", "password", "label"), or the next key of a document
     return (start, end) if _is_password(text[start:end]) else None
 
 
