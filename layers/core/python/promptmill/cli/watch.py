@@ -9,6 +9,7 @@ from msgspec import Struct
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from promptmill.cli.command import Invocation
+from promptmill.cli.next_steps import cost_of_runs, format_cost, next_steps, read_failures
 from promptmill.cli.output import Output, one_line, usd_short
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
@@ -166,25 +167,15 @@ def exit_code(job: JobRun) -> int:
     return EXIT_SOME_FAILED if job.counts.failed or job.counts.stopped else 0
 
 
-def next_command(job: JobRun, counts: Counts) -> str:
-    """Return what to run next where records have no answer, or "" if there is nothing to do."""
-    if not job.state.terminal or job.state is JobState.REJECTED:
-        return ""
-    if counts.stopped:
-        return f"To run what was left out, run: promptmill resume {job.job_id}"
-    if counts.failed:
-        return f"To try what failed again, run: promptmill redrive {job.job_id}"
-    return ""
-
-
 def print_end(invocation: Invocation, job: JobRun) -> None:
-    """Print the counts, the cost, the reason and the files of a job that has ended."""
-    out = invocation.out
-    counts: Counts = job.counts
-    cost = usd_short(counts.nano_usd) + (f" and {counts.unpriced} attempts of unknown cost" if counts.unpriced else "")
-    out.line(f"{job.state}: {counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped, {cost}")
+    """Print the counts, the costs, the reason and the files of a job that has ended, and what to do next."""
+    out, services, counts = invocation.out, invocation.target.services, job.counts
+    told = f"{counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped"
+    out.line(f"{job.state}: {told}, {format_cost(counts)}")
     if job.answers_kept:
         out.line(f"Kept: {job.answers_kept:,} answered by earlier runs")
+    if all_runs := services.run(cost_of_runs(job, counts, services.jobs)):
+        out.line(f"All runs: {format_cost(all_runs)}")
     for note in job.notes:
         out.line(f"Note: {note}")
     if job.reason:
@@ -194,7 +185,7 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     bucket = invocation.target.settings.bucket
     for what, key in sorted(job.files.items()):
         out.line(f"  {what:<9} s3://{bucket}/{key}")
-    if command := next_command(job, counts):
-        out.line(command)
+    for step in next_steps(job, counts, services.run(read_failures(job, services)), bucket=bucket):
+        out.line(step)
     if job.files:
         out.line(f"To download them, run: promptmill results {job.job_id}")

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from promptmill.cli.command import Invocation, on_target
-from promptmill.cli.output import Output, usd_short
-from promptmill.cli.watch import next_command
+from promptmill.cli.next_steps import cost_of_runs, format_cost, next_steps, read_failures
+from promptmill.cli.output import Output
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.times import rfc3339
 from promptmill.engine.unit import find_pause
@@ -40,7 +40,7 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
     document = await _document(job, counts, services)
     out = invocation.out
     out.document(document)
-    all_runs = await _cost_of_runs(job, counts, services)
+    all_runs = await cost_of_runs(job, counts, services.jobs)
     rows = [
         ("job", _name(job)),
         ("state", job.state.value),
@@ -50,8 +50,8 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         ("recipe", job.recipe),
         ("records", f"{_progress(job, counts)}; {counts.failed:,} failed, {counts.stopped:,} stopped"),
         ("kept", f"{job.answers_kept:,} answered by earlier runs" if job.answers_kept else ""),
-        ("cost", _cost(counts)),
-        ("all runs", _cost(all_runs) if all_runs else ""),
+        ("cost", format_cost(counts)),
+        ("all runs", format_cost(all_runs) if all_runs else ""),
         ("waits for", document["waits_for"]),
         *(("note", note) for note in job.notes),
         ("dropped", job.source.dropped_at),
@@ -60,19 +60,9 @@ async def _show_job(invocation: Invocation, job_id: str, run: int | None) -> Non
         *((name, f"s3://{invocation.target.settings.bucket}/{key}") for name, key in sorted(job.files.items())),
     ]
     out.table(("", ""), [(name, str(value)) for name, value in rows if value])
-    if command := next_command(job, counts):
-        out.line(command)
-
-
-async def _cost_of_runs(job: JobRun, counts: Counts, services: Any) -> Counts | None:
-    """Return what all runs up to this one cost, or None for a job of one run."""
-    if job.run == FIRST_RUN:
-        return None
-    earlier = [await services.jobs.read(job.job_id, run) for run in range(FIRST_RUN, job.run)]
-    total = Counts(nano_usd=counts.nano_usd, unpriced=counts.unpriced)
-    for run in filter(None, earlier):
-        total = total.plus(Counts(nano_usd=run.counts.nano_usd, unpriced=run.counts.unpriced))
-    return total
+    failures = await read_failures(job, services)
+    for step in next_steps(job, counts, failures, bucket=invocation.target.settings.bucket):
+        out.line(step)
 
 
 async def _list_jobs(invocation: Invocation, limit: int) -> None:
@@ -94,7 +84,7 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
             job.source.key,
             _progress(job, counts),
             f"{counts.failed:,}",
-            _cost(counts),
+            format_cost(counts),
             *((job.reason,) if reasons else ()),
         )
         for job, counts in found
@@ -106,7 +96,9 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
 def _print_narrow(out: Output, found: list[tuple[JobRun, Counts]]) -> None:
     """Print two lines for each job: what can be copied and counted, and below it the file and the reason."""
     for job, counts in found:
-        counted = f"{_progress(job, counts)} done, {counts.failed:,} failed, {_cost(counts)}" if job.records else ""
+        counted = (
+            f"{_progress(job, counts)} done, {counts.failed:,} failed, {format_cost(counts)}" if job.records else ""
+        )
         out.line(f"{_name(job)}  {job.state.value}  {counted}".rstrip())
         out.line(f"  {job.source.key}{f': {job.reason}' if job.reason else ''}")
 
@@ -130,8 +122,3 @@ def _name(job: JobRun) -> str:
 def _progress(job: JobRun, counts: Counts) -> str:
     """Return how many records were answered or failed. One that the end left out is not done."""
     return f"{counts.done - counts.stopped:,} of {job.records:,}"
-
-
-def _cost(counts: Counts) -> str:
-    unknown = f" + {counts.unpriced:,} attempts of unknown cost" if counts.unpriced else ""
-    return usd_short(counts.nano_usd) + unknown
