@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from promptmill.comparisons.compare import Answered, Compared, compare
 from promptmill.comparisons.result_rows import read_rows
 from promptmill.comparisons.scores import Score, ScoreKind
-from promptmill.domain.job_file import FileFormatName
 
 NAMES = ("A", "B")
 
@@ -101,27 +100,6 @@ def test_mistakes_that_come_again_are_named() -> None:
 )
 def test_an_answer_is_right_or_wrong(kind: ScoreKind, tolerance: str, answer: str, reference: str, right: bool) -> None:
     assert Score(kind, Decimal(tolerance)).is_right(answer, reference) == right
-
-
-RESULTS: dict[FileFormatName, str] = {
-    "csv": "\ufeffid,answer,status,error\n1,Blue,answered,\n2,,failed,timeout: it took too long\n",
-    "txt": "Blue\n[error] timeout: it took too long\n",
-    "promptmill": '{"id": 1, "status": "answered", "answer": "Blue"}\n{"id": 2, "status": "failed", "error": {"code": "timeout"}}\n',
-    "openai": json.dumps({"response": {"body": {"choices": [{"message": {"content": "Blue"}}]}}, "error": None})
-    + '\n{"response": null, "error": {"code": "timeout"}}\n',
-    "anthropic": json.dumps(
-        {"result": {"type": "succeeded", "message": {"content": [{"type": "text", "text": "Blue"}]}}}
-    )
-    + '\n{"result": {"type": "errored", "error": {"error": {"details": {"error_code": "timeout"}}}}}\n',
-    "bedrock": json.dumps({"modelOutput": {"output": {"message": {"content": [{"text": "Blue"}]}}}})
-    + '\n{"error": {"errorCode": "timeout"}}\n',
-}
-
-
-@pytest.mark.parametrize("file_format", RESULTS)
-def test_answers_are_read_in_every_format(file_format: FileFormatName) -> None:
-    rows = list(read_rows(io.StringIO(RESULTS[file_format], newline=""), file_format, ","))
-    assert [(row.failure, row.value("")) for row in rows] == [("", "Blue"), ("timeout", "")]
 
 
 def test_the_properties_of_an_answer_in_json_are_columns() -> None:

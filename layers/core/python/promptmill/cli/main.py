@@ -12,6 +12,7 @@ from promptmill.cli.commands.cancel import cancel
 from promptmill.cli.commands.compare import compare_jobs
 from promptmill.cli.commands.costs import costs
 from promptmill.cli.commands.doctor import doctor
+from promptmill.cli.commands.errors import errors
 from promptmill.cli.commands.estimate import estimate
 from promptmill.cli.commands.forget import forget
 from promptmill.cli.commands.limits import limits
@@ -51,6 +52,7 @@ for command in (
     models,
     compare_jobs,
     results,
+    errors,
     redact,
     providers,
     limits,

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
 
-from promptmill.comparisons.result_rows import ResultRow, read_rows
+from promptmill.comparisons.result_rows import ResultRow, open_rows
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import Manifest
 
@@ -61,6 +61,5 @@ def _library(name: str) -> Any:
 
 def read_results(path: Path, manifest: Manifest) -> Results:
     """Read the results file of a run."""
-    facts = manifest.facts
-    with path.open(encoding="utf-8-sig", newline="" if facts.format == "csv" else "\n") as lines:
-        return Results(list(read_rows(lines, facts.format, facts.delimiter)))
+    with open_rows(path, manifest.facts) as rows:
+        return Results(list(rows))

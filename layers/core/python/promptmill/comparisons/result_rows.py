@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 from msgspec import Struct
 
 from promptmill.domain.errors import UserError
-from promptmill.domain.job_file import FileFormatName
+from promptmill.domain.job_file import FileFacts, FileFormatName
 from promptmill.domain.names import did_you_mean
 
 _MAX_CELL = 1 << 26
@@ -23,6 +25,7 @@ class ResultRow(Struct, frozen=True):
 
     Attributes:
         failure: the code of its failure, "" if it was answered.
+        message: why it failed, in words.
         answer: the whole answer as text.
         columns: what else stands beside it: the columns of a row, and the properties of an answer in JSON.
     """
@@ -30,6 +33,7 @@ class ResultRow(Struct, frozen=True):
     failure: str
     answer: str
     columns: Mapping[str, Any] = {}
+    message: str = ""
 
     def value(self, field: str) -> str:
         """Return the answer, or one field of it if one is named; "" if it failed or the field is not there."""
@@ -45,6 +49,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return msgspec.json.encode(value).decode()
+
+
+@contextmanager
+def open_rows(path: Path, facts: FileFacts) -> Iterator[Iterator[ResultRow]]:
+    """Read the results file of a run, and yield the outcome of each record, in order."""
+    with path.open(encoding="utf-8-sig", newline="" if facts.format == "csv" else "\n") as lines:
+        yield read_rows(lines, facts.format, facts.delimiter)
 
 
 def read_rows(results: TextIO, file_format: FileFormatName, delimiter: str) -> Iterator[ResultRow]:
@@ -76,15 +87,21 @@ def _read_csv(results: TextIO, delimiter: str) -> Iterator[ResultRow]:
     for cells in rows:
         columns = dict(zip(header, cells, strict=False))
         failed = columns.get("status", "answered") != "answered"
-        failure = (columns.get("error", "").partition(":")[0] or "failed") if failed else ""
-        yield _with_properties(ResultRow(failure, columns.get("answer", ""), columns))
+        code, _, message = columns.get("error", "").partition(":") if failed else ("", "", "")
+        failure = (code or "failed") if failed else ""
+        yield _with_properties(ResultRow(failure, columns.get("answer", ""), columns, message.strip()))
 
 
 def _read_text(line: str) -> ResultRow:
     text = line.rstrip("\r\n")
     if text.startswith(_FAILED_TEXT):
-        return ResultRow(text.removeprefix(_FAILED_TEXT).partition(":")[0], "")
+        return _failed(text.removeprefix(_FAILED_TEXT))
     return ResultRow("", text)
+
+
+def _failed(text: str) -> ResultRow:
+    code, _, message = text.partition(":")
+    return ResultRow(code or "failed", "", message=message.strip())
 
 
 def _with_properties(row: ResultRow) -> ResultRow:
@@ -99,37 +116,95 @@ def _with_properties(row: ResultRow) -> ResultRow:
 
 
 def _read_own(line: dict[str, Any]) -> ResultRow:
-    error = line.get("error")
+    error = line.get("error") or {}
     answer = as_text(line.get("answer", line.get("json", "")))
-    return ResultRow(error["code"] if error else "", answer, line)
+    return ResultRow(error.get("code", ""), answer, line, error.get("message", ""))
 
 
 def _read_openai(line: dict[str, Any]) -> ResultRow:
     if (error := line.get("error")) is not None:
-        return ResultRow(error["code"], "")
-    body = line["response"]["body"]
-    choices = body.get("choices") or [{}]
-    return ResultRow("", as_text(choices[0].get("message", choices[0]).get("content", choices[0].get("text"))))
+        return ResultRow(error["code"], "", message=as_text(error.get("message")))
+    return ResultRow("", _text_of(line["response"]["body"]))
 
 
 def _read_anthropic(line: dict[str, Any]) -> ResultRow:
     result = line["result"]
-    if result["type"] != "succeeded":
-        details = result.get("error", {}).get("error", {}).get("details", {})
-        return ResultRow(details.get("error_code", result["type"]), "")
-    return ResultRow("", _join_texts(result["message"]["content"]))
+    if result["type"] == "succeeded":
+        return ResultRow("", _text_of(result["message"]))
+    if result["type"] == "canceled":
+        return _failed(next((note for note in line.get("notes", ()) if ":" in note), "canceled"))
+    error = result.get("error", {}).get("error", {})
+    code = error.get("details", {}).get("error_code", result["type"])
+    return ResultRow(code, "", message=as_text(error.get("message")))
 
 
 def _read_bedrock(line: dict[str, Any]) -> ResultRow:
     if (error := line.get("error")) is not None:
-        return ResultRow(as_text(error.get("errorCode")) or "failed", "")
-    output = line["modelOutput"]
-    content = output.get("output", {}).get("message", {}).get("content", output.get("content"))
-    return ResultRow("", _join_texts(content) if isinstance(content, list) else as_text(output))
+        return _failed(as_text(error.get("errorMessage")))  # the errorCode is an HTTP status
+    return ResultRow("", _text_of(line["modelOutput"]))
 
 
-def _join_texts(blocks: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(block["text"] for block in blocks if isinstance(block.get("text"), str))
+def _read_vertex(line: dict[str, Any]) -> ResultRow:
+    if status := line.get("status"):
+        return _failed(status)
+    if (error := line.get("error")) is not None:
+        return ResultRow(as_text(error.get("code")) or "failed", "", message=as_text(error.get("message")))
+    return ResultRow("", _text_of(line.get("response", {})))
+
+
+_PLACES = (
+    ("choices", 0, "message", "content"),
+    ("choices", 0, "text"),
+    ("output", "message", "content"),
+    ("output",),
+    ("candidates", 0, "content", "parts"),
+    ("content",),
+    ("generation",),
+    ("results", 0, "outputText"),
+    ("outputs", 0, "text"),
+    ("generations", 0, "text"),
+    ("completion",),
+    ("text",),
+    ("generated_text",),
+)
+"""Where the APIs of vendors put the text of an answer."""
+
+
+def _text_of(body: Any) -> str:
+    """Return the text of an answer in the shape of any API, or the whole of one that has no text, such as vectors."""
+    if isinstance(body, list):
+        return _text_of(body[0]) if len(body) == 1 else _join_texts(body)
+    for place in _PLACES:
+        found = _at(body, place)
+        if isinstance(found, str):
+            return found
+        if isinstance(found, list) and (text := _join_texts(found)):
+            return text
+    return as_text(body)
+
+
+def _at(body: Any, place: Iterable[str | int]) -> Any:
+    for step in place:
+        if isinstance(body, dict):
+            body = body.get(str(step))
+        elif isinstance(body, list) and isinstance(step, int) and step < len(body):
+            body = body[step]
+        else:
+            return None
+    return body
+
+
+def _join_texts(blocks: Iterable[Any]) -> str:
+    """Join the texts of blocks; a message among them has blocks of its own. Thinking is no part of an answer."""
+    texts = []
+    for block in blocks:
+        if not isinstance(block, dict) or block.get("thought"):
+            continue
+        if isinstance(block.get("text"), str) and block.get("type") not in ("reasoning_text", "summary_text"):
+            texts.append(block["text"])
+        elif isinstance(block.get("content"), list) and block.get("type") == "message":
+            texts.append(_join_texts(block["content"]))
+    return "".join(texts)
 
 
 _READERS: Mapping[FileFormatName, Callable[[dict[str, Any]], ResultRow]] = {
@@ -137,4 +212,5 @@ _READERS: Mapping[FileFormatName, Callable[[dict[str, Any]], ResultRow]] = {
     "openai": _read_openai,
     "anthropic": _read_anthropic,
     "bedrock": _read_bedrock,
+    "vertex": _read_vertex,
 }

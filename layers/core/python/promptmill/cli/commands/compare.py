@@ -19,7 +19,7 @@ from promptmill.cli.commands.results import fetch
 from promptmill.cli.output import Output, usd_short
 from promptmill.comparisons.compare import Answered, Compared, Comparison, VariantFigures, compare
 from promptmill.comparisons.rates import Interval
-from promptmill.comparisons.result_rows import ResultRow, as_text, find_field, read_rows
+from promptmill.comparisons.result_rows import ResultRow, as_text, find_field, open_rows
 from promptmill.comparisons.scores import Score, ScoreKind
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import Manifest
@@ -168,8 +168,7 @@ def _check_same_file(a: Variant, b: Variant) -> None:
 
 
 def _pair_up(a: Variant, b: Variant, question: Question) -> Iterator[Compared]:
-    with _open(a) as results_a, _open(b) as results_b:
-        rows_a, rows_b = _read(a, results_a), _read(b, results_b)
+    with open_rows(a.results, a.manifest.facts) as rows_a, open_rows(b.results, b.manifest.facts) as rows_b:
         first = next(rows_a, None)
         if first is None:
             return
@@ -185,14 +184,6 @@ def _pair_up(a: Variant, b: Variant, question: Question) -> Iterator[Compared]:
             )
         if not has_field:
             find_field(first, question.field)
-
-
-def _open(variant: Variant) -> Any:
-    return variant.results.open(encoding="utf-8-sig", newline="" if variant.manifest.facts.format == "csv" else "\n")
-
-
-def _read(variant: Variant, results: Any) -> Iterator[ResultRow]:
-    return read_rows(results, variant.manifest.facts.format, variant.manifest.facts.delimiter)
 
 
 def _answered(row: ResultRow, variant: Variant, place: int, field: str) -> Answered:
