@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import click
@@ -349,26 +349,25 @@ def test_mistakes_are_called_what_the_document_says(written: str, said: str) -> 
 # Requests.
 
 
-class _Recording(Fields):
-    """Notes which fields a file format asks for."""
+class _Recording(dict[str, Any]):
+    """Values of a line, which note the fields that a file format looks for."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        super().__init__(values, where="line 1")
-        self.asked: set[str] = set()
+    asked: ClassVar[set[str]] = set()
 
-    def __contains__(self, name: str) -> bool:
+    def get(self, name: str, default: Any = None) -> Any:
         self.asked.add(name)
-        return super().__contains__(name)
+        return super().get(name, default)
 
-    def take(self, name: str) -> Any:
+    def pop(self, name: str, default: Any = None) -> Any:
         self.asked.add(name)
-        return super().take(name)
+        return super().pop(name, default)
 
 
 def fields_of_our_own_lines() -> set[str]:
-    line = _Recording({"prompt": "Hello"})
+    line = Fields({}, where="line 1")
+    line._values = _Recording({"prompt": "Hello"})
     promptmill_lines.FORMAT.read(line, RawRecord(0, 1, b""), recipe())
-    return line.asked
+    return _Recording.asked
 
 
 def test_the_schema_knows_every_field_of_a_request() -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from promptmill.cli.command import Invocation, on_target
 from promptmill.cli.commands.results import fetch
-from promptmill.cli.watch import next_command
+from promptmill.cli.next_steps import next_steps
 from promptmill.comparisons.result_rows import ResultRow, open_rows
 from promptmill.domain.job import Manifest
 from promptmill.jobs.find_run import find_run
@@ -53,8 +53,9 @@ def errors(invocation: Invocation, *, job: str, run: int | None, code: str) -> N
     rows_shown = [(one.code, f"{one.count:,}", _places(one, shown), _cut(one.message)) for one in found]
     out.table(("code", "records", "places in the file", "the first, in words"), rows_shown, right=("records",))
     ended = services.run(find_run(job, summary["run"], jobs=services.jobs))
-    if command := next_command(ended, ended.counts):
-        out.line(command)
+    bucket = invocation.target.settings.bucket
+    for step in next_steps(ended, ended.counts, {one.code: one.count for one in found}, bucket=bucket):
+        out.line(step)
 
 
 def group_failures(rows: Iterable[ResultRow]) -> list[Failures]:
