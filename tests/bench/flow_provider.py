@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from promptmill.domain.limits import ToldLimit
 from promptmill.pacing.pacing import Ended
@@ -16,6 +18,14 @@ _REFUSED_S = 0.2
 _MINUTE_S = 60.0
 MAX_S = 120.0
 """As long as a call may take: of the slowest one in a million."""
+
+
+class Timer(Protocol):
+    """Virtual time."""
+
+    now: float
+
+    def after(self, seconds: float, do: Callable[..., None], *args: Any) -> None: ...
 
 
 class Bucket:
@@ -128,6 +138,10 @@ class Provider:
         latency_s = min(MAX_S, self._rng.lognormvariate(self._mu, self._sigma) * self.slower)
         return Reply("ok", latency_s, told=told)
 
+    def serve(self, world: Timer, reply: Reply, answer: Callable[..., None], *args: Any) -> None:
+        """Answer when it is time to."""
+        world.after(reply.latency_s, answer, *args)
+
     def used(self, now: float, *, reserved: int, tokens: int) -> None:
         """A call has ended: what it reserved and did not use comes back."""
         if self.tokens:
@@ -162,3 +176,71 @@ class Provider:
             return Reply("failed", _REFUSED_S)
         self.throttled += 1
         return Reply("throttled", _REFUSED_S, 30.0 if kind == "429-retry-after" else None)
+
+
+class Server(Provider):
+    """A server of one's own, as vLLM: it refuses nothing, and is slower the more calls it has to do at once.
+
+    The more calls it batches, the more it does in all, up to ``batch`` of them. Beyond that it puts some aside and does
+    a part of their work twice.
+
+    Args:
+        alone_s: the mean time of a call that is alone.
+        half: the calls in flight at which it does half of the most that it could do.
+        batch: how many calls it has memory for.
+    """
+
+    def __init__(self, rng: random.Random, *, alone_s: float, half: float, batch: int, thrashing: float = 0.5) -> None:
+        super().__init__(rng, rate=1e9, windows_s=())
+        self._alone_s, self._half, self._batch, self._thrashing = alone_s, half, batch, thrashing
+        self._working: list[tuple[float, int, Callable[[], None]]] = []
+        self._done, self._at, self._events = 0.0, 0.0, 0
+
+    def call(self, now: float, *, reserved: int) -> Reply:
+        del now, reserved
+        self.calls += 1
+        return Reply("ok", 0.0)
+
+    def used(self, now: float, *, reserved: int, tokens: int) -> None:
+        del now, reserved, tokens
+
+    def serve(self, world: Timer, reply: Reply, answer: Callable[..., None], *args: Any) -> None:
+        """Share the server among the calls in flight: each gets as much of its work done as the others."""
+        del reply
+        self._pass(world.now)
+        work = self._rng.lognormvariate(-(_SPREAD**2) / 2, _SPREAD)
+        heapq.heappush(self._working, (self._done + work, self.calls * 1000 + self._events, lambda: answer(*args)))
+        self._schedule(world)
+
+    def _schedule(self, world: Timer) -> None:
+        self._events += 1
+        if self._working:
+            each_per_s = self.answers_per_s(len(self._working)) / len(self._working)
+            left_s = max(0.0, self._working[0][0] - self._done) / each_per_s
+            world.after(left_s, self._finish, world, self._events)
+
+    def _finish(self, world: Timer, event: int) -> None:
+        if event != self._events:
+            return  # another call has come since
+        self._pass(world.now)
+        _, _, answer = heapq.heappop(self._working)
+        self._schedule(world)
+        answer()
+
+    def _pass(self, now: float) -> None:
+        if self._working:
+            self._done += (now - self._at) * self.answers_per_s(len(self._working)) / len(self._working)
+        self._at = now
+
+    def answers_per_s(self, in_flight: int) -> float:
+        """Return how many calls it answers with so many in flight."""
+        speed = in_flight / (self._half + in_flight) * (self._half + 1) / self._alone_s
+        over = max(0.0, in_flight / self._batch - 1)
+        return speed / (1 + self._thrashing * over)
+
+    @property
+    def best_per_s(self) -> float:
+        return max(self.answers_per_s(in_flight) for in_flight in range(1, 501))
+
+
+_SPREAD = 0.5

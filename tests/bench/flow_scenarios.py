@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import structs
 
 from tests.bench import flow_units
-from tests.bench.flow_provider import Outage, Provider
+from tests.bench.flow_provider import Outage, Provider, Server
 from tests.bench.flow_world import ROUTE, START, Job, World
 
 LIMIT = 10_000
@@ -40,6 +40,10 @@ Figures = Iterator[Figure]
 
 def provider(rate: float = RATE, **options: Any) -> Callable[[random.Random], Provider]:
     return lambda rng: Provider(rng, rate=rate, **options)
+
+
+def own_server(**options: Any) -> Callable[[random.Random], Provider]:
+    return lambda rng: Server(rng, **options)
 
 
 def ten_small(world: World, *, start: float, apart: float) -> list[Job]:
@@ -374,6 +378,27 @@ def told_limits(seed: int, scale: float = 1.0) -> Figures:
             yield Figure(f"{where}: refused, %", throttled(world), 2.0 if scale == 1.0 else 20.0)
 
 
+def own_servers(seed: int, scale: float = 1.0) -> Figures:
+    """13. A server of one's own, which refuses nothing and becomes slower: the number in flight that answers most."""
+    del scale
+    servers: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("64 at once", {"alone_s": 1.0, "half": 20.0, "batch": 64}),
+        ("16 at once", {"alone_s": 0.5, "half": 8.0, "batch": 16}),
+        ("256 at once", {"alone_s": 1.0, "half": 60.0, "batch": 256}),
+        ("memory for all", {"alone_s": 1.0, "half": 30.0, "batch": 5_000}),
+        ("one after the other", {"alone_s": 0.2, "half": 0.5, "batch": 8}),
+    )
+    for name, options in servers:
+        world = World(seed, own_server(**options), requests_per_minute=None)
+        best = Server(world.rng, **options).best_per_s
+        world.submit(Job("job", int(best * 130), 0.0, route=OWN))
+        world.run(until=30.0)
+        world.run(until=90.0)
+        used = 100 * answered(world, 30, 90) / best
+        yield Figure(f"{name}: answers after 30 s, % of the most", used, 90, least=True)
+
+
+OWN = structs.replace(ROUTE, id="compatible/qwen", provider="compatible", base_url="https://llm.example.com/v1")
 QUICK = {"p50_s": 1.0, "p99_s": 6.0}
 FEW_A_MINUTE = 60
 
@@ -391,4 +416,5 @@ SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     unknown_limits,
     first_come,
     told_limits,
+    own_servers,
 )

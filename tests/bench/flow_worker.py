@@ -133,9 +133,9 @@ class Worker:
         self.job.last_first_send_at = world.now
         for chunk, tries in sent:
             reply = world.provider.call(world.now, reserved=world.tokens[0])
-            world.after(reply.latency_s, self._answered, chunk, tries, reply)
+            world.provider.serve(world, reply, self._answered, chunk, tries, reply, world.now)
 
-    def _answered(self, chunk: Chunk, tries: int, reply: Reply) -> None:
+    def _answered(self, chunk: Chunk, tries: int, reply: Reply, sent_at: float) -> None:
         reserved, used = self.world.tokens
         ok = reply.how == "ok"
         if ok:
@@ -147,7 +147,7 @@ class Worker:
         self.pacing.ended(
             self.job.route,
             reply.how,
-            latency_s=reply.latency_s,
+            latency_s=self.world.now - sent_at,
             reserved=CallTokens(reserved),
             tokens=CallTokens(used if ok else 0),
             retry_after_s=reply.retry_after_s,

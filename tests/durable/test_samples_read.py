@@ -50,6 +50,7 @@ def test_a_limit_group(reader: Reader) -> None:
         "circuit": [NOW - 800.25, NOW + 20.0, 2],
         "estimate": None,
         "told": None,
+        "in_flight": None,
     }
     unlimited = reader.one(groups.read("anthropic/claude-haiku-5-5@promptmill/anthropic"))
     assert unlimited["estimate"] == [5.0, NOW + 1.0, False, 0]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 from tests.fakes.failing import FailsOnRequest
 
@@ -23,12 +23,24 @@ class FakeLimitGroups(FailsOnRequest):
         return self._of(group)
 
     async def show(
-        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+        self,
+        group: str,
+        worker: str,
+        member: Member,
+        *,
+        forget: Sequence[str] = (),
+        told: Told | None = None,
+        in_flight: InFlight | None = None,
     ) -> GroupState:
         state = self._of(group)
         members = {w: m for w, m in state.members.items() if w == worker or w not in forget} | {worker: member}
         waiting = {job: until for job, until in state.waiting.items() if job != member.job}
-        return self._write(group, structs.replace(state, members=members, waiting=waiting, told=told or state.told))
+        return self._write(
+            group,
+            structs.replace(
+                state, members=members, waiting=waiting, told=told or state.told, in_flight=in_flight or state.in_flight
+            ),
+        )
 
     async def leave(self, group: str, worker: str, *, learnt: Learnt | None = None) -> None:
         state = self._of(group)

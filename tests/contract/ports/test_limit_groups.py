@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 from tests.contract.ports.conftest import create_table
 from tests.fakes.clock import FakeClock
@@ -39,6 +39,14 @@ async def test_what_was_told_stays_until_something_else_is_told(groups: Any) -> 
     await groups.leave(GROUP, "b")
     assert (await groups.read(GROUP)).told == told
     assert (await groups.show(GROUP, "b", OTHER, told=moved)).told == moved
+
+
+async def test_the_best_number_in_flight_stays_until_another_one_is_found(groups: Any) -> None:
+    found = InFlight(1_790_000_000.5, 96)
+    assert (await groups.show(GROUP, "a", MEMBER, in_flight=found)).in_flight == found
+    await groups.leave(GROUP, "a")
+    assert (await groups.show(GROUP, "b", OTHER)).in_flight == found
+    assert (await groups.show(GROUP, "b", OTHER, in_flight=InFlight(1.0, 4))).in_flight == InFlight(1.0, 4)
 
 
 async def test_a_write_returns_all_members(groups: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, Member
+from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, InFlight, Member
 from promptmill.domain.limits import CallTokens, LimitRule, Limits, Told
 from promptmill.domain.recipe import Route
 from promptmill.pacing.pacing import Ended, Refused
@@ -104,10 +104,17 @@ async def test_a_drained_worker_holds_no_share_and_repeats_slowly() -> None:
 async def test_a_refresh_that_is_under_way_does_not_join_again() -> None:
     class Slow(FakeLimitGroups):
         async def show(
-            self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+            self,
+            group: str,
+            worker: str,
+            member: Member,
+            *,
+            forget: Sequence[str] = (),
+            told: Told | None = None,
+            in_flight: InFlight | None = None,
         ) -> GroupState:
             await asyncio.sleep(0)
-            return await super().show(group, worker, member, forget=forget, told=told)
+            return await super().show(group, worker, member, forget=forget, told=told, in_flight=in_flight)
 
     group = Group()
     group.store = Slow()

@@ -84,6 +84,13 @@ class Estimate(Struct, frozen=True, array_like=True):
     grown: int = 0
 
 
+class InFlight(Struct, frozen=True, array_like=True):
+    """How many calls in flight bring the most answers of a server of one's own, of all workers together."""
+
+    at: float
+    calls: int
+
+
 class GroupState(Struct, frozen=True):
     """A limit group's item. ``waiting`` holds the jobs that were refused a share, and until when they count."""
 
@@ -93,6 +100,7 @@ class GroupState(Struct, frozen=True):
     circuit: Circuit | None = None
     estimate: Estimate | None = None
     told: Told | None = None
+    in_flight: InFlight | None = None
 
     def live(self, now: float) -> Iterator[tuple[str, Member]]:
         return ((worker, member) for worker, member in self.members.items() if member.until > now)

@@ -94,6 +94,7 @@ class LimitGroup(Struct, frozen=True):
         name: the name of its item, which is the same for every worker.
         tokens_per_minute: input and output together.
         cached_input_counts: input that is read from a cache counts as well.
+        self_hosted: it may be a server that becomes slower, instead of refusing calls.
     """
 
     name: str
@@ -102,6 +103,7 @@ class LimitGroup(Struct, frozen=True):
     input_tokens_per_minute: int | None = None
     output_tokens_per_minute: int | None = None
     cached_input_counts: bool = True
+    self_hosted: bool = False
 
     @property
     def known(self) -> bool:
@@ -170,7 +172,7 @@ class Limits(Struct, frozen=True):
         name = "@".join((models, *filter(None, places)))
         counts = cached_input_counts(route)
         if rule is None:
-            return LimitGroup(name, cached_input_counts=counts)
+            return LimitGroup(name, cached_input_counts=counts, self_hosted=route.provider in _SELF_HOSTED)
         return LimitGroup(
             name,
             rule.requests_per_minute,
@@ -181,6 +183,7 @@ class Limits(Struct, frozen=True):
         )
 
 
+_SELF_HOSTED = frozenset({"ai21", "compatible", "huggingface-endpoint", "local"})
 _CACHE_IS_FREE = frozenset({"anthropic", "anthropic-aws", "bedrock"})
 _CACHE_IS_FREE_AT = ("groq.com", "fireworks.ai")
 

@@ -66,7 +66,14 @@ class Membership:
         )
         self._urgent.discard(paced.group.name)
         told = paced.told.to_keep(wall=wall, now=self._clock.monotonic()) if paced.told.unsaved else None
-        state = await self._store.show(paced.group.name, self._worker, member, forget=paced.state.gone(wall), told=told)
+        state = await self._store.show(
+            paced.group.name,
+            self._worker,
+            member,
+            forget=paced.state.gone(wall),
+            told=told,
+            in_flight=paced.in_flight_to_keep(wall),
+        )
         self._shown[paced.group.name] = self._clock.monotonic()
         self._see(paced, state)
         paced.share(sum(1 for _ in state.live(wall)), self._clock.monotonic())
@@ -92,7 +99,7 @@ class Membership:
             if (
                 now - self._shown[name] >= REFRESH_S - _EARLY_S
                 or name in self._urgent
-                or paced.told.unsaved
+                or paced.is_unsaved
                 or self._must_move_estimate(paced)
             ):
                 await self.show(paced)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.limit_group import GroupState, Learnt
+from promptmill.domain.limit_group import GroupState, InFlight, Learnt
 from promptmill.domain.limits import COUNTED, CallTokens, Counted, LimitGroup, Telling
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff, Brake
+from promptmill.pacing.in_flight import BestInFlight
 from promptmill.pacing.pacer import Pacers
 from promptmill.pacing.pacing import Ended
 from promptmill.pacing.told_limits import ToldLimits
@@ -49,8 +50,8 @@ class PacedGroup:
         self._pacer = Pacers(now)
         self._back_off = BackOff()
         self.told = ToldLimits()
-        self.search = None if group.known else UnknownLimit(now)
         self._members, self._slots = 1, slots
+        self.search = None if group.known else UnknownLimit(now, ramp=self._make_ramp(now))
         self._joined = False
         self._wall_ahead = 0.0
 
@@ -71,6 +72,8 @@ class PacedGroup:
         self._wall_ahead = wall - now
         if self.search is not None:
             self.search.see(state.estimate, wall=wall, now=now)
+        if (best := self._best_in_flight) is not None:
+            best.see(state.in_flight, members=sum(1 for _ in state.live(wall)), now=now)
         self.told.see(state.told, wall=wall, now=now)
         self._search_or_believe(now)
         if self.state.circuit and state.circuit is None and self.braked:
@@ -155,7 +158,7 @@ class PacedGroup:
             self._measures.answered(reserved=reserved, used=used)
             self.recovered_at = max(self.recovered_at, sent_at)
             if self.search is not None:
-                self.search.ramp.answered()
+                self.search.ramp.answered(now, in_flight=self._measures.in_flight)
             return self.brake.answered(sent_at, now)
         self._settle(prices, used or _NO_TOKENS)
         if how == "throttled" and self.brake.since is None:
@@ -182,6 +185,9 @@ class PacedGroup:
     @property
     def busy(self) -> float:
         """The part of its places in flight that the worker had in use at most: between two chunks it uses few."""
+        best = self._best_in_flight
+        if best is not None and not best.wants_more:
+            return 0.0  # the best number is still looked for, and others would only disturb that
         return min(1.0, self._measures.peak / self._slots)
 
     def _prices(self, reserved: Sequence[CallTokens], now: float) -> dict[Counted, list[float]]:
@@ -199,12 +205,34 @@ class PacedGroup:
     def _settle(self, prices: Mapping[Counted, Sequence[float]], used: CallTokens) -> None:
         self._pacer.settle({counted: used.of(counted) - prices[counted][0] for counted in TOKENS})
 
+    @property
+    def is_unsaved(self) -> bool:
+        """True if the worker has found out something that the group is still to be told."""
+        best = self._best_in_flight
+        return self.told.unsaved or (best is not None and best.unsaved)
+
+    def in_flight_to_keep(self, wall: float) -> InFlight | None:
+        """Return the best number of calls in flight if the group is still to be told of it."""
+        best = self._best_in_flight
+        if best is None or not best.unsaved or best.found is None:
+            return None
+        best.unsaved = False
+        return InFlight(round(wall, 4), best.found)
+
+    @property
+    def _best_in_flight(self) -> BestInFlight | None:
+        ramp = self.search.ramp if self.search is not None else None
+        return ramp if isinstance(ramp, BestInFlight) else None
+
+    def _make_ramp(self, now: float) -> BestInFlight | None:
+        return BestInFlight(self._slots, now) if self.group.self_hosted else None
+
     def _search_or_believe(self, now: float) -> None:
         """Look for the limit as long as nobody has told it, and pace by what was told from then on."""
         if self.group.known or (self.search is None) == bool(self.told):
             return
         self._back_off, self._pacer = BackOff(), Pacers(now)
-        self.search = UnknownLimit(now, begun=True) if self.search is None else None
+        self.search = None if self.search is not None else UnknownLimit(now, begun=True, ramp=self._make_ramp(now))
         if self.search is not None:
             self.search.see(self.state.estimate, wall=now + self._wall_ahead, now=now)
         self._set_rates(now)

@@ -235,11 +235,14 @@ class SharedPacing:
         if self._primary is None:
             return False
         paced = self._group_for(self._primary)
-        return windows.allowed_rate(paced.group, paced.state, self._membership.wall()) is None
+        known = windows.allowed_rate(paced.group, paced.state, self._membership.wall()) is not None
+        return not known and paced.state.in_flight is None
 
     def _needed(self, route: Route) -> float:
         paced, wall = self._group_for(route), self._membership.wall()
         rate = windows.allowed_rate(paced.group, paced.state, wall)
+        if rate is None and paced.state.in_flight is not None:
+            return paced.state.in_flight.calls / self._slots(route)
         if rate is None:
             busy = sum(member.busy for _, member in self._membership.others(paced.state).live(wall)) + paced.busy
             return windows.GROWTH * busy

@@ -12,6 +12,7 @@ from collections import deque
 
 from promptmill.domain.limit_group import Estimate
 from promptmill.pacing.back_off import MAX_AT_RANDOM, AtRandom
+from promptmill.pacing.in_flight import BestInFlight
 
 FIRST = 20
 """Calls in flight at the start. A smaller limit refuses the rest of them, which costs nothing but time."""
@@ -119,7 +120,8 @@ class Ramp:
             self._full_since, self._answers = now, 0
         return min(wanted, room)
 
-    def answered(self) -> None:
+    def answered(self, now: float, *, in_flight: int) -> None:
+        del now, in_flight
         self._answers += 1
 
     def refused(self, now: float) -> None:
@@ -151,10 +153,10 @@ class UnknownLimit:
         unsaved: whether the group is still to be told of it.
     """
 
-    def __init__(self, now: float, *, begun: bool = False) -> None:
+    def __init__(self, now: float, *, begun: bool = False, ramp: Ramp | BestInFlight | None = None) -> None:
         self.estimate: Estimate | None = None
         self.unsaved = False
-        self.ramp = Ramp()
+        self.ramp = ramp or Ramp()
         self._stored: Estimate | None = None
         self._wall_ahead = 0.0
         self._began = self._counted_at = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 
 
@@ -17,11 +17,19 @@ class LimitGroups(Protocol):
         ...
 
     async def show(
-        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+        self,
+        group: str,
+        worker: str,
+        member: Member,
+        *,
+        forget: Sequence[str] = (),
+        told: Told | None = None,
+        in_flight: InFlight | None = None,
     ) -> GroupState:
         """Join the group, or stay in it: write the worker's own member. Its job waits no more.
 
-        ``told`` is kept if it is given: all workers are told the same, so it does not matter who writes last.
+        ``told`` and ``in_flight`` are kept if they are given: all workers find the same, so it does not matter who writes
+        last.
         Members named in ``forget`` are removed; one that lives after all comes back with its own next write.
 
         Returns:

@@ -5,7 +5,7 @@
 | ``pk`` = ``LIMIT#<group>``, ``sk`` = ``STATE`` | |
 | ``m#<worker>`` | a live member |
 | ``w#<job>`` | until when the job counts as waiting |
-| ``learnt``, ``circuit``, ``estimate``, ``told`` | see ``domain/limit_group.py`` |
+| ``learnt``, ``circuit``, ``estimate``, ``told``, ``in_flight`` | see ``domain/limit_group.py`` |
 
 Members and jobs are attributes of their own, not entries of a map: an update needs no map to be there first.
 """
@@ -22,7 +22,7 @@ import msgspec
 from promptmill.aws.dynamodb.items import from_item, to_item
 from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 from promptmill.ports.clock import Clock
 
@@ -48,7 +48,14 @@ class DynamoDbLimitGroups:
         return _state(found.get("Item", {}))
 
     async def show(
-        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), told: Told | None = None
+        self,
+        group: str,
+        worker: str,
+        member: Member,
+        *,
+        forget: Sequence[str] = (),
+        told: Told | None = None,
+        in_flight: InFlight | None = None,
     ) -> GroupState:
         gone = [_MEMBER + other for other in forget[:_MAX_FORGOTTEN] if other != worker]
         written = await to_thread(
@@ -57,7 +64,7 @@ class DynamoDbLimitGroups:
             Key=_key(group),
             ReturnValues="ALL_NEW",
             **self._update(
-                {_MEMBER + worker: member} | ({"told": told} if told else {}), [_WAITING + member.job, *gone]
+                {_MEMBER + worker: member, **_given(told=told, in_flight=in_flight)}, [_WAITING + member.job, *gone]
             ),
         )
         return _state(written["Attributes"])
@@ -108,6 +115,10 @@ class DynamoDbLimitGroups:
         }
 
 
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _plain(value: Any) -> Any:
     """Return structs as lists, and floats as decimals of four places."""
     built = msgspec.to_builtins(value)
@@ -127,6 +138,7 @@ def _state(item: Any) -> GroupState:
         circuit=_read(plain["circuit"], Circuit) if "circuit" in plain else None,
         estimate=_read(plain["estimate"], Estimate) if "estimate" in plain else None,
         told=_read(plain["told"], Told) if "told" in plain else None,
+        in_flight=_read(plain["in_flight"], InFlight) if "in_flight" in plain else None,
     )
 
 
