@@ -12,7 +12,7 @@ from itertools import count
 from promptmill.domain.limits import CallTokens
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing import windows
-from promptmill.pacing.pacing import Refused
+from promptmill.pacing.pacing import CallEnd, Refused
 from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
 from tests.bench.flow_provider import Reply
 from tests.bench.flow_world import IN_FLIGHT, INTENT_S, Chunk, World, done
@@ -144,15 +144,10 @@ class Worker:
             return
         self.in_flight -= 1
         counts = self.pacing.counts_failure(self.job.route)
-        self.pacing.ended(
-            self.job.route,
-            reply.how,
-            latency_s=self.world.now - sent_at,
-            reserved=CallTokens(reserved),
-            tokens=CallTokens(used if ok else 0),
-            retry_after_s=reply.retry_after_s,
-            told=(lambda: reply.told) if reply.told else None,
-        )
+        told = (lambda: reply.told) if reply.told else None
+        used_now = CallTokens(used if ok else 0)
+        end = CallEnd(reply.how, self.world.now - sent_at, CallTokens(reserved), used_now, told)
+        self.pacing.ended(self.job.route, end)
         if ok:
             second = int(self.world.now)
             self.world.answered_at[second] = self.world.answered_at.get(second, 0) + 1

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
-from promptmill.domain.limits import Told
+from promptmill.domain.limit_group import NOTHING, Circuit, Estimate, Found, GroupState, Learnt, Member
 from tests.fakes.failing import FailsOnRequest
 
 
@@ -23,14 +22,7 @@ class FakeLimitGroups(FailsOnRequest):
         return self._of(group)
 
     async def show(
-        self,
-        group: str,
-        worker: str,
-        member: Member,
-        *,
-        forget: Sequence[str] = (),
-        told: Told | None = None,
-        in_flight: InFlight | None = None,
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), found: Found = NOTHING
     ) -> GroupState:
         state = self._of(group)
         members = {w: m for w, m in state.members.items() if w == worker or w not in forget} | {worker: member}
@@ -38,7 +30,11 @@ class FakeLimitGroups(FailsOnRequest):
         return self._write(
             group,
             structs.replace(
-                state, members=members, waiting=waiting, told=told or state.told, in_flight=in_flight or state.in_flight
+                state,
+                members=members,
+                waiting=waiting,
+                told=found.told or state.told,
+                in_flight=found.in_flight or state.in_flight,
             ),
         )
 

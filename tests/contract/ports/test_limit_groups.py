@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
+from promptmill.domain.limit_group import Circuit, Estimate, Found, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 from tests.contract.ports.conftest import create_table
 from tests.fakes.clock import FakeClock
@@ -33,20 +33,20 @@ async def test_a_group_that_nobody_joined_is_empty(groups: Any) -> None:
 
 async def test_what_was_told_stays_until_something_else_is_told(groups: Any) -> None:
     told, moved = Told(1_790_000_000.5, 600.0, input_tokens=0.75), Told(1_790_000_001.0, doubted=True)
-    assert (await groups.show(GROUP, "a", MEMBER, told=told)).told == told
+    assert (await groups.show(GROUP, "a", MEMBER, found=Found(told))).told == told
     assert (await groups.show(GROUP, "b", OTHER)).told == told
     await groups.leave(GROUP, "a")
     await groups.leave(GROUP, "b")
     assert (await groups.read(GROUP)).told == told
-    assert (await groups.show(GROUP, "b", OTHER, told=moved)).told == moved
+    assert (await groups.show(GROUP, "b", OTHER, found=Found(moved))).told == moved
 
 
 async def test_the_best_number_in_flight_stays_until_another_one_is_found(groups: Any) -> None:
     found = InFlight(1_790_000_000.5, 96)
-    assert (await groups.show(GROUP, "a", MEMBER, in_flight=found)).in_flight == found
+    assert (await groups.show(GROUP, "a", MEMBER, found=Found(in_flight=found))).in_flight == found
     await groups.leave(GROUP, "a")
     assert (await groups.show(GROUP, "b", OTHER)).in_flight == found
-    assert (await groups.show(GROUP, "b", OTHER, in_flight=InFlight(1.0, 4))).in_flight == InFlight(1.0, 4)
+    assert (await groups.show(GROUP, "b", OTHER, found=Found(in_flight=InFlight(1.0, 4)))).in_flight == InFlight(1.0, 4)
 
 
 async def test_a_write_returns_all_members(groups: Any) -> None:

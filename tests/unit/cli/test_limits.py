@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from promptmill.domain.limit_group import Estimate, Member
+from promptmill.domain.limit_group import Estimate, Found, Member
 from promptmill.domain.limits import LimitRule, Limits, Told
 from promptmill.domain.recipe import Route
 from promptmill.recipes.limits_document import parse_limits
@@ -31,8 +31,8 @@ def target() -> FakeTarget:
     now = target.services.clock.now().timestamp()
     groups = target.services.limit_groups
     member = Member("job.1", now + 20)
-    asyncio.run(groups.show(group(OPENAI), "w", member, told=Told(now, 5_000.0, 160_000.0)))
-    asyncio.run(groups.show(group(CLAUDE), "w", member, told=Told(now, 50.0, 0.0, 30_000.0, 8_000.0)))
+    asyncio.run(groups.show(group(OPENAI), "w", member, found=Found(Told(now, 5_000.0, 160_000.0))))
+    asyncio.run(groups.show(group(CLAUDE), "w", member, found=Found(Told(now, 50.0, 0.0, 30_000.0, 8_000.0))))
     asyncio.run(groups.leave(group(CLAUDE), "w"))
     asyncio.run(groups.set_estimate(group(VLLM), seen=None, to=Estimate(2.0, now - 1000, reached=True)))
     return target
@@ -84,7 +84,7 @@ def test_the_prefix_of_the_deployment_s_secrets_is_no_part_of_an_entry() -> None
     route = structs.replace(OPENAI, key="promptmill/dev/openai")
     target = FakeTarget(recipe(routes=(route,)))
     target.settings = structs.replace(target.settings, secret_prefix="promptmill/dev/")
-    asyncio.run(target.services.limit_groups.show(group(route), "w", Member("j", 0.0), told=Told(0.0, 60.0)))
+    asyncio.run(target.services.limit_groups.show(group(route), "w", Member("j", 0.0), found=Found(Told(0.0, 60.0))))
     document, _ = typed_json(target, "limits")
     assert "key: openai," in document["entries"]
 
@@ -93,7 +93,7 @@ def test_replies_that_contradict_themselves_are_told_of() -> None:
     target = FakeTarget(recipe(routes=(OPENAI,)))
     now = target.services.clock.now().timestamp()
     told = Told(now, doubted=True)
-    asyncio.run(target.services.limit_groups.show(group(OPENAI), "w", Member("j", now), told=told))
+    asyncio.run(target.services.limit_groups.show(group(OPENAI), "w", Member("j", now), found=Found(told)))
     assert "contradict" in typed(target, "limits").stdout
 
 

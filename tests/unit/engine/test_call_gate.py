@@ -23,7 +23,7 @@ from promptmill.engine.call_slots import CallSlots
 from promptmill.engine.journal import JournalWriter
 from promptmill.engine.unit import PAUSED_DELAY_S, PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
-from promptmill.pacing.pacing import HandOver, Unpaced
+from promptmill.pacing.pacing import CallEnd, HandOver, Unpaced
 from promptmill.ports.units import Intended
 from tests.fakes.failing import ALWAYS
 from tests.fakes.recipes import ROUTE, SPARE
@@ -60,9 +60,9 @@ class Pace(Unpaced):
     def circuit_is_open(self, route: Route) -> bool:
         return route.id in self.down
 
-    def ended(self, route: Route, how: str, *, reserved: CallTokens, tokens: CallTokens | None, **_: Any) -> None:
+    def ended(self, route: Route, end: CallEnd) -> None:
         del route
-        self.noted.append((how, reserved.of("tokens"), None if tokens is None else tokens.of("tokens")))
+        self.noted.append((end.how, end.reserved.of("tokens"), None if end.tokens is None else end.tokens.of("tokens")))
 
 
 class Bench:

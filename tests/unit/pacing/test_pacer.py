@@ -10,7 +10,7 @@ from promptmill.domain.limits import CallTokens, LimitGroup, ToldLimit
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.paced_group import PacedGroup
 from promptmill.pacing.pacer import MAX_TICK_S, MIN_TICK_S, Pacer
-from promptmill.pacing.pacing import Ended
+from promptmill.pacing.pacing import CallEnd, Ended
 
 
 def sends(pacer: Pacer, *, seconds: float, offered: int = MAX_IN_GROUP, price: float = 0.0) -> list[tuple[float, int]]:
@@ -99,7 +99,7 @@ def rate_of(group: PacedGroup, *, uses: CallTokens, seconds: int = 300) -> float
     while now < seconds:
         taken = group.take([CallTokens(500, 1_000)] * 50, now)
         for _ in range(taken):
-            group.ended("ok", latency_s=0.0, reserved=CallTokens(500, 1_000), tokens=uses, now=now)
+            group.ended(CallEnd("ok", 0.0, CallTokens(500, 1_000), uses), now)
         sent += taken
         now += max(group.wait_s(now), 0.01)
     return sent / seconds
@@ -129,7 +129,7 @@ def test_limits_of_tokens_that_replies_tell_bind_as_well() -> None:
     limits = (ToldLimit("output_tokens", 12_000, 60.0), ToldLimit("requests", 6_000, 60.0))
     assert group.take([CallTokens(500, 1_000)], 0.0) == 1
     used = CallTokens(300, 100)
-    group.ended("ok", latency_s=0.0, reserved=CallTokens(500, 1_000), tokens=used, now=0.0, told=lambda: limits)
+    group.ended(CallEnd("ok", 0.0, CallTokens(500, 1_000), used, lambda: limits), 0.0)
     assert rate_of(group, uses=used) == pytest.approx(2.0, rel=0.1)
 
 
@@ -140,9 +140,7 @@ def test_a_call_that_asks_for_countless_tokens_stalls_its_group_for_a_minute_at_
     assert group.take([CallTokens(10**19)], 0.0) == 1
     for now in range(1, 31):
         group.take([CallTokens(100)], float(now))
-        group.ended("ok", latency_s=1.0, reserved=CallTokens(100), tokens=CallTokens(30), now=float(now))
-    group.ended(
-        how, latency_s=30.0, reserved=CallTokens(10**19), tokens=CallTokens(9) if how == "ok" else None, now=31.0
-    )
+        group.ended(CallEnd("ok", 1.0, CallTokens(100), CallTokens(30)), float(now))
+    group.ended(CallEnd(how, 30.0, CallTokens(10**19), CallTokens(9) if how == "ok" else None), 31.0)
     assert group.wait_s(31.0) <= 60
     assert group.take([CallTokens(100)], 92.0) == 1

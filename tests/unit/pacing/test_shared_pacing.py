@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from promptmill.domain.limit_group import MEMBER_EXPIRES_S, GroupState, InFlight, Member
-from promptmill.domain.limits import CallTokens, LimitRule, Limits, Told
+from promptmill.domain.limit_group import MEMBER_EXPIRES_S, NOTHING, Found, GroupState, Member
+from promptmill.domain.limits import CallTokens, LimitRule, Limits
 from promptmill.domain.recipe import Route
-from promptmill.pacing.pacing import Ended, Refused
+from promptmill.pacing.pacing import CallEnd, Ended, Refused
 from promptmill.pacing.shared_pacing import HAND_OVER_S, SharedPacing
 from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups
@@ -68,7 +68,7 @@ class Group:
 
 
 def end(worker: SharedPacing, how: Ended, route: Route = ROUTE, *, latency_s: float = 0.0) -> None:
-    worker.ended(route, how, latency_s=latency_s, reserved=CallTokens(10), tokens=CallTokens(10), retry_after_s=None)
+    worker.ended(route, CallEnd(how, latency_s, CallTokens(10), CallTokens(10)))
 
 
 async def test_live_members_share_the_limit_equally() -> None:
@@ -104,17 +104,10 @@ async def test_a_drained_worker_holds_no_share_and_repeats_slowly() -> None:
 async def test_a_refresh_that_is_under_way_does_not_join_again() -> None:
     class Slow(FakeLimitGroups):
         async def show(
-            self,
-            group: str,
-            worker: str,
-            member: Member,
-            *,
-            forget: Sequence[str] = (),
-            told: Told | None = None,
-            in_flight: InFlight | None = None,
+            self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), found: Found = NOTHING
         ) -> GroupState:
             await asyncio.sleep(0)
-            return await super().show(group, worker, member, forget=forget, told=told, in_flight=in_flight)
+            return await super().show(group, worker, member, forget=forget, found=found)
 
     group = Group()
     group.store = Slow()
@@ -298,7 +291,7 @@ async def test_tokens_are_paced_by_what_is_used_of_what_is_reserved() -> None:
     worker = await group.joined("a")
     reserving = await group.run([worker], 10, how="ok", reserved=100)
     for _ in range(50):
-        worker.ended(ROUTE, "ok", latency_s=1.0, reserved=CallTokens(1_000), tokens=CallTokens(100), retry_after_s=None)
+        worker.ended(ROUTE, CallEnd("ok", 1.0, CallTokens(1_000), CallTokens(100)))
     learnt = await group.run([worker], 10, reserved=100)
     assert learnt > 2 * reserving
     group.clock.advance(10)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from promptmill.domain.limits import CallTokens, Counted, Limits, Told, ToldLimit
-from promptmill.pacing.pacing import Ended
+from promptmill.pacing.pacing import CallEnd, Ended
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.pacing.told_limits import MIN_PART, ToldLimits
 from tests.fakes.clock import FakeClock
@@ -113,15 +113,8 @@ class Group:
                     how: Ended = "ok" if self._left > 0 else "throttled"
                     self._left -= how == "ok"
                     self.answered += how == "ok"
-                    worker.ended(
-                        ROUTE,
-                        how,
-                        latency_s=0.05,
-                        reserved=CallTokens(10),
-                        tokens=CallTokens(10),
-                        retry_after_s=None,
-                        told=lambda limits=limits: limits,  # type: ignore[misc]
-                    )
+                    end = CallEnd(how, 0.05, CallTokens(10), CallTokens(10), lambda limits=limits: limits)  # type: ignore[misc]
+                    worker.ended(ROUTE, end)
             self.clock.advance(0.05)
             if tenth % 10 == 0:
                 for worker in workers:

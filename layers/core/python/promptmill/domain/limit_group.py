@@ -91,6 +91,16 @@ class InFlight(Struct, frozen=True, array_like=True):
     calls: int
 
 
+class Found(Struct, frozen=True):
+    """What a worker has found out about the limits of its group; None where that is nothing new."""
+
+    told: Told | None = None
+    in_flight: InFlight | None = None
+
+
+NOTHING = Found()
+
+
 class GroupState(Struct, frozen=True):
     """A limit group's item. ``waiting`` holds the jobs that were refused a share, and until when they count."""
 

@@ -32,7 +32,7 @@ from promptmill.engine.journal import JournalWriter
 from promptmill.engine.unit import PauseSwitch
 from promptmill.engine.unit_budget import ShutError, UnitBudget
 from promptmill.engine.waiting_calls import WaitingCall, WaitingCalls
-from promptmill.pacing.pacing import Ended, Pacing
+from promptmill.pacing.pacing import CallEnd, Ended, Pacing
 from promptmill.ports.clock import Clock
 from promptmill.ports.units import UnitIntents
 
@@ -162,15 +162,9 @@ class UnitCallGate:
         self._in_flight -= 1
         if slot.attempt is not None:
             self._ports.journal.note(slot.attempt)
-            self._ports.pacing.ended(
-                route,
-                _classify_end(slot),
-                latency_s=self._ports.clock.monotonic() - started,
-                reserved=bound.tokens,
-                tokens=_count_tokens(slot.attempt.usage),
-                retry_after_s=slot.error.retry_after_s if isinstance(slot.error, RetryLaterError) else None,
-                told=slot.told,
-            )
+            latency_s = self._ports.clock.monotonic() - started
+            used = _count_tokens(slot.attempt.usage)
+            self._ports.pacing.ended(route, CallEnd(_classify_end(slot), latency_s, bound.tokens, used, slot.told))
         else:
             self._ports.pacing.unused(route, reserved=bound.tokens)
         self._ports.slots.give_back(route)

@@ -65,14 +65,9 @@ class Membership:
             measured.output,
         )
         self._urgent.discard(paced.group.name)
-        told = paced.told.to_keep(wall=wall, now=self._clock.monotonic()) if paced.told.unsaved else None
+        found = paced.found_to_keep(wall, self._clock.monotonic())
         state = await self._store.show(
-            paced.group.name,
-            self._worker,
-            member,
-            forget=paced.state.gone(wall),
-            told=told,
-            in_flight=paced.in_flight_to_keep(wall),
+            paced.group.name, self._worker, member, forget=paced.state.gone(wall), found=found
         )
         self._shown[paced.group.name] = self._clock.monotonic()
         self._see(paced, state)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from promptmill.domain.limit_group import GroupState, InFlight, Learnt
-from promptmill.domain.limits import COUNTED, CallTokens, Counted, LimitGroup, Telling
+from promptmill.domain.limit_group import Found, GroupState, InFlight, Learnt
+from promptmill.domain.limits import COUNTED, CallTokens, Counted, LimitGroup
 from promptmill.domain.units import MAX_IN_GROUP
 from promptmill.pacing.back_off import BackOff, Brake
 from promptmill.pacing.in_flight import BestInFlight
 from promptmill.pacing.pacer import Pacers
-from promptmill.pacing.pacing import Ended
+from promptmill.pacing.pacing import CallEnd
 from promptmill.pacing.told_limits import ToldLimits
 from promptmill.pacing.unknown_limit import UnknownLimit
 
@@ -135,18 +135,10 @@ class PacedGroup:
             return 0.0
         return min(MAX_LINGER_S, self._measures.latency_s * LINGER)
 
-    def ended(
-        self,
-        how: Ended,
-        *,
-        latency_s: float,
-        reserved: CallTokens,
-        tokens: CallTokens | None,
-        now: float,
-        told: Telling | None = None,
-    ) -> bool:
+    def ended(self, end: CallEnd, now: float) -> bool:
         """Note the end of a call. Return True if it put the brake on or released it."""
-        sent_at, used = now - latency_s, tokens and tokens.counted_by(self.group)
+        how, reserved, told = end.how, end.reserved, end.told
+        sent_at, used = now - end.latency_s, end.tokens and end.tokens.counted_by(self.group)
         prices = self._prices([reserved], now)
         if told is not None and self.told.is_due(sent_at):
             self.told.hear(told(), sent_at=sent_at, now=now, members=self._members)
@@ -211,13 +203,14 @@ class PacedGroup:
         best = self._best_in_flight
         return self.told.unsaved or (best is not None and best.unsaved)
 
-    def in_flight_to_keep(self, wall: float) -> InFlight | None:
-        """Return the best number of calls in flight if the group is still to be told of it."""
+    def found_to_keep(self, wall: float, now: float) -> Found:
+        """Return what the group is still to be told, which counts as told from now on."""
+        told = self.told.to_keep(wall=wall, now=now) if self.told.unsaved else None
         best = self._best_in_flight
         if best is None or not best.unsaved or best.found is None:
-            return None
+            return Found(told)
         best.unsaved = False
-        return InFlight(round(wall, 4), best.found)
+        return Found(told, InFlight(round(wall, 4), best.found))
 
     @property
     def _best_in_flight(self) -> BestInFlight | None:

@@ -13,6 +13,21 @@ from promptmill.domain.recipe import Route
 Ended = Literal["ok", "throttled", "failed"]
 
 
+class CallEnd(Struct, frozen=True):
+    """How a call ended.
+
+    Attributes:
+        tokens: those that it really used, None if unknown.
+        told: reads the limits that its reply tells.
+    """
+
+    how: Ended
+    latency_s: float
+    reserved: CallTokens
+    tokens: CallTokens | None
+    told: Telling | None = None
+
+
 class HandOver(Struct, frozen=True):
     """The order to stop sending, and to send the worker's message again with a delay."""
 
@@ -45,18 +60,8 @@ class Pacing(Protocol):
         """Return the seconds that calls which may be sent should wait for others, so that they share an intent group."""
         ...
 
-    def ended(
-        self,
-        route: Route,
-        how: Ended,
-        *,
-        latency_s: float,
-        reserved: CallTokens,
-        tokens: CallTokens | None,
-        retry_after_s: float | None,
-        told: Telling | None = None,
-    ) -> None:
-        """Note a call that is over. ``tokens`` are those that it really used, None if unknown; ``told`` reads limits."""
+    def ended(self, route: Route, end: CallEnd) -> None:
+        """Note a call that is over."""
         ...
 
     def unused(self, route: Route, *, reserved: CallTokens) -> None:
@@ -151,18 +156,8 @@ class Unpaced:
         del route
         return 0.0
 
-    def ended(
-        self,
-        route: Route,
-        how: Ended,
-        *,
-        latency_s: float,
-        reserved: CallTokens,
-        tokens: CallTokens | None,
-        retry_after_s: float | None,
-        told: Telling | None = None,
-    ) -> None:
-        del route, how, latency_s, reserved, tokens, retry_after_s, told
+    def ended(self, route: Route, end: CallEnd) -> None:
+        del route, end
 
     def unused(self, route: Route, *, reserved: CallTokens) -> None:
         del route, reserved

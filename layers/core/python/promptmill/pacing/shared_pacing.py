@@ -10,12 +10,12 @@ import random
 from collections.abc import Sequence
 
 from promptmill.domain.limit_group import GroupState
-from promptmill.domain.limits import CallTokens, Limits, Telling
+from promptmill.domain.limits import CallTokens, Limits
 from promptmill.domain.recipe import Route
 from promptmill.pacing import windows
 from promptmill.pacing.membership import Membership
 from promptmill.pacing.paced_group import PacedGroup
-from promptmill.pacing.pacing import Ended, HandOver, Refused
+from promptmill.pacing.pacing import CallEnd, HandOver, Refused
 from promptmill.ports.clock import Clock
 from promptmill.ports.limit_groups import LimitGroups
 
@@ -168,20 +168,9 @@ class SharedPacing:
     def linger_s(self, route: Route) -> float:
         return self._group_for(route).linger_s(self._slots(route))
 
-    def ended(
-        self,
-        route: Route,
-        how: Ended,
-        *,
-        latency_s: float,
-        reserved: CallTokens,
-        tokens: CallTokens | None,
-        retry_after_s: float | None,
-        told: Telling | None = None,
-    ) -> None:
-        del retry_after_s  # the record waits that long by itself; the group's rate follows from what is throttled
-        paced, now = self._group_for(route), self._clock.monotonic()
-        if paced.ended(how, latency_s=latency_s, reserved=reserved, tokens=tokens, now=now, told=told):
+    def ended(self, route: Route, end: CallEnd) -> None:
+        paced = self._group_for(route)
+        if paced.ended(end, self._clock.monotonic()):
             self._membership.hasten(paced)
 
     def unused(self, route: Route, *, reserved: CallTokens) -> None:

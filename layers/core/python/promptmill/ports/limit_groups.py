@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
-from promptmill.domain.limits import Told
+from promptmill.domain.limit_group import NOTHING, Circuit, Estimate, Found, GroupState, Learnt, Member
 
 
 class LimitGroups(Protocol):
@@ -17,19 +16,11 @@ class LimitGroups(Protocol):
         ...
 
     async def show(
-        self,
-        group: str,
-        worker: str,
-        member: Member,
-        *,
-        forget: Sequence[str] = (),
-        told: Told | None = None,
-        in_flight: InFlight | None = None,
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), found: Found = NOTHING
     ) -> GroupState:
         """Join the group, or stay in it: write the worker's own member. Its job waits no more.
 
-        ``told`` and ``in_flight`` are kept if they are given: all workers find the same, so it does not matter who writes
-        last.
+        What was ``found`` is kept: all workers find the same, so it does not matter who writes last.
         Members named in ``forget`` are removed; one that lives after all comes back with its own next write.
 
         Returns:

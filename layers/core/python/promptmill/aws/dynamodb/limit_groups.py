@@ -18,11 +18,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from promptmill.aws.dynamodb.items import from_item, to_item
 from promptmill.aws.dynamodb.transactions import insist_if
 from promptmill.aws.threads import to_thread
-from promptmill.domain.limit_group import Circuit, Estimate, GroupState, InFlight, Learnt, Member
+from promptmill.domain.limit_group import NOTHING, Circuit, Estimate, Found, GroupState, InFlight, Learnt, Member
 from promptmill.domain.limits import Told
 from promptmill.ports.clock import Clock
 
@@ -48,14 +49,7 @@ class DynamoDbLimitGroups:
         return _state(found.get("Item", {}))
 
     async def show(
-        self,
-        group: str,
-        worker: str,
-        member: Member,
-        *,
-        forget: Sequence[str] = (),
-        told: Told | None = None,
-        in_flight: InFlight | None = None,
+        self, group: str, worker: str, member: Member, *, forget: Sequence[str] = (), found: Found = NOTHING
     ) -> GroupState:
         gone = [_MEMBER + other for other in forget[:_MAX_FORGOTTEN] if other != worker]
         written = await to_thread(
@@ -63,9 +57,7 @@ class DynamoDbLimitGroups:
             TableName=self._table,
             Key=_key(group),
             ReturnValues="ALL_NEW",
-            **self._update(
-                {_MEMBER + worker: member, **_given(told=told, in_flight=in_flight)}, [_WAITING + member.job, *gone]
-            ),
+            **self._update({_MEMBER + worker: member, **_given(found)}, [_WAITING + member.job, *gone]),
         )
         return _state(written["Attributes"])
 
@@ -115,8 +107,8 @@ class DynamoDbLimitGroups:
         }
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _given(found: Found) -> dict[str, Any]:
+    return {name: value for name, value in structs.asdict(found).items() if value is not None}
 
 
 def _plain(value: Any) -> Any:
