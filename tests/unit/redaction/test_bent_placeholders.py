@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from promptmill.domain.completion import Completion, CompletionRequest, Message, Text, ToolCall, Usage
 from promptmill.domain.recipe import OwnPattern, RedactionPolicy
 from promptmill.redaction import ALL_TYPES, Redacted, count_unrestored, redact_request, restore_completion
-from promptmill.redaction.placeholders import read_slots, restore_placeholders
+from promptmill.redaction.placeholders import find_slots, read_slots, restore_placeholders
 from promptmill.redaction.policy import MASK
 
 OWN = (OwnPattern("ticket", r"TCK-\d{6}"), OwnPattern("person", r"\bMaria \w+"), OwnPattern("person_id", r"\bPID\d{4}"))
@@ -227,3 +228,12 @@ def test_a_translated_label_is_known_again(bent: str) -> None:
 
 def test_a_pattern_of_the_operator_keeps_its_name() -> None:
     assert restore_placeholders("<SSN_1>", {("ssn", 1): "own", ("us_ssn", 1): "other"}) == "own"
+
+
+def test_letters_and_digits_that_re_takes_for_ours_are_traces_too() -> None:
+    digits = [char for char in map(chr, range(128, 0x20000)) if char.isdecimal()]
+    assert [char for char in digits if not find_slots([f"EMAIL_{char}"])] == []
+    like = "".join(char for char in map(chr, range(128, 0x20000)) if re.fullmatch("[a-z]", char, re.IGNORECASE))
+    assert like == "\u0130\u0131\u017f\u212a"
+    assert all(find_slots([text]) for text in ("ema\u0130l_1", "ema\u0131l_1", "u\u017f_ssn_1", "api_\u212aey_1"))
+    assert not find_slots(["\u65e5\u672c email \u00e9"])

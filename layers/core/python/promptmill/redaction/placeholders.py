@@ -66,9 +66,17 @@ def _trace_gate(names: frozenset[str]) -> Any:
 def _may_hold_traces(text: str, names: frozenset[str]) -> bool:
     """Return False for a text without placeholders: RE2 reads it many times faster than ``re`` does.
 
-    Beyond ASCII the two disagree about capitals and digits, so such a text may always hold one.
+    Beyond ASCII, ``re`` takes some letters for capitals of ours and knows more digits: those are put in their place first.
     """
-    return not text.isascii() or _trace_gate(names).search(text.encode()) is not None
+    if not text.isascii():
+        for char in set(text):
+            if char > _LAST_ASCII and (char.isdecimal() or char in _SAME_LETTERS):
+                text = text.replace(char, _SAME_LETTERS.get(char, "0"))
+    return _trace_gate(names).search(text.encode("ascii", "replace")) is not None
+
+
+_LAST_ASCII = "\x7f"
+_SAME_LETTERS = {"\u017f": "s", "\u212a": "k", "\u0130": "i", "\u0131": "i"}
 
 
 class Placeholders:
