@@ -259,6 +259,28 @@ async def test_a_day_whose_money_is_spent_is_waited_for_if_the_recipe_says_so(wh
     assert (end.verdict, end.delay_s > 0) == (("yielded", True) if waits else ("ended", False))
 
 
+async def test_money_that_comes_back_as_a_unit_looks_for_who_holds_it_ends_nothing() -> None:
+    """The unit was refused while another one held all of it. By the time it looks, the other has given all of it back."""
+    house = House()
+    house.units.budgets["job#job"] = BudgetState(RICH, holders=1)
+
+    async def come_back(*_: object) -> None:
+        house.units.budgets["job#job"] = BudgetState(0, holders=0)
+
+    house.units.before("budget", come_back)
+    end, unit = await spend(house, BudgetPolicy(per_job=RICH))
+    assert (end.verdict, end.delay_s, unit.closes) == ("yielded", 0, [])
+    end, unit = await spend(house, BudgetPolicy(per_job=RICH))
+    assert end == UnitEnd("ended")
+
+
+async def test_money_that_is_left_and_pays_for_no_call_ends_the_run() -> None:
+    house = House()
+    house.units.budgets["job#job"] = BudgetState(RICH - 1, holders=0)
+    end, _ = await spend(house, BudgetPolicy(per_job=RICH))
+    assert end == UnitEnd("ended")
+
+
 async def test_money_that_others_hold_is_waited_for_and_stopped_for_once_nobody_holds_any() -> None:
     """Story 19."""
     house = House()

@@ -32,6 +32,7 @@ class UnitBudget:
         day: the day that its calls count for, even once midnight has passed.
         lines: the budgets that it counts against.
         short: the key of the budget that refused last, "" if none did.
+        lacking: the nano-dollars of the call that it refused to pay for.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class UnitBudget:
         units: UnitBudgets,
     ) -> None:
         self.claim, self.short, self.lines = claim, "", tuple(lines)
+        self.lacking = 0
         self.day = day
         self._unit, self._gate, self._units = unit, gate, units
         self._used = used
@@ -80,6 +82,7 @@ class UnitBudget:
         for amount in dict.fromkeys((max(wanted, least) - self.free, least - self.free)):
             if await self._grant(amount):
                 return True
+        self.lacking = least
         return False
 
     def can_ever_hold(self, amount: int) -> bool:
@@ -158,9 +161,12 @@ async def decide_without_money(unit: Unit, unit_budget: UnitBudget, *, runtime: 
     """Decide whether a unit ends or waits whose budgets have refused to pay for one call."""
     await unit_budget.give_back()
     line = next(line for line in unit_budget.lines if line.key == unit_budget.short)
+    # What is granted grows while nobody holds any of it, so what is found spent here stays spent, whoever draws meanwhile.
     state = await runtime.units.budget(line.key)
     if state.holders:  # their unspent money comes back: a budget is spent only once nobody holds any of it
         return Wait(delay_s=_SOON_S, why="money that other chunks hold")
+    if state.granted + unit_budget.lacking <= line.limit:  # it came back between the refusal and this look
+        return Wait(why="money that came back")
     code = "budget_spent" if line.lasting else "day_spent"
     waits = not line.lasting and unit.recipe.budget.when_day_spent == "wait"
     if await unit.ends_without_money(code, waits=waits):
