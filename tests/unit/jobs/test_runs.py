@@ -13,12 +13,13 @@ from msgspec import structs
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.errors import RecipeError, RecordRefusedError, RouteClosedError, UserError
 from promptmill.domain.job import Counts, JobRun, JobState
-from promptmill.domain.layout import manifest_key
+from promptmill.domain.layout import chunk_result_key, manifest_key
 from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage
 from promptmill.jobs import earlier_results
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
+from promptmill.ports.job_store import RunWindow
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels, Step
 from tests.fakes.recipes import ROUTE, SPARE, recipe
@@ -352,3 +353,23 @@ async def test_no_answer_is_paid_twice_over_any_runs(plans: list[list[str]]) -> 
     assert [line["id"] for line in mill.lines(run, "results")] == [f"p{n}" for n in range(12)]
     assert run.counts.done == 12
     assert run.kept.nano_usd == Counts().nano_usd
+
+
+async def test_a_huge_run_without_its_files_is_settled_step_by_step_and_only_where_no_result_is() -> None:
+    """Each step sends few messages and asks for the next one, so whoever dies in between begins with its own step alone."""
+    mill = Mill(recipe(routes=(SMALL,)))
+    planned = await mill.plan(mill.drop(KEY, prompts(7)))
+    mill.queue.waiting.clear()
+    job = structs.replace(mill.job(planned.job_id), state=JobState.STOPPED, files={})
+    mill.jobs.runs[job.job_id, 1], mill.jobs.windows[job.job_id, 1] = job, RunWindow(sent=2_400)
+    for chunk in (0, 1, 999, 1_000, 2_399):
+        await mill.objects.create(chunk_result_key(job.job_id, 1, chunk), b"{}")
+    steps, asked = [FinishMessage(job.job_id, 1)], list[int]()
+    while steps:
+        await finish_job(steps.pop(), mill.context())
+        found, mill.queue.waiting[:] = list(mill.queue.waiting), []
+        assert len(found) <= 1_001
+        asked += [sent.chunk for sent in found if isinstance(sent, ChunkMessage)]
+        steps += [sent for sent in found if isinstance(sent, FinishMessage)]
+    assert asked == [chunk for chunk in range(2_400) if chunk not in (0, 1, 999, 1_000, 2_399)]
+    assert len(mill.events.published) == 1

@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 
 from promptmill.domain.errors import JobFilesGoneError, MissingObjectError, RefusedByAwsError, lone_refusals
 from promptmill.domain.job import Counts, JobRun, JobState, Manifest
+from promptmill.domain.layout import chunk_result_key
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.money import usd_text
 from promptmill.domain.tally import RouteTotal, Tally
@@ -123,24 +124,36 @@ async def _ask_for_missing(manifest: Manifest, context: JobContext, error: Excep
 
 async def _republish_end_state(job: JobRun, message: FinishMessage, context: JobContext) -> None:
     """Write the status and the event of a run that is over: whoever ended it may have vanished before that."""
-    if message.segment is None and job.state is JobState.STOPPED and not job.files:
-        await _have_chunks_settled(job, context)
+    if job.state is JobState.STOPPED and not job.files:
+        await _have_chunks_settled(job, message, context)
     await publish_status(job, context)
     if message.segment is None:
         await publish_end(job, context.events)
 
 
-async def _have_chunks_settled(job: JobRun, context: JobContext) -> None:
+_SETTLED_AT_ONCE = 1000
+"""Chunks of a run without its files that one message sees to: the first digits of their keys are the same."""
+
+
+async def _have_chunks_settled(job: JobRun, message: FinishMessage, context: JobContext) -> None:
     """Send a message for each chunk of a run that ended without its files: it may hold money, and have calls to charge.
 
-    The message that it had may be lost, and no sweep looks into a run that is over.
+    The message that it had may be lost, and no sweep looks into a run that is over. A chunk that has its result has been
+    settled. Where there are many chunks, each message sees to some of them and sends the next one.
     """
     claimable = (await context.jobs.read_window(job.job_id, job.run)).sent
     if job.run != FIRST_RUN:
         # Which chunks a further run was for, only its manifest said: it may have been for any.
         first = await context.jobs.read(job.job_id, FIRST_RUN)
         claimable = first.chunks if first is not None else job.chunks
-    await context.queue.send([ChunkMessage(job.job_id, job.run, chunk) for chunk in range(claimable)])
+    step = message.segment or 0
+    chunks = range(claimable)[step * _SETTLED_AT_ONCE : (step + 1) * _SETTLED_AT_ONCE]
+    prefix = chunk_result_key(job.job_id, job.run, step * _SETTLED_AT_ONCE)[: -len(str(_SETTLED_AT_ONCE - 1))]
+    there = {info.key async for info in context.objects.under(prefix)}
+    left = [chunk for chunk in chunks if chunk_result_key(job.job_id, job.run, chunk) not in there]
+    await context.queue.send([ChunkMessage(job.job_id, job.run, chunk) for chunk in left])
+    if chunks and chunks.stop < claimable:
+        await context.queue.send([structs.replace(message, segment=step + 1)])
 
 
 async def results_complete(manifest: Manifest, objects: ObjectLister) -> bool:
