@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.domain.tally import RouteCost, Tally
 from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.context import CHUNKS_A_SEGMENT
-from promptmill.jobs.join_run import LANES, RunTotals, divide_into_segments, read_ahead
+from promptmill.jobs.join_run import LANES, RunTotals, divide_into_segments, join_sections, read_ahead
 from promptmill.jobs.rerun_job import rerun_job
+from tests.fakes.clock import FakeClock
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import ANSWER, FakeModels
+from tests.fakes.object_store import FakeObjectStore
 from tests.fakes.recipes import ROUTE, recipe
 
 SMALL = structs.replace(ROUTE, in_flight=1, attempts=1)  # chunks of five
@@ -230,3 +233,35 @@ async def test_a_chunk_that_is_known_starts_no_second_join() -> None:
     for chunk in range(CHUNKS):
         await mill.run_chunk(ChunkMessage(message.job_id, message.run, chunk))
     assert mill.queue.waiting == []
+
+
+class Broken(FakeObjectStore):
+    """Refuses the object ``a`` after a while, and is slow with all others."""
+
+    async def create_from(
+        self, key: str, blocks: AsyncIterator[bytes], *, content_type: str = "application/octet-stream"
+    ) -> bool:
+        del blocks, content_type
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if key == "a":
+            raise ConnectionAbortedError
+        await asyncio.Event().wait()
+        return True
+
+
+async def test_what_is_read_for_a_file_that_cannot_be_written_is_given_up_at_once() -> None:
+    """Else it would be read on in the background, while the worker's next message is worked on."""
+    closed = list[str]()
+
+    async def rows() -> AsyncGenerator[Sequence[bytes]]:
+        try:
+            for _ in range(100):
+                yield (b"", b"x")
+        finally:
+            closed.append("rows")
+
+    reading = rows()
+    with pytest.raises(ExceptionGroup):
+        await join_sections(reading, ["a", "b"], objects=Broken(FakeClock()))
+    assert closed == ["rows"]

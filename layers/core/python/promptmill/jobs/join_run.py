@@ -104,16 +104,17 @@ def divide_into_segments(chunks: int, *, least: int = CHUNKS_A_SEGMENT) -> Segme
 _AHEAD = 2  # rows that the slowest object may lag behind
 
 
-async def join_sections(rows: AsyncIterator[Sequence[bytes]], keys: Sequence[str], *, objects: ObjectWriter) -> None:
+async def join_sections(rows: AsyncGenerator[Sequence[bytes]], keys: Sequence[str], *, objects: ObjectWriter) -> None:
     """Write column i of every row, one after another, as the object ``keys[i]``, unless that is there already."""
     columns = [_Column() for _ in keys]
     async with asyncio.TaskGroup() as tasks:
         for key, column in zip(keys, columns, strict=True):
             tasks.create_task(_write(key, column, objects))
-        async for row in rows:
-            for column, part in zip(columns, row, strict=True):
-                if part:
-                    await column.put(part)
+        async with aclosing(rows):  # else what it reads ahead is read on after an error
+            async for row in rows:
+                for column, part in zip(columns, row, strict=True):
+                    if part:
+                        await column.put(part)
         for column in columns:
             await column.put(None)
 
@@ -211,7 +212,7 @@ class JoinRun:
         """Join the latest result of each chunk. Attempts are only those of this run."""
         totals, sizes = RunTotals(), [0, 0, 0]
 
-        async def rows() -> AsyncIterator[tuple[bytes, bytes, bytes]]:
+        async def rows() -> AsyncGenerator[tuple[bytes, bytes, bytes]]:
             nonlocal totals
             if chunks.start == 0:
                 yield _count_bytes(self._header(), sizes)
