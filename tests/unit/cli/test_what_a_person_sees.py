@@ -13,11 +13,12 @@ from rich.console import Console
 
 import promptmill
 from promptmill.cli.command import Invocation
-from promptmill.cli.next_steps import REFUSED_BY_RECIPE, WRONG_LINES, next_steps
+from promptmill.cli.next_steps import next_steps
 from promptmill.cli.output import Output, usd_short
 from promptmill.cli.watch import Snapshot, describe, print_end
 from promptmill.domain.errors import RecordRefusedError
 from promptmill.domain.job import Counts, JobRun, JobState
+from promptmill.reports.what_helps import REFUSED_BY_RECIPE, WRONG_LINES
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.model_provider import FakeModels
 from tests.fakes.recipes import ROUTE, recipe

@@ -1,4 +1,4 @@
-"""What a person can do about a job that has ended: run what was left out, try again what may work, mend what is wrong."""
+"""Tell what a person can do about a job that has ended: run what was left out, try again what may work, mend what is wrong."""
 
 from __future__ import annotations
 
@@ -12,17 +12,7 @@ from promptmill.domain.errors import PromptmillError
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.jobs.find_run import FIRST_RUN
 from promptmill.ports.job_store import Jobs
-
-WRONG_LINES = frozenset(
-    (
-        *("ambiguous_column", "empty_prompt", "invalid_attachment", "invalid_field", "invalid_json"),
-        *("invalid_tool_arguments", "invalid_utf8", "missing_field", "no_prompt_column", "not_an_object"),
-        *("record_too_large", "unencodable", "unknown_column", "unsupported_body", "unsupported_endpoint"),
-    )
-)
-"""Codes of records that no further run can answer: each run has the same lines, and these are wrong themselves."""
-REFUSED_BY_RECIPE = frozenset(("attachment_refused", "model_not_allowed", "no_bound", "unsupported_field"))
-"""Codes of records that a further run can answer once the recipe allows what they ask for."""
+from promptmill.reports.what_helps import REFUSED_BY_RECIPE, WRONG_LINES, count_of_codes
 
 
 async def read_failures(job: JobRun, services: Any) -> Mapping[str, int]:
@@ -41,7 +31,7 @@ def next_steps(job: JobRun, counts: Counts, failures: Mapping[str, int], *, buck
     """Return what to do next where records have no answer, nothing where there is nothing to do."""
     if not job.state.terminal or job.state is JobState.REJECTED:
         return []
-    wrong, refused = (_count(failures, codes) for codes in (WRONG_LINES, REFUSED_BY_RECIPE))
+    wrong, refused = (count_of_codes(failures, codes) for codes in (WRONG_LINES, REFUSED_BY_RECIPE))
     steps = []
     if counts.stopped:
         steps.append(f"To run what was left out, run: promptmill resume {job.job_id}")
@@ -58,10 +48,6 @@ def next_steps(job: JobRun, counts: Counts, failures: Mapping[str, int], *, buck
             f"or push a recipe that allows it, and run: promptmill redrive {job.job_id}"
         )
     return steps
-
-
-def _count(failures: Mapping[str, int], codes: frozenset[str]) -> int:
-    return sum(count for code, count in failures.items() if code in codes)
 
 
 async def cost_of_runs(job: JobRun, counts: Counts, jobs: Jobs) -> Counts | None:

@@ -30,7 +30,7 @@ _QUIET = timedelta(minutes=10)
 
 
 class Swept(Struct, frozen=True):
-    """What a sweep found and did.
+    """The report on a sweep: what it found and did.
 
     Attributes:
         open: runs that have not ended.

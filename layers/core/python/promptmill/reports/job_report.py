@@ -16,9 +16,10 @@ from promptmill.reports.page import Fact, Page, Section, write_page
 from promptmill.reports.pictures import Bar, Mark, bars, columns, figure
 from promptmill.reports.run_figures import FailureKind, RunFigures
 from promptmill.reports.tables import table
+from promptmill.reports.what_helps import REFUSED_BY_RECIPE, WRONG_LINES, count_of_codes, what_helps
 
 _MOST_ROWS = 12
-_WRONG_LINE, _STOPPED = "record", "stopped"
+_STOPPED = "stopped"
 
 
 class ReportedRun(Struct, frozen=True):
@@ -38,11 +39,6 @@ class ReportedRun(Struct, frozen=True):
     kept: int
     figures: RunFigures
     files: dict[str, str]
-
-    def failures_of(self, *kinds: str) -> int:
-        """Return how many records failed of those kinds. One whose kind is not noted may succeed when it runs again."""
-        known = self.figures.failed
-        return sum(n for name, n in self.tally.failures.items() if (known[name].kind if name in known else "") in kinds)
 
 
 def job_report(run: ReportedRun) -> bytes:
@@ -134,16 +130,19 @@ def _cost_in_words(run: ReportedRun) -> str:
 
 
 def _what_to_do(run: ReportedRun) -> Iterator[Content]:
-    wrong, left_out = run.failures_of(_WRONG_LINE), run.tally.counts.stopped
-    again = run.tally.counts.failed - wrong
+    failures, left_out = run.tally.failures, run.tally.counts.stopped
+    wrong, refused = (count_of_codes(failures, codes) for codes in (WRONG_LINES, REFUSED_BY_RECIPE))
+    again = run.tally.counts.failed - wrong - refused
+    errors = code(run.files["errors"].rpartition("/")[2])
     if left_out:
         yield f"Resume the job: {_lines(left_out, 'was', 'were')} left out. Answers are kept, and not paid again."
-    if again:
+    if again > 0:
         yield f"Redrive the job: {_lines(again, 'was', 'were')} given up at the provider, and may succeed now."
     if wrong:
-        errors = run.files["errors"].rpartition("/")[2]
-        yield tag("span", f"Mend {_lines(wrong, 'is', 'are')} wrong, in ", code(errors), ", and drop that file.")
-    if not (wrong or left_out or again):
+        yield tag("span", f"Mend {_lines(wrong, 'is', 'are')} wrong, in ", errors, ", and drop that file.")
+    if refused:
+        yield f"Look at {_lines(refused, 'asks', 'ask')} for what the recipe does not allow: change the one or the other."
+    if not (left_out or failures):
         yield "Nothing: every record has its answer."
 
 
@@ -245,7 +244,16 @@ def _failures(run: ReportedRun) -> Section:
     shown = _largest(run.tally.failures, _MOST_ROWS)
     failed = sum(run.tally.failures.values())
     drawn = bars("Failures by code", [Bar(name, count, f"{count:,}", "other") for name, count in shown])
-    rows: list[list[Content]] = [[code(name), f"{count:,}", _what_helps(run, name)] for name, count in shown]
+    rows: list[list[Content]] = [
+        [
+            code(name),
+            f"{count:,}",
+            what_helps(
+                name, stopped=run.figures.failed[name].kind == _STOPPED if name in run.figures.failed else False
+            ),
+        ]
+        for name, count in shown
+    ]
     rows.append(["All", f"{failed:,}", ""])
     beside = table("Records without an answer", ("Code", "Records", "What helps"), rows, text={2}, last_is_sum=True)
     caption = f"{failed:,} of {run.manifest.records:,} records, {percent(failed, run.manifest.records)}."
@@ -265,13 +273,6 @@ def _examples(kind: FailureKind) -> Element:
     return tag("span", parts)
 
 
-def _what_helps(run: ReportedRun, name: str) -> str:
-    kind = run.figures.failed[name].kind if name in run.figures.failed else ""
-    if kind == _WRONG_LINE:
-        return "mend the line"
-    return "resume the job" if kind == _STOPPED else "redrive the job"
-
-
 def _redaction(run: ReportedRun) -> Section:
     shown = _largest(run.tally.redacted, _MOST_ROWS)
     drawn = bars("Redacted before sending", [Bar(name, count, f"{count:,}") for name, count in shown])
@@ -288,7 +289,7 @@ def _commands(run: ReportedRun) -> Section:
     lines = [f"promptmill status {job_id}", f"promptmill results {job_id}"]
     if counts.stopped:
         lines.append(f"promptmill resume {job_id}")
-    elif counts.failed - run.failures_of(_WRONG_LINE):
+    elif counts.failed > sum(count_of_codes(run.tally.failures, codes) for codes in (WRONG_LINES, REFUSED_BY_RECIPE)):
         lines.append(f"promptmill redrive {job_id}")
     return Section("commands", "Commands", "Commands", [tag("pre", tag("code", "\n".join(lines)))])
 
