@@ -80,6 +80,19 @@ def test_the_entries_are_a_document_that_sets_what_is_known(target: FakeTarget) 
     assert typed_json(target, "limits")[0]["entries"] == "", "there is nothing left to write down"
 
 
+def test_bedrock_s_quotas_are_those_of_the_account() -> None:
+    route = Route("bedrock/eu.anthropic.claude-haiku-4-5-20251001-v1:0", "bedrock", "any", region="eu-central-1")
+    target = FakeTarget(recipe(routes=(route, OPENAI)))
+    quota = "Cross-region model inference {} per minute for Anthropic Claude Haiku 4.5"
+    target.services.account.default_quotas = {quota.format("requests"): 250.0, quota.format("tokens"): 100_000.0}
+    target.services.account.quotas = {quota.format("requests"): 1_000.0}
+    document, _ = typed_json(target, "limits")
+    assert limits_of(document, route.id) == [("requests", 1_000, "quota", False), ("tokens", 100_000, "quota", False)]
+    assert limits_of(document, OPENAI.id) == []
+    target.mill.recipes.configured = parse_limits(document["entries"])
+    assert limits_of(typed_json(target, "limits")[0], route.id)[0] == ("requests", 1_000, "configured", True)
+
+
 def test_the_prefix_of_the_deployment_s_secrets_is_no_part_of_an_entry() -> None:
     route = structs.replace(OPENAI, key="promptmill/dev/openai")
     target = FakeTarget(recipe(routes=(route,)))

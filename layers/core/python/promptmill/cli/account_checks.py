@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
@@ -126,14 +126,24 @@ _TOLD = {
 }
 
 
-def _check_quotas(service_quotas: Any, route: Route) -> Check:
-    """Tell what the account may send to a model. New accounts may have quotas of 0 for models that they may use."""
+def read_quotas(service_quotas: Any) -> dict[str, float]:
+    """Return the quotas of Bedrock by their names, in the region of the client."""
     quotas: dict[str, float] = {}
     # The usual quotas come first: those that hold in this account replace them.
     for operation in ("list_aws_default_service_quotas", "list_service_quotas"):
         for page in service_quotas.get_paginator(operation).paginate(ServiceCode="bedrock"):
             quotas |= {quota["QuotaName"]: quota["Value"] for quota in page["Quotas"]}
-    found = find_model_quotas(quotas.items(), _foundation_model(route.model), profile=_region_prefix(route.model))
+    return quotas
+
+
+def find_route_quotas(quotas: Mapping[str, float], route: Route) -> ModelQuotas:
+    """Return what the account may do with a route's model."""
+    return find_model_quotas(quotas.items(), _foundation_model(route.model), profile=_region_prefix(route.model))
+
+
+def _check_quotas(service_quotas: Any, route: Route) -> Check:
+    """Tell what the account may send to a model. New accounts may have quotas of 0 for models that they may use."""
+    found = find_route_quotas(read_quotas(service_quotas), route)
     values = {words: getattr(found, field) for field, words in _TOLD.items()}
     told = [f"{value:,.0f} {words}" for words, value in values.items() if value is not None]
     said = "; ".join(filter(None, (", ".join(told), _describe_batches(found))))

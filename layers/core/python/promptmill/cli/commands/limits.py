@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import click
 from msgspec import Struct, structs, to_builtins
 
+from promptmill.aws.failures import aws_failures_in_words
+from promptmill.cli.account_checks import find_route_quotas, read_quotas
 from promptmill.cli.command import Invocation, on_target
-from promptmill.domain.errors import RecipeError
+from promptmill.domain.errors import RecipeError, UserError
 from promptmill.domain.limit_group import GroupState
 from promptmill.domain.limits import COUNTED, Counted, LimitGroup, Limits
 from promptmill.domain.recipe import Route
 from promptmill.pacing.told_limits import DOUBTED_S, kept_rates
 from promptmill.pacing.unknown_limit import rate_at
 
-Source = Literal["configured", "told", "learnt", "unknown"]
+Source = Literal["configured", "told", "quota", "learnt", "unknown"]
 _MINUTE_S = 60.0
 _PLACES = ("key", "account", "region", "base_url")
 
@@ -55,13 +58,15 @@ class GroupLimits(Struct, frozen=True):
 def limits(invocation: Invocation) -> None:
     """Show what providers allow, for each limit group of the recipes' routes.
 
-    `configured`: by _limits.yaml, which always has the last word. `told`: by the provider's own replies. `learnt`:
-    found out by what was refused. `unknown`: nothing was called yet, or nothing was refused. Below the table stand the
-    entries that would write down what is known.
+    `configured`: by _limits.yaml, which always has the last word. `told`: by the provider's own replies. `quota`: by
+    Service Quotas, for Bedrock; workers keep to it once it is written down. `learnt`: found out by what was refused.
+    `unknown`: nothing was called yet, or nothing was refused. Below the table stand the entries that would write down
+    what is known.
     """
     services, out = invocation.target.services, invocation.out
     prefix = invocation.target.settings.secret_prefix
     found, skipped = services.run(_read_all(services, prefix))
+    found = _with_quotas(found, invocation)
     whole = "\n".join(("limits:", *(f"  - {group.entry}" for group in found if group.entry)))
     entries = whole if any(group.entry for group in found) else ""
     out.document({"limits": [to_builtins(group) for group in found], "entries": entries, "skipped": skipped})
@@ -77,6 +82,32 @@ def limits(invocation: Invocation) -> None:
         out.line("To write down what was told or learnt, add this to recipes/_limits.yaml and push it:")
         for line in entries.splitlines():
             out.line(line)
+
+
+def _with_quotas(found: Sequence[GroupLimits], invocation: Invocation) -> list[GroupLimits]:
+    """Return the groups with Bedrock's quotas, where no entry and no reply says more. Whoever may not ask goes without."""
+    if invocation.target.settings.stage == "local":  # there is no account to ask
+        return list(found)
+    by_region: dict[str, dict[str, float]] = {}
+    return [_with_quota(group, by_region, invocation) for group in found]
+
+
+def _with_quota(group: GroupLimits, by_region: dict[str, dict[str, float]], invocation: Invocation) -> GroupLimits:
+    provider, _, model = group.models[0].partition("/")
+    if provider != "bedrock" or any(limit.source != "learnt" for limit in group.limits):
+        return group
+    region = group.region or invocation.target.settings.region
+    if region not in by_region:
+        by_region[region] = {}
+        with suppress(UserError), aws_failures_in_words():
+            by_region[region] = read_quotas(invocation.target.services.client("service-quotas", region))
+    quotas = find_route_quotas(by_region[region], Route(group.models[0], provider, model))
+    values: dict[Counted, float | None] = {"requests": quotas.requests_a_minute, "tokens": quotas.tokens_a_minute}
+    known = tuple(
+        KnownLimit(counted, int(value), "quota", used=False) for counted, value in values.items() if value is not None
+    )
+    told = structs.replace(group, limits=known or group.limits)
+    return structs.replace(told, entry=_entry(told))
 
 
 async def _read_all(services: Any, prefix: str) -> tuple[list[GroupLimits], list[str]]:
@@ -133,8 +164,8 @@ def _known(group: LimitGroup, state: GroupState, wall: float) -> Iterator[KnownL
 
 def _entry(group: GroupLimits) -> str:
     """Return the entry of what is not written down yet, "" if there is nothing."""
-    figures = [limit for limit in group.limits if limit.used]
-    if not any(limit.source in ("told", "learnt") and limit.per_minute > 0 for limit in figures):
+    figures = [limit for limit in group.limits if limit.used or limit.source == "quota"]
+    if not any(limit.source in ("told", "quota", "learnt") and limit.per_minute > 0 for limit in figures):
         return ""
     models = group.models[0] if len(group.models) == 1 else f"[{', '.join(group.models)}]"
     places = (f"{place}: {getattr(group, place)}" for place in _PLACES if getattr(group, place))
