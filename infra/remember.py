@@ -18,7 +18,7 @@ import msgspec
 from infra.assets import ROOT
 from infra.stages import StageValues, given_pairs, stage_values
 from promptmill.domain.errors import SettingsError
-from promptmill.settings import STAGES, Stage, deployment_name
+from promptmill.settings import DEAD_LETTERS, STAGES, Stage, deployment_name
 
 METADATA = "Promptmill"
 """The key of the template's metadata under which its values stand."""
@@ -27,6 +27,9 @@ _NOT_REMEMBERED = frozenset({"stage", "name"})
 
 ReadTemplate = Callable[[str], "dict[str, Any] | None"]
 """Returns the template of a deployed stack, None if there is none or it cannot be read."""
+
+CountMessages = Callable[[str], "int | None"]
+"""Returns how many messages a queue holds, None if nobody may look."""
 
 
 def values_file(stage: str, name: str = "") -> Path:
@@ -104,17 +107,47 @@ def _values_before(template: Mapping[str, Any]) -> dict[str, object]:
     return {"secret_prefix": "promptmill/"} if is_earlier else {}
 
 
-def remember(stage: str, given: Mapping[str, object], *, read_template: ReadTemplate) -> list[str]:
+def _refuse_to_delete_messages(values: StageValues, template: Mapping[str, Any], count_messages: CountMessages) -> None:
+    """Raise SettingsError if a recipe's queue that the deployment would delete holds messages."""
+    deployed = _values_in(template).get("recipe_queues", [])
+    recipes = (
+        [recipe for recipe in deployed if recipe not in values.recipe_queues] if isinstance(deployed, list) else []
+    )
+    works = [f"{values.stack_name}-{recipe}-requests" for recipe in recipes]
+    held = {queue: count_messages(queue) for work in works for queue in (work, f"{work}{DEAD_LETTERS}")}
+    wrong = [
+        f"nobody could look into {queue}" if count is None else f"{queue} holds {count} messages"
+        for queue, count in held.items()
+        if count != 0
+    ]
+    if wrong:
+        raise SettingsError(
+            f"recipe_queues: the deployment would delete queues with what is in them: {'; '.join(wrong)}",
+            code="queue_not_empty",
+            where=values.stage,
+            remedy="stop the publishers of these recipes, and deploy again once their queues and dead letters are empty",
+        )
+
+
+def remember(
+    stage: str,
+    given: Mapping[str, object],
+    *,
+    read_template: ReadTemplate,
+    count_messages: CountMessages = lambda _queue: 0,
+) -> list[str]:
     """Write the values that were given beside those remembered before. Return what to tell the person.
 
     Raises:
-        SettingsError: a value does not fit, or the deployed stack has values that nobody gave or remembered.
+        SettingsError: a value does not fit, the deployed stack has values that nobody gave or remembered, or a queue that the
+            deployment would delete holds messages.
     """
     values = remembered_values(stage, given)
     kept = {name: value for name, value in given.items() if name not in _NOT_REMEMBERED}
     plain = _plain(values)
     stored = remembered(stage, values.name) | {name: plain[name] for name in kept}
-    lost = [line for line in surprises(values, read_template(values.stack_name)) if line.partition(":")[0] not in kept]
+    template = read_template(values.stack_name)
+    lost = [line for line in surprises(values, template) if line.partition(":")[0] not in kept]
     if lost:
         raise SettingsError(
             f"the deployed stack {values.stack_name} has values that are not remembered here: {'; '.join(lost)}",
@@ -122,6 +155,7 @@ def remember(stage: str, given: Mapping[str, object], *, read_template: ReadTemp
             where=stage,
             remedy='give each of them once, as it is or as it shall be: CONTEXT="name=value"',
         )
+    _refuse_to_delete_messages(values, template or {}, count_messages)
     path = values_file(stage, values.name)
     if not kept or stored == remembered(stage, values.name):
         return []
@@ -152,6 +186,24 @@ def _deployed_template(stack: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+_COUNTS = tuple(f"ApproximateNumberOfMessages{of}" for of in ("", "NotVisible", "Delayed"))
+
+
+def _count_messages(queue: str) -> int | None:
+    import boto3  # noqa: PLC0415  as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  likewise
+
+    sqs: Any = boto3.Session().client("sqs")
+    try:
+        url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=_COUNTS)["Attributes"]
+    except sqs.exceptions.QueueDoesNotExist:
+        return 0
+    except (BotoCoreError, ClientError):
+        return None
+    return sum(int(found[name]) for name in _COUNTS)
+
+
 def read_arguments(description: str | None) -> tuple[Stage, dict[str, object]]:
     """Return the stage and the values that were typed: ``STAGE -c NAME=VALUE``.
 
@@ -171,7 +223,7 @@ def read_arguments(description: str | None) -> tuple[Stage, dict[str, object]]:
 def main() -> int:
     try:
         stage, given = read_arguments(__doc__)
-        told = remember(stage, given, read_template=_deployed_template)
+        told = remember(stage, given, read_template=_deployed_template, count_messages=_count_messages)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1

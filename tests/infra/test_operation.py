@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.session
 import msgspec
 import pytest
 from botocore.validate import ParamValidator
+from moto import mock_aws
 
 from infra import remember as remembering
 from infra.remember import metadata_of, not_remembered, remember, remembered_values
@@ -195,6 +197,50 @@ class TestRememberedValues:
         before = remembered_values("prod")
         remember("prod", {"alarm_email": ""}, read_template=_deployed(before))
         assert remembered_values("prod").alarm_email == ""
+
+    @pytest.mark.parametrize(
+        ("held", "said"),
+        [
+            ({"promptmill-prod-reviews-requests": 2}, "promptmill-prod-reviews-requests holds 2 messages"),
+            ({"promptmill-prod-reviews-requests-dead-letters": 1}, "requests-dead-letters holds 1 messages"),
+            ({"promptmill-prod-reviews-requests": None}, "nobody could look into promptmill-prod-reviews-requests"),
+        ],
+    )
+    def test_a_queue_that_holds_messages_is_not_deleted(self, held: dict[str, int | None], said: str) -> None:
+        remember("prod", {"recipe_queues": "reviews,tickets"}, read_template=_no_stack)
+        template = _deployed(remembered_values("prod"))
+        with pytest.raises(SettingsError) as raised:
+            remember(
+                "prod",
+                {"recipe_queues": "tickets"},
+                read_template=template,
+                count_messages=lambda queue: held.get(queue, 0),
+            )
+        assert (raised.value.code, said in raised.value.reason) == ("queue_not_empty", True)
+        assert remembered_values("prod").recipe_queues == ("reviews", "tickets"), "nothing is remembered"
+
+    def test_an_empty_queue_may_go_and_one_that_stays_is_not_looked_into(self) -> None:
+        remember("prod", {"recipe_queues": "reviews,tickets"}, read_template=_no_stack)
+        asked: list[str] = []
+
+        def count(queue: str) -> int:
+            asked.append(queue)
+            return 0
+
+        template = _deployed(remembered_values("prod"))
+        remember("prod", {"recipe_queues": "tickets"}, read_template=template, count_messages=count)
+        assert asked == ["promptmill-prod-reviews-requests", "promptmill-prod-reviews-requests-dead-letters"]
+        remember("prod", {"chunk_workers": "9"}, read_template=_deployed(remembered_values("prod")))
+
+    def test_messages_are_counted_wherever_they_are_in_a_queue(self) -> None:
+        with mock_aws(), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+            sqs = boto3.client("sqs")
+            url = sqs.create_queue(QueueName="q")["QueueUrl"]
+            for delay_s in (0, 0, 600):
+                sqs.send_message(QueueUrl=url, MessageBody="x", DelaySeconds=delay_s)
+            sqs.receive_message(QueueUrl=url)
+            assert (remembering._count_messages("q"), remembering._count_messages("gone")) == (3, 0)
 
     def test_what_the_deployed_stack_has_is_not_taken_away_unsaid(self) -> None:
         deployed = stage_values("prod", {"alarm_email": "ops@example.com", "bucket": "team-data"})
