@@ -145,6 +145,7 @@ _CONVERSE: Mapping[str, Any] = {
     "guardrailConfig": Reach("names a guardrail, which is paid for by the text"),
     "outputConfig": {"effort": PLAIN, "textFormat": ANY},
     "performanceConfig": Reach(_TIER, values=({"latency": "standard"},)),
+    "projectIdentifier": Reach(_ACCOUNT, values=("default",)),
     "promptVariables": Reach(_STORED, moves_price=False),
     "requestMetadata": PLAIN,
     "serviceTier": Reach(_TIER, values=({"type": "default"},)),
@@ -293,6 +294,8 @@ BLOCK_RULES: Mapping[WireFormat, Mapping[str, Any]] = {
         "file_data": {"mime_type": PLAIN, "file_uri": _BUCKET},
     },
     "bedrock-converse": {
+        "status": PLAIN,
+        "type": PLAIN,
         "image": _MEDIA,
         "document": {**_MEDIA, "name": PLAIN, "context": PLAIN, "citations": _CITATIONS},
         "video": _MEDIA,

@@ -195,8 +195,7 @@ def _read_image(block: Fields, recipe: Recipe) -> Attachment:
 def _read_tool_use(call: Fields) -> ToolCall:
     given = call.take_dict("input")
     made = ToolCall(call.require_text("toolUseId"), call.require_text("name"), given or {})
-    call.refuse_left()
-    return made
+    return structs.replace(made, extra=call.left({}))
 
 
 def _read_tool_result(result: Fields, recipe: Recipe) -> ToolResult:
@@ -206,11 +205,12 @@ def _read_tool_result(result: Fields, recipe: Recipe) -> ToolResult:
     made = ToolResult(
         result.require_text("toolUseId"),
         "\n".join(texts),
-        result.take_text("status") == "error",
-        () if is_plain else blocks,
+        result.peek("status") == "error",
+        () if is_plain and len(blocks) == 1 else blocks,
     )
-    result.refuse_left()
-    return made
+    if made.is_error:
+        result.take("status")
+    return structs.replace(made, extra=result.left({}))
 
 
 def _result_text(block: Text | Attachment) -> str | None:

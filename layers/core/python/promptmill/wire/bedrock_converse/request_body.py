@@ -71,15 +71,16 @@ def _write_block(part: Part) -> dict[str, Any]:
         case ToolCall():
             return write_tool_use(part)
         case ToolResult():
-            status = "error" if part.is_error else "success"
+            # Not every model takes a status, so that a success is told only where the line tells it.
+            status = {"status": "error"} if part.is_error else {}
             content = [_write_block(block) for block in part.blocks] or [{"text": part.text}]
-            return {"toolResult": {"toolUseId": part.call_id, "content": content, "status": status}}
+            return {"toolResult": {"toolUseId": part.call_id, "content": content, **status, **part.extra}}
         case Attachment():
             return _write_attachment(part)
 
 
 def write_tool_use(call: ToolCall) -> dict[str, Any]:
-    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}}
+    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments, **call.extra}}
 
 
 def _write_attachment(attachment: Attachment) -> dict[str, Any]:
