@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptmill.domain.charge import spending_of_charge, spending_of_correction
 from promptmill.domain.units import Claim, Intent, IntentGroup
 from promptmill.engine.journal import Page, encode
-from promptmill.engine.takeover import correct_refused_costs
+from promptmill.engine.takeover import correct_refused_costs, record_charges, recover_unit
 from tests.fakes.recipes import ROUTE
 from tests.unit.engine.parts import DAY, GATE, JOURNALS, UNIT, House, LineUnit, attempt
 
@@ -82,3 +90,66 @@ async def test_a_page_that_is_still_on_its_way_finds_the_seal() -> None:
     await narrow(house, mine, late)
     assert set(house.ledger.narrowings) == {f"{UNIT}.1.0"}
     assert not await house.objects.create(f"{JOURNALS}000001/000000", encode(late)), "else both would count"
+
+
+FATES = st.lists(
+    st.tuples(st.sampled_from(["told", "told, and its answer lost", "known", "unknown", "void"]), st.integers(0, HIGH)),
+    min_size=1,
+    max_size=7,
+)
+"""What came of each call of an epoch, and its cost. Two kinds stand in a page; of the others no page tells."""
+
+
+@given(fates=FATES, writes=st.integers(0, 8))
+def test_a_correction_says_the_same_before_the_result_as_after_it(fates: list[tuple[str, int]], writes: int) -> None:
+    """The worker that was taken over corrects at once, and may end after any write. Its taker charges before or after that."""
+    after = asyncio.run(correct_and_charge(fates, ["taker", "worker"]))
+    assert asyncio.run(correct_and_charge(fates, ["worker", "taker"])) == after
+    charges, corrections = asyncio.run(correct_and_charge(fates, ["worker", "taker"], writes=writes))
+    assert charges == after[0]
+    assert corrections.items() <= after[1].items()
+    both = asyncio.run(correct_and_charge(fates, ["worker", "taker", "worker"], writes=writes))
+    assert both == after
+
+
+async def correct_and_charge(fates: list[tuple[str, int]], order: list[str], *, writes: int = 99) -> Any:
+    """Return the ledger after these steps. The worker's first step ends after so many corrections."""
+    house = House()
+    mine = await intended(house, len(fates))
+    there = [n for n, (fate, _) in enumerate(fates) if fate.startswith("told")]
+    if there:
+        page = Page(tuple(attempt(n, nano=fates[n][1]) for n in there))
+        await house.objects.create(f"{JOURNALS}000001/000000", encode(page))
+    held = [
+        attempt(n, nano=None if fate == "unknown" else cost)
+        for n, (fate, cost) in enumerate(fates)
+        if fate not in ("told", "void")
+    ]
+    refused = Page(tuple(held), tuple(n for n, (fate, _) in enumerate(fates) if fate == "void"))
+    theirs, bill = await house.claim(), sum(cost for fate, cost in fates if fate != "void")
+    left = iter(range(writes))
+
+    async def judge(*_: object) -> None:
+        """Before each correction, the ledger holds the bill, and so it does with any of them missing."""
+        entries = [
+            *map(spending_of_charge, house.ledger.charges.values()),
+            *map(spending_of_correction, house.ledger.narrowings.values()),
+        ]
+        assert sum(entry.nano_usd for entry in entries) <= bill <= sum(entry.high_nano_usd for entry in entries)
+
+    async def end(*_: object) -> None:
+        await judge()
+        if next(left, None) is None:
+            raise ConnectionAbortedError
+
+    house.ledger.before("narrow", end)
+    for step in order:
+        if step == "taker":
+            known = await recover_unit(UNIT, theirs, journals=JOURNALS, objects=house.objects, units=house.units)
+            await record_charges(LineUnit(), known, runtime=house.runtime())
+        else:
+            with suppress(ConnectionAbortedError):
+                await narrow(house, mine, refused)
+            left = iter(range(99))
+    await judge()
+    return house.ledger.charges, house.ledger.narrowings
