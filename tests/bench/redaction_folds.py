@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from promptmill.redaction.patterns import identity_kinds, token_formats
+from promptmill.redaction.patterns import identity_kinds
+from promptmill.redaction.patterns.data_files import read_tables
 from promptmill.redaction.patterns.identity_kinds import IdentityKind
 from promptmill.redaction.patterns.labels import read_table, words_of
 
@@ -78,7 +79,8 @@ def _leave_out_labels(fold: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _leave_out_formats(fold: str) -> None:
-    token_formats.TOKEN_FORMATS = tuple(one for one in token_formats.TOKEN_FORMATS if not _is_out(one[0], fold))
+    for service in [service for service in _FORMATS if _is_out(service, fold)]:
+        del _FORMATS[service]
     _thin(identity_kinds.NUMBER_IDS, fold)
     _thin(identity_kinds.SHAPES, fold)
     identity_kinds.MIXED = tuple(one for one in identity_kinds.MIXED if not _is_out(one[1].name, fold))
@@ -107,7 +109,7 @@ def _keys(fold: str) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
     """Yield keys of services. A key counts with a half if the format that it begins like was left out of it."""
     from tests.fakes.secret_lines import keys_alone, keys_by_context, keys_in_files
 
-    starts = {start for _, start, _ in _ALL_FORMATS if _is_out(_SERVICES[start], fold)}
+    starts = {start for start, service in _SERVICES.items() if _is_out(service, fold)}
     for name, make in (("alone", keys_alone), ("by words", keys_by_context), ("in files", keys_in_files)):
         for seed in range(3):
             for text, start, end in make(seed):
@@ -115,8 +117,8 @@ def _keys(fold: str) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
                     yield f"key {name}", text, [(start, end)]
 
 
-_ALL_FORMATS = token_formats.TOKEN_FORMATS
-_SERVICES = {start: name for name, start, _ in _ALL_FORMATS}
+_FORMATS = read_tables("tokens.toml")["formats"][0]
+_SERVICES = {start: service for service, formats in _FORMATS.items() for start, _, _ in formats}
 
 
 def _people() -> Iterator[tuple[str, str, list[tuple[int, int]]]]:

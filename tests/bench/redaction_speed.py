@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 
 from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredDetector
-from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
+from promptmill.redaction.patterns.tokens import TOKEN_FORMATS
 
 _RECORD = 1024
 _SHORT, _LONG = 25_000, 100_000

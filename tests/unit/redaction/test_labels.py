@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +11,8 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.redaction.patterns import labels
 from promptmill.redaction.patterns.folded_text import FoldedText, compile_re2
-from promptmill.redaction.patterns.labels import find_labels, read_months, read_table, words_of
+from promptmill.redaction.patterns.labels import find_labels, read_table, words_of
 from promptmill.redaction.patterns.structured import StructuredDetector
 
 DETECTOR = StructuredDetector()
@@ -128,12 +125,6 @@ def test_other_things_that_begin_with_a_label_are_left_alone(text: str) -> None:
 def test_each_value_of_a_list_is_hidden() -> None:
     text = json.dumps({"phones": ["2125550147", "6465550188"], "other": ["2125550147 "]})
     assert [value for _, value in found(text)][:2] == ["2125550147", "6465550188"]
-
-
-def test_the_table_is_toml_and_json_alike() -> None:
-    file = tomllib.loads(Path(labels.__file__).with_name("labels.toml").read_text())
-    assert file["labels"] == read_table()
-    assert [month for months in file["months"].values() for month in months] == read_months()
 
 
 @settings(max_examples=60)

@@ -16,7 +16,7 @@ from promptmill import redaction
 from promptmill.redaction.patterns.folded_text import compile_re2
 from promptmill.redaction.patterns.rules import Gate, Rule
 from promptmill.redaction.patterns.structured import SECRET_RULES, STRUCTURED_RULES, StructuredDetector
-from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
+from promptmill.redaction.patterns.tokens import TOKEN_FORMATS
 
 MANY = 50
 

@@ -11,13 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import chain
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
+from promptmill.redaction.patterns.data_files import read_tables
 from promptmill.redaction.patterns.folded_text import ASCII, FoldedText, compile_re2, fold_text, replace_characters
 from promptmill.redaction.spans import RedactionType
 
@@ -59,31 +58,14 @@ class FoundLabel(Struct, frozen=True):
     label: Label
 
 
-@cache
-def _read_file() -> dict[str, list[dict[str, Any]]]:
-    """Return the tables of ``labels.toml`` by name.
-
-    A value stands on one line, and is JSON too. Read as JSON it takes a tenth of the time that the first text waits for.
-    """
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for line in Path(__file__).with_name("labels.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            rows = tables.setdefault(line.strip("[]"), [])
-            rows.append({})
-        elif line and not line.startswith("#"):
-            key, _, value = line.partition(" = ")
-            rows[-1][key] = msgspec.json.decode(value)
-    return tables
-
-
 def read_table() -> list[dict[str, Any]]:
     """Return the rows of ``labels.toml`` as they stand there."""
-    return _read_file()["labels"]
+    return read_tables("labels.toml")["labels"]
 
 
 def read_months() -> list[str]:
     """Return how the names of months begin, in all languages."""
-    return [month for months in _read_file()["months"][0].values() for month in months]
+    return [month for months in read_tables("labels.toml")["months"][0].values() for month in months]
 
 
 def words_of(row: dict[str, Any]) -> list[str]:

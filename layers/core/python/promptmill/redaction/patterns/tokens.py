@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from promptmill.redaction.patterns.data_files import read_tables
 from promptmill.redaction.patterns.folded_text import FoldedText
 from promptmill.redaction.patterns.looks_like_secret import is_placeholder, is_unreadable
 from promptmill.redaction.patterns.rules import Rule, Valid, make_rule
-from promptmill.redaction.patterns.token_formats import TOKEN_FORMATS
 from promptmill.redaction.spans import Span
 
 _BEGIN = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
@@ -38,6 +38,12 @@ def find_private_keys(folded: FoldedText) -> Iterator[Span]:
 PRIVATE_KEY_RULES = (Rule(_BEGIN, find_private_keys),)
 
 
+TOKEN_FORMATS: tuple[tuple[str, str, str], ...] = tuple(
+    (service, start, rest)
+    for service, formats in read_tables("tokens.toml")["formats"][0].items()
+    for start, rest, _ in formats
+)
+"""(service, how its keys start, the pattern of what follows)"""
 _PREFIXES = r"\b(?:" + "|".join(re.escape(start) for start in dict.fromkeys(t[1] for t in TOKEN_FORMATS)) + ")"
 _GATE = _PREFIXES + r"[^\s\"'<>]{10}"
 _WORDS_ONLY = re.compile(r"[a-z]+(?:[_\-.][a-z]*)*|[A-Z]+(?:[_\-][A-Z]*)*|(?:[A-Za-z]{2,12}[_\-])+[A-Za-z]{2,12}")
