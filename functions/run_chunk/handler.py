@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +22,7 @@ from promptmill.wiring import Services, services_of_process
 
 if TYPE_CHECKING:
     from promptmill.jobs.run_chunk import ChunkReport
+    from promptmill.ports.job_store import QueuedRun
 
 logger = Logger()
 metrics = Metrics()
@@ -50,22 +53,34 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
 
 
 def run_message(message: ChunkMessage, record: SQSRecord, queue_url: str, context: LambdaContext) -> None:
-    from promptmill.jobs.run_chunks import run_chunks
+    from promptmill.jobs.run_chunks import OtherJobs, run_chunks
 
     services, owner = services_of_process(), context.aws_request_id
     lease = services.lease(queue_url, record.receipt_handle)
     services.run(lease.renew(services.settings.lease_s))  # before all else: until then it is hidden for 16 minutes
-    pacing = services.pacing(limits(services), worker=owner, job=f"{message.job_id}.{message.run}")
+    limits = read_limits(services)
+    pacing = services.pacing(limits, worker=owner, job=name_run(message))
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - JOINING_S
     runtime = services.runtime(owner=owner, ends_at=ends_at, pacing=pacing)
     redelivered = int(record.attributes.approximate_receive_count) > 1
     worker = services.chunk_worker(runtime, lease, redelivered=redelivered)
-    for report in services.run(run_chunks(message, worker)):
+    others = OtherJobs(
+        # A member of its own: two jobs of one worker may share a limit.
+        lambda run: services.pacing(
+            limits, worker=f"{owner}.{name_run(run)}", job=name_run(run), is_small=run.is_small
+        ),
+        note_other_job,
+    )
+    for report in services.run(run_chunks(message, worker, others=others)):
         note(report)
     services.count("CircuitsOpen", pacing.open_circuits)
 
 
-def limits(services: Services) -> Limits:
+def name_run(of: ChunkMessage | QueuedRun) -> str:
+    return f"{of.job_id}.{of.run}"
+
+
+def read_limits(services: Services) -> Limits:
     """Return the operator's limits. A document that cannot be read stops no job: limits are then learnt from refusals."""
     try:
         return services.run(asyncio.wait_for(services.recipes.limits(), MAX_LIMITS_S))
@@ -76,14 +91,22 @@ def limits(services: Services) -> Limits:
         return Limits()
 
 
-def note(report: ChunkReport | BaseException) -> None:
-    """Log what became of one chunk. One that was taken by carrying on, and failed, has a message of its own."""
+def note_other_job(message: ChunkMessage, reports: Sequence[ChunkReport | BaseException]) -> None:
+    """Log what became of the chunks of a job that was run beside that of the message."""
+    job = {"job_id": message.job_id, "run": message.run, "chunk": message.chunk, "beside": True}
+    metrics.add_metric("JobsBeside", MetricUnit.Count, 1)
+    for report in reports:
+        note(report, job)
+
+
+def note(report: ChunkReport | BaseException, job: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Log what became of one chunk. One that was taken without a message, and failed, has one of its own."""
     if isinstance(report, BaseException):
-        logger.error("chunk not run", extra=fault_of(report))
+        logger.error("chunk not run", extra={**fault_of(report), **job})
         metrics.add_metric("ChunksFailed", MetricUnit.Count, 1)
         services_of_process().count("Failures")
         return
-    logger.info("chunk", extra=msgspec.to_builtins(report))
+    logger.info("chunk", extra={**msgspec.to_builtins(report), **job})
     metrics.add_metric(f"Chunks{report.verdict.title().replace('_', '')}", MetricUnit.Count, 1)
     if report.is_refused:
         services_of_process().count("Refusals")

@@ -12,6 +12,7 @@ JOBS_ITEMS = {
     "gate": r"JOB#[^#]+ RUN#\d{4}#GATE#\d{2}",
     "drained_chunk": r"JOB#[^#]+ RUN#\d{4}#DRAINED#\d{8}",
     "run_window": r"JOB#[^#]+ RUN#\d{4}#WINDOW",
+    "queued_run": r"QUEUED (FEW|MANY)#.+",
     "first_drop": r"DUPLICATE#.+#[0-9a-f]{64} FIRST",
     "pause": r"SWITCH PAUSED#.+",
     "claim": r"UNIT#.+ CLAIM",

@@ -30,6 +30,11 @@ ADDED: set[str] = {
     "drained_chunk.pk.S: JOB#<job>",
     "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
     "drained_chunk.ttl.N: text",
+    *(f"queued_run.{name}.N: text" for name in ("chunk", "run", "ttl")),
+    *(f"queued_run.{name}.S: text" for name in ("job_id", "since")),
+    "queued_run.is_small.BOOL: yes or no",
+    "queued_run.pk.S: QUEUED",
+    "queued_run.sk.S: FEW#9999-99-99T99:99:99.999Z#<job>#9999",
     "run.planners.N: text",
     "run.planning.SS[]: text",
     "run.swept_at.S: text",
@@ -72,7 +77,7 @@ ADDED: set[str] = {
 """Names that later code stores as well, as ``test_no_name_is_new`` prints them. Code that reads one must do without it,
 since jobs under way do not have it."""
 
-LATER_KINDS = {"drained_chunk", "report", "seal_key"}
+LATER_KINDS = {"drained_chunk", "queued_run", "report", "seal_key"}
 """Kinds of items and files that the code of the samples did not write yet."""
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from promptmill.domain.job import Counts, JobRun, JobState
 from promptmill.domain.units import Gate, gates_of
-from promptmill.ports.job_store import RunWindow
+from promptmill.ports.job_store import QueuedRun, RunWindow
 from tests.fakes.failing import FailsOnRequest
 
 _RANKS = {JobState.PLANNING: 0, JobState.DUPLICATE: 1, JobState.RUNNING: 2, JobState.JOINING: 3}
@@ -29,6 +29,7 @@ class FakeJobs(FailsOnRequest):
         self.drained: set[tuple[str, int, int]] = set()
         self.planners: dict[tuple[str, int], tuple[str, str]] = {}
         self.planning: dict[tuple[str, int], set[str]] = {}
+        self.queued: set[QueuedRun] = set()
         self._status_at: dict[tuple[str, int], str] = {}
 
     async def create(self, job: JobRun) -> bool:
@@ -163,6 +164,17 @@ class FakeJobs(FailsOnRequest):
         self.takers.add((job_id, run, to, taker))
         self.windows[job_id, run] = structs.replace(window, sent=to)
         return True
+
+    async def queue_run(self, run: QueuedRun) -> None:
+        self.queued.add(run)
+
+    async def queued_runs(self, *, limit: int) -> list[QueuedRun]:
+        return sorted(self.queued, key=lambda run: (not run.is_small, run.since, run.job_id, run.run))[:limit]
+
+    async def take_queued(self, run: QueuedRun) -> bool:
+        found = run in self.queued
+        self.queued.discard(run)
+        return found
 
     async def note_drained(self, job_id: str, run: int, chunk: int) -> RunWindow:
         window = self.windows.get((job_id, run), RunWindow())

@@ -323,4 +323,49 @@ SENDING = (
     ),
 )
 
-WORLD_MUTANTS = (*CRASHES, *MONEY, *RUNS, *SENDING)
+BESIDE = (
+    mutant(
+        "no run is put on the list of those that wait for a worker",
+        "promptmill.jobs.send_chunks",
+        "    if first:  # before its message, whose worker takes it off the list\n",
+        "    if False:\n",
+    ),
+    mutant(
+        "a run that has begun stays on the list",
+        "promptmill.jobs.run_chunk",
+        "    if claim.epoch == 1:\n        await note_begun(",
+        "    if False:\n        await note_begun(",
+    ),
+    mutant(
+        "a worker under suspicion runs other jobs beside its own",
+        "promptmill.jobs.run_chunks",
+        "        return bool(self._tasks) and all(",
+        "        return True or all(",
+    ),
+    mutant(
+        "a message that waits in the queue is sent again",
+        "promptmill.jobs.run_chunk",
+        "    if worker.waits_in_queue and message.released_at_epoch == 0:\n",
+        "    if False:\n",
+    ),
+    mutant(
+        "a chunk that failed beside another job is given back without a message",
+        "promptmill.jobs.run_chunk",
+        "        if worker.joined or worker.waits_in_queue:\n            with",
+        "        if worker.joined:\n            with",
+    ),
+    mutant(
+        "a small job waits for slots that a slow one holds",
+        "promptmill.jobs.run_chunks",
+        "        slots = self._small_slots if run.is_small else own.slots\n",
+        "        slots = own.slots\n",
+    ),
+    mutant(
+        "the chunks of a small job are left to other workers",
+        "promptmill.jobs.run_chunks",
+        "        if self._may_carry_on():\n",
+        "        if not self._is_small and self._may_carry_on():\n",
+    ),
+)
+
+WORLD_MUTANTS = (*CRASHES, *MONEY, *RUNS, *SENDING, *BESIDE)

@@ -24,12 +24,13 @@ from promptmill.domain.recipe import Recipe, RedactionPolicy
 from promptmill.jobs.finish_job import finish_job
 from promptmill.jobs.plan_job import plan_job, release_duplicate
 from promptmill.jobs.rerun_job import rerun_job
-from promptmill.jobs.run_chunks import run_chunks
+from promptmill.jobs.run_chunks import OtherJobs, Reports, run_chunks
 from promptmill.jobs.settle_dead_letter import settle_dead_letter
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.jobs.sweep import sweep
 from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.pacing.shared_pacing import SharedPacing
+from promptmill.ports.job_store import QueuedRun
 from promptmill.ports.recipe_source import EVERYTHING
 from promptmill.redaction import Detector, Redacted, redact_request
 from promptmill.requests.answer_request import answer_request
@@ -143,9 +144,10 @@ def _drops_of(body: str) -> list[PlanMessage]:
         return plans_of(body)
 
 
-def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
-    """Return the pacing of one invocation that works for the run of a chunk."""
-    scenario = world.scenario
+def pacing(world: World, ports: Ports, message: ChunkMessage | QueuedRun) -> JobPacing:
+    """Return the pacing of one invocation that works for the run of a chunk, or for one that it runs beside another."""
+    scenario, job = world.scenario, f"{message.job_id}.{message.run}"
+    beside = isinstance(message, QueuedRun)
     if not scenario.paced:
         return Unpaced()
     rules = (LimitRule((ROUTE.id, SPARE.id), scenario.per_minute),) if scenario.per_minute else ()
@@ -154,9 +156,10 @@ def pacing(world: World, ports: Ports, message: ChunkMessage) -> JobPacing:
         limits=Limits(rules),
         clock=ports.clock,
         rng=ports.rng,
-        worker=ports.process.name,
-        job=f"{message.job_id}.{message.run}",
+        worker=f"{ports.process.name}.{job}" if beside else ports.process.name,
+        job=job,
         in_flight=ports.slots,
+        is_small=isinstance(message, QueuedRun) and message.is_small,
     )
 
 
@@ -164,7 +167,13 @@ async def chunk(world: World, ports: Ports, received: Received, ends_at: float) 
     message = messages.decode(received.held.body, ChunkMessage)
     runtime = ports.runtime_until(ends_at, pacing=pacing(world, ports, message))
     worker = ports.chunk_worker_of(runtime, ports.lease(received), redelivered=received.held.receives > 1)
-    reports = await run_chunks(message, worker)
+
+    def note(first: ChunkMessage, reports: Reports) -> None:
+        world.beside.append((ports.process, first))
+        world.runtime.errors += [(ports.process.name, each) for each in reports if isinstance(each, Exception)]
+
+    others = OtherJobs(lambda run: pacing(world, ports, run), note)
+    reports = await run_chunks(message, worker, others=others)
     world.runtime.errors += [(ports.process.name, each) for each in reports if isinstance(each, Exception)]
     return reports
 

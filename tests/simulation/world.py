@@ -17,7 +17,7 @@ from promptmill.aws.sqs import SqsMessageLease, SqsReplySender, SqsRequestQueue,
 from promptmill.domain import layout
 from promptmill.domain.completion import Usage
 from promptmill.domain.job import Source, make_job_id
-from promptmill.domain.messages import PlanMessage
+from promptmill.domain.messages import ChunkMessage, PlanMessage
 from promptmill.domain.pricing import Rates
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Price
@@ -137,6 +137,7 @@ class World:
         self.plans: dict[int, PlanMessage] = {}
         self.reports: list[object] = []
         self.taken: dict[str, list[Process]] = {}
+        self.beside: list[tuple[Process, ChunkMessage]] = []
         self.changed: list[Change] = []
         self.typed: list[Command] = []
         self.watch = Watch(self)

@@ -14,14 +14,14 @@ LIMITS = {
     "package.circular_packages": 0,
     "tests.circular_imports": 0,
     "tests.circular_packages": 0,
-    "package.largest_folder": 23,  # jobs: each verb on files is a file of its own, and estimate_file is one
+    "package.largest_folder": 24,  # jobs: each verb on files is a file of its own, estimate_file is one, and so is what runs_beside does
     # field_rules is data that line_fields reads when first needed; each adapter of a batch service is imported like that
     # too, waiting_calls is an idea of its own beside the gate that they wait at, pacer is credit alone, and direct_post alone knows aiohttp's inner parts
     "package.single_importers_in_own_folder": 43,
     "package.duplicate_pairs": 10,
     "package.dangling_docstrings_percent": 1,
-    "traced.job_in_memory": 66,  # five are the page of the report, one counts what it draws, one finds the id of a line; the bound of a call and what costly fields add to it are ideas of their own; who of several units goes first (call_slots) is an idea of its own; translation is three ideas; our own lines may be bodies of the chat API, whose fields the rules name
-    "traced.chunk_to_answer": 81,  # the same; what a URL tells of a person is an idea of its own; direct_post sends what http used to send itself; labels, their values, tables in texts and decoding are ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
+    "traced.job_in_memory": 67,  # a run waits for a worker (runs_beside); five are the page of the report, one counts what it draws, one finds the id of a line; the bound of a call and what costly fields add to it are ideas of their own; who of several units goes first (call_slots) is an idea of its own; translation is three ideas; our own lines may be bodies of the chat API, whose fields the rules name
+    "traced.chunk_to_answer": 82,  # the same; what a URL tells of a person is an idea of its own; direct_post sends what http used to send itself; labels, their values, tables in texts and decoding are ideas of redaction; one table tells what AWS's errors mean; loose_json and openai_chat.usage read answers; translation carries a line to another API
 }
 """Lower a limit once its figure has fallen. Whoever raises one says why beside it."""
 SHARED = "\n".join(f"value_{n} = {n}" for n in range(7))

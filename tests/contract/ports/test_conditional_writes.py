@@ -31,6 +31,7 @@ from promptmill.domain.limit_group import Circuit, Estimate
 from promptmill.domain.submission import Mark
 from promptmill.domain.units import Claim, Intent, IntentGroup, Verdict, gate_of
 from promptmill.engine.takeover import Free, take_unit
+from promptmill.ports.job_store import QueuedRun
 from promptmill.ports.object_store import Piece
 from tests.contract.ports.conftest import BUCKET, JOBS_INDEXES, RECORDED, REGION, create_table
 from tests.contract.ports.interposer import TROUBLES, Interposer, Trouble, until_answered
@@ -167,6 +168,13 @@ def below_zero(name: str) -> Step:
 
 def plan_as(owner: str) -> Step:
     return lambda s: s.jobs.take_planner("r", owner, at=AT, until=LATER, most=1)
+
+
+QUEUED = QueuedRun(ID, 1, 0, is_small=True, since=AT)
+
+
+async def queued(s: Stores) -> None:
+    await s.jobs.queue_run(QUEUED)
 
 
 async def taken(s: Stores) -> None:
@@ -365,6 +373,12 @@ CASES: dict[str, Case] = {
         lambda s: s.jobs.first_drop("r", "d", "b", at=AT, not_since=""),
     ),
     "window taken": Case(nothing, take(0, "a"), take(0, "b")),
+    "queued run taken": Case(
+        queued,
+        lambda s: s.jobs.take_queued(QUEUED),
+        lambda s: s.jobs.take_queued(QUEUED),
+        also_right=(False,),  # nobody takes it then, and it waits for its message
+    ),
     "window moved on": Case(taken, take(1, "a"), take(1, "b")),
     "chunk drained": Case(nothing, lambda s: s.jobs.note_drained(ID, 1, 0), lambda s: s.jobs.note_drained(ID, 1, 0)),
     "chunk ended": Case(

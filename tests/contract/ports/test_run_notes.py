@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from promptmill.domain.job import Counts, JobState
+from promptmill.ports.job_store import QueuedRun
 from tests.contract.ports.test_jobs import AT, ID, JOB, LATER
 
 
@@ -71,3 +72,17 @@ async def test_the_chunks_that_are_drained_can_be_told_from_the_others(jobs: Any
         await jobs.note_drained(ID, 1, chunk)
     await jobs.note_drained(ID, 2, 7)
     assert await jobs.read_drained(ID, 1) == {0, 12, 12_345_678}
+
+
+async def test_runs_wait_for_a_worker_small_ones_first_and_then_by_age(jobs: Any) -> None:
+    large = QueuedRun("a", 1, 0, is_small=False, since="2026-11-22T12:00:00.000Z")
+    old = QueuedRun("c", 2, 7, is_small=True, since="2026-11-22T12:00:01.000Z")
+    young = QueuedRun("b", 1, 0, is_small=True, since="2026-11-22T12:00:02.000Z")
+    assert list(await jobs.queued_runs(limit=5)) == []
+    for run in (large, young, old, old):
+        await jobs.queue_run(run)
+    assert list(await jobs.queued_runs(limit=5)) == [old, young, large]
+    assert list(await jobs.queued_runs(limit=1)) == [old]
+    assert await jobs.take_queued(old)
+    assert not await jobs.take_queued(old), "another one has it"
+    assert list(await jobs.queued_runs(limit=5)) == [young, large]

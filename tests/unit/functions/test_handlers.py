@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from promptmill.domain import layout
 from promptmill.domain.limits import DOCUMENT
 from promptmill.domain.units import PLACES
 from promptmill.engine.answer_unit import MAX_PLACES_TRIES
+from promptmill.jobs import runs_beside
 from promptmill.requests.envelope import (
     IncomingRequest,
     body_hash,
@@ -106,6 +108,35 @@ def test_limits_that_cannot_be_read_stop_no_job(
         assert run_chunk.handler({"Records": deployed.take("chunks")}, CONTEXT) == {"batchItemFailures": []}
     assert len(deployed.take("finish")) == 1
     assert "LimitsUnread" in capsys.readouterr().out
+
+
+def test_a_busy_worker_runs_another_job_beside_its_own(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record of its own job is answered once that of the other one was asked, whose message nobody receives."""
+    asked = asyncio.Event()
+    models: Any = wiring.services_of_process().providers
+    complete = models.complete
+
+    async def wait_for_other(route: Any, request: Any, *, call_id: str) -> Any:
+        if "mine" in str(request):
+            await asyncio.wait_for(asked.wait(), 30)
+        else:
+            asked.set()
+        return await complete(route, request, call_id=call_id)
+
+    monkeypatch.setattr(models, "complete", wait_for_other)
+    monkeypatch.setattr(runs_beside, "LOOK_S", 0.01)
+    monkeypatch.setattr(runs_beside, "HEAD_START", timedelta(0))
+    invoke("plan_job", upload(deployed, b"text\r\nmine\r\n"))
+    event = {"Records": deployed.take("chunks")}
+    invoke("plan_job", upload(deployed, b"text\r\nanother\r\n"))
+    assert invoke("run_chunk", event) == {"batchItemFailures": []}
+    assert len(deployed.take("finish")) == 2
+    (beside,) = [vars(record) for record in caplog.records if "beside" in vars(record)]
+    assert beside["verdict"] == "ended"
+    assert beside["job_id"] != json.loads(event["Records"][0]["body"])["job_id"]
+    assert invoke("run_chunk", {"Records": deployed.take("chunks")}) == {"batchItemFailures": []}, "it finds it done"
 
 
 def test_requests_are_answered_side_by_side(deployed: Deployed) -> None:

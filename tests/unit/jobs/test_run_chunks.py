@@ -11,6 +11,7 @@ from promptmill.domain.job import JobRun, JobState
 from promptmill.domain.messages import ChunkMessage
 from promptmill.domain.units import chunk_unit
 from promptmill.jobs import run_chunks as run_chunks_module
+from promptmill.jobs import runs_beside
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.run_chunks import run_chunks
@@ -147,7 +148,7 @@ async def test_large_records_wait_for_memory(most_bytes: int, at_once: int, monk
             running -= 1
 
     monkeypatch.setattr(run_chunks_module, "run_chunk", counted)
-    monkeypatch.setattr(run_chunks_module, "MAX_BYTES", most_bytes)
+    monkeypatch.setattr(runs_beside, "MAX_BYTES", most_bytes)
     reports = await run_chunks(message, alone(mill, message, Alone()))
     assert [report.verdict for report in reports if not isinstance(report, BaseException)] == ["ended"] * 2
     assert most == at_once

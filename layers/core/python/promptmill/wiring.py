@@ -254,8 +254,8 @@ class Services:
 
         return DynamoDbLimitGroups(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
 
-    def pacing(self, limits: Limits, *, worker: str, job: str) -> SharedPacing:
-        """Return the pacing of one invocation that works for ``job``."""
+    def pacing(self, limits: Limits, *, worker: str, job: str, is_small: bool = False) -> SharedPacing:
+        """Return the pacing of one invocation that works for ``job``. ``is_small``: see ``SharedPacing``."""
         from promptmill.pacing.shared_pacing import SharedPacing
 
         return SharedPacing(
@@ -266,6 +266,7 @@ class Services:
             worker=worker,
             job=job,
             in_flight=self.settings.in_flight,
+            is_small=is_small,
         )
 
     @cached_property

@@ -354,15 +354,18 @@ class Draining:
     """How far a unit's records have got with their first calls: whoever runs it may begin the next unit meanwhile.
 
     Attributes:
+        has_begun: the records are sent side by side, since none of them is under suspicion.
         almost_all_sent: set once few records are left unsent; a unit that starts now fills their slots in time.
         all_sent: set once every record was sent for the first time: only answers and retries are left.
     """
 
     def __init__(self) -> None:
         self.almost_all_sent, self.all_sent = asyncio.Event(), asyncio.Event()
+        self.has_begun = False
         self._left = self._few = 0
 
     def begin(self, records: int, *, few: int) -> None:
+        self.has_begun = True
         self._left, self._few = records, min(few, records // 2)
 
     def sent(self) -> None:

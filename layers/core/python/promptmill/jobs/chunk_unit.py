@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from promptmill.calls.call_gate import ClosedRoutes
 from promptmill.calls.complete_record import render_result
@@ -27,6 +27,7 @@ from promptmill.formats.file_format import FileFormat, format_named
 from promptmill.jobs import chunk_result
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_kept_results
+from promptmill.jobs.runs_beside import OpenChunks
 from promptmill.jobs.status import publish_status_in_turn
 from promptmill.jobs.stop_run import make_stop_failure, stop_run
 from promptmill.ports.message_queue import MessageLease
@@ -108,6 +109,9 @@ class ChunkWorker(Struct, frozen=True):
         joined: the invocation has a share of a limit already.
         redelivered: the message came before: whoever gave the chunk back may have done so because of this message,
             and have sent no other.
+        waits_in_queue: the chunk's first message has not come to anybody yet, so it needs no copy as long as the chunk
+            has not been claimed.
+        open_chunks: those of the process.
     """
 
     context: JobContext
@@ -116,6 +120,8 @@ class ChunkWorker(Struct, frozen=True):
     draining: Draining | None = None
     joined: bool = False
     redelivered: bool = False
+    waits_in_queue: bool = False
+    open_chunks: OpenChunks = field(default_factory=OpenChunks)
 
 
 class LeftChunk(Struct, frozen=True):

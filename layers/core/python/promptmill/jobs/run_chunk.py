@@ -23,6 +23,7 @@ from promptmill.jobs.chunk_result import ChunkHeader
 from promptmill.jobs.chunk_unit import ChunkUnit, ChunkWorker, LeftChunk
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.earlier_results import read_header
+from promptmill.jobs.runs_beside import note_begun
 from promptmill.jobs.send_chunks import send_more
 from promptmill.jobs.status import MENDING_S, note_refusal, publish_status, publish_status_in_turn, publish_waiting
 from promptmill.jobs.stop_run import end_without_files
@@ -67,7 +68,7 @@ async def _wait_for_mending(message: ChunkMessage, refusal: RefusedByAwsError, w
     The run's ``give_up_after`` bounds how often. Raises the refusal if the message cannot be sent: it comes by itself.
     """
     await note_refusal(message.job_id, message.run, refusal, worker.context)
-    if worker.joined:  # that chunk has a message of its own
+    if worker.joined or worker.waits_in_queue:  # that chunk has a message of its own
         raise refusal
     again = structs.replace(message, owner_seen=None, released_at_epoch=None, is_recheck=False)
     try:
@@ -139,6 +140,8 @@ async def _claim_and_run(
     claim = await claim_chunk(message, free, worker)
     if not isinstance(claim, Claim):
         return ChunkReport(claim)
+    if claim.epoch == 1:
+        await note_begun(manifest, message.chunk, worker.context)
     return await run_claimed(job, manifest, message, claim, worker)
 
 
@@ -178,7 +181,8 @@ async def _delay_start(
     window = await context.jobs.read_window(manifest.job_id, manifest.run)
     refused = await runtime.pacing.join(manifest.recipe.routes, fresh=window.drained == 0)
     if refused is None:
-        await send_more(manifest, window, context, pacing=runtime.pacing)
+        if not worker.waits_in_queue:  # else all workers are busy, and a message would wait as long as this one did
+            await send_more(manifest, window, context, pacing=runtime.pacing)
         return None
     await send_again(message, worker, delay_s=refused.delay_s)
     # A job that has moved lately does not wait: other chunks of it are worked on.
@@ -193,7 +197,7 @@ async def look_at_chunk(message: ChunkMessage, worker: ChunkWorker) -> Free | Un
     if found is not None and found.held:
         return "held"
     if found is not None and _is_overtaken(message, found, worker):
-        if not message.is_recheck and found.released:
+        if not message.is_recheck and found.released and not worker.waits_in_queue:
             recheck = structs.replace(message, owner_seen=None, released_at_epoch=found.epoch, is_recheck=True)
             await send_again(recheck, worker, delay_s=RECHECK_DELAY_S)
         if message.is_recheck or found.released:
@@ -226,12 +230,13 @@ async def run_claimed(
     """Run a chunk that is ours. ``stop_code``: end it without a call, for this reason."""
     context, lease_s = worker.context, worker.runtime.lease_s
     chunk = await context.manifests.chunk_range(manifest, message.chunk)
+    worker.open_chunks.note(chunk.end - chunk.start)
     unit = ChunkUnit(job, manifest, chunk, worker)
     try:
         end = await run_unit(unit, claim, runtime=worker.runtime, stop_code=stop_code, draining=worker.draining)
     except Exception:
-        # The message of a chunk that was taken by carrying on is not ours, so it does not come back by itself.
-        if worker.joined:
+        # The message of a chunk that was taken without one is not ours, so it does not come back by itself.
+        if worker.joined or worker.waits_in_queue:
             with suppress(Exception):
                 await send_again(make_release_message(message, claim), worker, delay_s=lease_s)
         raise
@@ -251,6 +256,8 @@ def make_release_message(message: ChunkMessage, claim: Claim) -> ChunkMessage:
 
 async def send_again(message: ChunkMessage, worker: ChunkWorker, *, delay_s: int) -> None:
     """Send a copy, which has to happen before the message itself is deleted."""
+    if worker.waits_in_queue and message.released_at_epoch == 0:
+        return
     await worker.context.queue.send([message], delay_s=delay_s)
 
 

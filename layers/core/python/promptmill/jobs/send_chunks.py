@@ -8,6 +8,7 @@ from typing import TypeVar
 from promptmill.domain.job import Manifest
 from promptmill.domain.messages import ChunkMessage, FinishMessage
 from promptmill.jobs.context import JobContext
+from promptmill.jobs.runs_beside import make_queued_run
 from promptmill.pacing.pacing import JobPacing
 from promptmill.ports.job_store import RunWindow
 
@@ -27,17 +28,21 @@ async def send_first(manifest: Manifest, context: JobContext) -> None:
     """
     first = min(FIRST_WINDOW, len(manifest.to_run))
     await take_window(manifest, 0, first, context)
+    if first:  # before its message, whose worker takes it off the list
+        await context.jobs.queue_run(make_queued_run(manifest))
     chunks = [_make_message(manifest, position) for position in range(first)]
     await context.queue.send(chunks or [FinishMessage(manifest.job_id, manifest.run)])
 
 
-async def send_more(manifest: Manifest, window: RunWindow, context: JobContext, *, pacing: JobPacing) -> None:
-    """Send the chunks that the window has room for; they are delayed where other jobs wait for the same limit."""
+async def send_more(
+    manifest: Manifest, window: RunWindow, context: JobContext, *, pacing: JobPacing, gives_way: bool = False
+) -> None:
+    """Send the chunks that the window has room for; they are delayed where others wait for the same limit or a worker."""
     room = pacing.room(sent=window.sent, drained=window.drained, chunks=len(manifest.to_run))
     to = window.sent + room
     if not room or not await take_window(manifest, window.sent, to, context):
         return
-    delay_s = pacing.yield_delay_s if pacing.others_wait else 0
+    delay_s = pacing.yield_delay_s if pacing.others_wait or gives_way else 0
     await context.queue.send([_make_message(manifest, at) for at in range(window.sent, to)], delay_s=delay_s)
 
 

@@ -36,6 +36,7 @@ class SharedPacing:
         worker: names the invocation; drawn at random.
         job: what it works for; see ``Member.job``.
         in_flight: how many calls the worker makes at once.
+        is_small: the job has few records, and the worker has it beside another one: see ``windows.admits``.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class SharedPacing:
         worker: str,
         job: str,
         in_flight: int,
+        is_small: bool = False,
     ) -> None:
         self._limits, self._clock, self._rng, self._job, self._in_flight = limits, clock, rng, job, in_flight
+        self._is_small = is_small
         self._membership = Membership(groups, clock, worker=worker, job=job)
         self._paced: dict[str, PacedGroup] = {}
         self._by_route: dict[str, PacedGroup] = {}
@@ -263,4 +266,4 @@ class SharedPacing:
 
     def _admits(self, route: Route, state: GroupState, *, fresh: bool) -> bool:
         wall = self._membership.wall()
-        return windows.admits(state, self._job, needed=self._needed(route), fresh=fresh, now=wall)
+        return windows.admits(state, self._job, needed=self._needed(route), fresh=fresh, now=wall, small=self._is_small)

@@ -19,6 +19,7 @@ WINDOW = 1.5
 
 CARRYING_ON = 1.25
 FRESH_PLACES = 4
+SMALL_PLACES = 12
 CARRY_ON_S = 300.0
 WAKE_DELAY_S = 120
 """The delay of the message of a chunk that was taken by carrying on: it finds the chunk done, or its worker dead."""
@@ -84,15 +85,16 @@ def max_members(needed: float) -> int:
     return 2 * math.ceil(needed) + 2
 
 
-def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: float) -> bool:
+def admits(state: GroupState, job: str, *, needed: float, fresh: bool, now: float, small: bool = False) -> bool:
     """Return True if one more worker may join, which is no member yet.
 
     ``fresh``: no chunk of the job has ended. Such a job may join where others may not, if it has no worker yet: a small
-    job should not wait until a large one has ended.
+    job should not wait until a large one has ended. ``small``: a busy worker has it beside its own. Then it costs nobody
+    a worker, gives its share back soon, and need not wait for others that are fresh.
     """
     members = [member for _, member in state.live(now)]
     first = fresh and all(member.job != job for member in members)
-    return len(members) < max_members(needed) + FRESH_PLACES * first
+    return len(members) < max_members(needed) + (FRESH_PLACES + SMALL_PLACES * small) * first
 
 
 def others_wait(state: GroupState, job: str, now: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -20,6 +20,22 @@ class RunWindow(Struct, frozen=True):
 
     sent: int = 0
     drained: int = 0
+
+
+class QueuedRun(Struct, frozen=True):
+    """A run that is planned and that no worker has begun. The message of its first chunk waits in the queue.
+
+    Attributes:
+        chunk: the number of that chunk.
+        is_small: the run has few records, so a worker that is busy with another job has room for all of them.
+        since: when the run was planned, RFC 3339.
+    """
+
+    job_id: str
+    run: int
+    chunk: int
+    is_small: bool
+    since: str
 
 
 class Jobs(Protocol):
@@ -129,6 +145,21 @@ class Jobs(Protocol):
         Returns:
             False if somebody else has; True also if an earlier try of the same ``taker`` has.
         """
+        ...
+
+    async def queue_run(self, run: QueuedRun) -> None:
+        """Put a run on the list of those that wait for a worker. It may be put there again, also after it has begun."""
+        ...
+
+    async def queued_runs(self, *, limit: int) -> Sequence[QueuedRun]:
+        """Return the first runs of that list: small ones before others, and older ones before newer.
+
+        What was written within the last second may be missing, or still be there.
+        """
+        ...
+
+    async def take_queued(self, run: QueuedRun) -> bool:
+        """Take a run off the list. Return False if it was not there any more: one caller gets it."""
         ...
 
     async def note_drained(self, job_id: str, run: int, chunk: int) -> RunWindow:

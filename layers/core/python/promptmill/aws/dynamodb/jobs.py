@@ -7,6 +7,7 @@
 | ``JOB#<job>`` | ``RUN#0001#ENDED#000000`` | which of 1,000 chunks have ended, and their sums |
 | ``DUPLICATE#<recipe>#<digest>`` | ``FIRST`` | who dropped this content first |
 | ``PLANNERS#<recipe>`` | ``00`` | who plans a large file of the recipe, and until when at most |
+| ``QUEUED`` | ``FEW#<since>#<job>#0001``, ``MANY#…`` | a run that no worker has begun |
 | ``SWITCH`` | ``PAUSED#<recipe>`` | a paused recipe (``dynamodb_switches``) |
 
 Units, intents, gates and budgets lie here too: see ``dynamodb_unit_items``.
@@ -29,6 +30,7 @@ from promptmill.aws.dynamodb.run_notes import (
     DynamoDbFirstDrops,
     DynamoDbPlanners,
     DynamoDbProgress,
+    DynamoDbQueuedRuns,
     DynamoDbStops,
     DynamoDbWindows,
     counts_from,
@@ -56,7 +58,9 @@ RANKS = {
 _KEPT = timedelta(days=400)
 
 
-class DynamoDbJobs(DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops, DynamoDbPlanners):
+class DynamoDbJobs(
+    DynamoDbProgress, DynamoDbStops, DynamoDbWindows, DynamoDbFirstDrops, DynamoDbPlanners, DynamoDbQueuedRuns
+):
     """The ``Jobs`` port: runs here, the rest in the parent classes."""
 
     def __init__(self, client: DynamoDBClient, table: str, rng: random.Random, clock: Clock) -> None:

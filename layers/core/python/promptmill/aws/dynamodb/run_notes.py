@@ -1,4 +1,4 @@
-"""The notes of the jobs table beside its runs: first drops, stops, windows and progress. Keys are listed in ``jobs``."""
+"""The notes of the jobs table beside its runs: first drops, stops, windows, queued runs and progress. Keys are listed in ``jobs``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from botocore.exceptions import ClientError
+from msgspec import structs
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
 from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, insist_if, transact, update
@@ -17,7 +19,7 @@ from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts
 from promptmill.domain.units import Gate, gates_of
 from promptmill.ports.clock import Clock
-from promptmill.ports.job_store import RunWindow
+from promptmill.ports.job_store import QueuedRun, RunWindow
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -182,6 +184,49 @@ class DynamoDbWindows:
         key = to_item(_window_key(job_id, run))
         found = await to_thread(self._db.get_item, TableName=self._table, Key=key, ConsistentRead=True)
         return from_item(found.get("Item", {}))
+
+
+class DynamoDbQueuedRuns:
+    """The part of the ``Jobs`` port about runs that no worker has begun. All of them lie under one key."""
+
+    _db: DynamoDBClient
+    _table: str
+    _rng: random.Random
+
+    async def queue_run(self, run: QueuedRun) -> None:
+        ttl = int((datetime.fromisoformat(run.since) + _QUEUED).timestamp())
+        item = _queued_key(run) | structs.asdict(run) | {"ttl": ttl}
+        await to_thread(self._db.put_item, TableName=self._table, Item=to_item(item))
+
+    async def queued_runs(self, *, limit: int) -> list[QueuedRun]:
+        # Every busy worker asks each second, so it is one page, read at half the price of a consistent one.
+        page = await to_thread(
+            self._db.query,
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=to_item({":pk": _QUEUED_PK}),
+            Limit=limit,
+        )
+        return [msgspec.convert(from_item(item), QueuedRun) for item in page["Items"]]
+
+    async def take_queued(self, run: QueuedRun) -> bool:
+        return await insist_if(
+            self._db.delete_item,
+            rng=self._rng,
+            TableName=self._table,
+            Key=to_item(_queued_key(run)),
+            ConditionExpression="attribute_exists(pk)",
+        )
+
+
+_QUEUED_PK = "QUEUED"
+_QUEUED = timedelta(days=2)
+
+
+def _queued_key(run: QueuedRun) -> dict[str, str]:
+    """Return a key that sorts small runs first, and then by age."""
+    size = "FEW" if run.is_small else "MANY"
+    return {"pk": _QUEUED_PK, "sk": f"{size}#{run.since}#{run.job_id}#{run.run:04d}"}
 
 
 _TAKERS = 16
