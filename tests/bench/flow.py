@@ -15,7 +15,7 @@ from tests.bench.flow_scenarios import SCENARIOS, Figure
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenarios", nargs="*", type=int, metavar="SCENARIO", help="1 to 13; all of them if none")
+    parser.add_argument("scenarios", nargs="*", type=int, metavar="SCENARIO", help="1 to 14; all of them if none")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of records")
     options = parser.parse_args()

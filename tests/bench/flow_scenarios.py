@@ -66,7 +66,8 @@ def time_of(world: World, rate: float = RATE) -> float:
 
 
 def throttled(world: World) -> float:
-    return 100 * world.provider.throttled / world.provider.calls
+    providers = world.providers.values()
+    return 100 * sum(one.throttled for one in providers) / sum(one.calls for one in providers)
 
 
 def answered(world: World, start: float, end: float) -> float:
@@ -399,6 +400,43 @@ def own_servers(seed: int, scale: float = 1.0) -> Figures:
 
 
 OWN = structs.replace(ROUTE, id="compatible/qwen", provider="compatible", base_url="https://llm.example.com/v1")
+
+
+def busy_workers(seed: int, scale: float = 1.0) -> Figures:
+    """14. Twenty workers, forty large jobs of four limit groups, and small jobs that arrive meanwhile."""
+    records = int(5_000 * scale)
+    before, _ = _busy(seed, records, small=0, beside=False)
+    world, small = _busy(seed, records, small=40, beside=True)
+    starts = sorted(job.starts_in for job in small)
+    yield Figure("small jobs start after, median, s", starts[len(starts) // 2], 2)
+    yield Figure("small jobs start after, worst, s", starts[-1], 10)
+    yield Figure("small jobs: longest, s", max(job.ended_at - job.at for job in small), 110)
+    lost = 100 * (_last_large(world) / _last_large(before) - 1)
+    yield Figure("large jobs lose by small ones, %", lost, 5)
+    yield Figure("busy workers: throttled, %", throttled(world), 2)
+
+
+def _busy(seed: int, records: int, *, small: int, beside: bool) -> tuple[World, list[Job]]:
+    world = World(
+        seed, provider(RATE / 4), requests_per_minute=LIMIT // 4, most_workers=20, limit_groups=4, beside=beside
+    )
+    for number in range(40):
+        world.submit(Job(f"large-{number}", records, 0.0, world.routes[number % 4]))
+    ideal = 40 * records / RATE
+    jobs = [
+        Job(f"small-{n}", (1, 100)[n % 2], ideal * world.rng.uniform(0.1, 0.8), world.routes[n % 4])
+        for n in range(small)
+    ]
+    for job in jobs:
+        world.submit(job)
+    world.run()
+    return world, jobs
+
+
+def _last_large(world: World) -> float:
+    return max(job.ended_at for job in world.jobs if job.name.startswith("large"))
+
+
 QUICK = {"p50_s": 1.0, "p99_s": 6.0}
 FEW_A_MINUTE = 60
 
@@ -417,4 +455,5 @@ SCENARIOS: tuple[Callable[[int, float], Figures], ...] = (
     first_come,
     told_limits,
     own_servers,
+    busy_workers,
 )

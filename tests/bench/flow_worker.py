@@ -11,11 +11,21 @@ from itertools import count
 
 from promptmill.domain.limits import CallTokens
 from promptmill.domain.units import MAX_IN_GROUP
+from promptmill.jobs.run_chunks import SMALL_SLOTS
+from promptmill.jobs.runs_beside import (
+    GIVES_WAY,
+    HEAD_START,
+    MAX_LARGE,
+    MAX_SMALL,
+    MAX_SMALL_CHUNKS,
+    MAX_SMALL_RECORDS,
+    SMALL_UNTIL_S,
+)
 from promptmill.pacing import windows
 from promptmill.pacing.pacing import CallEnd, Refused
 from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
 from tests.bench.flow_provider import Reply
-from tests.bench.flow_world import IN_FLIGHT, INTENT_S, Chunk, World, done
+from tests.bench.flow_world import IN_FLIGHT, INTENT_S, Chunk, Job, World, done
 
 CLAIM_S, RESULT_S, JOURNAL_S = 0.1, 0.2, 1.0
 MAX_TRIES = 6
@@ -25,13 +35,23 @@ LEASE_S, DEFER_S = 60.0, 30.0
 _ids = count()
 
 
+def is_small(job: Job) -> bool:
+    return job.records <= MAX_SMALL_RECORDS and len(job.chunks) <= MAX_SMALL_CHUNKS
+
+
 class Worker:
-    def __init__(self, world: World, chunk: Chunk) -> None:
-        self.world, self.job, self.first = world, chunk.job, chunk
+    """One job of an invocation. ``host``: that of its message, where this one is run beside it."""
+
+    def __init__(self, world: World, chunk: Chunk, host: Worker | None = None) -> None:
+        self.world, self.job, self.first, self.host = world, chunk.job, chunk, host
+        self.is_small = host is not None and is_small(chunk.job)
+        self.sides: list[Worker] = []
+        self.leaves_some = False
         self.chunks: list[Chunk] = []
         self.in_flight = 0
         self.retries: list[tuple[float, int, Chunk, int]] = []
-        self.started = world.now
+        self.began = world.now
+        self.started: float = world.now if host is None else host.started
         self.over = self.dead = self.stopping = self.drained = False
         self.blocked_until = self.wake = 0.0
         self.linger_until: float | None = None
@@ -47,11 +67,12 @@ class Worker:
             worker=self.name,
             job=self.job.name,
             in_flight=IN_FLIGHT,
+            is_small=self.is_small,
         )
 
     def begin(self) -> None:
         chunk, world = self.first, self.world
-        if chunk.done:
+        if chunk.done or (chunk.owner is not None and self.host is not None):
             self._end()
         elif chunk.owner is not None:
             world.send(chunk, DEFER_S if chunk.owner.dead else windows.WAKE_DELAY_S)
@@ -62,21 +83,22 @@ class Worker:
         else:
             self.job.tries += self.job.first_call_at is None
             self._own(chunk)
-            self._top_up()
+            if self.host is None:
+                self._top_up()
             working = sum(1 for worker in world.live if worker.chunks)
             world.counts.most_workers = max(world.counts.most_workers, working)
-            if world.deaths_per_s:
+            if world.deaths_per_s and self.host is None:
                 world.after(self.rng.expovariate(world.deaths_per_s), self._die)
             world.after(CLAIM_S, self.pump)
             world.after(STEP_S, self._step)
-            world.after(LIFE_S - 15, self._cut)
+            world.after(self.started + LIFE_S - 15 - world.now, self._cut)
 
     def pump(self) -> None:
         """Send what may be sent."""
         if self.over or self.dead or self.stopping:
             return
         while (ready := self._ready()) and not self._waits(ready):
-            offered = min(MAX_IN_GROUP, IN_FLIGHT - self.in_flight, ready)
+            offered = min(MAX_IN_GROUP, self._free_slots, ready)
             given = self.pacing.take(self.job.route, [CallTokens(self.world.tokens[0])] * offered)
             if given:
                 self._send(given)
@@ -89,13 +111,21 @@ class Worker:
         if not any(chunk.unsent for chunk in self.chunks):
             self._all_sent()
 
+    @property
+    def _free_slots(self) -> int:
+        sides = self.sides if self.host is None else self.host.sides
+        if self.is_small:
+            return SMALL_SLOTS - sum(side.in_flight for side in sides if side.is_small)
+        own = self if self.host is None else self.host
+        return IN_FLIGHT - own.in_flight - sum(side.in_flight for side in sides if not side.is_small)
+
     def _ready(self) -> int:
         due = sum(1 for retry in self.retries if retry[0] <= self.world.now) if self.retries else 0
         return due + sum(chunk.unsent for chunk in self.chunks)
 
     def _waits(self, ready: int) -> bool:
         """For the limit, for a place, or for more places, so that an intent group is worth its write."""
-        now, free = self.world.now, IN_FLIGHT - self.in_flight
+        now, free = self.world.now, self._free_slots
         if not free or now < self.blocked_until:
             return True
         if free >= min(MAX_IN_GROUP, ready):
@@ -132,14 +162,15 @@ class Worker:
             self.job.first_call_at = world.now
         self.job.last_first_send_at = world.now
         for chunk, tries in sent:
-            reply = world.provider.call(world.now, reserved=world.tokens[0])
-            world.provider.serve(world, reply, self._answered, chunk, tries, reply, world.now)
+            provider = world.provider_of(self.job.route)
+            reply = provider.call(world.now, reserved=world.tokens[0])
+            provider.serve(world, reply, self._answered, chunk, tries, reply, world.now)
 
     def _answered(self, chunk: Chunk, tries: int, reply: Reply, sent_at: float) -> None:
         reserved, used = self.world.tokens
         ok = reply.how == "ok"
         if ok:
-            self.world.provider.used(self.world.now, reserved=reserved, tokens=used)
+            self.world.provider_of(self.job.route).used(self.world.now, reserved=reserved, tokens=used)
         if self.dead or self.over:
             return
         self.in_flight -= 1
@@ -202,15 +233,15 @@ class Worker:
             self.world.after(CLAIM_S, self.pump)
             return
         self.drained = True
-        others_wait = self.pacing.others_wait
+        others_wait = self.pacing.others_wait or self._gives_way
         self._top_up(self.pacing.yield_delay_s if others_wait else 0)
         done(self.pacing.give_share_back())
 
     def _carries_on(self) -> bool:
         carries_on = windows.may_carry_on(
-            started=self.started,
+            started=self.began if self.is_small else self.started,
             now=self.world.now,
-            others_wait=self.pacing.others_wait,
+            others_wait=not self.is_small and (self.pacing.others_wait or self._gives_way),
             braked=self.pacing.braked,
         )
         return carries_on and self._room(carrying_on=True) > 0
@@ -229,8 +260,10 @@ class Worker:
         done(self.pacing.refresh())
         self.world.counts.journals += self.unjournaled > 0
         self.unjournaled = 0
-        if not self.drained and not self.stopping and not self.pacing.others_wait:
+        if not self.drained and not self.stopping and not self.pacing.others_wait and self.host is None:
             self._top_up()
+        if self.host is None and self.world.beside:
+            self._look()
         if not self.stopping and (hand_over := self.pacing.hand_over()):
             self._stop(hand_over.delay_s)
         elif not self.stopping and self.world.now > windows.last_send_at(
@@ -264,13 +297,45 @@ class Worker:
         if not self.chunks:
             self._end()
 
+    @property
+    def _gives_way(self) -> bool:
+        return (self.host or self).leaves_some
+
+    def _is_too_late(self, job: Job) -> bool:
+        return self.world.now - self.started > (SMALL_UNTIL_S if is_small(job) else windows.CARRY_ON_S)
+
+    def _look(self) -> None:
+        """Begin jobs that wait for a worker beside the own one."""
+        if self.stopping or not self.chunks:
+            return
+        self.leaves_some = False
+        for job in sorted(self.world.queued.values(), key=lambda job: not is_small(job)):
+            age = self.world.now - job.chunk_sent_at
+            alike = sum(is_small(side.job) == is_small(job) for side in self.sides)
+            if age < HEAD_START.total_seconds() or self._is_too_late(job):
+                continue
+            if alike < (MAX_SMALL if is_small(job) else MAX_LARGE):
+                del self.world.queued[job.name]
+                side = Worker(self.world, job.chunks[0], self)
+                self.sides.append(side)
+                self.world.after(CLAIM_S, side.begin)
+            else:
+                self.leaves_some |= age >= GIVES_WAY.total_seconds()
+
     def _refused(self, refused: Refused) -> None:
+        if self.host is not None:
+            if self.host.over or self.host.dead or self._is_too_late(self.job):
+                self._end()
+            else:
+                self.world.after(refused.delay_s, self.begin)
+            return
         self.job.tries += self.job.first_call_at is None
         self.world.send(self.first, refused.delay_s)
         self._end()
 
     def _own(self, chunk: Chunk) -> None:
         chunk.owner = self
+        self.world.queued.pop(self.job.name, None)
         self.chunks.append(chunk)
         if chunk.over:
             self.world.after(RESULT_S, self._chunk_over, chunk)
@@ -297,19 +362,26 @@ class Worker:
         if self.over or self.dead:
             return
         self.dead = True
-        self.world.counts.deaths += 1
+        for side in self.sides:
+            side._die()
+        self.world.counts.deaths += self.host is None
         self.world.counts.repeated += self.in_flight + self.unjournaled
         for chunk in self.chunks:
             chunk.unsent += chunk.outstanding
             chunk.outstanding = 0
-            if chunk is self.first:
+            if chunk is self.first and self.host is None:
                 self.world.send(chunk, self.rng.uniform(LEASE_S * 5 / 6, LEASE_S))
         if self.chunks:
             lost = min(self.unjournaled, self.chunks[0].records - self.chunks[0].unsent)
             self.chunks[0].unsent += lost
-        self.world.worker_ended(self, self.world.now - self.started, dead=True)
+        if self.host is None:
+            self.world.worker_ended(self, self.world.now - self.started, dead=True)
 
     def _end(self) -> None:
         self.over = True
         done(self.pacing.close())
-        self.world.worker_ended(self, self.world.now - self.started)
+        if self.host is not None:
+            self.host.sides.remove(self)
+        host = self.host or self
+        if host.over and not host.sides:
+            self.world.worker_ended(host, self.world.now - self.started)

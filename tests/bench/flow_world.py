@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from promptmill.domain.limits import LimitRule, Limits
 from promptmill.domain.recipe import Route
 from tests.bench.flow_provider import Provider
@@ -80,6 +82,10 @@ class Job:
         return self.first_call_at - self.chunk_sent_at
 
 
+def _make_route(number: int) -> Route:
+    return structs.replace(ROUTE, id=f"{ROUTE.id}-{number}", model=f"{ROUTE.model}-{number}")
+
+
 class Clock:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -110,7 +116,10 @@ class Counts:
 
 
 class World:
-    """Args: ``configured``: whether the limit is known; ``deaths_per_s``: of a worker; ``most_workers``: MaximumConcurrency."""
+    """Args: ``configured``: whether the limit is known; ``deaths_per_s``: of a worker; ``most_workers``: MaximumConcurrency.
+
+    ``limit_groups``: how many routes there are, each with a limit of its own; ``beside``: busy workers begin jobs that wait.
+    """
 
     def __init__(
         self,
@@ -122,13 +131,17 @@ class World:
         tokens: tuple[int, int] = (200, 200),
         deaths_per_s: float = 0.0,
         most_workers: int = 10**9,
+        limit_groups: int = 1,
+        beside: bool = True,
     ) -> None:
         self.rng = random.Random(seed)
         self.now = 0.0
-        self.provider = provider(self.rng)
+        self.routes = [ROUTE, *(_make_route(number) for number in range(1, limit_groups))]
+        self.providers = {route.id: provider(self.rng) for route in self.routes}
+        self.provider = self.providers[ROUTE.id]
         self.groups = FakeLimitGroups()
-        rule = LimitRule((ROUTE.id,), requests_per_minute, tokens_per_minute)
-        self.limits = Limits((rule,)) if requests_per_minute or tokens_per_minute else Limits()
+        rules = tuple(LimitRule((route.id,), requests_per_minute, tokens_per_minute) for route in self.routes)
+        self.limits = Limits(rules) if requests_per_minute or tokens_per_minute else Limits()
         self.clock = Clock(self)
         self.tokens = tokens
         self.deaths_per_s, self.concurrency = deaths_per_s, most_workers
@@ -136,10 +149,15 @@ class World:
         self.jobs: list[Job] = []
         self.live: dict[Any, None] = {}
         self.answered_at: dict[int, int] = {}
+        self.beside = beside
+        self.queued: dict[str, Job] = {}
         self._warm = 0
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._waiting: deque[Chunk] = deque()
+
+    def provider_of(self, route: Route) -> Provider:
+        return self.providers.get(route.id, self.provider)
 
     def after(self, seconds: float, do: Callable[..., None], *args: Any) -> None:
         self._sequence += 1
@@ -190,6 +208,7 @@ class World:
 
     def _plan(self, job: Job) -> None:
         job.chunk_sent_at = self.now
+        self.queued[job.name] = job
         self.more(job, 1)
 
     def _receive(self, chunk: Chunk) -> None:

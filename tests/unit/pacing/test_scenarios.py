@@ -9,7 +9,7 @@ import pytest
 
 from tests.bench.flow_scenarios import SCENARIOS
 
-SCALES = (0.1, 0.3, 0.3, 0.1, 0.25, 0.1, 0.2, 0.1, 0.3, 0.1, 0.3, 0.1, 1.0)
+SCALES = (0.1, 0.3, 0.3, 0.1, 0.25, 0.1, 0.2, 0.1, 0.3, 0.1, 0.3, 0.1, 1.0, 0.3)
 
 
 @pytest.mark.parametrize("number", range(1, len(SCENARIOS) + 1))
