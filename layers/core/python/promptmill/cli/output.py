@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, TextIO
 
 import msgspec
@@ -16,8 +18,6 @@ from promptmill.domain.errors import UserError, is_unprintable
 from promptmill.domain.money import NANO_PER_USD, usd_text
 
 _PIPE_WIDTH = 200
-_LONGEST_NAME = 44
-_NARROW = 110
 
 
 class Output:
@@ -27,18 +27,13 @@ class Output:
         self.as_json = as_json
         self._file = file or sys.stdout
         self._target = ""
-        width = None if self._file.isatty() else _PIPE_WIDTH
+        width = None if self._file.isatty() else int(os.environ.get("COLUMNS") or _PIPE_WIDTH)
         self.console = Console(file=self._file, width=width, markup=False, highlight=False, emoji=False)
 
     @property
     def is_live(self) -> bool:
         """True if a progress bar may redraw its line."""
         return not self.as_json and self.console.is_terminal
-
-    @property
-    def is_narrow(self) -> bool:
-        """True if a row of many columns has to stand on two lines."""
-        return self.console.width < _NARROW
 
     def target(self, name: str) -> None:
         """Print the deployment that this command talks to, and add it to the JSON."""
@@ -50,28 +45,54 @@ class Output:
         if not self.as_json:
             self.console.print(Text(one_line(text), style=style), soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-        """Print a table, unless the output is JSON.
+    def words(self, text: str) -> None:
+        """Print a line that is folded between words only, unless the output is JSON."""
+        for line in wrap(one_line(text), self.console.width, subsequent_indent="  ", **_WHOLE_WORDS):
+            self.line(line)
 
-        The columns in ``right`` hold numbers. These and the names in the first column are never folded, however narrow
-        the terminal is: an id in two halves cannot be copied, and half an amount is another amount.
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+        """Print a table, unless the output is JSON. The columns in ``right`` hold numbers.
+
+        No id and no amount is folded or cut, however narrow the terminal is: an id in two halves cannot be copied, and
+        half an amount is another amount. A table that would need that has its rows one below the other instead.
         """
         if self.as_json:
             return
-        table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-        numbers, cells = set(right), [[one_line(cell) for cell in row] for row in rows]
-        for place, column in enumerate(columns):
-            is_number = column in numbers
-            is_name = place == 0 and max((len(row[0]) for row in cells), default=0) <= _LONGEST_NAME
+        cells, numbers = [[one_line(cell) for cell in row] for row in rows], set(right)
+        if not any(columns):
+            self._print_pairs(cells)
+            return
+        widths = _choose_widths(columns, cells, numbers, self.console.width)
+        if not widths:
+            self._print_stacked(columns, cells)
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column, width in zip(columns, widths, strict=True):
             table.add_column(
-                one_line(column),
-                justify="right" if is_number else "left",
-                overflow="fold",
-                no_wrap=is_number or is_name,
+                one_line(column), justify="right" if column in numbers else "left", overflow="fold", width=width
             )
         for row in cells:
             table.add_row(*map(Text, row))
         self.console.print(table)
+
+    def fits(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Iterable[str] = ()) -> bool:
+        """Return True if a table has room for its ids and amounts beside each other."""
+        return bool(_choose_widths(columns, rows, set(right), self.console.width))
+
+    def _print_pairs(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print names and what they stand for, which the terminal folds, so that it is copied in one piece."""
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            self.line(f"{name.ljust(width)}  {value}")
+
+    def _print_stacked(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print the first cell of each row, and below it the others with their columns' names."""
+        for first, *others in rows:
+            named = (f"{column} {cell}" for column, cell in zip(columns[1:], others, strict=True) if cell)
+            below = ", ".join(pair if len(pair) > _MAX_PAIR else pair.replace(" ", _NO_BREAK) for pair in named)
+            self.line(first, style="bold")
+            for line in wrap(below, self.console.width - 2, **_WHOLE_WORDS):
+                self.line(f"  {line.replace(_NO_BREAK, ' ')}")
 
     def document(self, document: dict[str, Any]) -> None:
         """Print the JSON document of a command, if the output is JSON."""
@@ -91,6 +112,42 @@ class Output:
         console.print(Text(one_line(f"Error: {where}{error.reason}"), style="red"), soft_wrap=True)
         if error.remedy:
             console.print(Text(one_line(f"Remedy: {error.remedy}")), soft_wrap=True)
+
+
+_WHOLE_WORDS: Mapping[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+_GAP = 2
+_MAX_PAIR = 30
+_LEAST_HEADING = 5
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_LONGEST_WHOLE = 52
+"""Longer words are addresses and names of files, which may be folded beside other columns."""
+
+
+def _longest_word(text: str) -> int:
+    return max((len(word) for word in text.split() if len(word) <= _LONGEST_WHOLE), default=0)
+
+
+def _choose_widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[str], width: int
+) -> tuple[int, ...]:
+    """Return the widths of the columns, none if a word or a number would have to be folded.
+
+    What is left over goes to the first columns, which hold names; headings are folded before them.
+    """
+    wanted, least = list[int](), list[int]()
+    for place, column in enumerate(columns):
+        cells = [row[place] for row in rows]
+        wanted.append(max(map(len, (column, *cells))))
+        heading = min(_LEAST_HEADING, _longest_word(column))
+        least.append(max(map(len if column in numbers else _longest_word, cells), default=0))
+        least[-1] = max(least[-1], heading, 1)
+    left = width - sum(least) - _GAP * (len(columns) - 1)
+    if left < 0:
+        return ()
+    for place, most in enumerate(wanted):
+        more = min(left, max(0, most - least[place]))
+        least[place], left = least[place] + more, left - more
+    return tuple(least)
 
 
 def _escape(document: str) -> str:

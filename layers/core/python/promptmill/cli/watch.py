@@ -171,7 +171,7 @@ def print_end(invocation: Invocation, job: JobRun) -> None:
     """Print the counts, the costs, the reason and the files of a job that has ended, and what to do next."""
     out, services, counts = invocation.out, invocation.target.services, job.counts
     told = f"{counts.answered:,} answered, {counts.failed:,} failed, {counts.stopped:,} stopped"
-    out.line(f"{job.state}: {told}, {format_cost(counts)}")
+    out.words(f"{job.state}: {told}, {format_cost(counts)}")
     if job.answers_kept:
         out.line(f"Kept: {job.answers_kept:,} answered by earlier runs")
     if all_runs := services.run(cost_of_runs(job, counts, services.jobs)):

@@ -72,9 +72,6 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
     if not found:
         out.line("There are no jobs yet. To drop a file, run: promptmill submit FILE --recipe RECIPE")
         return
-    if out.is_narrow:
-        _print_narrow(out, found)
-        return
     reasons = any(job.reason for job, _ in found)
     rows = [
         (
@@ -90,7 +87,11 @@ async def _list_jobs(invocation: Invocation, limit: int) -> None:
         for job, counts in found
     ]
     columns = ("job", "state", "recipe", "file", "done", "failed", "cost", *(("reason",) if reasons else ()))
-    out.table(columns, rows, right=("done", "failed", "cost"))
+    numbers = ("done", "failed", "cost")
+    if out.fits(columns, rows, right=numbers):
+        out.table(columns, rows, right=numbers)
+    else:
+        _print_narrow(out, found)
 
 
 def _print_narrow(out: Output, found: list[tuple[JobRun, Counts]]) -> None:
@@ -99,7 +100,7 @@ def _print_narrow(out: Output, found: list[tuple[JobRun, Counts]]) -> None:
         counted = (
             f"{_progress(job, counts)} done, {counts.failed:,} failed, {format_cost(counts)}" if job.records else ""
         )
-        out.line(f"{_name(job)}  {job.state.value}  {counted}".rstrip())
+        out.words(f"{_name(job)}  {job.state.value}  {counted}".rstrip())
         out.line(f"  {job.source.key}{f': {job.reason}' if job.reason else ''}")
 
 
