@@ -14,6 +14,7 @@ from promptmill.wire.line_fields import ANY, LINK, PLAIN, OwnTools, Reach
 
 _TIER = "changes the price of the call"
 _SEARCH = "asks for a service of the provider that costs extra"
+_OTHER_MEDIA = "asks for an answer in sound or images, which costs more"
 _KEPT = "asks the provider to keep what is sent"
 _STORED = "refers to something that is stored at the provider, which may be somebody else's"
 _ACCOUNT = "chooses whose account or resources the call uses"
@@ -214,17 +215,26 @@ _GENERATE: Mapping[str, Any] = {
     "cachedContent": Reach(_STORED),
     "generationConfig": {
         **dict.fromkeys(("presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs"), PLAIN),
-        **dict.fromkeys(("responseMimeType", "mediaResolution"), PLAIN),
+        **dict.fromkeys(("responseMimeType", "mediaResolution", "audioTimestamp", "enableAffectiveDialog"), PLAIN),
+        "enableEnhancedCivicAnswers": PLAIN,
         "candidateCount": Reach("asks for more than one answer", values=(1,)),
-        "responseModalities": Reach("asks for an answer in sound or images, which costs more", values=(["TEXT"],)),
+        "responseModalities": Reach(_OTHER_MEDIA, values=(["TEXT"],)),
         "responseSchema": ANY,
         "responseJsonSchema": ANY,
+        "responseFormat": ANY,
+        "imageConfig": Reach(_OTHER_MEDIA),
+        "speechConfig": Reach(_OTHER_MEDIA),
+        "audioTranscriptionConfig": Reach(_OTHER_MEDIA),
+        "translationConfig": Reach(_OTHER_MEDIA),
+        "modelSelectionConfig": Reach("names another model"),
         "routingConfig": Reach("names another model"),
         "thinkingConfig": PLAIN,
     },
     "labels": PLAIN,
     "modelArmorConfig": Reach(_SEARCH),
     "safetySettings": [PLAIN],
+    "serviceTier": Reach(_TIER, values=("standard", "SERVICE_TIER_STANDARD")),
+    "store": Reach(_KEPT, values=(False,), moves_price=False),
     "tools": OwnTools({"functionDeclarations": ANY}, _gemini_tool_type, ("functionDeclarations",)),
     "toolConfig": {"functionCallingConfig": PLAIN},
 }

@@ -127,7 +127,9 @@ def _read_part(part: Fields, recipe: Recipe, ids: dict[str, str]) -> Part:
         call = _camel(part.require_object("functionCall"))
         name = call.require_text("name")
         ids[name] = call.take_text("id") or f"call_{len(ids)}"
-        return ToolCall(ids[name], name, call.take_dict("args") or {}, part.left({}))
+        made = ToolCall(ids[name], name, call.take_dict("args") or {}, part.left({}))
+        call.refuse_left()
+        return made
     if "functionResponse" in part:
         return _read_function_response(_camel(part.require_object("functionResponse")), ids)
     if "inlineData" in part or "fileData" in part:
@@ -214,7 +216,7 @@ def _read_tool_choice(body: Fields) -> ToolChoice | None:
     match body.peek("toolConfig") or body.peek("tool_config"):
         case {"functionCallingConfig": {"mode": str(mode), **others}, **rest} if not rest:
             names: Any = others.get("allowedFunctionNames") or []
-            if len(names) > 1:
+            if len(names) > 1 or others.keys() - {"allowedFunctionNames", "streamFunctionCallArguments"}:
                 return None
             body.take("toolConfig")
             if names:
