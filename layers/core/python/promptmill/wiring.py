@@ -389,5 +389,6 @@ def pass_over_what_is_imported() -> None:
     Collections still come, since calls that fail leave cycles behind that hold their prompts.
     """
     gc.freeze()
-    # A group of 50 calls makes some thousands of objects at once, nearly all of which are gone a moment later.
-    gc.set_threshold(_YOUNG_OBJECTS)
+    # A group of 50 calls makes some thousands of objects at once, nearly all of which are gone a moment later. A chunk
+    # that has ended is garbage that has grown old, with all its answers: so the older generations have their turn soon.
+    gc.set_threshold(_YOUNG_OBJECTS, 2, 2)
