@@ -280,8 +280,10 @@ def _redaction(run: ReportedRun) -> Section:
     rows: list[list[Content]] = [[name, f"{count:,}", f"{unrestored.get(name, 0):,}"] for name, count in shown]
     rows.append(["All", f"{sum(run.tally.redacted.values()):,}", f"{sum(unrestored.values()):,}"])
     beside = table("Values, by type", ("Type", "Values", "Not put back"), rows, last_is_sum=True)
+    doubts = sum(run.tally.labels_without_value.values())
+    warning = f"In {count_of(doubts, 'place')}, a label stands before something that could be its value, and nothing was masked."
     caption = "“Not put back” counts placeholders of that type in answers that stand for no value of their record."
-    return Section("redaction", "Redaction", "What was redacted", [figure(drawn, beside, caption)])
+    return Section("redaction", "Redaction", "What was redacted", [figure(drawn, beside, caption), tag("p", warning)])
 
 
 def _commands(run: ReportedRun) -> Section:

@@ -19,13 +19,13 @@ from rich.text import Text
 
 from promptmill.cli.command import EXIT_FAILED, offline
 from promptmill.cli.output import Output, printable
-from promptmill.cli.redaction_page import ReviewedText, render_redaction_page
 from promptmill.domain.errors import RecordError, UserError
 from promptmill.domain.recipe import RedactionPolicy
 from promptmill.ports.detectors import ExternalDetector
 from promptmill.redaction.policy import DetectorMissingError, external_detectors, make_audit_line
 from promptmill.redaction.redact_text import RedactedText, explain_span, redact_document, redact_text
 from promptmill.redaction.spans import ALL_TYPES, KNOWN_TYPES, Detector, Span
+from promptmill.reports.redaction_report import ReviewedText, redaction_report
 
 _MAX_LINE_BYTES = 32 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -305,7 +305,7 @@ def _explain(out: Output, source: Path, policy: RedactionPolicy, others: Detecto
 
 def _report(out: Output, source: Path, report: Path, policy: RedactionPolicy, others: Detector | None) -> None:
     texts = [ReviewedText(str(name), text, redact_text(text, policy, others)) for name, text in _texts(source)]
-    report.write_text(render_redaction_page(source.name, policy, texts), encoding="utf-8", errors="replace")
+    report.write_bytes(redaction_report(source.name, policy, texts))
     doubts = sum(len(one.found.doubts) for one in texts)
     out.line(
         f"{report}: {len(texts)} texts, {sum(len(one.found.spans) for one in texts)} values, {doubts} likely misses"
