@@ -184,3 +184,14 @@ def test_an_unknown_cost_is_null_not_nothing() -> None:
     unknown = msgspec.structs.replace(attempt(), price=Price(None, "unknown"))
     found = rendered("promptmill", failed(raw({"id": 1}), Failure("provider", "c", "m"), attempt(), unknown))
     assert found["cost_usd"] is None
+
+
+@pytest.mark.parametrize("row", [{"a": None, "b": "x"}, {"A ": None, " b": "x"}, {"a": "", "b": "x"}])
+def test_a_null_cell_of_a_row_is_an_empty_one(row: dict[str, Any]) -> None:
+    assert prompt_of(parsed("promptmill", row, prompt="{{ a }}-{{ b }}")) == "-x"
+
+
+@pytest.mark.parametrize("row", [{"a": None}, {"a": " ", "c": 1}, {"a": None, "prompt": None}])
+def test_rows_in_which_all_that_the_prompt_names_is_empty_cost_nothing(row: dict[str, Any]) -> None:
+    assert refused("promptmill", row, prompt="Is this good? {{ a }}").code == "empty_prompt"
+    assert refused("promptmill", {"prompt": None, "n": 1}).code == "empty_prompt"
