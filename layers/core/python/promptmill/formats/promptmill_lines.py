@@ -83,7 +83,7 @@ def _read(line: Fields, record: RawRecord, recipe: Recipe) -> CompletionRequest:
         return _read_conversation(line, given, recipe)
     if "prompt" in line:
         return _read_prompt(line, line_id, row, record, recipe)
-    if not given.keys() - {"id"}:
+    if not row.keys() - {"id"}:
         raise line.missing("prompt")
     columns = used_columns(recipe, _cells(row, recipe.prompt)) if recipe.prompt else {}
     request = ask(_fill_row(row, record, recipe), record, columns)
