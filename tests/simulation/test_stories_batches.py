@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from promptmill.domain.errors import RetryLaterError
 from tests.simulation.faults import FINE, At, Fate, ScriptedFaults
 from tests.simulation.provider import LETHAL
 from tests.simulation.run import play
@@ -121,3 +122,32 @@ def test_a_record_that_kills_takes_no_other_of_its_job_with_it() -> None:
     world = tell(story(30, in_flight=1, lethal=[17], sweeps=True, workers=2))
     assert Counter(statuses(world)) == {"answered": 29, "failed": 1}
     assert codes(world) == ["worker_crashed"]
+
+
+@pytest.mark.parametrize("retry_after_s", [1.0, None, 30.0])
+def test_a_burst_of_requests_beyond_the_providers_limit_is_answered_late_and_whole(retry_after_s: float | None) -> None:
+    """Two hundred requests in two seconds, at a provider that takes sixty a minute: a limit is a reason to wait, and no verdict."""
+    asks = [Ask(n / 100, "r0", prompt("ask", n), f"a{n}") for n in range(200)]
+
+    def begin(world: World) -> None:
+        bucket = Bucket(world, retry_after_s)
+        world.provider._mood = bucket.mood  # type: ignore[method-assign,assignment]
+
+    world = tell(story(0, asks=asks, workers=5, batch=10), begin=begin)
+    assert Counter(reply["status"] for reply in replies(world)) == {"answered": 200}
+
+
+class Bucket:
+    """A provider's limit of one request a second, and ten at once."""
+
+    def __init__(self, world: World, retry_after_s: float | None) -> None:
+        self._world, self._retry_after_s = world, retry_after_s
+        self._tokens, self._at = 10.0, 0.0
+
+    def mood(self, *_: object) -> Any:
+        now = self._world.loop.time()
+        self._tokens, self._at = min(10.0, self._tokens + now - self._at), now
+        if self._tokens < 1:
+            return RetryLaterError("rate_limited", "", status=429, retry_after_s=self._retry_after_s), False
+        self._tokens -= 1
+        return None, True

@@ -92,11 +92,12 @@ def _is_unreadable(state: RetryCallState) -> bool:
 
 
 def _wait(state: RetryCallState, rng: random.Random) -> float:
-    if asked := _retry_after(state):
-        return asked * rng.uniform(1.0, MAX_STRETCH)
-    if _is_refused(state):
-        return rng.uniform(0.0, min(MAX_BACKOFF_S, 2.0 ** max(1, state.attempt_number - _SHORT_WAITS)))
-    return rng.uniform(0.0, _growing(state))
+    asked = (_retry_after(state) or 0.0) * rng.uniform(1.0, MAX_STRETCH)
+    further = max(0, state.attempt_number - _SHORT_WAITS)
+    if _is_refused(state) and (further or not asked):
+        # Many wait for the same limit: a record that is refused again and again lets ever more time pass, whatever is asked.
+        return max(asked, rng.uniform(0.0, min(MAX_BACKOFF_S, 2.0 ** max(1, further))))
+    return asked or rng.uniform(0.0, _growing(state))
 
 
 def _is_refused(state: RetryCallState) -> bool:
