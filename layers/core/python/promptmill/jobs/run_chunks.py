@@ -19,7 +19,7 @@ from promptmill.engine.call_slots import CallSlots
 from promptmill.jobs.chunk_unit import ChunkWorker
 from promptmill.jobs.run_chunk import ChunkReport, run_chunk
 from promptmill.jobs.runs_beside import Beside, RunsBeside
-from promptmill.jobs.send_chunks import send_more, take_next
+from promptmill.jobs.send_chunks import note_drained, send_more, take_next
 from promptmill.pacing.pacing import JobPacing
 from promptmill.pacing.shared_pacing import STEP_S
 from promptmill.pacing.windows import REFUSED_S, WAKE_DELAY_S, delay_s, may_carry_on
@@ -192,7 +192,7 @@ class _Job:
     async def _carry_on(self, chunk: ChunkMessage) -> ChunkMessage | None:
         context, pacing = self._worker.context, self._pacing
         manifest = await context.manifests(chunk.job_id, chunk.run)
-        window: RunWindow = await context.jobs.note_drained(chunk.job_id, chunk.run, chunk.chunk)
+        window = await note_drained(chunk, context)
         if self._worker.open_chunks.is_full:
             if not self._is_small:
                 await self._send_more(manifest, window)
@@ -202,9 +202,8 @@ class _Job:
         if self._may_carry_on():
             taken = await take_next(manifest, window, context, pacing=pacing, wake_s=WAKE_DELAY_S)
             window = structs.replace(window, sent=window.sent + (taken is not None))
-        if (
-            taken is None or not self._is_small
-        ):  # a small job's chunks would wait in the queue where all workers are busy
+        # The chunks of a small job would wait in the queue, where all workers are busy.
+        if taken is None or not self._is_small:
             await self._send_more(manifest, window)
         return taken
 
