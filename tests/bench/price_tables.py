@@ -52,15 +52,70 @@ _PROVIDERS: Mapping[str, str] = {
 }
 """The providers whose prices Promptmill knows by itself, by the table's names."""
 _MODES = ("chat", "completion", "responses", "embedding")
-REASONS: Mapping[str, str] = {
-    r"^azure/(?:eu|us|apac|us-gov)/": "Azure's API does not tell a Data Zone from a global deployment: set `price`",
-    r"^azure/(?:ada|gpt-4-turbo|text-embedding-)": "the global price; LiteLLM has that of a regional deployment: set `price`",
-    r"^azure/gpt-audio": "OpenAI lowered it on 2025-08-28, and Azure with it",
-    r"anthropic.claude-3-opus": "a retired model, which was never cached on Bedrock",
-    r"^vertex_ai/claude-3-5-haiku": "a retired model, whose price Anthropic lowered in December 2024",
-    r"^cloudflare/": "LiteLLM has the prices of 2024 by neuron, and rounds others",
+
+
+class Reason(Struct, frozen=True):
+    """Why entries whose names match a pattern differ, and who says so."""
+
+    pattern: str
+    why: str
+    source: str
+
+
+_DEPLOYMENTS = "Microsoft Learn, Azure OpenAI deployment types; Directions on Microsoft, chart of 2024-12-28"
+_CACHING = "Amazon Bedrock user guide, prompt caching, list of models"
+_PLACES = "promptmill/prices/places.py"
+_OURS = "genai-prices, the entry of the model"
+REASONS: Mapping[Verdict, tuple[Reason, ...]] = {
+    "lower here": (
+        Reason(
+            r"^azure/(?:eu|us|apac|us-gov)/",
+            "Azure's API does not tell a Data Zone (a tenth more) from a global deployment: set `price`",
+            _DEPLOYMENTS,
+        ),
+        Reason(
+            r"^azure/(?:ada|gpt-4-turbo|text-embedding-)",
+            "the price of a global deployment; LiteLLM has that of a regional one: set `price`",
+            _DEPLOYMENTS,
+        ),
+        Reason(r"anthropic.claude-3-opus", "a retired model, which is not cached on Bedrock", _CACHING),
+        Reason(
+            r"^vertex_ai/claude-3-5-haiku",
+            "a retired model, lowered from $1 and $5 to $0.80 and $4 a month after its release",
+            "aiwiki.ai, Claude 3.5 Haiku, sources 2, 6, 8 and 13",
+        ),
+        Reason(
+            r"^cloudflare/",
+            "prices of single models since 2025-02-20; LiteLLM has those of 2024, and rounds others",
+            "cloudflare-docs, pull requests 20118 and 20147, and workers-ai/platform/pricing.mdx",
+        ),
+    ),
+    "higher here": (
+        Reason(
+            r"(?:^|/)(?:[a-z-]+\.)?anthropic\.claude|^claude-sonnet-4-5-20250929-v1|^openai\.",
+            "names without `global.` are endpoints of a region, which cost a tenth more; caches that the table has no "
+            "rate for cost what other input does",
+            _OURS,
+        ),
+        Reason(
+            r"^bedrock/|^(?:eu|apac|jp|au|ca|sa|in|us)\.|^amazon\.nova-2-pro",
+            "one factor for all models of a place, which is the highest that any has",
+            _PLACES,
+        ),
+        Reason(r"^perplexity/", "the fee of each request is in it, as if it were tokens", _OURS),
+        Reason(r"search-preview|^azure/|tts", "no rate of its own for this part: it costs what other tokens do", _OURS),
+        Reason(r"^cloudflare/", "LiteLLM rounds it, or has the price of 2024", "cloudflare-docs, pricing.mdx"),
+    ),
+    "unknown here": (
+        Reason(
+            r"us-gov|^bedrock/[a-z-]+-\d/",
+            "regions that no factor is known for, and models that are not sold there in our table: set `price`",
+            _PLACES,
+        ),
+        Reason(r"^perplexity/[a-z-]+/", "each reply tells its own cost, which counts", "Perplexity's API, usage.cost"),
+        Reason(r"", "in no price table of ours: unknown is never too low, and a budget refuses it: set `price`", _OURS),
+    ),
 }
-"""Why entries may differ, by a pattern of their names."""
 
 
 class Difference(Struct, frozen=True):
@@ -81,7 +136,8 @@ class Difference(Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        return next((reason for pattern, reason in REASONS.items() if re.search(pattern, self.name)), "")
+        reasons = REASONS.get(self.verdict, ())
+        return next((f"{r.why} ({r.source})" for r in reasons if re.search(r.pattern, self.name)), "")
 
 
 def compare(table: Mapping[str, Any]) -> Iterator[Difference]:
@@ -117,15 +173,17 @@ def route_of(name: str, entry: Mapping[str, Any]) -> Route | None:
 
 
 def main(path: str) -> int:
-    """Print the comparison. Return 1 if something is lower here and nobody says why."""
+    """Print the comparison. Return 1 if something differs and nobody says why."""
     found = list(compare(json.loads(Path(path).read_text())))
     counts = Counter(difference.verdict for difference in found)
     print(f"{len({d.name for d in found})} entries, {len(found)} prices: {dict(counts)}")
-    lower = [difference for difference in found if difference.verdict == "lower here"]
-    for difference in lower:
-        why = difference.reason or "NO REASON"
-        print(f"lower here: {difference.name} {difference.part}: {difference.ours} < {difference.theirs}: {why}")
-    return int(any(not difference.reason for difference in lower))
+    kinds = Counter((d.verdict, d.reason or "NO REASON") for d in found if d.verdict != "equal")
+    for (verdict, why), count in sorted(kinds.items()):
+        print(f"{verdict}: {count}: {why}")
+    unexplained = [difference for difference in found if difference.verdict != "equal" and not difference.reason]
+    for difference in unexplained:
+        print(f"{difference.verdict}: {difference.name} {difference.part}: {difference.ours} and {difference.theirs}")
+    return int(bool(unexplained))
 
 
 if __name__ == "__main__":

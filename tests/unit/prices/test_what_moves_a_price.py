@@ -142,3 +142,11 @@ def test_our_prices_of_bedrock_are_needed_and_have_a_source(name: str) -> None:
 
 def test_a_model_that_the_table_takes_for_another_has_its_own_price() -> None:
     assert nano(route("vertex/gemini-3.8-flash-cyber", region="global")) == 1_500_000 + 750_000
+
+
+def test_sound_without_a_rate_that_anybody_tells_has_no_price() -> None:
+    heard = Usage(input_total=1000, output_total=10, input_audio=1000)
+    assert nano(route("openai/gpt-audio"), heard) is not None
+    assert price_of(route("azure/gpt-audio"), heard) == UNKNOWN
+    ours = next(name for name in OWN_PRICES if name.startswith("bedrock/"))
+    assert price_of(route(ours, region="us-east-1"), heard) == UNKNOWN

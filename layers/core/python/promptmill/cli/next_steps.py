@@ -1,4 +1,4 @@
-"""Tell what a person can do about a job that has ended: run what was left out, try again what may work, mend what is wrong."""
+"""Say what a person can do about a job that has ended: run what was left out, try again what may work, mend what is wrong."""
 
 from __future__ import annotations
 

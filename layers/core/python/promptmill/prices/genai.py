@@ -150,7 +150,9 @@ class GenaiPriceBook:
         if counted.reported_nano_usd is not None:
             return Price(counted.reported_nano_usd, "provider-reported")
         factor = place_factor(route, counted, model)
-        if factor is None or untold_tools(route):
+        # Azure's rates for sound are told nowhere that we found, and LiteLLM's are above OpenAI's own.
+        is_untold_sound = route.provider == "azure" and bool(counted.input_audio or counted.output_audio)
+        if factor is None or untold_tools(route) or is_untold_sound:
             return UNKNOWN
         return self._listed_price(route, counted, model, at, factor)
 
@@ -182,7 +184,8 @@ class GenaiPriceBook:
         own = own_price(route.price_as or f"{route.provider}/{route.model}")
         table = None if own and own.instead else self._table_price(route, usage, model, at)
         if own is not None and table is None:
-            beside = usage.hosted or usage.output_image or usage.output_audio or _context(route, usage)
+            sound = usage.input_audio or usage.output_audio
+            beside = usage.hosted or usage.output_image or sound or _context(route, usage)
             return UNKNOWN if beside else _by_user(own.price, usage, "own-table", factor=factor)
         usd = _cost(table, usage) if table else None
         with localcontext(prec=_DIGITS):

@@ -1,4 +1,4 @@
-"""What the fields of a call that cost extra can add to it at most: more answers, calls of hosted tools, dearer tiers.
+"""Bound what the fields of a call that cost extra can add to it: more answers, calls of hosted tools, dearer tiers.
 
 A line sets such fields where its route allows them by name, and the operator sets them in the route's ``body``.
 """
