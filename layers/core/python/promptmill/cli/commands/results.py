@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from promptmill.cli.command import Invocation, on_target
+from promptmill.cli.parquet_results import write_parquet
 from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobRun
 from promptmill.jobs.find_run import FIRST_RUN, find_run
@@ -23,8 +24,9 @@ from promptmill.ports.job_store import Jobs
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write to. Default: results/JOB.",
 )
+@click.option("--parquet", is_flag=True, help="Write the answers as Parquet, too.")
 @on_target
-def results(invocation: Invocation, *, job: str, run: int | None, folder: Path | None) -> None:
+def results(invocation: Invocation, *, job: str, run: int | None, folder: Path | None, parquet: bool) -> None:
     """Download the files of JOB.
 
     They are the answers, the errors, the attempts and the summary.
@@ -32,6 +34,8 @@ def results(invocation: Invocation, *, job: str, run: int | None, folder: Path |
     services = invocation.target.services
     folder = folder or Path("results") / Path(job).name
     fetched = services.run(fetch(job, folder, run=run, services=services))
+    if parquet:
+        fetched["parquet"] = write_parquet(fetched["results"])
     for name, path in fetched.items():
         invocation.out.line(f"  {name:<9} {path}")
     invocation.out.document({"job_id": job, "files": {name: str(path) for name, path in fetched.items()}})
