@@ -318,7 +318,7 @@ def unknown_limits(seed: int, scale: float = 1.0) -> Figures:
             minutes = max(10.0, min(30.0, 600_000 / requests_per_minute)) * scale
             world.submit(Job("job", int(requests_per_minute * minutes), 0.0))
             world.run(until=50_000.0)
-            allowed = 45.0 if scale < 1.0 else 10.0 if requests_per_minute <= FEW_A_MINUTE else 6.0
+            allowed = 45.0 if scale < 1.0 else 5.5 if requests_per_minute <= FEW_A_MINUTE else 5.0
             yield Figure(
                 f"{requests_per_minute:,} a minute, bucket of {name}: time",
                 time_of(world, rate),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from promptmill.domain.limit_group import Estimate
 from promptmill.domain.limits import CallTokens, Limits
@@ -117,6 +118,9 @@ def test_an_estimate_dips_holds_and_steps_up_by_the_time_alone() -> None:
     cut = Estimate(100.0, WALL, reached=True)
     assert rate_at(cut, WALL) == pytest.approx(92.0)
     assert rate_at(cut, WALL + DIP_S) == rate_at(cut, WALL + DIP_S + HOLD_S) == 100.0
+    slow = structs.replace(cut, rate=2.0)
+    assert rate_at(slow, WALL + DIP_S + 40) == 2.0, "at a low rate, each refusal weighs more"
+    assert rate_at(slow, WALL + DIP_S + 60) > 2.0
     assert rate_at(cut, grows_at(cut)) == rate_at(cut, WALL + 3_600) == pytest.approx(105.0)
     more = grown(cut, grows_at(cut))
     assert (more.rate, more.grown) == (105.0, 1)

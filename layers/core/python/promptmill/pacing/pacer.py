@@ -49,7 +49,11 @@ class Pacer:
 
     def set_rates(self, requests: float | None, tokens: float | None, now: float) -> None:
         self._accrue(now)
+        lower = requests is not None and (self._rate is None or requests < self._rate)
         self._rate, self._token_rate = requests, tokens
+        if lower and requests is not None:
+            # What was earned at a rate that has turned out too high would all be refused.
+            self._credit = min(self._credit, self._most(requests))
 
     def start(self, now: float) -> None:
         """Give a tick's worth at once to a worker that has just got its share."""

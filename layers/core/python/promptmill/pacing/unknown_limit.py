@@ -24,8 +24,9 @@ DIP, DIP_S = 0.08, 20.0
 """How far below the rate that was let through the estimate starts after a cut, so that the provider's bucket fills
 again, and how long it takes to be back there."""
 
-HOLD_S = 8.0
-"""How long the estimate stays at that rate before it tries more."""
+HOLD_S, HELD_CALLS, MAX_HOLD_S = 8.0, 90.0, 120.0
+"""How long the estimate stays at that rate before it tries more: for so many calls at a low rate, where each refusal that
+trying costs is a larger part of the calls."""
 
 STEP, STEP_S = 0.05, 8.0
 """The first step beyond that rate, and the seconds that a step takes. The next one is twice as large, up to ``MAX_STEP``."""
@@ -55,6 +56,9 @@ KNOWN_TO_ALL_S = 2.0
 MANY = 10
 """So many refusals, if they are more than half of the calls, are enough to cut sooner."""
 
+TRIED_S = 0.5
+"""How long no more than ``MANY`` calls are made at the first estimate, from the first of them on."""
+
 FEW = 5.0
 """A part of fewer calls than this says little."""
 
@@ -79,18 +83,22 @@ def rate_at(estimate: Estimate, wall: float) -> float:
     if estimate.grown == 0:
         if passed < DIP_S:
             return estimate.rate * (1 - DIP * (1 - passed / DIP_S) ** 2)
-        passed -= DIP_S + HOLD_S
+        passed -= DIP_S + _hold_s(estimate)
     return estimate.rate * (1 + _step(estimate) * min(1.0, max(0.0, passed / STEP_S)))
 
 
 def grows_at(estimate: Estimate) -> float:
     """Return when the estimate has made its step, and waits for somebody to find that nothing is refused."""
-    return estimate.moved_at + STEP_S + (DIP_S + HOLD_S if estimate.grown == 0 else 0.0)
+    return estimate.moved_at + STEP_S + (DIP_S + _hold_s(estimate) if estimate.grown == 0 else 0.0)
 
 
 def grown(estimate: Estimate, wall: float) -> Estimate:
     """Return the next estimate, now that nothing was refused at this one."""
     return _estimate(rate_at(estimate, wall), wall, estimate.grown + 1)
+
+
+def _hold_s(estimate: Estimate) -> float:
+    return min(MAX_HOLD_S, max(HOLD_S, HELD_CALLS / estimate.rate))
 
 
 def _step(estimate: Estimate) -> float:
@@ -166,6 +174,7 @@ class UnknownLimit:
         self._wanted_more = self._refused = False
         self._cut_at, self._members = 0.0, 1
         self._at_random = AtRandom()
+        self._tried, self._tried_until = 0, float("-inf")
 
     def see(self, stored: Estimate | None, *, wall: float, now: float) -> None:
         """Take the group's estimate as it is now. Whoever was faster is right."""
@@ -187,18 +196,22 @@ class UnknownLimit:
         """Return how many of the wanted calls may be sent, as far as this worker's part in the search goes."""
         self._cut_if_due(now)
         if self.estimate is not None:
-            return wanted
+            # What was let through before the first refusal may have been what was saved up in a bucket.
+            return wanted if now >= self._tried_until else max(0, min(wanted, MANY - self._tried))
         return 0 if self._refused else self.ramp.room(in_flight, wanted, now)
 
     def wait_s(self, in_flight: int, now: float) -> float:
         """Return the seconds until a call may be sent."""
         self._cut_if_due(now)
         if self.estimate is not None:
-            return 0.0
+            return self._tried_until - now if now < self._tried_until and self._tried >= MANY else 0.0
         return self._cut_at - now if self._refused else self.ramp.wait_s(in_flight, now)
 
     def sent(self, calls: int, now: float, *, held_back: bool) -> None:
         self._fade(now)
+        if calls and not self._tried:
+            self._tried_until = min(self._tried_until, now + TRIED_S)
+        self._tried += calls
         self._unjudged.append((now, calls, 0))
         self._wanted_more |= held_back
         if self._is_below(now):
@@ -268,6 +281,7 @@ class UnknownLimit:
         let_through = max(0.0, sent - refused) / self._seconds_counted(now)
         self._move(_estimate(let_through * max(1, self._members), now + self._wall_ahead), now)
         self.unsaved = True
+        self._tried, self._tried_until = 0, float("inf")
 
     def _cut(self, seen: Estimate, now: float) -> None:
         wall = now + self._wall_ahead
