@@ -114,6 +114,7 @@ def test_a_quote_that_closes_in_json_within_a_string_stays() -> None:
         "fixed in PR79501 and PR101940",
         '{"Name": "MyDatabaseSecret",\n  "VersionStages": ["a"]}',
         "see list-settings-of-your-account-1549523130939",
+        'jsii_type="aws-cdk-lib.aws_msk.CfnBatchScramSecret0Props"',
         "-----BEGIN PRIVATE KEY-----this is not a private key-----END PRIVATE KEY-----",
         "npm install lodash@4.17.21 sax@0.1.1",
         "Look at https://shop.acme-tools.com/catalog/kitchen?page=2&sort=price, please",

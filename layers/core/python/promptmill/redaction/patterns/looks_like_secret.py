@@ -16,7 +16,7 @@ _PLACEHOLDER = (
 )
 _REFERENCE = (
     r"[$%][A-Za-z_(\[{].*|%[A-Za-z_]+%|[{<\[(@&].*|!(?:vault|[Rr]ef|[Ss]ub|[Gg]et[Aa]tt|[Ii]mport[Vv]alue|secret|env)\b.*|(?:process\.|os\.|env[.\[(]|ENV[.\[(]|var\.|vars\.|secrets\.|config[.\[(]|self\.|this\.|settings\.|data\.|local\.|module\.|params[.\[]|args\.|request\.|options\.).*"
-    r"|[A-Za-z_][\w.]*[(\[].*|[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40})+|[A-Za-z_]\w*->.*|[A-Za-z_]\w*::.*"
+    r"|[A-Za-z_][\w.]*[(\[].*|[A-Za-z_]\w{0,40}(?:\.[A-Za-z_]\w{0,40})+|[a-z]+(?:-[a-z]+)+(?:\.[A-Za-z_]\w{0,40}){2,}|[A-Za-z_]\w*->.*|[A-Za-z_]\w*::.*"
 )
 _WORDS = r"[A-Za-z]?[a-z]+(?:[A-Z][a-z]+|[A-Z]{2,5})*\d{0,3}|[A-Z]{2,}(?:[a-z]+[A-Z]?)*\d{0,2}|[a-zA-Z]+\d{1,2}"
 _NEVER = (
