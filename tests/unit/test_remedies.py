@@ -88,6 +88,19 @@ RECORDS: Mapping[str, Case] = {
     ),
     "too_many_cells": Case(b"text,n\na,1,surplus\n", b"text,n\na,1\n", "", TEXT, name="a.csv"),
     "other_dialect": Case(chat() + jsonl([{"recordId": "1", "modelInput": {}}]), chat() + chat(), ""),
+}
+FILES: Mapping[str, Case] = {
+    "empty_file": Case(b"", GOOD, ""),
+    "no_prompt_column": Case(b"review,n\ngood,1\n", b"text,n\ngood,1\n", "prompt", name="a.csv"),
+    "unknown_column": Case(b"txt,n\ngood,1\n", b"text,n\ngood,1\n", "", TEXT, name="a.csv"),
+    "ambiguous_column": Case(b"Text,TEXT\na,b\n", b"text,other\na,b\n", "", TEXT, name="a.csv"),
+    "unknown_file": Case(b"\x00\x01\x02\x03" * 9, GOOD, "", name="a.bin", mended_name="a.jsonl"),
+    "old_line_ends": Case(b"first\rsecond\rthird\r", b"first\nsecond\nthird\n", "", TEXT, name="a.txt"),
+    "file_too_large": Case(GOOD * 9, GOOD, "", limits=FileLimits(unpacked_bytes=100)),
+    "too_many_records": Case(GOOD * 9, GOOD, "", limits=FileLimits(records=3)),
+    "gzip_bomb": Case(
+        gzip.compress(b" " * 3_000_000), gzip.compress(GOOD), "", name="a.jsonl.gz", limits=FileLimits(expansion=5)
+    ),
     "no_records": Case(b"\n\n", GOOD, "record on each line"),
     "results_file": Case(
         jsonl([{"custom_id": "1", "response": {"status_code": 200, "body": {"choices": []}}, "error": None}]), GOOD, ""
