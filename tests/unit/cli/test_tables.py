@@ -76,6 +76,13 @@ def show_comparison(folder: Path) -> tuple[FakeTarget, list[str]]:
     return target, ["compare", *jobs]
 
 
+def show_errors(folder: Path) -> tuple[FakeTarget, list[str]]:
+    target, file = FakeTarget(recipe()), folder / "a.jsonl"
+    file.write_bytes(jsonl([{"id": n, "prompt": " "} for n in range(1_200)]))
+    typed(target, "submit", str(file), "--recipe", "r")
+    return target, ["errors", next(run.job_id for run in target.mill.jobs.runs.values())]
+
+
 def typing(*words: str) -> Make:
     return lambda _folder: (FakeTarget(recipe(routes=(LONG,))), list(words))
 
@@ -87,6 +94,7 @@ TABLES: Mapping[str, tuple[str, Make]] = {
     "models": ("commands/models.py", show_models),
     "estimate": ("commands/estimate.py", show_estimate),
     "comparison": ("commands/compare.py", show_comparison),
+    "errors": ("commands/errors.py", show_errors),
     "limits": ("commands/limits.py", typing("limits")),
     "recipes": ("commands/recipe.py", typing("recipe", "list")),
     "providers": ("commands/providers.py", typing("providers")),
