@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from promptmill.domain.limits import ToldLimit
-from promptmill.wire.rate_headers import DAY, MINUTE, SECOND, seconds_until, told_limits
+from promptmill.wire.rate_headers import DAY, MINUTE, SECOND, seconds_until, told_limits, with_headers_of
 
 OPENAI = "https://api.openai.com/v1/chat/completions"
 ANYBODY = "https://llm.example.com/v1/chat/completions"
@@ -206,6 +206,20 @@ def test_openrouter_and_the_headers_of_whom_it_asked() -> None:
     assert told == {"requests": ToldLimit("requests", 20, MINUTE, 15, 30.0)}
     daily = headers | {"x-ratelimit-reset": "1794614400000", "x-ratelimit-limit": "50"}
     assert read(daily, "https://openrouter.ai/api/v1/chat/completions")["requests"].period_s == DAY
+
+
+# The body of a 429 as users report it (Gitlawb/openclaude issue 936, 2026-04).
+def test_openrouter_tells_of_its_limit_in_the_body_of_a_refusal() -> None:
+    told = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1794571230000", "n": 5}
+    body = {"error": {"code": 429, "message": "Rate limit exceeded", "metadata": {"headers": told}}}
+    headers = with_headers_of(body, CIMultiDict({"Date": "Fri, 13 Nov 2026 12:00:00 GMT"}))
+    found = told_limits(headers, url="https://openrouter.ai/api/v1/chat/completions")
+    assert found == (ToldLimit("requests", 20, MINUTE, 0, 30.0),)
+
+
+@pytest.mark.parametrize("body", [None, [], "x", {}, {"error": "x"}, {"error": {"metadata": {"headers": [1]}}}])
+def test_other_bodies_tell_nothing(body: object) -> None:
+    assert with_headers_of(body, {"a": "b"}) == {"a": "b"}
 
 
 # developers.cloudflare.com/fundamentals/api/reference/limits (updated 2026-04-20).

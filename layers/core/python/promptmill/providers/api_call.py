@@ -16,7 +16,7 @@ from promptmill.domain.recipe import Route
 from promptmill.providers.http import HttpCalls, HttpStream
 from promptmill.wire.http_answer import HttpAnswer
 from promptmill.wire.loose_json import find_usage, join_halves, may_hold_half, parse_json
-from promptmill.wire.rate_headers import told_limits
+from promptmill.wire.rate_headers import told_limits, with_headers_of
 from promptmill.wire.stream_events import Assembler, StreamDecoder, StreamEvent
 
 _US = 1_000_000
@@ -67,9 +67,9 @@ async def complete(call: ApiCall, route: Route, http: HttpCalls) -> Completion:
     return _read_whole(call, answer)
 
 
-def _tell(error: ProviderError, answer: HttpAnswer, url: str) -> ProviderError:
+def _tell(error: ProviderError, answer: HttpAnswer, raw: Any, url: str) -> ProviderError:
     """Return the error with what reads the limits that its reply tells."""
-    error.told = partial(told_limits, answer.headers, url=url)
+    error.told = partial(told_limits, with_headers_of(raw, answer.headers), url=url)
     return error
 
 
@@ -86,7 +86,7 @@ def _read_whole(call: ApiCall, answer: HttpAnswer) -> Completion:
             return with_times(completion, answer.elapsed_s, told=partial(told_limits, answer.headers, url=call.url))
     raw = parse_json(answer.body)
     if not is_success(answer.status):
-        raise _tell(call.error(answer, raw), answer, call.url)
+        raise _tell(call.error(answer, raw), answer, raw, call.url)
     if raw is None:
         # What cannot be read was paid for all the same, and may say how much that was.
         raw = find_usage(answer.body)

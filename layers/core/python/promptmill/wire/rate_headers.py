@@ -96,6 +96,16 @@ def told_limits(headers: Mapping[str, str], *, url: str) -> tuple[ToldLimit, ...
     return _tightest(limits)
 
 
+def with_headers_of(raw: Any, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers with those that the body of a refusal repeats: OpenRouter sends its own only there."""
+    for name in ("error", "metadata", "headers"):
+        raw = raw.get(name) if isinstance(raw, dict) else None
+    if not isinstance(raw, dict):
+        return headers
+    told = {str(name).lower(): value for name, value in raw.items() if isinstance(value, str)}
+    return {name.lower(): value for name, value in headers.items()} | told
+
+
 def _tightest(limits: Iterable[ToldLimit]) -> tuple[ToldLimit, ...]:
     """Return one limit of each kind: a pace before one of a longer period, and of several the lowest."""
     chosen: dict[Counted, ToldLimit] = {}
