@@ -7,11 +7,13 @@ from typing import Any, Literal
 import pytest
 
 from promptmill.domain import messages
-from promptmill.domain.errors import RecipeError, RefusedByAwsError
-from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.errors import RecipeError, RefusedByAwsError, RejectedFileError
+from promptmill.domain.job import JobRun, JobState, Source
 from promptmill.domain.messages import ChunkMessage, PlanMessage
+from promptmill.jobs.reject_job import open_job, reject_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.settle_dead_letter import MAX_PLANNERS, give_up_dead_letter
+from promptmill.jobs.status import encode_status
 from tests.fakes.failing import ALWAYS
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.recipes import recipe
@@ -253,3 +255,27 @@ async def test_a_request_that_no_worker_took_gives_up_in_the_end() -> None:
     mill.clock.advance(25 * 3600)
     assert (await mill.ask(body, settling=True, since=since)).code == "gave_up"
     assert len(mill.replies.sent) == 1
+
+
+async def test_a_rejection_that_may_be_mended_covers_no_status_that_is_written_meanwhile() -> None:
+    """The table refuses the end of the job, so its status says why. By then another worker has planned it after all."""
+    mill = Mill(recipe())
+    job = await open_job((await source_of(mill)), mill.context())
+    mill.jobs.fail_next("move", NO_RIGHT)
+    newer = encode_status({"state": "RUNNING"})
+
+    async def write_first(key: str, *_: Any, **__: Any) -> None:
+        mill.objects.mend("replace")
+        await mill.objects.replace(key, newer)
+
+    mill.objects.before("replace", write_first)
+    with pytest.raises(RefusedByAwsError):
+        await reject_job(job, RejectedFileError("no job file", code="x"), mill.context(), is_last_try=False)
+    assert mill.objects.body(f"{job.results_prefix}status.json") == newer
+
+
+async def source_of(mill: Mill) -> Source:
+    message = mill.drop(KEY, BODY)
+    found = await mill.objects.head(message.key)
+    assert found is not None
+    return Source(found.key, found.version, found.size, found.modified_at)

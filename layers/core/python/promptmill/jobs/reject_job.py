@@ -13,7 +13,7 @@ from promptmill.domain.messages import PlanMessage
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.find_run import FIRST_RUN
-from promptmill.jobs.status import note_refusal, publish_event, publish_status
+from promptmill.jobs.status import note_refusal, publish_event, publish_in_passing, publish_status
 
 
 class Planned(Struct, frozen=True):
@@ -59,7 +59,7 @@ async def reject_job(job: JobRun, error: UserError, context: JobContext, *, is_l
         now = await context.jobs.read(job.job_id, job.run) or rejected
     except RefusedByAwsError as refusal:
         if not is_last_try:  # a job that the table does not know could not be resumed, and this may be mended in time
-            await publish_status(structs.replace(rejected, state=job.state), context)
+            await publish_in_passing(structs.replace(rejected, state=job.state), context)
             raise
         now, refused = rejected, refusal
     if now.state is not JobState.REJECTED:

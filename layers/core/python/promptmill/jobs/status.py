@@ -116,6 +116,12 @@ async def publish_status(job: JobRun, context: JobContext, *, over: str | None =
     return True if written else None
 
 
+async def publish_in_passing(job: JobRun, context: JobContext) -> None:
+    """Write the status of a run that may have moved on, unless somebody writes one meanwhile."""
+    with suppress(RefusedByAwsError):
+        await publish_status(job, context, over=await context.objects.tag_of(_key_of(job)))
+
+
 def _key_of(job: JobRun) -> str:
     return f"{job.results_prefix}status.json"
 
