@@ -23,7 +23,7 @@ MIN_WINDOW_S = 10.0
 BUCKET = 0.15
 """How far the reset of a bucket may be from what is missing in it, as a part of its period: whole seconds are told."""
 
-SPARE = 0.01
+SPARE = 0.003
 """The part of a window that is left over, for the calls that were made since it was told."""
 
 EARLY = 0.1
@@ -100,8 +100,11 @@ class _Left:
     def __init__(self, told: ToldLimit, sent_at: float, sum_then: float, ours: float) -> None:
         self.told, self.sent_at, self.sum_then = told, sent_at, sum_then
         begun_s = told.period_s - (told.reset_s or 0.0)
+        # What is left is told in whole calls: one that is missing may be nobody's.
         self._others_per_s = (
-            max(0.0, told.limit - (told.remaining or 0) - ours) / begun_s if begun_s > told.period_s * EARLY else 0.0
+            max(0.0, told.limit - (told.remaining or 0) - ours - 1) / begun_s
+            if begun_s > told.period_s * EARLY
+            else 0.0
         )
         used = told.limit - (told.remaining or 0)
         reset_s = told.reset_s or 0.0
