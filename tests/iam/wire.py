@@ -66,6 +66,9 @@ class _Response:
     async def readany(self) -> bytes:
         return self._blocks.pop(0) if self._blocks else b""
 
+    def at_eof(self) -> bool:
+        return not self._blocks
+
     def close(self) -> None:
         """Do nothing: there is no connection."""
 
