@@ -1,4 +1,4 @@
-"""Answer the records of a chunk, on a message of the chunks queue."""
+"""Answer the records of a chunk, or step a submission, on a message of the chunks queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from promptmill.domain import messages
 from promptmill.domain.errors import fault_of
 from promptmill.domain.limits import Limits
-from promptmill.domain.messages import ChunkMessage
+from promptmill.domain.messages import ChunkMessage, StepMessage
 from promptmill.wiring import Services, services_of_process
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ logger = Logger()
 metrics = Metrics()
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 MAX_LIMITS_S = 5  # a store that hangs costs no more than this of an invocation's time
+STEPPING_S = 120  # kept back for the chunk that a step is working on
 JOINING_S = 30  # kept back for the chunk's result, once the last call is over
 
 
@@ -42,8 +43,12 @@ def run(record: SQSRecord, lambda_context: LambdaContext) -> None:
     """Run one message. Powertools passes the context to a record handler that has a ``lambda_context``."""
     try:
         source = services_of_process().settings.find_source(record.event_source_arn, "chunks")
-        message = messages.decode(record.body, ChunkMessage)
-        logger.append_keys(job_id=message.job_id, run=message.run, chunk=message.chunk)
+        message = messages.decode_work(record.body)
+        logger.append_keys(job_id=message.job_id, run=message.run)
+        if isinstance(message, StepMessage):
+            run_step(message, record, source.url, lambda_context)
+            return
+        logger.append_keys(chunk=message.chunk)
         run_message(message, record, source.url, lambda_context)
     except Exception as error:
         logger.error("chunk not run", extra=fault_of(error))
@@ -74,6 +79,20 @@ def run_message(message: ChunkMessage, record: SQSRecord, queue_url: str, contex
     for report in services.run(run_chunks(message, worker, others=others)):
         note(report)
     services.count("CircuitsOpen", pacing.open_circuits)
+
+
+def run_step(message: StepMessage, record: SQSRecord, queue_url: str, context: LambdaContext) -> None:
+    """Step a submission, or decide what of a run goes into batches. Whatever fails here is stepped again by the schedule."""
+    from promptmill.submissions.plan import run_step_message
+
+    services, owner = services_of_process(), context.aws_request_id
+    lease = services.lease(queue_url, record.receipt_handle)
+    ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - STEPPING_S
+    stepping = services.submission_context(services.runtime(owner=owner, ends_at=ends_at))
+    report = services.run(run_step_message(message, stepping, lease=lease, lease_s=services.settings.lease_s))
+    facts: dict[str, Any] = msgspec.to_builtins(report) if report is not None else {}
+    logger.info("step", extra={"submission": message.submission, **facts})
+    metrics.add_metric("SubmissionsStepped", MetricUnit.Count, 1)
 
 
 def name_run(of: ChunkMessage | QueuedRun) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = Logger()
 metrics = Metrics()
 MEASURING_S = 10
+STEPS_S = 20
 SAYING_S = 10  # kept back to log where it stopped, and for a store that is slow to answer
 
 
@@ -31,6 +32,7 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     services = services_of_process()
     ends_at = services.clock.monotonic() + context.get_remaining_time_in_millis() / 1000 - SAYING_S
     measure_deployment(services)  # first, as alarms need it most when a sweep runs out of time
+    send_steps(services)
     try:
         swept = services.run(sweep(services.job_context, ends_at=ends_at))
     except Exception as error:
@@ -43,6 +45,21 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
         services.count("Failures")
         raise
     return note(swept)
+
+
+def send_steps(services: Services) -> None:
+    """Send a step to each submission that is due. A failure is not the runs' fault, and they are swept all the same."""
+    from promptmill.submissions.plan import send_due_steps
+
+    sending = send_due_steps(services.submissions, services.queue, now=services.clock.now())
+    try:
+        sent = services.run(asyncio.wait_for(sending, STEPS_S))
+    except Exception as error:  # noqa: BLE001  see above; the next sweep sends what this one could not
+        logger.error("steps not sent", extra=fault_of(error))
+        services.count("Failures")
+        return
+    if sent:
+        metrics.add_metric("StepsSent", MetricUnit.Count, sent)
 
 
 def note(swept: Swept) -> dict[str, int]:

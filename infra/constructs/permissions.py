@@ -19,7 +19,7 @@ from infra.constructs.queues import Queues
 from infra.constructs.tables import Tables
 from infra.stages import StageValues
 from promptmill.domain import limits
-from promptmill.domain.layout import ANSWERS, BODIES, INBOX, RECIPES, RESULTS, WORK, recipe_key
+from promptmill.domain.layout import ANSWERS, BATCHES, BODIES, INBOX, MAPS, RECIPES, RESULTS, WORK, recipe_key
 from promptmill.settings import QUEUES, QueueName
 
 FunctionName = Literal["plan_job", "run_chunk", "run_requests", "finish_job", "settle_dead_letter", "sweep"]
@@ -64,6 +64,7 @@ class Access:
     Attributes:
         versions: prefixes of which it reads the version that was dropped or staged.
         streams: prefixes written in parts where objects are large.
+        erases: prefixes of which it erases what it wrote there.
         tags: prefixes whose tags it may read.
         models: may call models: Bedrock, and read the keys of the others; and what redacts the prompts before.
         indexes: may query the indexes of the jobs table.
@@ -73,6 +74,7 @@ class Access:
     versions: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
+    erases: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     indexes: bool = False
@@ -98,9 +100,11 @@ ACCESS: dict[FunctionName, Access] = {
         events=True,
     ),
     "run_chunk": Access(
-        reads=(INBOX, LIMITS, WORK, STATUS),
+        reads=(INBOX, LIMITS, WORK, STATUS, BATCHES, MAPS),
         versions=(INBOX, WORK),
-        writes=(WORK, STATUS),
+        writes=(WORK, STATUS, MAPS),
+        streams=(BATCHES,),
+        erases=(BATCHES, MAPS),
         jobs=(*_UNITS, "ConditionCheckItem", "DeleteItem"),
         charges=_RECORD,
         consumes=("chunks",),
@@ -180,6 +184,8 @@ class Permissions:
         yield _allow("s3:PutObject", on=self._under((*access.writes, *access.streams)))
         if access.streams:
             yield _allow("s3:AbortMultipartUpload", on=self._under(access.streams))
+        if access.erases:
+            yield _allow("s3:DeleteObjectVersion", on=self._under(access.erases))
 
     def _under(self, prefixes: Iterable[str]) -> list[str]:
         return [self.bucket.arn_for_objects(p if p in _WHOLE_KEYS else f"{p}*") for p in prefixes]

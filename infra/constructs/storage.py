@@ -29,6 +29,12 @@ class Retention:
     old_days: int
 
 
+_OF_BATCHES = {"batches": layout.BATCHES, "maps": layout.MAPS}
+_BATCH_DAYS = 21
+"""Longer than a batch can turn up late, which is a fortnight at Azure OpenAI. What is left by then was staged by a worker that
+slept while its submission was settled, and nobody else erases it."""
+
+
 def lifecycle(values: StageValues) -> list[Retention]:
     """Return how long everything is kept.
 
@@ -43,6 +49,7 @@ def lifecycle(values: StageValues) -> list[Retention]:
     }
     return [
         Retention(name="everything", prefix="", days=0, old_days=old),
+        *(Retention(name=name, prefix=p, days=_BATCH_DAYS, old_days=1) for name, p in _OF_BATCHES.items()),
         Retention(name="work", prefix=layout.WORK, days=values.work_retention_days, old_days=_OLD_WORK_DAYS),
         *(Retention(name=name, prefix=p, days=days, old_days=old) for name, (p, days) in kept.items() if days),
     ]

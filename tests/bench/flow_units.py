@@ -20,7 +20,6 @@ from promptmill.domain.errors import RetryLaterError
 from promptmill.domain.limits import CallTokens, LimitRule, Limits
 from promptmill.domain.recipe import Route
 from promptmill.domain.record import Attempt, Price
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup
 from promptmill.engine.answer_unit import MAX_PREPARED, Draining
 from promptmill.engine.call_gate import GateContext, UnitCallGate
@@ -29,6 +28,7 @@ from promptmill.engine.journal import JournalWriter, Page
 from promptmill.engine.unit import PauseSwitch
 from promptmill.engine.unit_budget import UnitBudget
 from promptmill.pacing.shared_pacing import STEP_S, SharedPacing
+from promptmill.ports.submissions import Holder
 from promptmill.ports.units import Intended
 from tests.bench.flow_provider import Provider
 from tests.bench.flow_world import IN_FLIGHT, INTENT_S, ROUTE

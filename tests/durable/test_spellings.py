@@ -27,6 +27,8 @@ ADDED: set[str] = {
     "status.indented.notes",
     "manifest.json.recipe.unknown_fields: text",
     "manifest.json.recipe.overflow: yes or no",
+    "manifest.json.recipe.lane: text",
+    "manifest.json.recipe.deadline_h",
     "drained_chunk.pk.S: JOB#<job>",
     "drained_chunk.sk.S: RUN#9999#DRAINED#99999999",
     "drained_chunk.ttl.N: text",

@@ -74,7 +74,9 @@ class Mill(Deployment):
             return await self.plan(message)
         if isinstance(message, ChunkMessage):
             return await run_chunks(message, self.chunk_worker("worker", message))
-        return await self.finish(message)
+        if isinstance(message, FinishMessage):
+            return await self.finish(message)
+        raise AssertionError(f"nobody takes {message} here")
 
     async def pump(self, *, most: int = 10_000) -> None:
         """Deliver whatever waits until nothing does."""

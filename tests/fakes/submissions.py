@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import structs
 
-from promptmill.domain.submission import BatchEnd, FrozenChunk, Holder, Mark, Submission
+from promptmill.ports.submissions import BatchEnd, FrozenChunk, Holder, Mark, Submission
 from tests.fakes.failing import FailsOnRequest
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.units import FakeUnits

@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import structs
 
 from promptmill.domain.budget import BudgetLines, BudgetState, Grant, keys_of
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
+from promptmill.ports.submissions import Holder
 from promptmill.ports.units import Intended
 from tests.fakes.failing import FailsOnRequest
 

@@ -146,8 +146,12 @@ _PUBLISHES_NO_EVENTS = ("run_chunk", "run_requests", "sweep")
 _WRITES_NO_CHARGES = ("plan_job", "finish_job", "sweep")
 _DELETES_NO_ITEMS = ("plan_job", "run_requests", "finish_job", "sweep")
 _MODEL = f"arn:aws:bedrock:{REGION}::foundation-model/anthropic.claude"
+_MAP = "maps/5ab1e0000000000000000001/00000000"
 OF_FUNCTIONS = [
     *((f, "s3:GetObject", f"{BUCKET_ARN}/{key}") for f, keys in _READS.items() for key in keys),
+    *((f, "s3:GetObject", f"{BUCKET_ARN}/{_MAP}") for f in _READS if f != "run_chunk"),
+    *((f, "s3:DeleteObjectVersion", f"{BUCKET_ARN}/{_MAP}") for f in _READS if f != "run_chunk"),
+    ("run_chunk", "s3:DeleteObjectVersion", f"{BUCKET_ARN}/work/j/0001/manifest.json"),
     *((f, "s3:PutObject", f"{BUCKET_ARN}/{key}") for f, keys in _WRITES.items() for key in keys),
     *((f, "sqs:SendMessage", arn("sqs", f"promptmill-dev-{q}")) for f, queues in _SENDS.items() for q in queues),
     *((f, "sqs:ReceiveMessage", arn("sqs", f"promptmill-dev-{q}")) for f, queues in _RECEIVES.items() for q in queues),

@@ -182,6 +182,7 @@ _OPERATIONS: Mapping[tuple[str, str], str | Callable[[Params, World], Iterator[t
     ("s3", "UploadPartCopy"): _copied_part,
     ("s3", "CompleteMultipartUpload"): "s3:PutObject",
     ("s3", "AbortMultipartUpload"): "s3:AbortMultipartUpload",
+    ("s3", "DeleteObject"): _versioned("s3:DeleteObject", "s3:DeleteObjectVersion"),
     ("dynamodb", "GetItem"): "dynamodb:GetItem",
     ("dynamodb", "PutItem"): "dynamodb:PutItem",
     ("dynamodb", "UpdateItem"): "dynamodb:UpdateItem",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from promptmill.jobs.plan_job import release_duplicate
 from promptmill.jobs.reject_job import open_job
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.stop_run import cancel_job
+from tests.fakes.batches.service import FakeBatches
 from tests.fakes.model_provider import FakeModels
 from tests.iam.functions import BUCKET, sample
 from tests.iam.journeys import FILE, OK, Journey
@@ -40,6 +42,27 @@ def a_file(journey: Journey) -> None:
     journey.invoke("sweep", sample("schedule"))
     assert journey.state_of("a.csv") == "DONE"
     journey.stack.s3.delete_object(Bucket=BUCKET, Key=f"recipes/{DOCUMENT}.yaml")
+
+
+def a_file_in_a_batch(journey: Journey) -> None:
+    """Decided, staged, sent, copied in parts, told and erased; one upload of the copy fails and is taken back."""
+    batches = FakeBatches(journey.clock)
+    batches.takes = timedelta(0)
+    with pytest.MonkeyPatch.context() as patch:
+        small_parts(patch)
+        patch.setattr(wiring.Services, "batch_services", batches)
+        lines = "".join(f"{n} in a batch\r\n" for n in range(150))
+        journey.drop("patient.csv", f"text\r\n{lines}".encode(), recipe="patient")
+        journey.gate.break_at("CompleteMultipartUpload", "batches/")
+        for minutes in range(0, 40, 4):
+            journey.ahead(minutes=minutes)
+            journey.invoke("sweep", sample("schedule"))
+            batches.move_to(journey.clock)
+            for queue, function in (("uploads", "plan_job"), ("chunks", "run_chunk"), ("finish", "finish_job")):
+                journey.work(function, queue)
+    assert journey.state_of("patient.csv") == "DONE"
+    assert (len(batches.creates), len(batches.deleted)) == (1, 1)
+    journey.ahead()
 
 
 def small_parts(patch: pytest.MonkeyPatch) -> None:
@@ -255,4 +278,5 @@ FILE_JOURNEYS: tuple[Callable[[Journey], None], ...] = (
     a_worker_that_is_taken_over,
     a_join_that_is_repeated,
     budgets,
+    a_file_in_a_batch,
 )

@@ -52,6 +52,7 @@ _RECIPES = {
     "poor": b'budget: {per_job_usd: "0.0000075"}\nmax_output_tokens: 10\n',
     "daily": b'budget: {per_day_usd: "0.0000075"}\nmax_output_tokens: 10\n',
     "capped": b"max_output_tokens: 10\n",
+    "patient": b"lane: batch\n",
 }
 _ROUTE = b"{model: openai/gpt-6-luna, key: openai}"
 

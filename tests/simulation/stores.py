@@ -12,12 +12,12 @@ from promptmill.domain import layout
 from promptmill.domain.budget import BudgetLine, BudgetState, Grant
 from promptmill.domain.charge import CostCorrection
 from promptmill.domain.job import JobRun, JobState
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import NOBODY, Claim, Gate, IntentGroup
 from promptmill.engine import journal
 from promptmill.engine.journal import Page
 from promptmill.ports.clock import Clock
 from promptmill.ports.object_store import ObjectInfo
+from promptmill.ports.submissions import Holder
 from promptmill.ports.units import Intended
 from tests.fakes.jobs import FakeJobs
 from tests.fakes.ledger import FakeLedger

@@ -310,7 +310,7 @@ def limits(field: FieldInfo) -> Iterator[int]:
 
 def test_every_choice_is_documented() -> None:
     by_key = {row[0].strip("`"): codes(row[1]) for row in rows_of_keys("Recipes")}
-    for key in ("model", "attachments", "invocation_type"):
+    for key in ("model", "lane", "attachments", "invocation_type"):
         annotation = model.RecipeDocument.model_fields[key].annotation
         assert by_key[key] == list(annotation.__args__), key  # type: ignore[union-attr]  # a Literal's
 

@@ -28,11 +28,11 @@ from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetLine
 from promptmill.domain.job import Counts, JobState
 from promptmill.domain.limit_group import Circuit, Estimate
-from promptmill.domain.submission import Mark
 from promptmill.domain.units import Claim, Intent, IntentGroup, Verdict, gate_of
 from promptmill.engine.takeover import Free, take_unit
 from promptmill.ports.job_store import QueuedRun
 from promptmill.ports.object_store import Piece
+from promptmill.ports.submissions import Mark
 from tests.contract.ports.conftest import BUCKET, JOBS_INDEXES, RECORDED, REGION, create_table
 from tests.contract.ports.interposer import TROUBLES, Interposer, Trouble, until_answered
 from tests.contract.ports.test_jobs import AT, ID, JOB, LATER

@@ -13,8 +13,8 @@ from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.submissions import DynamoDbSubmissions
 from promptmill.aws.dynamodb.units import DynamoDbUnits
 from promptmill.domain.job import JobState
-from promptmill.domain.submission import BatchEnd, FrozenChunk, Holder, Mark, Submission
 from promptmill.domain.units import Intent, IntentGroup, Verdict, chunk_unit
+from promptmill.ports.submissions import BatchEnd, FrozenChunk, Holder, Mark, Submission
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table
 from tests.contract.ports.test_jobs import AT, ID, JOB, LATER
 from tests.fakes.clock import FakeClock
@@ -86,6 +86,7 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 async def test_it_is_read_as_it_was_written(stores: Stores) -> None:
     assert await stores.submissions.read(HELD) is None
     assert await stores.begin() == NEW
+    assert {type(chunk) for chunk in (await stores.read()).chunks} == {int}, "they become parts of keys"
     assert await stores.submissions.create(NEW), "its own answer was lost"
     assert not await stores.submissions.create(structs.replace(NEW, chunks=(7,)))
     await stores.submissions.freeze(HELD, FROZEN)

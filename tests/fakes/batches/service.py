@@ -207,6 +207,10 @@ class FakeBatches(FailsOnRequest):
         self.uploads.pop(upload, None)
         self.deleted.add(status.id)
 
+    def move_to(self, clock: Clock) -> None:
+        """Go by another clock from now on."""
+        self._clock = clock
+
     @property
     def bill(self) -> int:
         return sum(batch.bill for batch in self.batches.values())

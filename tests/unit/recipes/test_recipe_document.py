@@ -179,6 +179,9 @@ def test_redaction_types(text: str, types: tuple[str, ...]) -> None:
         (f"{MINIMAL}\ncompare: {{}}", "compare", "not built yet"),
         (f"{MINIMAL}\nbudget: {{per_job: 25}}", "budget.per_job", "did you mean per_job_usd"),
         (f"{MINIMAL}\nbudget: {{per_day_usd: lots}}", "budget.per_day_usd", "number"),
+        (f"{MINIMAL}\nlane: flex", "lane", "live"),
+        (f"{MINIMAL}\nlane: batch\ngive_up_after: 12h", "deadline", "give_up_after"),
+        (f"{MINIMAL}\ndeadline: soon", "deadline", "36h or 3d"),
         (f"{MINIMAL}\ngive_up_after: 90", "give_up_after", "36h or 3d"),
         (
             with_route("{model: openai/m, key: k, dialect: embeddings, stream: true}"),

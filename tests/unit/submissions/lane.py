@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -11,10 +12,12 @@ from msgspec import structs
 
 from promptmill.domain.charge import spending_of_charge, spending_of_correction
 from promptmill.domain.job import JobRun, JobState
+from promptmill.domain.messages import Message, StepMessage
 from promptmill.domain.recipe import Recipe
-from promptmill.domain.submission import Submission
 from promptmill.domain.times import rfc3339
+from promptmill.ports.submissions import Holder, Submission
 from promptmill.submissions.context import SubmissionContext
+from promptmill.submissions.plan import plan_run, send_due_steps
 from promptmill.submissions.step import Stepped, step
 from tests.fakes.batches.service import FakeBatches
 from tests.fakes.mill import Mill, jsonl
@@ -108,6 +111,28 @@ class Lane(Mill):
         self.job_id = planned.job_id
         self.queue.waiting.clear()
         return self.job(self.job_id)
+
+    async def deliver(self, message: Message) -> object:
+        """Deliver a message. Steps go to those who run chunks."""
+        if not isinstance(message, StepMessage):
+            return await super().deliver(message)
+        context = self.stepping(self.step_with())
+        with suppress(Dead, ConnectionAbortedError):
+            if message.submission:
+                return await step(Holder(message.job_id, message.run, message.submission), context)
+            return await plan_run(message.job_id, message.run, context)
+        return None
+
+    async def run_by_schedule(self, *, hours: float = 60.0) -> None:
+        """Sweep every minute and deliver what is sent, until the job is over and nothing is left of any submission."""
+        for _ in range(int(hours * 60)):
+            await send_due_steps(self.store, self.queue, now=self.clock.now())
+            await self.sweep()
+            await self.pump()
+            if self.all_settled and self.job(self.job_id).state.terminal:
+                return
+            self.clock.advance(60.0)
+        raise AssertionError(f"it never ended: {self.job(self.job_id)}, {list(self.store.stored.values())}")
 
     async def submit(self, *chunks: int, due_s: float = 20 * HOUR_S, name: str = "") -> Submission:
         """Plan a submission of these chunks, or of all."""

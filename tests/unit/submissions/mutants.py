@@ -132,8 +132,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "maps are left behind",
         "promptmill.submissions.step",
-        "(layout.maps_prefix(submission.id), layout.batch_prefix(submission.id))",
-        "(layout.batch_prefix(submission.id),)",
+        "(layout.maps_prefix(submission.id), layout.batch_prefix(submission.id)):",
+        "(layout.batch_prefix(submission.id),):",
     ),
     _mutant(
         "maps are erased before all is told",

@@ -14,10 +14,10 @@ from typing import Any
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.errors import MissingObjectError, UserError
 from promptmill.domain.job import JobState
-from promptmill.domain.submission import Submission
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.ports.batch_service import Refused
+from promptmill.ports.submissions import Submission
 from promptmill.submissions.step import step
 from promptmill.wire.batches.terms import TERMS
 from tests.fakes.batches.fates import Fate as LineFate

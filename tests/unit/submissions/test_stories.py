@@ -12,12 +12,12 @@ from msgspec import structs
 from promptmill.domain import layout
 from promptmill.domain.budget import BudgetPolicy
 from promptmill.domain.messages import ChunkMessage
-from promptmill.domain.submission import Submission, line_id
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.takeover import Free, inspect_claim
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.ports.batch_service import Refused
+from promptmill.ports.submissions import Submission, line_id
 from promptmill.wire.batches.terms import TERMS
 from tests.fakes.batches.fates import some
 from tests.fakes.batches.service import LINE_NANO

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from promptmill.aws.dynamodb.jobs import DynamoDbJobs
     from promptmill.aws.dynamodb.ledger import DynamoDbLedger
     from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
+    from promptmill.aws.dynamodb.submissions import DynamoDbSubmissions
     from promptmill.aws.dynamodb.switches import DynamoDbSealKey, DynamoDbSwitches
     from promptmill.aws.dynamodb.units import DynamoDbUnits
     from promptmill.aws.eventbridge import EventBridgeBus
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from promptmill.pacing.pacing import JobPacing
     from promptmill.pacing.shared_pacing import SharedPacing
     from promptmill.prices.genai import GenaiPriceBook
+    from promptmill.providers.batches.registry import HttpBatchServices
     from promptmill.providers.registry import HttpModelProviders
     from promptmill.requests.answer_request import RequestWorker
     from promptmill.requests.envelope import IncomingRequest
+    from promptmill.submissions.context import SubmissionContext
     from promptmill.system_clock import SystemClock
 
 
@@ -320,6 +323,25 @@ class Services:
             day_cap=self.day_cap,
             limits=self.settings.file_limits,
         )
+
+    @cached_property
+    def submissions(self) -> DynamoDbSubmissions:
+        from promptmill.aws.dynamodb.submissions import DynamoDbSubmissions
+
+        return DynamoDbSubmissions(self._dynamodb, self.settings.jobs_table, self.rng, self.clock)
+
+    @cached_property
+    def batch_services(self) -> HttpBatchServices:
+        """Return the batch services. Those that read and write in buckets need a place of their own, and have none yet."""
+        from promptmill.providers.batches.registry import HttpBatchServices
+
+        return HttpBatchServices(self.providers.connections, secrets=self.secrets)
+
+    def submission_context(self, runtime: UnitRuntime) -> SubmissionContext:
+        """Return what submissions are stepped with."""
+        from promptmill.submissions.context import SubmissionContext
+
+        return SubmissionContext(self.job_context, runtime, self.submissions, self.batch_services, self.objects)
 
     def chunk_worker(self, runtime: UnitRuntime, lease: SqsMessageLease, *, redelivered: bool) -> ChunkWorker:
         """Return what a message of the chunks queue is worked on with."""

@@ -12,7 +12,7 @@ from promptmill.aws.failures import raise_for_entries
 from promptmill.aws.threads import to_thread
 from promptmill.domain import messages
 from promptmill.domain.errors import PromptmillError, RecordError
-from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage, StepMessage
 from promptmill.requests.envelope import copy_attributes
 
 if TYPE_CHECKING:
@@ -31,11 +31,16 @@ class QueueRefusedError(PromptmillError):
 
 
 class SqsWorkQueue:
-    """The ``WorkQueue`` port: each kind of message goes to the queue of its kind."""
+    """The ``WorkQueue`` port: each kind of message goes to the queue of its kind; steps are the work of those who run chunks."""
 
     def __init__(self, client: SQSClient, *, uploads: str, chunks: str, finish: str) -> None:
         self._sqs = client
-        self._urls: Mapping[type[Message], str] = {PlanMessage: uploads, ChunkMessage: chunks, FinishMessage: finish}
+        self._urls: Mapping[type[Message], str] = {
+            PlanMessage: uploads,
+            ChunkMessage: chunks,
+            StepMessage: chunks,
+            FinishMessage: finish,
+        }
 
     async def send(self, messages_: Sequence[Message], *, delay_s: int = 0) -> None:
         for kind, url in self._urls.items():

@@ -26,12 +26,12 @@ WORK = "work/"
 ANSWERS = "answers/"
 BODIES = "requests/"
 """Prefix of the objects that the ``body_key`` of a request may name, each recipe's in a folder of its own."""
-PREFIXES = (INBOX, RECIPES, RESULTS, WORK, ANSWERS, BODIES)
-"""Everything in the bucket lies under one of them."""
 BATCHES = "batches/"
 """Prefix of what is staged for batch services, and of what comes back: placeholders stand for sensitive values in it."""
 MAPS = "maps/"
 """Prefix of what these placeholders stand for. No service may read it, and it is erased with its submission."""
+PREFIXES = (INBOX, RECIPES, RESULTS, WORK, ANSWERS, BODIES, BATCHES, MAPS)
+"""Everything in the bucket lies under one of them."""
 DEFAULT_RECIPE = "default"
 
 _MAX_KEY_BYTES = 1024

@@ -65,7 +65,15 @@ class FinishMessage(Struct, frozen=True, tag="finish", omit_defaults=True):
     segment: int | None = None
 
 
-Message = PlanMessage | ChunkMessage | FinishMessage
+class StepMessage(Struct, frozen=True, tag="step", omit_defaults=True):
+    """Step a submission of a run, or plan what goes into batches where none is named."""
+
+    job_id: str
+    run: int
+    submission: str = ""
+
+
+Message = PlanMessage | ChunkMessage | FinishMessage | StepMessage
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -94,6 +102,13 @@ def decode_any(body: str) -> Message:
     """Decode any of our messages. Raises as ``decode`` does."""
     check_version(msgspec.json.decode(body, type=_Versioned).v, "a message")
     message: Message = msgspec.json.decode(body, type=Message)
+    return message
+
+
+def decode_work(body: str) -> ChunkMessage | StepMessage:
+    """Decode a message of the chunks queue. Raises as ``decode`` does."""
+    check_version(msgspec.json.decode(body, type=_Versioned).v, "a message")
+    message: ChunkMessage | StepMessage = msgspec.json.decode(body, type=ChunkMessage | StepMessage)
     return message
 
 

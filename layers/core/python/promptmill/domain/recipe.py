@@ -166,6 +166,9 @@ class RedactionPolicy(Struct, frozen=True):
     guardrail: Guardrail = Guardrail()
 
 
+Lane = Literal["live", "batch", "auto"]
+
+
 class Recipe(Struct, frozen=True):
     """One family of jobs.
 
@@ -180,6 +183,9 @@ class Recipe(Struct, frozen=True):
         unknown_fields: whether a hint that a route's API has no place for is left out, or refuses the record.
         replies: names or URLs of queues that requests may ask their reply on.
         give_up_after_h: hours after which a run ends, whatever is still open.
+        lane: how files are answered: by live calls; in the batches of the first route's service; or (``auto``) in those where
+            the price of its batches is known to be lower.
+        deadline_h: hours after which everything is answered, live where batches took too long.
         overflow: True if a record that the first routes throttle is asked of the next one, instead of waiting.
     """
 
@@ -202,3 +208,5 @@ class Recipe(Struct, frozen=True):
     budget: BudgetPolicy = BudgetPolicy()
     give_up_after_h: int = 24
     overflow: bool = False
+    lane: Lane = "live"
+    deadline_h: int = 24

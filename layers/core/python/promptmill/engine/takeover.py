@@ -16,13 +16,13 @@ from msgspec import Struct, structs
 from promptmill.domain import layout
 from promptmill.domain.charge import CostCorrection, make_charges, model_of
 from promptmill.domain.record import Attempt
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Intent, IntentGroup, call_id
 from promptmill.engine import journal
 from promptmill.engine.history import History, fold_history, sum_costs
 from promptmill.engine.journal import SEAL, Page, Seal
 from promptmill.engine.unit import ChargedUnit, UnitRuntime
 from promptmill.ports.object_store import ObjectStore
+from promptmill.ports.submissions import Holder
 from promptmill.ports.units import UnitClaims, UnitIntents
 
 

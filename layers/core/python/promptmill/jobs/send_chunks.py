@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from promptmill.domain.job import Manifest
-from promptmill.domain.messages import ChunkMessage, FinishMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage, StepMessage
 from promptmill.jobs.context import JobContext
 from promptmill.jobs.runs_beside import make_queued_run
 from promptmill.pacing.pacing import JobPacing
@@ -26,6 +26,16 @@ async def send_first(manifest: Manifest, context: JobContext) -> None:
 
     After a crash this may be done again: the same messages are sent.
     """
+    if manifest.recipe.lane != "live" and manifest.to_run:
+        await context.queue.send(
+            [StepMessage(manifest.job_id, manifest.run)]
+        )  # whoever gets it decides what goes where
+        return
+    await send_first_live(manifest, context)
+
+
+async def send_first_live(manifest: Manifest, context: JobContext) -> None:
+    """Send the first chunks of a run to live workers. After a crash this may be done again."""
     first = min(FIRST_WINDOW, len(manifest.to_run))
     await take_window(manifest, 0, first, context)
     if first:  # before its message, whose worker takes it off the list

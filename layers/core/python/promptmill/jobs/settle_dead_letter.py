@@ -15,7 +15,7 @@ from msgspec import structs
 from promptmill.domain import layout, messages
 from promptmill.domain.errors import JobFilesGoneError, RefusedByAwsError, RejectedFileError, lone_refusals
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, make_job_id
-from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, plans_of
+from promptmill.domain.messages import ChunkMessage, FinishMessage, PlanMessage, StepMessage, plans_of
 from promptmill.domain.units import Claim, chunk_unit
 from promptmill.engine.run_unit import is_given_up
 from promptmill.engine.takeover import Free
@@ -64,6 +64,8 @@ async def settle_dead_letter(body: str, worker: ChunkWorker) -> str:
         return "unreadable"
     if isinstance(message, ChunkMessage):
         return f"chunk {await _settle_chunk(message, worker)}"
+    if isinstance(message, StepMessage):
+        return "step left to the sweep"  # which sends one to every submission that is due
     if isinstance(message, FinishMessage):
         return f"finish {await _settle_finish(message, worker.context)}"
     plans = message if isinstance(message, list) else [message]

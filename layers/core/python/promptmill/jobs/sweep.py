@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from promptmill.domain.errors import JobFilesGoneError
 from promptmill.domain.job import JobRun, JobState, Manifest
-from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage
+from promptmill.domain.messages import ChunkMessage, FinishMessage, Message, PlanMessage, StepMessage
 from promptmill.domain.times import rfc3339
 from promptmill.engine.heartbeat import run_within
 from promptmill.jobs.context import JobContext
@@ -146,6 +146,8 @@ async def _repair(job: JobRun, context: JobContext) -> list[Message]:
     ):  # these were there once, and were deleted: their journals allow to write them again
         return [ChunkMessage(job.job_id, job.run, chunk) for chunk in missing]
     window = await context.jobs.read_window(job.job_id, job.run)
+    if manifest.recipe.lane != "live" and not window.sent:  # nobody has decided yet what goes into batches
+        return [StepMessage(job.job_id, job.run)]
     lost = [chunk for chunk in missing if manifest.place_of(chunk) < window.sent]
     if not lost and window.drained < window.sent:
         lost = await _find_undrained(manifest, window, context)

@@ -99,7 +99,7 @@ class ObjectLister(Protocol):
 
 
 class ObjectEraser(Protocol):
-    """What only a person may do, by a command: no function erases anything."""
+    """What only a person may do, by a command. One function erases as well: what a batch has left, once it is told."""
 
     def versions(self, prefix: str) -> AsyncIterator[StoredVersion]:
         """List every version of the objects under a prefix, those of deleted objects and the markers as well."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from promptmill.domain.budget import BudgetLines, BudgetState, Grant
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, IntentGroup, Verdict
+from promptmill.ports.submissions import Holder
 
 Intended = Literal["done", "superseded", "shut"]
 

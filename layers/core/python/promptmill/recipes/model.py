@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from promptmill.domain.completion import MAX_OUTPUT_TOKENS
 from promptmill.domain.provider_table import RESERVED_BODY_FIELDS
-from promptmill.domain.recipe import Endpoint
+from promptmill.domain.recipe import Endpoint, Lane
 from promptmill.recipes import fields
 from promptmill.recipes.route_headers import route_headers
 from promptmill.redaction import ALL_TYPES
@@ -175,6 +175,8 @@ class RecipeDocument(_Strict):
     budget: BudgetDocument = BudgetDocument()
     give_up_after: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
     overflow: bool = False
+    lane: Lane = "live"
+    deadline: Annotated[int, BeforeValidator(fields.hours), Field(ge=1, le=14 * 24)] = 24
     attachments: Literal["inline", "refuse", "pass"] = "refuse"
     invocation_type: Literal["detect", "converse", "native"] = "detect"
     unknown_fields: Literal["drop", "refuse"] = "drop"

@@ -242,6 +242,8 @@ def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]
         yield ("redact", *path), reason
     if document.models and document.model == "route":
         yield ("models",), "read only with `model: line`"
+    if document.lane != "live" and document.deadline > document.give_up_after:
+        yield ("deadline",), "later than give_up_after, when the run ends"
     routes = routes_by_name(document)
     for wanted, target in document.models.items():
         if target not in routes:
@@ -271,6 +273,8 @@ def resolve_recipe(name: str, document: RecipeDocument, *, secret_prefix: str = 
         budget=_resolve_budget(document.budget),
         give_up_after_h=document.give_up_after,
         overflow=document.overflow,
+        lane=document.lane,
+        deadline_h=document.deadline,
     )
     digest = hashlib.sha256(msgspec.json.encode(recipe, order="deterministic")).hexdigest()
     return msgspec.structs.replace(recipe, version=digest[:12])

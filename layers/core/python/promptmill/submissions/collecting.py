@@ -20,13 +20,13 @@ from promptmill.domain.completion import Completion, Usage
 from promptmill.domain.errors import MissingObjectError, ProviderError, SupersededError
 from promptmill.domain.pricing import UNKNOWN, tells_extra
 from promptmill.domain.record import Attempt, Price, RawRecord, RecordResult
-from promptmill.domain.submission import BatchEnd, FrozenChunk, Mark, line_id
 from promptmill.domain.units import Claim, Verdict, call_id, chunk_unit
 from promptmill.engine.history import History, fold_history
 from promptmill.engine.journal import SEAL, Page
 from promptmill.engine.run_unit import budget_of
 from promptmill.jobs.chunk_unit import ChunkUnit
 from promptmill.jobs.run_chunk import record_chunk_end
+from promptmill.ports.submissions import BatchEnd, FrozenChunk, Mark, line_id
 from promptmill.redaction import Redacted
 from promptmill.submissions.context import Stepping, recover_before
 from promptmill.submissions.letting_go import let_go, let_go_unsent, read_held, tell

@@ -11,7 +11,6 @@ from msgspec import Struct
 from promptmill.domain import layout
 from promptmill.domain.errors import JobFilesGoneError, RouteClosedError
 from promptmill.domain.job import JobRun, Manifest
-from promptmill.domain.submission import Submission
 from promptmill.domain.times import rfc3339
 from promptmill.domain.units import Claim
 from promptmill.engine.history import History
@@ -22,7 +21,7 @@ from promptmill.jobs.context import JobContext
 from promptmill.jobs.run_chunks import NoMessage
 from promptmill.ports.batch_service import BatchOrder, BatchService, BatchServices
 from promptmill.ports.object_store import ObjectEraser
-from promptmill.ports.submissions import Submissions
+from promptmill.ports.submissions import Submission, Submissions
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from promptmill.domain.submission import BatchEnd, EndState, Mark, chunk_of_line
 from promptmill.ports.batch_service import BatchStatus, Created, Refused
+from promptmill.ports.submissions import BatchEnd, EndState, Mark, chunk_of_line
 from promptmill.submissions.collecting import split_lines
 from promptmill.submissions.context import Stepping
 from promptmill.submissions.letting_go import let_go_given, let_go_unsent

@@ -16,7 +16,6 @@ from promptmill.domain.charge import name_model
 from promptmill.domain.completion import CompletionRequest
 from promptmill.domain.errors import MissingObjectError, RecordError, RouteClosedError, SupersededError
 from promptmill.domain.record import RawRecord
-from promptmill.domain.submission import FrozenChunk, line_id
 from promptmill.domain.times import utc_day
 from promptmill.domain.units import Claim, Intent, IntentGroup
 from promptmill.engine.history import History
@@ -24,6 +23,7 @@ from promptmill.engine.run_unit import open_budget
 from promptmill.engine.takeover import Free, inspect_claim, take_unit
 from promptmill.engine.unit_budget import ShutError
 from promptmill.jobs.chunk_unit import ChunkUnit
+from promptmill.ports.submissions import FrozenChunk, line_id
 from promptmill.submissions.context import StagingPatience, Stepping, recover_before
 from promptmill.wire.batches.terms import BatchTerms
 

@@ -19,7 +19,8 @@ from promptmill.domain.errors import (
     RetryLaterError,
     RouteClosedError,
 )
-from promptmill.domain.submission import Holder, Stage
+from promptmill.ports.object_store import StoredVersion
+from promptmill.ports.submissions import Holder, Stage
 from promptmill.submissions.collecting import collect
 from promptmill.submissions.context import SHOWN_S, Stepping, SubmissionContext
 from promptmill.submissions.letting_go import end_void, note_told
@@ -127,12 +128,20 @@ async def _erase(stepping: Stepping) -> None:
     """Erase the maps and everything else that was staged, here and at the service, and settle the submission."""
     submission, context = stepping.submission, stepping.context
     for prefix in (layout.maps_prefix(submission.id), layout.batch_prefix(submission.id)):
-        await context.eraser.erase([version async for version in context.eraser.versions(prefix)])
+        await _erase_all(prefix, context)
     if submission.batch:
         with suppress(ProviderError, PromptmillError):  # what stays there expires by itself
             status = await stepping.service.poll(submission.route, submission.batch)
             await stepping.service.delete(submission.route, submission.upload or "", status)
     await context.store.settle(submission.holder, stepping.now)
+
+
+async def _erase_all(prefix: str, context: SubmissionContext) -> None:
+    """Erase the objects under a prefix. Each was written once, so it has one version, which its head names."""
+    objects = context.runtime.objects
+    for key in [found.key async for found in objects.under(prefix)]:
+        if (found := await objects.head(key)) is not None:
+            await context.eraser.erase([StoredVersion(key, found.version)])
 
 
 async def _rest(stepping: Stepping) -> float | None:

@@ -22,8 +22,8 @@ from promptmill.aws.dynamodb.units import KEPT_S, submission_key
 from promptmill.aws.threads import to_thread
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.domain.recipe import Route
-from promptmill.domain.submission import BatchEnd, FrozenChunk, Holder, Mark, Submission
 from promptmill.ports.clock import Clock
+from promptmill.ports.submissions import BatchEnd, FrozenChunk, Holder, Mark, Submission
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -210,7 +210,7 @@ def _submission(item: dict[str, Any]) -> Submission:
         **plain,
         id=item["submission"],
         route=_route.decode(bytes(item["route"])),
-        chunks=tuple(item["chunks"]),
+        chunks=tuple(int(chunk) for chunk in item["chunks"]),
         next_at=item["sk_time"],
         frozen=_frozen.decode(bytes(item["frozen"])) if "frozen" in item else None,
         upload=item.get("upload"),

@@ -25,9 +25,9 @@ from promptmill.aws.threads import to_thread
 from promptmill.domain.budget import BudgetLine, BudgetLines, BudgetState, Grant, keys_of
 from promptmill.domain.errors import InconsistentError
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
-from promptmill.domain.submission import Holder
 from promptmill.domain.units import Claim, Gate, Intent, IntentGroup, Verdict
 from promptmill.ports.clock import Clock
+from promptmill.ports.submissions import Holder
 from promptmill.ports.units import Intended
 
 if TYPE_CHECKING:
