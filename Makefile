@@ -149,6 +149,7 @@ soak: install ## run the engine SEEDS times, each crashing in its own way, from 
 .PHONY: mutants
 mutants: install ## break one rule of the engine at a time: a test must notice each
 	@$(PYTHON) -m tests.simulation.mutants
+	@$(PYTHON) -m tests.unit.submissions.mutants
 
 # On the emulator: tests/local. A smaller or equal one of each is among the tests.
 RECORDS ?= 5000
@@ -168,6 +169,7 @@ COMMIT ?=
 
 .PHONY: update
 update: install emulator ## run a job of RECORDS through an update from COMMIT and other changes
+	@$(MAKE) synth STAGE=local CONTEXT=
 	@$(PYTHON) -m tests.local.updates $(RECORDS) $(COMMIT)
 
 .PHONY: bench
