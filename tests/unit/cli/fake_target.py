@@ -19,6 +19,7 @@ from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.mill import Mill
 from tests.fakes.recipes import recipe
 from tests.fakes.secret_store import FakeSecretStore
+from tests.fakes.submissions import FakeSubmissions
 from tests.unit.cli.fake_account import FakeAccount
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class FakeServices:
         self.recipes, self.providers, self.prices = mill.recipes, mill.models, mill.prices
         self.clock, self.secrets = mill.clock, FakeSecretStore(secrets)
         self.account, self.limit_groups = FakeAccount(), FakeLimitGroups()
+        self.submissions = FakeSubmissions(mill.jobs, mill.units)
         self._mill, self.switches, self.queue = mill, mill.switches, mill.queue
 
     def client(self, service: str, region: str = "") -> FakeAccount:

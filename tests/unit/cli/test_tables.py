@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +13,11 @@ from msgspec import structs
 import promptmill
 from promptmill.domain.job import Counts, JobState
 from promptmill.domain.recipe import Route
+from promptmill.ports.submissions import FrozenChunk, Mark
 from tests.fakes.mill import Mill, jsonl
 from tests.fakes.recipes import recipe
-from tests.unit.cli.fake_target import FakeTarget, typed
+from tests.unit.cli.fake_target import FakeTarget, text_recipe, typed
+from tests.unit.cli.test_batches import submission, submitted
 from tests.unit.cli.test_compare import judged_file
 from tests.unit.cli.test_costs import with_charges
 
@@ -83,6 +86,20 @@ def show_errors(folder: Path) -> tuple[FakeTarget, list[str]]:
     return target, ["errors", next(run.job_id for run in target.mill.jobs.runs.values())]
 
 
+def show_batches(folder: Path) -> tuple[FakeTarget, list[str]]:
+    target = FakeTarget(text_recipe())
+    job = submitted(target, folder)
+    sent, frozen = Mark("s", "2026-11-22T12:01:00.000Z"), (FrozenChunk(0, 1, 48_000, 90_000_000),)
+    asyncio.run(
+        target.services.submissions.create(
+            submission(
+                job, "a" * 24, route=LONG, frozen=frozen, sent=sent, batch="batch_690a3d5b1c8481909c2f0d9b8ad2a1"
+            )
+        )
+    )
+    return target, ["batches", job]
+
+
 def typing(*words: str) -> Make:
     return lambda _folder: (FakeTarget(recipe(routes=(LONG,))), list(words))
 
@@ -94,6 +111,7 @@ TABLES: Mapping[str, tuple[str, Make]] = {
     "models": ("commands/models.py", show_models),
     "estimate": ("commands/estimate.py", show_estimate),
     "comparison": ("commands/compare.py", show_comparison),
+    "batches": ("commands/batches.py", show_batches),
     "errors": ("commands/errors.py", show_errors),
     "limits": ("commands/limits.py", typing("limits")),
     "recipes": ("commands/recipe.py", typing("recipe", "list")),

@@ -8,6 +8,7 @@ import sys
 import click
 
 from promptmill import __version__
+from promptmill.cli.commands.batches import batches
 from promptmill.cli.commands.cancel import cancel
 from promptmill.cli.commands.compare import compare_jobs
 from promptmill.cli.commands.costs import costs
@@ -51,6 +52,7 @@ for command in (
     costs,
     models,
     compare_jobs,
+    batches,
     results,
     errors,
     redact,
