@@ -64,7 +64,7 @@ def test_layers_count_as_built_once_their_stamps_are_there(tmp_path: Path, monke
     (tmp_path / "dependencies-arm64").mkdir()
     with pytest.raises(SettingsError, match="make layers STAGE=dev"):
         built_assets(DEV)
-    for layer in ("core", "dependencies"):
+    for layer in ("core", "dependencies", "tables"):
         (tmp_path / f"{layer}-arm64.sha256").write_text("")
     assets = built_assets(DEV)
     assert (assets.core, assets.ner, assets.arm) == (str(tmp_path / "core-arm64"), "", True)
@@ -86,7 +86,7 @@ class TestCache:
 
         built = clone / "build" / "layers"
         built.mkdir(parents=True)
-        for layer in ("core", "dependencies"):
+        for layer in ("core", "dependencies", "tables"):
             (built / f"{layer}-arm64.sha256").write_text("one")
         monkeypatch.setattr(synth, "_synthesise", make)
         monkeypatch.setattr("infra.assets.BUILT", built)

@@ -199,3 +199,18 @@ async def test_prompts_and_answers_stay_out_of_tables_queues_and_events() -> Non
     await mill.mill(KEY, jsonl([{"id": canary, "prompt": canary}, {"id": "2", "prompt": canary, canary: 1}]))
     seen = repr((mill.jobs.__dict__, mill.ledger.__dict__, mill.queue.__dict__, mill.events.__dict__))
     assert canary not in seen
+
+
+async def test_a_manifest_that_is_deleted_as_it_is_written_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    mill = Mill(recipe())
+    read, deleted = mill.objects.read, list[str]()
+
+    async def delete_first(key: str, **where: object) -> bytes:
+        if key.endswith("manifest.json") and not deleted:
+            deleted.append(key)
+            del mill.objects._objects[key]
+        return await read(key, **where)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mill.objects, "read", delete_first)
+    job = await mill.mill(KEY, prompts(3))
+    assert (job.state, job.counts.answered, len(deleted)) == (JobState.DONE, 3, 1)

@@ -9,7 +9,14 @@ import msgspec
 
 from promptmill import __version__
 from promptmill.domain import layout
-from promptmill.domain.errors import RecipeError, RefusedByAwsError, RejectedFileError, UserError, lone_refusals
+from promptmill.domain.errors import (
+    MissingObjectError,
+    RecipeError,
+    RefusedByAwsError,
+    RejectedFileError,
+    UserError,
+    lone_refusals,
+)
 from promptmill.domain.job import JobRun, JobState, Manifest, Source, Versions, make_job_id
 from promptmill.domain.messages import PlanMessage
 from promptmill.domain.recipe import Recipe
@@ -101,7 +108,7 @@ def name_planner(context: JobContext) -> str:
 
 async def _plan_counted(job: JobRun, context: JobContext, *, again: bool) -> Planned:
     try:
-        manifest = await _freeze_manifest(job, context)
+        manifest = await _plan_once(job, context)
     except (RecipeError, RejectedFileError) as error:
         rejected = await reject_job(job, error, context)
         return Planned("rejected" if rejected else "known", job.job_id, error.code)
@@ -144,6 +151,14 @@ async def _report_duplicate(job: JobRun, context: JobContext) -> Planned:
         return Planned("known", job.job_id)
     await publish_drop_event("Job duplicate", job, "duplicate", context)
     return Planned("duplicate", job.job_id)
+
+
+async def _plan_once(job: JobRun, context: JobContext) -> Manifest:
+    try:
+        return await _freeze_manifest(job, context)
+    except MissingObjectError:
+        # Somebody deleted it as it was written: nothing has begun by it, and another one is as good.
+        return await _freeze_manifest(job, context)
 
 
 async def _freeze_manifest(job: JobRun, context: JobContext) -> Manifest:
