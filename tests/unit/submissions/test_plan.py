@@ -13,7 +13,7 @@ from promptmill.domain.messages import ChunkMessage, StepMessage
 from promptmill.domain.recipe import Lane as LaneName
 from promptmill.jobs.stop_run import cancel_job
 from promptmill.prices.genai import GenaiPriceBook
-from promptmill.submissions.plan import choose_lane, cut_submissions, is_cheaper, live_time_s
+from promptmill.submissions.plan import cancel_with_batches, choose_lane, cut_submissions, is_cheaper, live_time_s
 from promptmill.wire.batches.terms import TERMS
 from tests.fakes.batches.fates import some
 from tests.fakes.batches.service import LINE_NANO
@@ -106,6 +106,16 @@ async def test_a_cancel_reaches_the_batch() -> None:
     assert lane.job(lane.job_id).state.value == "CANCELLED"
     assert lane.batches.cancels
     assert lane.ledger_range() == (lane.bill, lane.bill)
+
+
+async def test_a_cancel_by_a_person_reaches_the_batch_without_waiting_for_its_next_look() -> None:
+    lane = await dropped()
+    lane.batches.takes = timedelta(hours=20)
+    await lane.pump()
+    job = await cancel_with_batches(lane.job_id, lane.context(), lane.store)
+    assert job.stop == "cancelled"
+    await lane.pump()
+    assert lane.batches.cancels == ["batch-1"]
 
 
 async def test_a_decision_that_got_lost_is_made_by_the_sweep() -> None:

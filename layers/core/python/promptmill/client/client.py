@@ -28,8 +28,8 @@ from promptmill.domain.times import rfc3339
 from promptmill.jobs.find_run import find_run, latest_run
 from promptmill.jobs.rerun_job import rerun_job
 from promptmill.jobs.status import counts_so_far, waiting_for
-from promptmill.jobs.stop_run import cancel_job
 from promptmill.settings import Stage
+from promptmill.submissions.plan import cancel_with_batches
 
 T = TypeVar("T")
 Rows = Iterable[Mapping[str, Any]]
@@ -199,7 +199,8 @@ class Job:
 
     def cancel(self) -> Self:
         """End it early. No new call begins, and the answers so far are in its results."""
-        self._client.run(cancel_job(self.id, self._client.services.job_context))
+        services = self._client.services
+        self._client.run(cancel_with_batches(self.id, services.job_context, services.submissions))
         return self
 
     def resume(self, *, route: str = "") -> Self:

@@ -16,9 +16,10 @@ from promptmill.domain.messages import ChunkMessage, StepMessage
 from promptmill.domain.recipe import Recipe, Route
 from promptmill.domain.times import rfc3339
 from promptmill.engine.heartbeat import run_with_lease
+from promptmill.jobs.context import JobContext
 from promptmill.jobs.manifests import missing_chunks
 from promptmill.jobs.send_chunks import send_first_live, take_window
-from promptmill.jobs.stop_run import end_without_files
+from promptmill.jobs.stop_run import cancel_job, end_without_files
 from promptmill.ports.ledger import PriceBook
 from promptmill.ports.message_queue import MessageLease, WorkQueue
 from promptmill.ports.submissions import Holder, Submission, Submissions
@@ -221,6 +222,18 @@ async def send_due_steps(store: Submissions, queue: WorkQueue, *, now: datetime)
     for each in due:  # afterwards: a sweep that is cut off sends one too many, and loses none
         await store.schedule(each.holder, next_at=rfc3339(now + timedelta(seconds=SHOWN_S)))
     return len(due)
+
+
+async def cancel_with_batches(job_id: str, context: JobContext, store: Submissions) -> JobRun:
+    """Cancel the latest run of a job, and send a step to each of its batches, whose next look may be 10 minutes away.
+
+    Raises:
+        UserError: there is no such job, or nothing to cancel (codes ``unknown_job``, ``job_over``).
+    """
+    job = await cancel_job(job_id, context)
+    unsettled = [each async for each in store.of_run(job_id, job.run) if not each.settled_at]
+    await context.queue.send([StepMessage(job_id, job.run, each.id) for each in unsettled])
+    return job
 
 
 async def run_step_message(

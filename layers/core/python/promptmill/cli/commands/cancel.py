@@ -9,7 +9,7 @@ from promptmill.cli.watch import print_end, watch_job
 from promptmill.domain.job import JobState
 from promptmill.domain.times import rfc3339
 from promptmill.jobs.status import counts_so_far, status_document
-from promptmill.jobs.stop_run import cancel_job
+from promptmill.submissions.plan import cancel_with_batches
 
 
 @click.command()
@@ -20,10 +20,10 @@ def cancel(invocation: Invocation, *, job: str, wait: bool) -> None:
     """End JOB early. No new call begins, and the answers so far are in its results.
 
     Calls under way may still be answered, and their answers are kept. All other records fail with the code
-    `cancelled`; promptmill resume runs them.
+    `cancelled`; promptmill resume runs them. Batches are cancelled too, and what they have done is kept.
     """
     services, out = invocation.target.services, invocation.out
-    run = services.run(cancel_job(job, services.job_context))
+    run = services.run(cancel_with_batches(job, services.job_context, services.submissions))
     out.line(f"Job {job} is being cancelled. No new call begins.")
     if wait:
         run = watch_job(invocation, run.job_id, run=run.run, again=True)
