@@ -259,11 +259,15 @@ class OpenAiBatchServer(FakeBatchServer):
             batch[name] = f"file-{len(self.files) + 1}"
             self.files[batch[name]] = b"\n".join(map(msgspec.json.encode, lines))
 
+    def answer_to(self, line: dict[str, Any]) -> Answer:
+        return Answer(f"Answer to {line['custom_id']}.")
+
     def _answered(self, told: Told, lines: list[dict[str, Any]], endpoint: str) -> dict[str, Any]:
         line = lines[told.about]
         sent = Sent("", {}, b"", line["body"])
-        answer = Answer(f"Answer to {line['custom_id']}.")
-        body = answer_in(DIALECTS[endpoint], answer, sent, headers={}, model=line["body"].get("model", "m")).body
+        body = answer_in(
+            DIALECTS[endpoint], self.answer_to(line), sent, headers={}, model=line["body"].get("model", "m")
+        ).body
         return _line(told, {"status_code": 200, "request_id": f"req_{told.about}", "body": body}, None)
 
     def _failed(self, told: Told, ending: Ending) -> dict[str, Any]:
