@@ -86,6 +86,8 @@ class BatchProvider(OpenAiBatchServer):
         batch = self.batches.get(batch_id)
         if batch is None:
             return
+        if batch["status"] == "validating":
+            self._validate(batch)  # it has had half a minute for that by the first look
         if batch["status"] == "cancelling":
             self.finish(batch_id, "cancelled")
         elif batch["status"] == "in_progress" and self.may_end.is_set():
