@@ -11,6 +11,8 @@ from promptmill.domain.limits import CallTokens, Counted, Limits, Told, ToldLimi
 from promptmill.pacing.pacing import CallEnd, Ended
 from promptmill.pacing.shared_pacing import SharedPacing
 from promptmill.pacing.told_limits import MIN_PART, ToldLimits
+from tests.bench.flow_scenarios import QUICK, provider
+from tests.bench.flow_world import Job, World
 from tests.fakes.clock import FakeClock
 from tests.fakes.limit_groups import FakeLimitGroups
 from tests.fakes.recipes import ROUTE
@@ -166,3 +168,23 @@ async def test_a_limit_that_refusals_speak_against_is_looked_for_instead() -> No
     other = await group.joined("b", "job-2")
     await group.run([other], 1)
     assert group.kept.doubted, "it does not believe the next reply either"
+
+
+def test_workers_that_begin_together_do_not_take_each_other_for_a_wrong_limit() -> None:
+    """The first ones know of few others for ten seconds, and most calls are refused until they do."""
+    told_by_bucket = provider(1_000.0, windows_s=(1.0,), tells="bucket", **QUICK)
+    world = World(1, told_by_bucket, requests_per_minute=None)
+    world.submit(Job("job", 100_000, 0.0))
+    world.run(until=30.0)
+    (group,) = world.groups.states.values()
+    assert group.told is not None
+    assert not group.told.doubted
+
+
+async def test_many_workers_doubt_a_limit_that_is_wrong() -> None:
+    group = Group()
+    group.limits, group.most_in_a_second = [told(600_000, 0.0, limit=600_000)], 10
+    workers = [await group.joined(f"{number}", f"job-{number}") for number in range(5)]
+    await group.run(workers, 40)
+    assert group.kept is not None
+    assert group.kept.doubted

@@ -95,6 +95,7 @@ class Membership:
                 now - self._shown[name] >= REFRESH_S - _EARLY_S
                 or name in self._urgent
                 or paced.is_unsaved
+                or paced.told.suspicious
                 or self._must_move_estimate(paced)
             ):
                 await self.show(paced)

@@ -84,6 +84,8 @@ class PacedGroup:
     def share(self, members: int, now: float) -> None:
         """Take an equal part of the limits, as one of so many live members."""
         self._members = members
+        self.told.see_members(members, now)
+        self._search_or_believe(now)
         if not self._joined:
             self._joined = True
             self._back_off.start_at(self._measures.before.used_of_share, now)

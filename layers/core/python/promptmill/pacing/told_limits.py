@@ -49,6 +49,9 @@ MANY_REFUSED = {True: (30, 1 / 3), False: (100, 0.8)}
 """How many calls, and which part of those sent, are refused in that time while that part is left of every limit, if the
 limits are not those of whoever refuses. By whether the rate has been cut far below what was told."""
 
+GREW, HEARD_S = 1.5, 12.0
+"""Members that have become so many times as many explain refusals, until each of them has heard of the others."""
+
 _MAX_NOTED = 2000
 
 
@@ -142,10 +145,12 @@ class ToldLimits:
 
     Attributes:
         unsaved: whether the group is still to be told.
+        suspicious: whether refusals speak against what was told. Before it is doubted, the members are to be counted.
     """
 
     def __init__(self) -> None:
-        self.unsaved = False
+        self.unsaved = self.suspicious = False
+        self._members, self._grew_at = 1, float("-inf")
         self._left: dict[Counted, _Left] = {}
         self._kept: dict[Counted, float] = {}
         self._former: dict[Counted, float] = {}
@@ -201,7 +206,7 @@ class ToldLimits:
     def sent(self, used: Mapping[Counted, float], calls: int, now: float) -> None:
         """Note calls that are sent, and what they take of each limit."""
         if now - self._counted_from > REFUSED_S:
-            self._counted_from, self._refused, self._sent = now, 0, 0
+            self._count_anew(now)
         self._sent += calls
         self._used.add(used, now)
 
@@ -213,7 +218,21 @@ class ToldLimits:
         self._refused += 1
         many, part = MANY_REFUSED[is_low]
         if self._refused >= many and self._refused > part * self._sent:
+            self.suspicious = True
+
+    def see_members(self, members: int, now: float) -> None:
+        """Take how many members there are, and doubt what was told if they do not explain the refusals.
+
+        Workers that begin together know of few others at first, and send too much in all.
+        """
+        grew, suspicious = members >= GREW * self._members, self.suspicious
+        self._members, self.suspicious = members, False
+        if grew:
+            self._grew_at = now
+        if suspicious and (members == 1 or now >= self._grew_at + HEARD_S):
             self._doubt(now)
+        elif grew or suspicious:
+            self._count_anew(now)
 
     def rate(self, counted: Counted, now: float, *, members: int) -> float | None:
         """Return what all members may use by the second; None where nothing was told or it is not believed."""
@@ -235,6 +254,9 @@ class ToldLimits:
 
     def _since(self, left: _Left) -> float:
         return self._used.sums[left.told.counted] - left.sum_then
+
+    def _count_anew(self, now: float) -> None:
+        self._counted_from, self._refused, self._sent = now, 0, 0
 
     def _doubt(self, now: float) -> None:
         self._forget(now + DOUBTED_S)
