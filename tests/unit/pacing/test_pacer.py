@@ -89,8 +89,16 @@ def test_tokens_that_were_not_used_come_back() -> None:
 def test_what_was_earned_at_a_rate_that_was_cut_is_not_sent() -> None:
     pacer = Pacer(0.0)
     pacer.set_rates(100.0, None, 0.0)
-    pacer.set_rates(2.0, None, 1.0)
+    pacer.set_rates(2.0, None, 1.0, guessed=True)
     assert pacer.take([0.0] * 50, 1.0) <= 4
+
+
+def test_what_was_earned_before_the_share_became_smaller_may_be_sent() -> None:
+    pacer = Pacer(0.0)
+    pacer.set_rates(100.0, None, 0.0)
+    earned = pacer.count_affordable([0.0] * 50, 1.0)
+    pacer.set_rates(2.0, None, 1.0)
+    assert pacer.take([0.0] * 50, 1.0) == earned > 4
 
 
 def test_a_worker_without_a_share_sends_nothing() -> None:

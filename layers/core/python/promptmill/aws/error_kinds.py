@@ -169,6 +169,11 @@ _BY_SERVICE: Mapping[str, Mapping[str, Kind]] = {
         "InternalServiceError": "retry",
     },
     "events": {"ResourceNotFoundException": "bus_missing"},
+    "service-quotas": {
+        "NoSuchResourceException": "expected",  # a region that has no quotas for the service
+        "ServiceException": "retry",
+        **dict.fromkeys(("IllegalArgumentException", "InvalidPaginationTokenException"), "ours"),
+    },
     "bedrock-runtime": {
         "ResourceNotFoundException": "model_missing",
         "ServiceQuotaExceededException": "account_blocked",

@@ -251,7 +251,7 @@ class PacedGroup:
                 if not self._joined:
                     rate = max(MIN_LATE_RATE if counted == "requests" else 0.0, rate * LATE_SHARE)
                 rates[counted] = rate * factor
-        self._pacer.set_rates(rates, now)
+        self._pacer.set_rates(rates, now, guessed=self.search is not None)
 
 
 _REMEMBERED = 200

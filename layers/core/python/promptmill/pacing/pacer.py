@@ -47,11 +47,12 @@ class Pacer:
         by_tokens = self._token_rate / self._price if self._token_rate is not None and self._price else math.inf
         return min(math.inf if self._rate is None else self._rate, by_tokens)
 
-    def set_rates(self, requests: float | None, tokens: float | None, now: float) -> None:
+    def set_rates(self, requests: float | None, tokens: float | None, now: float, *, guessed: bool = False) -> None:
+        """Set the rates by the second. ``guessed``: nobody has told them, so that a lower one says that more is refused."""
         self._accrue(now)
         lower = requests is not None and (self._rate is None or requests < self._rate)
         self._rate, self._token_rate = requests, tokens
-        if lower and requests is not None:
+        if guessed and lower and requests is not None:
             # What was earned at a rate that has turned out too high would all be refused.
             self._credit = min(self._credit, self._most(requests))
 
@@ -146,9 +147,9 @@ class Pacers:
         self._calls = Pacer(now)
         self._apart: dict[Counted, Pacer] = {}
 
-    def set_rates(self, rates: Mapping[Counted, float | None], now: float) -> None:
-        """Set the rates by the second; what is missing is not limited."""
-        self._calls.set_rates(rates.get("requests"), rates.get("tokens"), now)
+    def set_rates(self, rates: Mapping[Counted, float | None], now: float, *, guessed: bool = False) -> None:
+        """Set the rates by the second; what is missing is not limited. ``guessed`` is as in ``Pacer``."""
+        self._calls.set_rates(rates.get("requests"), rates.get("tokens"), now, guessed=guessed)
         for counted in ("input_tokens", "output_tokens"):
             rate = rates.get(counted)
             if rate is not None or counted in self._apart:
