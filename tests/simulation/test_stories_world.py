@@ -315,3 +315,25 @@ def test_a_deadly_chunk_that_is_cancelled_is_not_read_again() -> None:
     world = tell(structs.replace(scenario, drops=drops))
     assert state(world) in ("CANCELLED", "STOPPED", "DONE")
     assert len(world.objects.keys(f"work/{world.job_of(0)}/0001/chunks/")) == 1
+
+
+def test_refusals_that_end_an_owner_bring_nobody_under_suspicion() -> None:
+    """A suspected unit notes each record before it is tried, and tries one at a time: it would be slow for nothing."""
+
+    class Refusing(ScriptedFaults):
+        def __init__(self) -> None:
+            super().__init__()
+            self.refused = self.noted = 0
+
+        def fate(self, process: str, step: str, label: str) -> Fate:
+            self.noted += step == "units.mark"
+            if step == "units.intend" and self.refused < 8:
+                self.refused += 1
+                return REFUSE
+            return super().fate(process, step, label)
+
+    faults = Refusing()
+    world = play(story(3, sweeps=True), faults, Trace(), random.Random(7))
+    assert not world.watch.broken
+    assert statuses(world) == ["answered"] * 3
+    assert (faults.refused, faults.noted) == (8, 0)
