@@ -312,8 +312,8 @@ SENDING = (
     mutant(
         "the first missing chunk only",
         "promptmill.jobs.manifests",
-        "        while found is not None and found.key < key:\n",
-        "        if found is not None and found.key < key:\n",
+        "            if len(missing) == most:\n",
+        "            if missing:\n",
     ),
     mutant(
         "an answered request is answered by whoever asks",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from msgspec import structs
 
@@ -9,8 +11,9 @@ from promptmill.domain.errors import UserError
 from promptmill.domain.job import JobState
 from promptmill.domain.messages import FinishMessage, encode
 from promptmill.jobs.send_chunks import TRIES
-from tests.simulation.faults import FINE, At, Fate
+from tests.simulation.faults import FINE, At, Fate, ScriptedFaults
 from tests.simulation.provider import Scripted
+from tests.simulation.run import play
 from tests.simulation.scenario import Command, prompt
 from tests.simulation.stories import (
     CRASH,
@@ -26,6 +29,7 @@ from tests.simulation.stories import (
     story,
     tell,
 )
+from tests.simulation.trace import Trace
 from tests.simulation.world import World
 
 WITHIN_S = 120.0
@@ -189,3 +193,28 @@ def test_a_chunk_that_a_dead_letter_ended_is_followed_by_the_next_one() -> None:
     world = tell(scenario, *script)
     assert state(world) == "CANCELLED"
     assert ended_at(world) < SOON_S
+
+
+def test_results_that_are_gone_are_all_asked_for_at_once() -> None:
+    """There are more than one batch of messages takes, and a result that is there lies between them."""
+    worlds: list[World] = []
+
+    class Asking(ScriptedFaults):
+        asked = 0
+
+        def fate(self, process: str, step: str, label: str) -> Fate:
+            self.asked += process.startswith(("finish", "sweep")) and step == "queue.send"
+            return super().fate(process, step, label)
+
+    def delete() -> None:
+        objects = worlds[0].objects
+        for key in objects.keys("work/"):
+            if "/chunks/" in key and not key.endswith("00000005"):
+                objects.remove(key)
+
+    faults = Asking(At("finish-1", "objects.create_from", CRASH, then=delete))
+    scenario = story(70, in_flight=1, sweeps=True)
+    world = play(scenario, faults, Trace(), random.Random(7), begin=worlds.append)
+    assert not world.watch.broken
+    assert (state(world), len(calls(world))) == ("DONE", 70)
+    assert faults.asked == 2, "once for all of them, and once by a sweep for the end"
