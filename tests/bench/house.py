@@ -8,13 +8,13 @@ from typing import Any
 
 import botocore.session
 
+from promptmill.aws.garbage import pass_over_what_is_imported
 from promptmill.domain.recipe import Recipe, RedactionPolicy, Route, UserPrice
 from promptmill.pacing.pacing import JobPacing, Unpaced
 from promptmill.providers.registry import HttpModelProviders
 from promptmill.redaction import ALL_TYPES
 from promptmill.settings import Settings
 from promptmill.system_clock import SystemClock
-from promptmill.wiring import pass_over_what_is_imported
 from tests.bench.disk_units import DiskUnits
 from tests.fakes.clock import START
 from tests.fakes.mill import Mill

@@ -22,7 +22,8 @@ from promptmill.aws.dynamodb.ledger import DynamoDbLedger
 from promptmill.aws.dynamodb.limit_groups import DynamoDbLimitGroups
 from promptmill.aws.dynamodb.submissions import DynamoDbSubmissions
 from promptmill.aws.dynamodb.switches import DynamoDbSealKey
-from promptmill.aws.dynamodb.units import DynamoDbUnits, budget_key
+from promptmill.aws.dynamodb.unit_items import budget_key
+from promptmill.aws.dynamodb.units import DynamoDbUnits
 from promptmill.aws.s3.multipart import PART
 from promptmill.aws.s3.object_store import S3ObjectStore
 from promptmill.domain.budget import BudgetLine

@@ -12,7 +12,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from promptmill.aws.dynamodb.jobs import DynamoDbJobs
 from promptmill.aws.dynamodb.ledger import DynamoDbLedger
-from promptmill.aws.dynamodb.units import KEPT_S, DynamoDbUnits, group_values
+from promptmill.aws.dynamodb.unit_items import KEPT_S, group_values
+from promptmill.aws.dynamodb.units import DynamoDbUnits
 from promptmill.domain.budget import BudgetLine, Grant
 from promptmill.domain.units import GATES, MAX_IN_GROUP, Intent, IntentGroup, Verdict, gate_of, gates_of
 from tests.contract.ports.conftest import JOBS_INDEXES, create_table

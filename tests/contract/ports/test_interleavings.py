@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from promptmill.aws.dynamodb.items import to_item
-from promptmill.aws.dynamodb.units import budget_key
+from promptmill.aws.dynamodb.unit_items import budget_key
 from promptmill.domain.job import JobState
 from promptmill.domain.limit_group import Estimate
 from promptmill.domain.units import Verdict

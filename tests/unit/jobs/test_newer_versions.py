@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from promptmill.aws.dynamodb.units import claim_from
+from promptmill.aws.dynamodb.unit_items import claim_from
 from promptmill.domain import messages
 from promptmill.domain.errors import NewerVersionError
 from promptmill.domain.layout import STORED_VERSION

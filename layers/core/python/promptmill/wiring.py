@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 from collections.abc import Callable, Coroutine, Mapping
@@ -371,6 +370,7 @@ class Services:
         from promptmill.requests.envelope import QueueBorder
 
         settings = self.settings
+        until = datetime.fromisoformat(settings.common_queue_until or "1970-01-01T00:00:00Z").timestamp()
         return RequestWorker(
             runtime=runtime,
             recipes=self.recipes,
@@ -381,7 +381,7 @@ class Services:
             own_replies=settings.replies_prefix,
             own_replies_url=f"{settings.requests_queue.rpartition('/')[0]}/{settings.replies_prefix}",
             shared_bodies_until=datetime.fromisoformat(settings.shared_bodies_until).timestamp(),
-            border=QueueBorder(source.recipe, settings.recipes_with_queues, _moment(settings.common_queue_until)),
+            border=QueueBorder(source.recipe, settings.recipes_with_queues, until),
             settling=settling,
         )
 
@@ -389,28 +389,10 @@ class Services:
         return self.session._session  # noqa: SLF001  boto3 has no public way to its botocore session
 
 
-def _moment(text: str) -> float:
-    """Return a moment (RFC 3339) in seconds since 1970, 0 if none is set."""
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
-
-
 @cache
 def services_of_process() -> Services:
     """Return the services of the function that runs here, from its environment."""
+    from promptmill.aws.garbage import pass_over_what_is_imported
+
     pass_over_what_is_imported()
     return Services(from_environment(os.environ), counts=True)
-
-
-_YOUNG_OBJECTS = 10_000
-"""So many more objects than were given back start a collection; Python's own 700 are made by twelve calls."""
-
-
-def pass_over_what_is_imported() -> None:
-    """Freeze imported objects out of the garbage collector: with hundreds of calls in flight, collection takes a fifth of the CPU.
-
-    Collections still come, since calls that fail leave cycles behind that hold their prompts.
-    """
-    gc.freeze()
-    # A group of 50 calls makes some thousands of objects at once, nearly all of which are gone a moment later. A chunk
-    # that has ended is garbage that has grown old, with all its answers: so the older generations have their turn soon.
-    gc.set_threshold(_YOUNG_OBJECTS, 2, 2)

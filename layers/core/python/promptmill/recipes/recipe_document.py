@@ -19,7 +19,7 @@ from promptmill.domain.json_schemas import close_schema
 from promptmill.domain.money import parse_usd
 from promptmill.domain.names import did_you_mean, valid_name
 from promptmill.domain.provider_table import PROVIDERS, Provider
-from promptmill.domain.recipe import Endpoint, Guardrail, OwnPattern, Recipe, RedactionPolicy, Route, UserPrice, Wire
+from promptmill.domain.recipe import Endpoint, Recipe, Route, UserPrice, Wire
 from promptmill.recipes.fields import foreign_secret_fault, whole_secret_name
 from promptmill.recipes.model import (
     AnswerDocument,
@@ -31,10 +31,9 @@ from promptmill.recipes.model import (
     WireDocument,
     expand_route,
 )
+from promptmill.recipes.redact_document import find_redaction_contradictions, resolve_redaction
 from promptmill.recipes.route_headers import foreign_headers, header_secrets, plain_headers
-from promptmill.recipes.yaml_document import Document, Path, Problem, path_text, read_yaml
-from promptmill.redaction import ALL_TYPES, NER_TYPES
-from promptmill.redaction.policy import WHOLE_FIELD
+from promptmill.recipes.yaml_document import Document, Path, Problem, read_yaml
 
 _LATER_KEYS = frozenset(
     (
@@ -238,7 +237,7 @@ def _find_contradictions(document: RecipeDocument) -> Iterator[tuple[Path, str]]
         if route.model in seen:
             yield ("routes", index, "model"), "the same provider and model are in an earlier route"
         seen.add(route.model)
-    for path, reason in _find_redaction_contradictions(document.redact):
+    for path, reason in find_redaction_contradictions(document.redact):
         yield ("redact", *path), reason
     if document.models and document.model == "route":
         yield ("models",), "read only with `model: line`"
@@ -348,68 +347,3 @@ def routes_by_name(document: RecipeDocument) -> dict[str, str]:
     for route in document.routes:
         by_name.setdefault(route.model.partition("/")[2], route.model)
     return by_name
-
-
-_ENGINES_FOR_NAMES = ("ner", "comprehend", "guardrail")
-
-
-def resolve_redaction(document: RedactDocument) -> RedactionPolicy:
-    """Return the policy. ``types: all`` includes names and addresses where a detector finds them."""
-    finds_names = any(name in document.engines for name in _ENGINES_FOR_NAMES)
-    types = document.types + NER_TYPES if finds_names and document.types == ALL_TYPES else document.types
-    return RedactionPolicy(
-        types=types,
-        restore=document.restore,
-        engines=tuple(dict.fromkeys(document.engines)),
-        actions=dict(document.actions),
-        salt=document.salt,
-        min_score=document.min_score,
-        patterns=tuple(OwnPattern(own.name, own.pattern, own.score) for own in document.patterns),
-        allow=tuple(document.allow),
-        skip=tuple(document.skip),
-        whole=tuple(document.whole),
-        language=document.language,
-        guardrail=Guardrail(document.guardrail.id, document.guardrail.version) if document.guardrail else Guardrail(),
-    )
-
-
-def _find_redaction_contradictions(document: RedactDocument) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Yield paths below ``redact``, each with what is wrong there."""
-    policy = resolve_redaction(document)
-    known = {*policy.types, *(own.name for own in document.patterns), WHOLE_FIELD}
-    for name in document.types:
-        if name in NER_TYPES and not any(engine in document.engines for engine in _ENGINES_FOR_NAMES):
-            yield ("types",), f"{name} takes a detector that finds names: engines: [structured, ner]"
-    if ("guardrail" in document.engines) != (document.guardrail is not None):
-        yield ("guardrail",), "the detector guardrail and `guardrail: {id, version}` go together"
-    for name, action in document.actions.items():
-        if name not in known:
-            yield ("actions", name), f"no such type is redacted here; {did_you_mean(name, known) or 'see types'}"
-        if action == "hash" and not document.salt:
-            yield ("salt",), "`hash` takes a salt: a text that only you know"
-
-
-def read_policy(text: bytes) -> RedactionPolicy:
-    """Return the policy of a YAML document: a recipe, or only the part under its ``redact``.
-
-    Raises:
-        RecipeError: the document is wrong (code ``invalid_recipe``).
-    """
-    source = read_yaml(text)
-    data = source.data.get("redact", source.data) if isinstance(source.data, dict) else None
-    try:
-        if source.problems or not isinstance(data, dict):
-            raise _policy_error(
-                str(source.problems[0]) if source.problems else "a policy is a map of keys such as `types:`"
-            )
-        document = RedactDocument.model_validate(data)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        raise _policy_error(f"redact.{path_text(fault['loc'])}: {fault['msg']}") from None
-    for path, reason in _find_redaction_contradictions(document):
-        raise _policy_error(f"redact.{path_text(path)}: {reason}")
-    return resolve_redaction(document)
-
-
-def _policy_error(reason: str) -> RecipeError:
-    return RecipeError(reason, code="invalid_recipe", where="the policy", remedy="correct the document")

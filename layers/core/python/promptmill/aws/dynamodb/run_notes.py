@@ -14,7 +14,7 @@ from msgspec import structs
 
 from promptmill.aws.dynamodb.items import failed_condition, from_item, query, to_item
 from promptmill.aws.dynamodb.transactions import RECONNECTS, insist, insist_if, transact, update
-from promptmill.aws.dynamodb.units import KEPT_S, gate_key
+from promptmill.aws.dynamodb.unit_items import KEPT_S, gate_key
 from promptmill.aws.threads import to_thread
 from promptmill.domain.job import Counts
 from promptmill.domain.units import Gate, gates_of

@@ -18,7 +18,7 @@ import msgspec
 from promptmill.aws.dynamodb.items import from_item, query, to_item
 from promptmill.aws.dynamodb.run_notes import OVER
 from promptmill.aws.dynamodb.transactions import insist_if, transact, update
-from promptmill.aws.dynamodb.units import KEPT_S, submission_key
+from promptmill.aws.dynamodb.unit_items import KEPT_S, submission_key
 from promptmill.aws.threads import to_thread
 from promptmill.domain.layout import STORED_VERSION, VERSION_FIELD, check_version
 from promptmill.domain.recipe import Route

@@ -231,7 +231,7 @@ def _print_summary(out: Output, written: _Written) -> None:
 def _policy(path: Path | None) -> RedactionPolicy:
     if path is None:
         return RedactionPolicy(types=ALL_TYPES)
-    from promptmill.recipes.recipe_document import read_policy  # noqa: PLC0415 (brings pydantic)
+    from promptmill.recipes.redact_document import read_policy  # noqa: PLC0415 (brings pydantic)
 
     return read_policy(path.read_bytes())
 
