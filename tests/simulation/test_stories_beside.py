@@ -32,7 +32,7 @@ SLOW_S = 50.0
 LATER_S = 5.0
 BIG = 3
 SMALL = "t120005z"
-"""In the ids of the jobs that are dropped later."""
+"""This stands in the ids of the jobs that are dropped later."""
 WHEN_SUSPECTED_S = 600.0
 TAKING = 2
 """The second time that the worker takes a job off the list; the first one is its own job, which it has begun."""

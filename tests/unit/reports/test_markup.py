@@ -55,7 +55,7 @@ def test_a_text_never_becomes_an_element(text: str) -> None:
 
 @given(st.text(st.characters(codec=None), max_size=40))
 def test_what_is_written_is_utf_8(text: str) -> None:
-    write_document(tag("p", text)).decode("utf-8")
+    assert write_document(tag("p", text)).decode("utf-8").endswith("</p>\n")
 
 
 @pytest.mark.parametrize(
